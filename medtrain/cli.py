@@ -1,0 +1,99 @@
+"""The command table, parsed in two steps: our own look at COMMAND and RECIPE, then tyro for that command's flags."""
+
+from __future__ import annotations
+
+import sys
+
+from medtrain.errors import MedtrainError, nearest
+
+# command -> (module:function, what it does). Imported only when called, so that --help is instant.
+COMMANDS = {
+    "check": ("medtrain.data:check", "look at a raw dataset: layout, labels, damaged images, copies"),
+    "shard": ("medtrain.packing:shard", "pack a dataset into tar shards"),
+    "verify": ("medtrain.packing:verify", "prove that packed shards are whole and splits do not leak"),
+    "train": ("medtrain.runs:train", "train a recipe here, supervised"),
+    "submit": ("medtrain.runs:submit", "train a recipe as a Slurm job"),
+    "status": ("medtrain.runs:status", "what the runs are doing"),
+    "logs": ("medtrain.runs:logs", "a run's log; -f follows it"),
+    "stop": ("medtrain.runs:stop", "save and end a run"),
+    "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
+    "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),
+    "predict": ("medtrain.predict:predict", "what a run's best weights say of image files"),
+    "recipes": ("medtrain.runs:recipes", "the recipes that can be trained"),
+    "data list": ("medtrain.data:data_list", "the datasets that can be packed"),
+    "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
+    "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
+    "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "doctor": ("medtrain.doctor:doctor", "check this machine: packages, GPU, Slurm, shared folder"),
+}
+SETTINGS = ("train", "submit", "resume")  # these take every setting of a recipe as a flag
+
+HELP = """\
+medtrain: train on medical images on a Slurm cluster, and never lose work.
+
+usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
+
+{commands}
+
+train and submit take a RECIPE and its settings, for instance:
+  medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
+Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.
+Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped early (resume goes on).
+"""
+
+
+def main() -> None:
+    """The entry point `medtrain`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code. A MedtrainError is two lines; anything else keeps its traceback."""
+    try:
+        return _dispatch(arguments)
+    except MedtrainError as error:
+        from medtrain.console import show_error
+
+        show_error(error.problem, error.fix)
+        return error.exit_code
+    except BrokenPipeError:  # `medtrain ... | head`
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from medtrain import __version__
+
+        print(__version__)
+        return 0
+    words = 2 if arguments[0] == "data" and len(arguments) > 1 else 1
+    command, rest = " ".join(arguments[:words]), arguments[words:]
+    if command not in COMMANDS:
+        known = [name for name in COMMANDS if name.startswith("data ")] if words == 2 else list(COMMANDS)
+        raise MedtrainError(f"there is no command {command!r}{nearest(command, known)}", "see them all: medtrain --help")
+    return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
+
+
+def _plain_command(command: str, rest: list[str]) -> int:
+    from medtrain.flags import call
+
+    if command == "logs":
+        rest = ["--follow_" if word in ("-f", "--follow") else word for word in rest]
+    return call(COMMANDS[command][0], command, rest)
+
+
+def _settings_command(command: str, rest: list[str]) -> int:
+    from medtrain.flags import call_with_settings
+
+    return call_with_settings(COMMANDS[command][0], command, rest)
+
+
+if __name__ == "__main__":
+    main()
+
+

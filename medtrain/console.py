@@ -1,0 +1,95 @@
+"""What a person sees: lines, tables and progress that suit a terminal and a log file alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+
+def say(text: str = "") -> None:
+    """One line on standard output, at once even where output is piped."""
+    print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """One line on standard error, yellow on a terminal."""
+    print(paint(f"warning: {text}", "33", sys.stderr), file=sys.stderr, flush=True)
+
+
+def show_error(problem: str, fix: str) -> None:
+    """The two lines of a MedtrainError on standard error."""
+    print(paint("error: ", "31;1", sys.stderr) + problem, file=sys.stderr)
+    if fix:
+        print(paint("  fix: ", "32", sys.stderr) + fix, file=sys.stderr, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=1), flush=True)
+
+
+def paint(text: str, code: str, stream: TextIO) -> str:
+    """`text` in an ANSI colour where `stream` is a terminal and NO_COLOR is not set."""
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns as wide as needed; numbers to the right, words to the left."""
+    cells = [list(map(str, header))] + [[_cell(value) for value in row] for row in rows]
+    numeric = [all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").replace("%", "").replace("-", "").isdigit() or text == "-"
+
+
+class Progress:
+    """A bar on a terminal; in a file or pipe one plain line every 30 s."""
+
+    def __init__(self, total: int, what: str, unit: str = "", done: int = 0, every_seconds: float = 30.0) -> None:
+        self.total, self.what, self.unit, self.done = total, what, unit, done
+        self._first = done
+        self._start = self._last = time.monotonic()
+        self._every = every_seconds
+        self._bar = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=what, unit=f" {unit}", initial=done, leave=False, dynamic_ncols=True)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more are done; `note` stands behind the numbers."""
+        self.done += count
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            rate = (self.done - self._first) / (self._last - self._start)
+            say(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s{', ' + note if note else ''}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

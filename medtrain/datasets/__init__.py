@@ -1,0 +1,108 @@
+"""Sources of images: one file each, found by its name; raw files in, Records out, no torch.
+
+To add the dataset `bones`, write `medtrain/datasets/bones.py` with the names of `Source` below. Nothing else changes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import shlex
+from pathlib import Path
+from typing import Protocol, cast
+
+from medtrain.errors import InputError, nearest
+from medtrain.record import Record
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+class Source(Protocol):
+    """What the module of a source holds.
+
+    A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: it leaves the whole dataset
+    in `root`, or nothing.
+    """
+
+    TITLE: str
+    """What it is, in one sentence."""
+    CLASSES: tuple[str, ...]
+    """Names of the labels, in the order of the model's outputs."""
+    IMAGES: int
+    """About how many images the complete dataset has."""
+    LICENCE: str
+    """What the images may be used for, and whom to cite."""
+    ACCESS: str
+    """How to get it."""
+
+    def records(self, root: Path) -> list[Record]:
+        """Every image below `root`, in the same order on every machine.
+
+        InputError, with what to do about it, where `root` is not what the source expects.
+        """
+        ...
+
+
+def names() -> list[str]:
+    """The sources, in alphabetical order, without importing any."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def source(name: str) -> Source:
+    """The module of a source, imported now; InputError with the nearest name if there is none."""
+    if name not in names():
+        raise InputError(f"there is no dataset {name!r}{nearest(name, names())}", "list them: medtrain data list")
+    return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+
+
+def class_folders(name: str, root: Path, classes: tuple[str, ...], folder: str, access: str) -> list[Record]:
+    """Records of the layout ROOT/CLASS/IMAGE, in the order of `classes`, then by file name; labels are one-hot.
+
+    `root` may be the dataset's own folder or the one that holds it under the name `folder`. Hidden files (`._*` of
+    macOS too) and files that are no images by their suffix are left out; a link to nothing is kept, so that whoever
+    reads it says so. InputError names every class that has no folder, and what is there instead.
+    """
+    found = []
+    try:
+        base = _class_folder_root(name, root, classes, folder, access)
+        for label in classes:
+            labels = {other: int(other == label) for other in classes}
+            with os.scandir(base / label) as entries:
+                files = sorted(entry.name for entry in entries if _is_image(entry))
+            found += [Record(name, f"{label}/{file}", base / label / file, dict(labels)) for file in files]
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror})", "ask its owner to let you") from None
+    if not found:
+        raise InputError(f"the class folders of {base} hold no images ({', '.join(IMAGE_SUFFIXES)})", access)
+    return found
+
+
+def _class_folder_root(name: str, root: Path, classes: tuple[str, ...], folder: str, access: str) -> Path:
+    if not root.exists():
+        raise InputError(f"{root} does not exist; it should hold the {name} images", access)
+    if not root.is_dir():
+        raise InputError(f"{root} is a file; give the folder with the {name} images", _unpack(root) or access)
+    base = next((base for base in (root, root / folder) if any((base / label).is_dir() for label in classes)), root)
+    there = sorted(path for path in base.iterdir() if not path.name.startswith("."))
+    missing = [label for label in classes if not (base / label).is_dir()]
+    if missing:
+        others = [path.name for path in there if path.is_dir() and path.name not in classes]
+        wanted = ", ".join(f"{label}{nearest(label, others)}" for label in missing)
+        holds = ", ".join(path.name for path in there[:10]) or "nothing"
+        more = f" and {len(there) - 10:,} more" if len(there) > 10 else ""
+        archive = next(filter(None, map(_unpack, there)), "")
+        raise InputError(f"{base} has no folder {wanted}; it holds {holds}{more}", archive or access)
+    return base
+
+
+def _unpack(path: Path) -> str:
+    """The command that unpacks an archive beside it, or here where that folder is read-only; "" if it is none."""
+    if not path.name.endswith((".tar.gz", ".tgz", ".tar")):
+        return ""
+    folder = shlex.quote(str(path.parent)) if os.access(path.parent, os.W_OK) else "."
+    return f"unpack it: tar xf {shlex.quote(str(path))} -C {folder}   then use --root {folder}"
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.name.startswith(".") and not entry.is_dir()

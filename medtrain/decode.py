@@ -1,0 +1,127 @@
+"""The bytes of one image file -> 8-bit pixels, or the reason why it is no image."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+# OpenCV describes every damaged file on stderr; the ValueError raised here says it once, where the caller wants it.
+if hasattr(cv2, "setLogLevel"):
+    cv2.setLogLevel(0)
+else:  # since OpenCV 5
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+
+
+class Header(NamedTuple):
+    """What an image file says of itself: pixels across and down, and its mode by Pillow's names (L, RGB, I;16, ...)."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def extension(data: bytes) -> str:
+    """`jpg`, `png` or `tif` by the first bytes of a file, whatever its name; ValueError for anything else."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpg"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # + is BigTIFF
+        return "tif"
+    raise ValueError("not a JPEG, PNG or TIFF image" if data else "the file is empty")
+
+
+def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
+    """The pixels of a JPEG, PNG or TIFF file: uint8 [H, W], grey; with `colour` a colour file gives [H, W, 3] in RGB.
+
+    With `at_least` a JPEG may come out smaller, both sides still that many pixels or more: its own transform halves
+    the image for less than the price of a full decode. 16-bit pixels are scaled from 0..65535 to 0..255; alpha is
+    dropped; EXIF rotation is ignored. ValueError says why a file cannot be decoded; damage that decoders paper over
+    (a truncated JPEG reads as an image with a grey bottom) is an error too.
+    """
+    return _decode_jpeg(data, at_least, colour) if extension(data) == "jpg" else _decode_other(data, colour)
+
+
+def header(data: bytes) -> Header:
+    """Size and mode without decoding the pixels; ValueError as in `decode`."""
+    kind = extension(data)
+    if kind == "jpg":
+        height, width, colorspace, _ = _checked_jpeg(simplejpeg.decode_jpeg_header, data)
+        return Header(width, height, {"Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colorspace, "RGB"))
+    return _png_header(data) if kind == "png" else _tiff_header(data)
+
+
+def _decode_jpeg(data: bytes, at_least: int, colour: bool) -> Pixels:
+    colour = colour and header(data).mode != "L"
+    # Reductions by less than 2 decode more slowly than the full size does.
+    size = {"min_height": at_least, "min_width": at_least, "min_factor": 2}
+    pixels = _checked_jpeg(simplejpeg.decode_jpeg, data, colorspace="RGB" if colour else "GRAY", **size)
+    return pixels if colour else pixels[:, :, 0]  # type: ignore[no-any-return]
+
+
+def _checked_jpeg(function: Any, data: bytes, **options: Any) -> Any:
+    try:
+        return function(data, strict=True, **options)  # strict: libjpeg's warnings are errors
+    except ValueError as error:
+        reason = str(error)
+        if "Premature end" in reason:
+            raise ValueError("truncated JPEG") from None
+        if "Could not determine" in reason:
+            raise ValueError("damaged JPEG (no readable header)") from None
+        raise ValueError(f"damaged JPEG ({reason})") from None
+
+
+def _decode_other(data: bytes, colour: bool) -> Pixels:
+    pixels = _read_other(data)
+    if pixels.dtype == np.uint16:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)  # rounds to the nearest
+    elif pixels.dtype != np.uint8:
+        raise ValueError(f"pixels are {pixels.dtype}; only 8-bit and 16-bit images can be read")
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] not in (3, 4):
+        raise ValueError(f"{pixels.shape[2]} channels; only grey and colour images can be read")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if colour else cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+
+
+def _read_other(data: bytes) -> NDArray[Any]:
+    """What OpenCV makes of a PNG or TIFF: the stored depth, channels in the order BGR or BGRA."""
+    kind = "PNG" if data[:1] == b"\x89" else "TIFF"
+    # libpng writes to stderr past OpenCV's log level, so the common damage is found before it gets the file.
+    if kind == "PNG" and data.rfind(b"IEND") < 0:
+        raise ValueError("truncated PNG")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"damaged {kind} ({error.err})") from None
+    if pixels is None:
+        raise ValueError(f"damaged {kind}, or a kind that OpenCV cannot read")
+    return pixels
+
+
+def _png_header(data: bytes) -> Header:
+    if data[12:16] != b"IHDR" or len(data) < 26:
+        raise ValueError("damaged PNG (no readable header)")
+    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
+    mode = PNG_MODES.get(kind, "unknown")
+    return Header(width, height, mode if depth <= 8 else "I;16" if mode == "L" else f"{mode};16")
+
+
+def _tiff_header(data: bytes) -> Header:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return Header(*image.size, image.mode)
+    except (OSError, Image.DecompressionBombError):
+        raise ValueError("damaged TIFF, or a kind that Pillow cannot read") from None

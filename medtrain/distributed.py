@@ -1,0 +1,162 @@
+"""The Accelerator, the check that the world is the one that was asked for, and what ranks tell each other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+
+from medtrain.errors import InputError, MachineError
+
+
+@dataclass(frozen=True)
+class World:
+    """This rank's place, and the means to reach the others."""
+
+    accelerator: Accelerator
+    rank: int
+    size: int
+    precision: str
+    precision_reason: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+        return self.accelerator.device
+
+    @property
+    def main(self) -> bool:
+        """Whether this rank writes files."""
+        return self.rank == 0
+
+
+def join(precision: str) -> World:
+    """Meet the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT say where) and settle the arithmetic.
+
+    Raises MachineError, naming the host, where fewer ranks meet than were started: Accelerate would otherwise let
+    every rank train a model of its own.
+    """
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "1"
+    if expected == 1:
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # one rank needs no process group
+            os.environ.pop(name, None)
+    # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+    chosen, reason = settle_precision(precision)
+    # Only rank 0's BatchNorm statistics count; they are handed round before each evaluation, not before each forward.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu, kwargs_handlers=[ddp]
+    )
+    if accelerator.num_processes != expected:
+        raise MachineError(
+            f"{socket.gethostname()}: this rank sees a world of {accelerator.num_processes}, but {expected} ranks were started",
+            "medtrain doctor   on that node shows whether its GPUs and network answer",
+        )
+    return World(accelerator, accelerator.process_index, expected, chosen, reason)
+
+
+def settle_precision(precision: str) -> tuple[str, str]:
+    """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words)."""
+    gpu = torch.cuda.is_available()
+    if precision == "fp16" and not gpu:
+        raise InputError("precision fp16 needs a GPU: its loss scaling is made for CUDA", "use --precision auto")
+    if precision != "auto":
+        return precision, "as asked"
+    if gpu and torch.cuda.is_bf16_supported():
+        return "bf16", "the GPU supports it"
+    if gpu:
+        return "fp16", "the GPU has no bf16"
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return "bf16", "the CPU supports it"
+    return "fp32", "the CPU has no bf16"
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Counter-based randomness (dropout): a function of (seed, step, rank), so no generator state needs saving."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**63 - 1)
+    torch.default_generator.manual_seed(mixed)
+    if torch.cuda.is_available():
+        torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(mixed)
+
+
+class StepSum:
+    """Sums a few numbers over all ranks once a step, and reads the sum one step late, so that no step waits for it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._waiting: tuple[int, torch.Tensor, Any] | None = None
+
+    def send(self, step: int, values: torch.Tensor) -> None:
+        """Start the sum of this step's `values` [K]."""
+        if self._world.size == 1:
+            ready = None
+            if values.is_cuda:
+                values = values.to("cpu", non_blocking=True)
+                ready = torch.cuda.Event()
+                ready.record()
+            self._waiting = (step, values, ready)
+        else:
+            self._waiting = (step, values, dist.all_reduce(values, async_op=True))
+
+    def receive(self) -> tuple[int, list[float]] | None:
+        """The step sent last and its sums; None when nothing is under way."""
+        if self._waiting is None:
+            return None
+        step, values, pending = self._waiting
+        self._waiting = None
+        if isinstance(pending, torch.cuda.Event):
+            pending.synchronize()
+        elif pending is not None:
+            pending.wait()
+        return step, values.tolist()
+
+
+def any_rank(world: World, flag: bool) -> bool:
+    """Whether `flag` holds on any rank; every rank must ask."""
+    if world.size == 1:
+        return flag
+    value = torch.tensor([float(flag)], device=world.device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def share_buffers(world: World, model: nn.Module) -> None:
+    """Give every rank the buffers (BatchNorm statistics) of rank 0."""
+    if world.size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def share(world: World, value: Any) -> Any:
+    """Rank 0's `value` on every rank, so that machines that round differently still decide alike."""
+    if world.size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=world.device)
+    return box[0]
+
+
+def gather_rows(world: World, rows: torch.Tensor) -> torch.Tensor:
+    """[sum of n, ...] from every rank's [n, ...], in rank order; n may differ."""
+    if world.size == 1:
+        return rows
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world.size)]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    longest = int(max(int(count) for count in counts))
+    padded = rows.new_zeros((longest, *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    pieces = [torch.empty_like(padded) for _ in range(world.size)]
+    dist.all_gather(pieces, padded)
+    return torch.cat([piece[: int(count)] for piece, count in zip(pieces, counts, strict=True)])

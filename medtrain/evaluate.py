@@ -1,0 +1,129 @@
+"""One pass over a split on all ranks: every sample scored exactly once, gathered, put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from medtrain import figures
+from medtrain.checkpoint import load_checkpoint
+from medtrain.config import Config, DataConfig
+from medtrain.console import table
+from medtrain.distributed import World, gather_rows, share
+from medtrain.errors import InputError
+from medtrain.index import open_index
+from medtrain.loader import Batch, Loader
+from medtrain.run import Run, write_json
+from medtrain.tasks import Task
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`values` float32 [N, K] and `samples` int64 [N] (positions in the index, ascending, each once)."""
+
+    values: npt.NDArray[np.float32]
+    samples: npt.NDArray[np.int64]
+
+
+def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) -> torch.Tensor:
+    """The model's input: uint8 on the CPU -> normalised float [B, channels, H, W] on the device, channels last."""
+    inputs = batch.inputs.to(device, non_blocking=True).float()
+    inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
+    return inputs.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def score(
+    model: nn.Module,
+    task: Task,
+    loader: Loader,
+    data: DataConfig,
+    channels: int,
+    world: World,
+    stopped: Callable[[], bool] = lambda: False,
+    batch_size: int = 64,
+) -> Scores | None:
+    """Scores of every sample of the loader's split, the same on all ranks; None where `stopped` came true.
+
+    `stopped` is asked once a round on every rank and must answer the same on all.
+    """
+    model.eval()
+    rounds = -(-loader.samples // (batch_size * world.size))
+    batches = loader.every_sample(batch_size)
+    values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, dtype=torch.int64)]
+    with torch.inference_mode(), world.accelerator.autocast():
+        for _ in range(rounds):
+            if stopped():
+                return None
+            batch = next(batches, None)
+            if batch is not None:
+                logits = model(pixels(batch, data, channels, world.device))
+                values.append(task.scores(logits).cpu())
+                samples.append(torch.from_numpy(batch.samples))
+    model.train()
+    everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
+    positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
+    order = np.argsort(positions)
+    return Scores(everyone[order], positions[order])
+
+
+def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """The task's metrics over distinct images: of several with the same bytes, the first counts."""
+    rows = loader.index.samples[scores.samples]
+    _, first = np.unique(rows["content"], return_index=True)
+    first.sort()
+    report = task.metrics(scores.values[first], rows["labels"][first], rows["group"][first])
+    return {**report, "copies_left_out": len(rows) - len(first)}
+
+
+def evaluate_best(
+    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Score a split with the run's best weights (loaded into `model`), write the report and figure, return the report."""
+    load_best(run, model)
+    data = config.data
+    loader = Loader(
+        open_index(data.shards, split), global_batch=1, image_size=data.image_size, rank=world.rank, world=world.size,
+        workers=data.workers, prefetch=data.prefetch, max_samples=data.max_samples,
+    )  # fmt: skip
+    scores = score(model, task, loader, data, config.model.channels, world)
+    loader.close()
+    if scores is None:
+        raise RuntimeError("an evaluation without a stop question was stopped")
+    report = share(world, measure(scores, task, loader))
+    if world.main:
+        write_report(run, split, report, loader.index.classes)
+        say(f"{split} split, best weights:\n{report_text(report)}")
+    return report
+
+
+def load_best(run: Run, model: nn.Module) -> None:
+    """Put the weights of the run's best checkpoint (before the first evaluation: of the last) into `model`."""
+    folder = next((run.checkpoints / link for link in ("best", "last") if (run.checkpoints / link).exists()), None)
+    if folder is None:
+        raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: medtrain resume {run.name}")
+    model.load_state_dict(load_checkpoint(folder.resolve()).model)
+
+
+def write_report(run: Run, split: str, report: dict[str, Any], classes: tuple[str, ...]) -> None:
+    """`evaluation/SPLIT.json` and the confusion matrix as a picture."""
+    for folder in (run.evaluation, run.figures):
+        folder.mkdir(exist_ok=True, mode=0o700)
+    write_json(run.evaluation / f"{split}.json", report)
+    figures.confusion(np.array(report["confusion"]), classes, run.figures / f"confusion_{split}.png")
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The headline and the per-class table."""
+    low, high = report["accuracy_interval"]
+    interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+    copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
+    head = f"accuracy {report['accuracy']:.4f}{interval} on {report['samples']:,} images{copies}"
+    columns = ("precision", "recall", "f1", "auroc")
+    rows = [(name, row["support"], *(row[column] for column in columns)) for name, row in report["per_class"].items()]
+    return head + "\n" + table(("class", "images", *columns), rows)

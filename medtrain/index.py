@@ -1,0 +1,132 @@
+"""Read the index of a packed dataset: sample -> shard, offset, size, checksum, labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from medtrain.errors import InputError
+
+SCHEMA = 1
+SPLITS = ("train", "val", "test")
+UNKNOWN = -1
+
+
+def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
+    """One row of an index: where a sample lies, how to check it, what it shows.
+
+    `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
+    (zlib); `group` is a hash of the patient (or of the content, where patients are not told) that never spans two
+    splits; `content` is the xxh3-64 of the source image's bytes; `labels` holds 1, 0 or -1 (unknown).
+    """
+    return np.dtype(
+        [
+            ("offset", "<u8"),
+            ("group", "<u8"),
+            ("content", "<u8"),
+            ("size", "<u4"),
+            ("crc32", "<u4"),
+            ("shard", "<u4"),
+            ("key", f"S{key_length}"),
+            ("labels", "i1", (labels,)),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One tar file as the manifest lists it."""
+
+    name: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The samples of one split. `samples` is a read-only structured array (see `sample_dtype`), mapped from disk."""
+
+    folder: Path
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    shards: tuple[ShardInfo, ...]
+    samples: npt.NDArray[Any]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int8]:
+        """[N, L] of 1 (present), 0 (absent), -1 (unknown)."""
+        return self.samples["labels"]  # type: ignore[no-any-return]
+
+    def shard_path(self, shard: int) -> Path:
+        """The tar file of a shard number."""
+        return self.folder / self.shards[shard].name
+
+
+def read_manifest(folder: Path | str) -> dict[str, Any]:
+    """`manifest.json` of a packed dataset, or an InputError that says how to make one."""
+    path = Path(folder) / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        unfinished = (Path(folder) / "plan.json").exists()
+        raise InputError(
+            f"{folder}: {'packing was not finished' if unfinished else 'no packed dataset (manifest.json) is there'}",
+            "pack it (goes on where it stopped): medtrain shard DATASET --root DIR --out " + str(folder),
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None
+    if manifest.get("schema") != SCHEMA:
+        raise InputError(f"{path}: schema {manifest.get('schema')}; this version reads {SCHEMA}", "pack it again")
+    return manifest
+
+
+def open_index(folder: Path | str, split: str) -> ShardIndex:
+    """The index of one split ("train", "val", "test"), checked against the manifest's digest and the shards' sizes.
+
+    Raises InputError for a missing split, an index that does not match its digest, a missing or truncated shard.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if split not in manifest["splits"]:
+        raise InputError(f"{folder}: there is no split {split!r}", "choose " + ", ".join(manifest["splits"]))
+    entry = manifest["splits"][split]
+    index_file = folder / f"{split}.idx"
+    digest = index_digest(index_file)
+    if digest != entry["digest"]:
+        raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
+    shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
+    for shard in shards:
+        check_size(folder / shard.name, shard.bytes)
+    samples = np.load(index_file, mmap_mode="r", allow_pickle=False)
+    return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
+
+
+def index_digest(index_file: Path) -> str:
+    """xxh3-128 of an index file: pins every sample's place, checksum and labels."""
+    try:
+        return xxhash.xxh3_128_hexdigest(index_file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{index_file}: is missing", "restore it, or pack again into a new folder") from None
+
+
+def check_size(shard: Path, expected: int) -> None:
+    """Raise InputError where a shard is missing or has another size than the manifest says."""
+    actual = shard.stat().st_size if shard.exists() else None
+    if actual == expected:
+        return
+    what = "is missing" if actual is None else f"has {actual:,} bytes instead of {expected:,}: truncated or overwritten"
+    raise InputError(
+        f"{shard}: {what}", f"copy it again, or delete {shard.name}, its .idx and manifest.json and pack again"
+    )

@@ -1,0 +1,223 @@
+"""Turn settings into a run and start it: here, in a Slurm job through submitit, or again after a stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtrain import configfile
+from medtrain.config import Config, SlurmConfig
+from medtrain.console import say
+from medtrain.errors import InputError, MachineError, nearest
+from medtrain.index import read_manifest
+from medtrain.run import Run, default_name, set_status, write_json
+from medtrain.status import alive
+
+CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What submitit pickles: a folder's path and nothing else, so a requeued job never runs an old object."""
+
+    folder: str
+
+    def __call__(self) -> None:
+        """Become the supervisor. Signals are blocked until it listens: replacing a process drops its handlers."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
+        os.execv(sys.executable, [sys.executable, "-m", "medtrain.supervise", self.folder])
+
+
+def new_run(config: Config) -> tuple[Run, Config]:
+    """Check `config` and make its run folder."""
+    config = dataclasses.replace(config, run=config.run or default_name(config.recipe))
+    configfile.check(config, f"recipe {config.recipe}")
+    config = with_shards(config)
+    run = Run.create(config.runs, config.run)
+    configfile.save(config, run.config_file)
+    return run, config
+
+
+def with_shards(config: Config) -> Config:
+    """The config with an absolute shards folder (a job starts elsewhere), after a look at what is in it."""
+    shards = config.data.shards or f"shards/{config.recipe}"
+    read_manifest(shards)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, shards=str(Path(shards).absolute())))
+
+
+def train(config: Config) -> int:
+    """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
+    from medtrain.supervise import in_slurm_job, supervise
+
+    if config.run == "" and in_slurm_job():
+        config = dataclasses.replace(config, run=default_name(config.recipe))
+    existing = Run(Path(config.runs) / config.run)
+    if in_slurm_job() and config.run and existing.config_file.exists() and "SLURM_RESTART_COUNT" in os.environ:
+        return supervise(existing)  # this batch script was requeued: the run goes on
+    run, _ = new_run(config)
+    say(f"run {run.name} in {run.folder}")
+    return supervise(run)
+
+
+def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
+    """Send a run to Slurm, or with `dry_run` only print the script that would be sent. Returns the run and job id."""
+    config = with_cluster(config)
+    if dry_run:
+        config = dataclasses.replace(config, run=config.run or default_name(config.recipe))
+        configfile.check(config, f"recipe {config.recipe}")
+        with_shards(config)
+        run = Run(Path(config.runs) / config.run)
+        say(script(run, config.slurm).rstrip())
+        return run, ""
+    need_slurm()
+    run, config = new_run(config)
+    return run, send(run, config.slurm)
+
+
+def send(run: Run, slurm: SlurmConfig) -> str:
+    """Hand a run to Slurm and note its job id in the run folder."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        job = executor(run, slurm).submit(TrainJob(str(run.folder)))
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise MachineError(f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
+                           f"correct the request (sinfo shows the partitions), then: medtrain resume {run.name}") from None  # fmt: skip
+    write_json(run.job_file, {"job": job.job_id, "submitted": time.time()})
+    set_status(run, state="queued")
+    return str(job.job_id)
+
+
+def script(run: Run, slurm: SlurmConfig) -> str:
+    """The batch script, to the letter."""
+    made = executor(run, slurm)
+    return made._make_submission_file_text(made._submitit_command_str, "")  # type: ignore[no-any-return]
+
+
+def executor(run: Run, slurm: SlurmConfig) -> Any:
+    """submitit's executor for a run. Its batch script runs the supervisor, which starts the ranks with srun."""
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Executor(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 2  # a dry run must work where there is no Slurm
+
+    made = Executor(folder=run.slurm, python=sys.executable)
+    tasks = slurm.tasks_per_node or slurm.gpus_per_node or 1
+    request: dict[str, Any] = {
+        "job_name": run.name, "nodes": slurm.nodes, "ntasks_per_node": tasks, "gpus_per_node": slurm.gpus_per_node,
+        "cpus_per_task": slurm.cpus_per_task, "mem": mem(slurm.mem_gb), "partition": slurm.partition,
+        "account": slurm.account, "qos": slurm.qos, "constraint": slurm.constraint,
+    }  # fmt: skip
+    extra: dict[str, Any] = {"requeue": True, "open-mode": "append"}
+    if slurm.time:
+        extra["time"] = slurm.time
+    made.update_parameters(
+        **{name: value for name, value in request.items() if value},
+        time=None, signal_delay_s=slurm.signal_seconds, wckey=None, use_srun=False, stderr_to_stdout=True,
+        additional_parameters=extra,
+        # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
+        setup=["umask 077", *slurm.setup, "trap : TERM USR1 USR2"],
+    )  # fmt: skip
+    return made
+
+
+def mem(gigabytes: float) -> str:
+    """As Slurm writes it."""
+    return f"{round(gigabytes * 1024)}M" if gigabytes else ""
+
+
+def with_cluster(config: Config) -> Config:
+    """Fill what the user left at its default from the cluster's file."""
+    name = config.slurm.cluster
+    if not name:
+        return config
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
+        raise InputError(f"there is no cluster file {path}{nearest(name, known)}", "write one: see slurm/README.md")
+    from_file = configfile.merge(Config(), {"slurm": configfile.read_yaml(path)}, str(path)).slurm
+    default = SlurmConfig()
+    chosen = {
+        field.name: getattr(config.slurm, field.name)
+        for field in dataclasses.fields(SlurmConfig)
+        if getattr(config.slurm, field.name) != getattr(default, field.name)
+    }
+    return dataclasses.replace(config, slurm=dataclasses.replace(from_file, **chosen))
+
+
+def need_slurm() -> None:
+    """Raise MachineError where there is no Slurm."""
+    if shutil.which("sbatch") is None:
+        raise MachineError("there is no Slurm here (sbatch is not found)", "train here: medtrain train RECIPE ...   or log in to your cluster")
+
+
+def resume(run: Run, config: Config, here: bool = False) -> int:
+    """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
+    refuse_if_alive(run)
+    before = configfile.load(run.config_file)
+    changed = configfile.difference(before, config)
+    configfile.check(config, f"run {run.name}")
+    config = with_shards(config)
+    refuse_other_settings(run, before, config)
+    configfile.save(config, run.config_file)
+    if changed:
+        say("changed: " + "; ".join(changed))
+    if not (run.checkpoints / "last").exists():
+        say(f"{run.name} has no checkpoint yet: it starts from the beginning")
+    run.stop_file.unlink(missing_ok=True)
+    if run.job_file.exists() and not here:
+        need_slurm()
+        say(f"run {run.name}: job {send(run, with_cluster(config).slurm)}")
+        return 0
+    from medtrain.supervise import supervise
+
+    return supervise(run)
+
+
+def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
+    """A run that goes on with other settings or shards would end with other weights than it promised."""
+    old, new = configfile.binding(before), configfile.binding(config)
+    changed = [f"{name}: {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]
+    if changed:
+        raise InputError(
+            f"run {run.name} cannot go on with other settings ({'; '.join(changed)})",
+            "start a new run with another --run",
+        )
+
+
+def refuse_if_alive(run: Run) -> None:
+    """Two supervisors on one folder would overwrite each other."""
+    place = alive(run)
+    if place is not None:
+        raise InputError(
+            f"run {run.name} is still under way ({place.kind} {place.id})",
+            f"watch it: medtrain logs {run.name} -f   or end it: medtrain stop {run.name}",
+        )
+
+
+def stop(run: Run) -> str:
+    """Ask a run to save and end; says what was done."""
+    place = alive(run)
+    if place is None:
+        return f"run {run.name} is not under way"
+    again = f"go on with: medtrain resume {run.name}"
+    if place.kind == "job" and place.state == "PENDING":
+        subprocess.run(["scancel", place.id], check=True)
+        set_status(run, state="stopped")
+        return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"
+    run.stop_file.touch()
+    if place.kind == "job":
+        subprocess.run(["scancel", "--signal=TERM", place.id], check=True)
+    else:
+        os.kill(int(place.id), signal.SIGTERM)
+    return f"run {run.name}: {place.kind} {place.id} saves and ends; {again}"

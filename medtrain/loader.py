@@ -1,0 +1,189 @@
+"""Index + order -> batches for one rank: threads read, check, decode and augment straight into uint8 batches."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from medtrain import transforms
+from medtrain.config import AugmentConfig
+from medtrain.decode import decode
+from medtrain.errors import InputError
+from medtrain.index import ShardIndex
+from medtrain.order import epoch_order, rank_share
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's samples of one optimizer step (training) or of one forward pass (evaluation).
+
+    `inputs` uint8 [B, 1, H, W]; `labels` int8 [B, L] of 1, 0 or -1 (unknown); `samples` int64 [B], positions in the
+    index; `global_known` int64 [L], known cells over the global batch on all ranks, which a loss divides by.
+    """
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    samples: npt.NDArray[np.int64]
+    global_known: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Views of at most `size` samples each: the micro-batches of gradient accumulation."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Batch(self.inputs[part], self.labels[part], self.samples[part], self.global_known)
+
+
+class Loader:
+    """Batches of one split for one rank; keeps no position of its own, so resuming costs no reading.
+
+    Global batch k of an epoch is `order[k*G : (k+1)*G]` for G = `global_batch`, whatever the number of ranks, threads
+    or shards; a rank takes its contiguous piece. The last partial batch of an epoch is left out, so every rank makes
+    the same number of steps. Augmentation is keyed by (seed, epoch, sample). `augment=None` only resizes.
+    """
+
+    def __init__(
+        self,
+        index: ShardIndex,
+        *,
+        global_batch: int,
+        image_size: int,
+        seed: int = 0,
+        augment: AugmentConfig | None = None,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 2,
+        prefetch: int = 4,
+        max_samples: int = 0,
+    ) -> None:
+        self.index = index
+        self.samples = min(len(index), max_samples or len(index))
+        self.global_batch = global_batch
+        self.image_size = image_size
+        self.seed = seed
+        self.augment = augment
+        self.rank, self.world = rank, world
+        self._prefetch = prefetch
+        self._pin = torch.cuda.is_available()
+        self._files = ShardFiles(index)
+        self._labels = np.ascontiguousarray(index.labels[: self.samples])
+        cv2.setNumThreads(0)  # the threads here already fill the cores
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps an epoch."""
+        return self.samples // self.global_batch
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """This rank's training batches of an epoch, from `first_step` (counted within the epoch) on."""
+        if self.steps == 0:
+            raise InputError(
+                f"the {self.index.split} split has {self.samples} samples, fewer than one global batch of {self.global_batch}",
+                "lower --batch_size or --accumulate, or pack more samples",
+            )
+        order = epoch_order(self.seed, epoch, self.index.digest, self.samples)
+        share = rank_share(self.global_batch, self.rank, self.world)
+        whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
+        yield from self._ahead((step[share], epoch, (self._labels[step] >= 0).sum(0)) for step in whole)
+
+    def every_sample(self, batch_size: int) -> Iterator[Batch]:
+        """This rank's part of the split in index order, every sample exactly once over all ranks, not augmented.
+
+        Batches are cut before they are dealt out, so a sample is scored in the same company at any number of ranks.
+        """
+        starts = range(self.rank * batch_size, self.samples, self.world * batch_size)
+        parts = (np.arange(start, min(start + batch_size, self.samples)) for start in starts)
+        yield from self._ahead((part, 0, (self._labels[part] >= 0).sum(0)) for part in parts)
+
+    def close(self) -> None:
+        """End the threads and close the shards."""
+        self._pool.shutdown(cancel_futures=True)
+        self._files.close()
+
+    def _ahead(self, parts: Iterator[tuple[npt.NDArray[np.int64], int, npt.NDArray[np.int64]]]) -> Iterator[Batch]:
+        """Make batches in the threads, `prefetch` of them ahead of the consumer, and yield them in order."""
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for part in parts:
+                waiting.append(self._pool.submit(self._make, *part))
+                if len(waiting) > self._prefetch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _make(self, samples: npt.NDArray[np.int64], epoch: int, known: npt.NDArray[np.int64]) -> Batch:
+        size = self.image_size
+        inputs = torch.empty((len(samples), 1, size, size), dtype=torch.uint8, pin_memory=self._pin)
+        pixels = inputs.numpy()
+        if self.augment is None:
+            for row, sample in enumerate(samples.tolist()):
+                transforms.fit(self._image(sample), pixels[row, 0])
+        else:
+            maps = transforms.linear_maps(self.augment, self.seed, epoch, samples)
+            for row, sample in enumerate(samples.tolist()):
+                transforms.warp(self._image(sample), maps[row], pixels[row, 0])
+        return Batch(inputs, torch.from_numpy(self._labels[samples]), samples, known)
+
+    def _image(self, sample: int) -> npt.NDArray[np.uint8]:
+        data = self._files.read(sample)
+        try:
+            return decode(data, at_least=self.image_size)
+        except ValueError as error:
+            raise InputError(f"{self._files.name(sample)}: {error}", self._files.remedy) from None
+
+
+class ShardFiles:
+    """Reads samples by position: one `pread` and one checksum a sample, from any thread."""
+
+    def __init__(self, index: ShardIndex) -> None:
+        self._index = index
+        self._descriptors = [os.open(index.shard_path(shard), os.O_RDONLY) for shard in range(len(index.shards))]
+        # Plain lists: reading a field of a mapped structured array costs more than the pread.
+        rows = index.samples
+        self._places = list(
+            zip(
+                rows["shard"].tolist(),
+                rows["offset"].tolist(),
+                rows["size"].tolist(),
+                rows["crc32"].tolist(),
+                strict=True,
+            )
+        )
+        self.remedy = f"find every fault: medtrain verify {index.folder} --level decode   then pack that shard again"
+
+    def read(self, sample: int) -> bytes:
+        """The bytes of a sample's image; an InputError names the shard and key where they do not match their crc32."""
+        shard, offset, size, crc32 = self._places[sample]
+        data = os.pread(self._descriptors[shard], size, offset)
+        if len(data) != size or zlib.crc32(data) != crc32:
+            raise InputError(f"{self.name(sample)}: the bytes do not match their checksum", self.remedy)
+        return data
+
+    def name(self, sample: int) -> str:
+        """Where a sample lies, for an error message."""
+        shard, offset, _, _ = self._places[sample]
+        key: Any = self._index.samples["key"][sample]
+        path: Path = self._index.shard_path(shard)
+        return f"{path}: sample {key.decode()} at byte {offset}"
+
+    def close(self) -> None:
+        """Close the shards."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())

@@ -1,0 +1,90 @@
+"""Optimizers and learning-rate schedules, and their state as named tensors and plain JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
+
+from medtrain.config import OptimConfig, ScheduleConfig
+
+
+def make_optimizer(config: OptimConfig, model: nn.Module) -> Optimizer:
+    """The optimizer; weight decay spares norms and biases, which are the one-dimensional parameters."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    spared = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
+    groups.append({"params": spared, "weight_decay": 0.0})
+    fused = next(model.parameters()).is_cuda
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(groups, lr=config.lr, fused=fused)
+
+
+class Schedule:
+    """Moves the learning rate once an epoch. The rules are PyTorch's own."""
+
+    def __init__(self, config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> None:
+        self._optimizer = optimizer
+        self._rule: ReduceLROnPlateau | LRScheduler | None = None
+        if config.schedule == "plateau":
+            self._rule = ReduceLROnPlateau(
+                optimizer, factor=config.factor, patience=config.plateau_patience, min_lr=config.min_lr
+            )
+        elif config.schedule == "cosine":
+            self._rule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.min_lr)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def epoch_done(self, val_loss: float) -> None:
+        """Tell the rule that an epoch ended with this validation loss."""
+        if isinstance(self._rule, ReduceLROnPlateau):
+            self._rule.step(val_loss)
+        elif self._rule is not None:
+            self._rule.step()
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers and text for state.json."""
+        kept = {} if self._rule is None else self._rule.state_dict()
+        plain = {name: value for name, value in kept.items() if isinstance(value, int | float | str | bool | list)}
+        return {"lr": self.lr, "rule": plain}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        if self._rule is not None:
+            self._rule.load_state_dict(state["rule"])
+        for group in self._optimizer.param_groups:
+            group["lr"] = state["lr"]
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The optimizer's state as `<parameter>:<what>` -> tensor, for instance `classifier.weight:exp_avg`."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[id(parameter)]}:{key}": torch.as_tensor(value)
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Put `optimizer_tensors` back, each on its parameter's device, counters where the optimizer wants them."""
+    parameters = dict(model.named_parameters())
+    optimizer.state.clear()
+    for full, value in tensors.items():
+        name, key = full.rsplit(":", 1)
+        parameter = parameters[name]
+        on_device = value.ndim > 0 or parameter.is_cuda
+        state = optimizer.state.setdefault(parameter, {})
+        if value.shape == parameter.shape:
+            state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        else:
+            state[key] = value.to(parameter.device) if on_device else value.clone()

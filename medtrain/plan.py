@@ -1,0 +1,158 @@
+"""Which sample goes to which split, shard and place: decided once, before any shard is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from medtrain.console import Progress
+from medtrain.index import SPLITS, UNKNOWN
+from medtrain.record import Record
+
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """What decides the bytes of a packed dataset, besides its records."""
+
+    seed: int = 42
+    shard_mb: float = 256.0
+    max_samples: int = 0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sample's fixed place: everything a packing process needs to know of it."""
+
+    path: str
+    image: str
+    key: str
+    group: int
+    content: int
+    size: int
+    labels: tuple[int, ...]
+    raw: dict[str, Any]
+    meta: dict[str, Any]
+
+
+Plan = dict[str, list[Planned]]  # shard name -> its samples, in the order of the tar
+
+
+def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOptions, workers: int) -> Plan:
+    """Give every record a split, a shard and a place in it; shuffled by the seed, so a shard is a random sample."""
+    shuffled = sorted(records, key=lambda record: _hash("order", options.seed, record.source, record.image))
+    shuffled = shuffled[: options.max_samples or len(shuffled)]
+    contents = _contents([record.path for record in shuffled], workers)
+    groups = [
+        _hash("patient", r.source, r.patient) if r.patient else c for r, (c, _) in zip(shuffled, contents, strict=True)
+    ]
+    splits = assign_splits(shuffled, groups, options.seed)
+    plan: Plan = {}
+    for split in SPLITS:
+        chosen = [
+            Planned(
+                str(record.path), record.image, sample_key(record), group, content, size,
+                tuple(UNKNOWN if (value := record.labels[name]) is None else value for name in classes),
+                record.raw, record.meta,
+            )
+            for record, group, (content, size), own in zip(shuffled, groups, contents, splits, strict=True)
+            if own == split
+        ]  # fmt: skip
+        plan.update(_cut(chosen, split, options.shard_mb))
+    return plan
+
+
+def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
+    """The official split where the records have one; else 80/10/10 by group, in proportion within each label.
+
+    A group (a patient, or images of the same bytes) is never cut apart.
+    """
+    if _official(records):
+        return [record.split for record in records]
+    sizes: dict[int, int] = {}
+    stratum: dict[int, tuple[Any, ...]] = {}
+    for record, group in zip(records, groups, strict=True):
+        sizes[group] = sizes.get(group, 0) + 1
+        stratum.setdefault(group, tuple(record.labels.values()))
+    totals: dict[tuple[Any, ...], int] = {}
+    for group, label in stratum.items():
+        totals[label] = totals.get(label, 0) + sizes[group]
+    taken = dict.fromkeys(totals, 0)
+    split_of: dict[int, str] = {}
+    for group in sorted(sizes, key=lambda group: _hash("split", seed, group)):
+        label = stratum[group]
+        position = taken[label] / totals[label]
+        split_of[group] = (
+            "train" if position < FRACTIONS["train"] else "val" if position < 1 - FRACTIONS["test"] else "test"
+        )
+        taken[label] += sizes[group]
+    return [split_of[group] for group in groups]
+
+
+def split_rule(records: list[Record]) -> str:
+    """The rule that `assign_splits` follows, in words, for the manifest."""
+    return "official" if _official(records) else "80/10/10 by patient or identical bytes, in proportion within labels"
+
+
+def _official(records: list[Record]) -> bool:
+    return all(record.split for record in records)
+
+
+def sample_key(record: Record) -> str:
+    """`<dataset>-<16 hex digits>`: no dots (WebDataset cuts a name at the first) and no patient's id."""
+    return f"{record.source}-{_hash('key', record.source, record.patient, record.study, record.image):016x}"
+
+
+def _hash(*parts: object) -> int:
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def _contents(paths: list[Path], workers: int) -> list[tuple[int, int]]:
+    """xxh3-64 and size of every file; an unreadable file counts as its own content and is rejected when packed."""
+    progress = Progress(len(paths), "reading", "images")
+
+    def content(path: Path) -> tuple[int, int]:
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return _hash("unreadable", str(path)), 0
+        return xxhash.xxh3_64_intdigest(data), len(data)
+
+    found = []
+    with ThreadPoolExecutor(workers) as pool:
+        for result in pool.map(content, paths, chunksize=64):
+            found.append(result)
+            progress.advance()
+    progress.close()
+    return found
+
+
+def _cut(samples: list[Planned], split: str, shard_mb: float) -> Plan:
+    """Shards of at most `shard_mb`, at least 8 where a split is large enough, so that packing goes in parallel."""
+    if not samples:
+        return {}
+    total = sum(_tar_bytes(sample.size) for sample in samples)
+    count = max(-(-total // int(shard_mb * 1e6)), min(8, len(samples) // 1000), 1)
+    bounds = [len(samples) * i // count for i in range(count + 1)]
+    return {f"{split}-{i:06d}.tar": samples[bounds[i] : bounds[i + 1]] for i in range(count)}
+
+
+def _tar_bytes(image_bytes: int) -> int:
+    return 512 + -(-image_bytes // 512) * 512 + 1024
+
+
+def plan_digest(plan: Plan, classes: tuple[str, ...], options: PackOptions) -> str:
+    """Pins every image, label and option that decides the packed bytes."""
+    digest = hashlib.sha256(json.dumps([classes, asdict(options)]).encode())
+    for name, samples in plan.items():
+        digest.update(name.encode())
+        for sample in samples:
+            digest.update(repr((sample.key, sample.content, sample.labels, sample.raw, sample.meta)).encode())
+    return digest.hexdigest()

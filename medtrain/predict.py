@@ -1,0 +1,108 @@
+"""A run's best weights on new images, and on whole splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import nn
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain import configfile, distributed, models, tasks, transforms
+from medtrain.config import Config
+from medtrain.console import say, say_json, table
+from medtrain.decode import decode
+from medtrain.distributed import World
+from medtrain.errors import InputError
+from medtrain.evaluate import evaluate_best, load_best, pixels
+from medtrain.index import read_manifest
+from medtrain.loader import Batch
+from medtrain.run import Run
+from medtrain.tasks import Task
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run's model, ready to score."""
+
+    run: Run
+    config: Config
+    classes: tuple[str, ...]
+    world: World
+    task: Task
+    model: nn.Module
+
+    def evaluate(self, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+        """Score a split of the packed dataset; writes and returns the report."""
+        return evaluate_best(self.run, self.config, self.task, self.model, self.world, split, say)
+
+    def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
+        load_best(self.run, self.model)
+        size = self.config.data.image_size
+        inputs = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
+        for row, image in enumerate(images):
+            transforms.fit(image, inputs.numpy()[row, 0])
+        nothing = np.zeros(0, np.int64)
+        batch = Batch(inputs, torch.empty(0), nothing, nothing)
+        self.model.eval()
+        with torch.inference_mode(), self.world.accelerator.autocast():
+            logits = self.model(pixels(batch, self.config.data, self.config.model.channels, self.world.device))
+            return self.task.scores(logits).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def open_run(run: Run, shards: Path | None = None) -> OpenRun:
+    """Build a run's model; `shards` stands in for the dataset it was trained on and must have the same classes."""
+    config = configfile.load(run.config_file)
+    classes = tuple(read_manifest(config.data.shards)["classes"])
+    if shards is not None:
+        others = tuple(read_manifest(shards)["classes"])
+        if others != classes:
+            raise InputError(f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(classes)}",
+                             "give a dataset packed with the same classes")  # fmt: skip
+        config = replace(config, data=replace(config.data, shards=str(shards)))
+    world = distributed.join(config.precision)
+    task = tasks.make(config, classes)
+    model = models.build(replace(config.model, weights=""), task.outputs)
+    model.to(world.device, memory_format=torch.channels_last)
+    return OpenRun(run, config, classes, world, task, model)
+
+
+def predict(
+    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    runs: Path = Path("runs"),
+    json: FlagCreatePairsOff[bool] = False,
+) -> None:
+    """What a run's best weights say of image files (JPEG, PNG, TIFF).
+
+    Args:
+        name: Name of the run.
+        images: Image files.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    pictures = [_read(path) for path in images]
+    opened = open_run(Run.find(runs, name))
+    scores = opened.predict(pictures)
+    found = [
+        {"image": str(path), "class": opened.classes[row.argmax()], "probability": float(row.max()),
+         "probabilities": dict(zip(opened.classes, map(float, row), strict=True))}
+        for path, row in zip(images, scores, strict=True)
+    ]  # fmt: skip
+    if json:
+        say_json(found)
+    else:
+        say(table(("image", "class", "probability"), [(f["image"], f["class"], f["probability"]) for f in found]))
+
+
+def _read(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    try:
+        return decode(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG or TIFF files") from None

@@ -1,0 +1,29 @@
+"""One image or clip with its labels, patient, study, source and split, before it is packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a dataset knows about one image.
+
+    `image` names the image inside its dataset and stays the same from machine to machine (a relative path); `path` is
+    where its file is here. `labels` holds 1 (present), 0 (absent) or None (unknown) per label name. `patient` and
+    `study` are the dataset's own ids and never reach a shard: they are hashed with a key there. An empty `patient`
+    means that the dataset does not tell; the split then keeps byte-identical images together. `split` is the
+    official split ("train", "val", "test"), or empty where there is none.
+    """
+
+    source: str
+    image: str
+    path: Path
+    labels: dict[str, int | None]
+    patient: str = ""
+    study: str = ""
+    split: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)

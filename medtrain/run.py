@@ -1,0 +1,121 @@
+"""A run is a folder; this file holds the name of everything in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from medtrain.errors import InputError, nearest
+
+
+class Run:
+    """The folder `runs/NAME` and the paths inside it. Opening one reads nothing."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).absolute()
+        self.name = self.folder.name
+        self.config_file = self.folder / "config.yaml"
+        self.status_file = self.folder / "status.json"
+        self.journal = self.folder / "metrics.jsonl"
+        self.log = self.folder / "train.log"
+        self.environment = self.folder / "environment.txt"
+        self.checkpoints = self.folder / "checkpoints"
+        self.attempts = self.folder / "attempts.jsonl"
+        self.figures = self.folder / "figures"
+        self.evaluation = self.folder / "evaluation"
+        self.slurm = self.folder / "slurm"
+        self.job_file = self.slurm / "job.json"
+        self.trackers = self.folder / "trackers"
+        self.stop_file = self.folder / "stop"
+
+    @classmethod
+    def create(cls, runs: Path | str, name: str) -> Run:
+        """Make the folder, private to the user (mode 700); an existing run is never touched."""
+        run = cls(Path(runs) / name)
+        if run.config_file.exists():
+            raise InputError(
+                f"run {name} exists already in {runs}",
+                f"go on with it: medtrain resume {name}{runs_flag(runs)}   or choose another --run",
+            )
+        run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (run.checkpoints, run.slurm):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        return run
+
+    @classmethod
+    def find(cls, runs: Path | str, name: str) -> Run:
+        """The existing run of that name, or an InputError with the nearest name."""
+        run = cls(Path(runs) / name)
+        if not name or not run.config_file.exists():
+            known = run_names(runs)
+            where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
+            raise InputError(where, "list the runs: medtrain status   (another folder: --runs DIR)")
+        return run
+
+    def last_step(self) -> int:
+        """The optimizer step of the newest checkpoint, by its name; 0 where there is none."""
+        newest = max((path.name for path in self.checkpoints.glob("step-*")), default="")
+        return int(newest.split("-")[1]) if newest else 0
+
+    def status(self) -> dict[str, Any]:
+        """What the run last said of itself; `{}` before the first word."""
+        return read_json(self.status_file)
+
+
+def run_names(runs: Path | str) -> list[str]:
+    """Names of the runs in a folder, newest last."""
+    configs = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in configs]
+
+
+def runs_flag(runs: Path | str) -> str:
+    """What to add to a printed command so that it finds the runs folder."""
+    return "" if str(runs) == "runs" else f" --runs {runs}"
+
+
+def default_name(recipe: str) -> str:
+    """`mednist-1120-140501`; in a Slurm job `mednist-<job id>`, which a requeue does not change."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{recipe}-{job}" if job else f"{recipe}-{time.strftime('%m%d-%H%M%S')}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; `{}` if it is not there."""
+    try:
+        return json.loads(path.read_text())  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return {}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all: a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def append_json(path: Path, value: Any) -> None:
+    """Add one line of JSON to a file, durably."""
+    with path.open("a") as file:
+        file.write(json.dumps(value) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file; a last line cut off by a crash is left out; `[]` if there is no file."""
+    if not path.exists():
+        return []
+    whole = [line for line in path.read_text().split("\n")[:-1] if line]
+    return [json.loads(line) for line in whole]
+
+
+def set_status(run: Run, **changes: Any) -> None:
+    """Merge `changes` into a run's status.json; a full disk leaves the old one."""
+    try:
+        write_json(run.status_file, {**run.status(), **changes, "updated": time.time()})
+    except OSError:
+        pass

@@ -1,0 +1,132 @@
+"""The commands around a run: train, submit, status, logs, stop, resume, evaluate, recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain import configfile, launch
+from medtrain.config import Config
+from medtrain.console import say, say_json, table
+from medtrain.run import Run
+from medtrain.status import alive, follow, status_table
+from medtrain.status import status as statuses
+
+Flag = FlagCreatePairsOff[bool]
+RunName = Positional[Annotated[str, arg(metavar="RUN")]]
+
+
+def train(config: Config) -> int:
+    """Train here, supervised: a crashed rank starts again, a signal saves at the next step's border."""
+    return launch.train(config)
+
+
+def submit(config: Config, dry_run: bool, json: bool) -> None:
+    """Send a run to Slurm; it survives time limits, preemption and requeues by itself."""
+    run, job = launch.submit(config, dry_run)
+    if dry_run:
+        return
+    if json:
+        say_json({"run": run.name, "job": job, "folder": str(run.folder)})
+    else:
+        say(f"run {run.name}: job {job}\nwatch it: medtrain status {run.name}   medtrain logs {run.name} -f")
+
+
+def resume(config: Config, here: bool) -> int:
+    """Go on with a run from its newest checkpoint, the way it was started (--here: on this machine)."""
+    return launch.resume(Run.find(config.runs, config.run), config, here)
+
+
+def status(
+    names: Positional[Annotated[tuple[str, ...], arg(metavar="[RUN ...]")]] = (),
+    runs: Path = Path("runs"),
+    json: Flag = False,
+) -> None:
+    """What every run, or the named ones, are doing.
+
+    Args:
+        names: Names of runs (none: all).
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    rows = statuses(list(names), runs)
+    if json:
+        say_json(rows)
+    elif rows:
+        say(status_table(rows))
+    else:
+        say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME")
+
+
+def logs(name: RunName, runs: Path = Path("runs"), follow_: Flag = False, json: Flag = False) -> None:
+    """Print a run's log.
+
+    Args:
+        name: Name of the run.
+        runs: Folder that holds the runs.
+        follow_: Go on printing what comes, until the run ends.
+        json: Print one JSON document.
+    """
+    run = Run.find(runs, name)
+    if json:
+        lines = run.log.read_text().splitlines() if run.log.exists() else []
+        say_json({"run": name, "lines": lines})
+        return
+    for line in follow(run.log, ended=lambda: not follow_ or alive(run) is None):
+        say(line)
+
+
+def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
+    """Ask a run to save at the next step's border and end.
+
+    Args:
+        name: Name of the run.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    text = launch.stop(Run.find(runs, name))
+    if json:
+        say_json({"run": name, "answer": text})
+    else:
+        say(text)
+
+
+def evaluate(
+    name: RunName, split: str = "test", runs: Path = Path("runs"), shards: Path | None = None, json: Flag = False
+) -> None:
+    """Score a split with the run's best weights: accuracy with its interval, per-class table, confusion matrix.
+
+    Args:
+        name: Name of the run.
+        split: Split of the packed dataset (train, val, test).
+        runs: Folder that holds the runs.
+        shards: Another packed dataset with the same classes (default: the run's own).
+        json: Print the report as one JSON document.
+    """
+    from medtrain.predict import open_run
+
+    run, quiet = Run.find(runs, name), (lambda text: None)
+    opened = open_run(run, shards)
+    report = opened.evaluate(split, quiet if json else say)
+    if json:
+        say_json(report)
+    else:
+        say(f"report: {run.evaluation / f'{split}.json'}   figure: {run.figures / f'confusion_{split}.png'}")
+
+
+def recipes(json: Flag = False) -> None:
+    """The recipes that `train` and `submit` know.
+
+    Args:
+        json: Print one JSON document.
+    """
+    titles = {name: configfile.recipe_title(name) for name in configfile.recipe_names()}
+    if json:
+        say_json(titles)
+    else:
+        say(table(("recipe", "what it trains"), titles.items()))
+        say("\nall settings of one: medtrain train RECIPE --help")
+
+

@@ -1,0 +1,234 @@
+"""Start the ranks of a run, here or through srun, and start them again until the run is finished.
+
+One rule everywhere: what the run folder says decides, not exit codes. Finished: done. A fault that another attempt
+cannot mend (bad input, broken numbers): give up. A stop that the user asked for: leave. Anything else: again, from
+the newest checkpoint; three crashes in a row without a newer checkpoint end it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from medtrain.console import say, show_error, warn
+from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
+from medtrain.run import Run, append_json, read_json_lines, runs_flag, set_status
+
+CRASHES_WITHOUT_PROGRESS = 3
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def supervise(run: Run) -> int:
+    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
+    ranks = Srun(run) if in_slurm_job() else LocalRanks(run)
+    asked = Asked(ranks).install()
+    while True:
+        code = attempt(run, ranks)
+        state = run.status().get("state")
+        if state == "finished":
+            return EXIT_DONE
+        if hopeless(run, code):
+            return give_up(run, code)
+        if (asked.signal and not in_slurm_job()) or run.stop_file.exists():
+            return leave(run)
+        if in_slurm_job():
+            return requeue(run)
+        asked.signal = ""
+        say(f"{run.name}: the attempt ended early ({cause(run, code)}); going on from step {run.last_step():,}")
+
+
+def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
+    """One start of all ranks, written down before and after in attempts.jsonl. Returns their exit code."""
+    number = 1 + sum(row["event"] == "start" for row in read_json_lines(run.attempts))
+    place = {"job": os.environ.get("SLURM_JOB_ID", ""), "nodes": nodes(), "ranks": ranks.count, "pid": os.getpid()}
+    append_json(run.attempts, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
+    set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
+    code = ranks.start_and_wait()
+    if run.status().get("state") in ("starting", "running"):
+        set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
+    end = {"time": time.time(), "step": run.last_step(), "exit_code": code, "cause": cause(run, code)}
+    append_json(run.attempts, {"attempt": number, "event": "end", **end})
+    return code
+
+
+def hopeless(run: Run, code: int) -> bool:
+    """Whether another attempt would end the same way."""
+    status = run.status()
+    if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
+        return True
+    ends = [row for row in read_json_lines(run.attempts) if row["event"] == "end"][-CRASHES_WITHOUT_PROGRESS:]
+    crashed = all(row["exit_code"] not in (EXIT_DONE, EXIT_RESUMABLE) for row in ends)
+    stuck = len({row["step"] for row in ends}) == 1
+    return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
+
+
+def give_up(run: Run, code: int) -> int:
+    """Say why no further attempt is made."""
+    status = run.status()
+    set_status(run, state="failed")
+    problem = status.get("error") or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({cause(run, code)})"
+    show_error(problem, status.get("fix") or f"read the log, mend the cause, then: {resume_command(run)}")
+    known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
+    return code if code in known else EXIT_ENVIRONMENT
+
+
+def leave(run: Run) -> int:
+    """The user asked for a stop: say how to go on."""
+    run.stop_file.unlink(missing_ok=True)
+    say(f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
+    return EXIT_RESUMABLE
+
+
+def requeue(run: Run) -> int:
+    """Put this Slurm job back in the queue and leave.
+
+    A batch script that merely ends, in the grace time of a preemption too, is not requeued by Slurm. After a
+    preemption without grace Slurm has done it already, and says that the job is pending.
+    """
+    job = os.environ["SLURM_JOB_ID"]
+    set_status(run, state="queued")
+    for _ in range(60):
+        answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        if answer.returncode == 0 or "pending" in answer.stderr:
+            say(f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
+            return EXIT_RESUMABLE
+        if "disabled" in answer.stderr or "denied" in answer.stderr.lower():
+            break
+        time.sleep(5)  # the controller may be restarting
+    warn(f"job {job} could not be requeued: {answer.stderr.strip()}; go on with: {resume_command(run)}")
+    return EXIT_RESUMABLE
+
+
+def cause(run: Run, code: int) -> str:
+    """Why an attempt ended, in words."""
+    status = run.status()
+    if status.get("state") == "finished":
+        return "finished"
+    if status.get("error"):
+        return str(status["error"])
+    if status.get("state") in ("stopped", "queued"):
+        return f"asked to stop by {status.get('signal') or 'a signal'}"
+    number = -code if code < 0 else code - 128
+    if 0 < number < signal.NSIG:
+        return f"a rank was killed by {signal.Signals(number).name}"
+    return f"a rank left with exit code {code}"
+
+
+def resume_command(run: Run) -> str:
+    """What a person types to go on with a run."""
+    runs = run.folder.parent
+    return f"medtrain resume {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
+
+
+def in_slurm_job() -> bool:
+    """Whether this is the batch script of a Slurm job or an salloc shell, and not one of a job's tasks."""
+    return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
+
+
+def nodes() -> str:
+    """The nodes of this attempt as Slurm writes them, or this host."""
+    return os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname()
+
+
+def free_port() -> int:
+    """A port that nothing listens on; rank 0 runs on this host."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+class Asked:
+    """Passes a signal on to the ranks and remembers it. A second Ctrl-C ends them at once."""
+
+    def __init__(self, ranks: Srun | LocalRanks) -> None:
+        self.signal = ""
+        self._ranks = ranks
+
+    def install(self) -> Asked:
+        """Listen."""
+        for number in SIGNALS:
+            signal.signal(number, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return self
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        again = bool(self.signal) and number == signal.SIGINT
+        self.signal = signal.Signals(number).name
+        self._ranks.signal(signal.SIGKILL if again else signal.SIGTERM if number == signal.SIGINT else number)
+
+
+class LocalRanks:
+    """The ranks as processes of this machine."""
+
+    def __init__(self, run: Run) -> None:
+        from medtrain.configfile import load
+
+        slurm = load(run.config_file).slurm
+        self.count = slurm.tasks_per_node or slurm.gpus_per_node or 1
+        self._command = [sys.executable, "-m", "medtrain.worker", str(run.folder)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start_and_wait(self) -> int:
+        """Start every rank; when one fails, end the others. Returns the first failure's exit code, or 0."""
+        place = {"WORLD_SIZE": str(self.count), "LOCAL_WORLD_SIZE": str(self.count), "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(free_port())}  # fmt: skip
+        self._processes = [
+            # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
+            subprocess.Popen(
+                self._command, env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,
+            )  # fmt: skip
+            for rank in range(self.count)
+        ]
+        failure, deadline = 0, 0.0
+        while any(process.poll() is None for process in self._processes):
+            codes = [process.returncode for process in self._processes if process.returncode]
+            if codes and not failure:
+                failure, deadline = codes[0], time.monotonic() + (60 if codes[0] == EXIT_RESUMABLE else 5)
+            if failure and time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)  # they wait in a collective for a rank that is gone
+            time.sleep(0.1)
+        codes = [process.returncode for process in self._processes if process.returncode]
+        return failure or (codes[0] if codes else 0)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every rank that lives."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+class Srun:
+    """The ranks as one step of this Slurm job."""
+
+    def __init__(self, run: Run) -> None:
+        self.count = int(os.environ.get("SLURM_NTASKS", 1))
+        self._log = run.slurm / f"{os.environ['SLURM_JOB_ID']}.log"
+        self._command = [
+            "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",
+            f"--output={self._log}", sys.executable, "-m", "medtrain.worker", str(run.folder),
+        ]  # fmt: skip
+
+    def start_and_wait(self) -> int:
+        """Start the step and wait for its end."""
+        environment = {**os.environ, "MASTER_PORT": str(free_port())}
+        # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
+        if "SLURM_CPUS_PER_TASK" in environment:
+            environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
+        process = subprocess.Popen(self._command, env=environment, start_new_session=True)
+        return process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every task of the job's steps."""
+        name = signal.Signals(number).name.removeprefix("SIG")
+        subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(supervise(Run(sys.argv[1])))

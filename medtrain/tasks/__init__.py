@@ -1,0 +1,40 @@
+"""What a problem means: how logits become a loss, scores and metrics. One file a kind of problem."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from medtrain.config import Config
+from medtrain.loader import Batch
+
+
+class Task(Protocol):
+    """The contract of a kind of problem. B samples, L labels of the dataset, K logits."""
+
+    outputs: int
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Sum over this batch divided by the known cells of the global batch: adding it up over micro-batches and
+        ranks gives the mean over all known cells, however they are spread."""
+
+    def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Scalar: how many of the batch are right, for the training curve."""
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """float32 [B, K] of probabilities."""
+
+    def metrics(
+        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+    ) -> dict[str, Any]:
+        """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
+
+
+def make(config: Config, classes: tuple[str, ...]) -> Task:
+    """The task that `config.task` names, for a dataset's classes."""
+    module = importlib.import_module(f"medtrain.tasks.{config.task}")
+    return module.make(config, classes)  # type: ignore[no-any-return]

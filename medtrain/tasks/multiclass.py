@@ -1,0 +1,55 @@
+"""One of several classes: cross entropy, softmax, accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from medtrain import metrics
+from medtrain.config import Config
+from medtrain.loader import Batch
+
+
+class Multiclass:
+    """Labels are one-hot; a sample whose class is unknown counts for nothing."""
+
+    def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:
+        self.classes = classes
+        self.outputs = len(classes)
+        self.label_smoothing = label_smoothing
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Cross entropy summed over the known samples / known samples of the global batch."""
+        known = (batch.labels >= 0).all(1)
+        losses = F.cross_entropy(
+            logits.float(), batch.labels.argmax(1), reduction="none", label_smoothing=self.label_smoothing
+        )
+        return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.max()), 1)
+
+    def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Scalar: known samples whose most likely class is the true one."""
+        right = logits.argmax(1) == batch.labels.argmax(1)
+        return (right & (batch.labels >= 0).all(1)).sum()
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Softmax in float32 [B, classes]."""
+        return logits.float().softmax(1)
+
+    def metrics(
+        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+    ) -> dict[str, Any]:
+        """`metrics.multiclass_report` plus the cross entropy as `loss`."""
+        known = (labels >= 0).all(1)
+        scores, targets, groups = scores[known], labels[known].argmax(1), groups[known]
+        report = metrics.multiclass_report(scores, targets, self.classes, groups)
+        likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
+        return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **report}
+
+
+def make(config: Config, classes: tuple[str, ...]) -> Multiclass:
+    """The task for a dataset's classes."""
+    return Multiclass(classes, config.loss.label_smoothing)

@@ -1,0 +1,123 @@
+"""What a run tells: the journal (metrics.jsonl), status.json, log lines, and the tracker that is fed from the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from medtrain.console import Progress, say
+from medtrain.run import Run, set_status
+
+
+class Journal:
+    """metrics.jsonl: the truth about the curve. One JSON object a line; a full disk delays lines and loses none."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._pending = b""
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a line; one that does not fit on the disk now is written with the next."""
+        self._pending += json.dumps(row).encode() + b"\n"
+        try:
+            self._drain()
+        except OSError:
+            pass
+
+    def sync(self) -> None:
+        """Make every line durable; raises OSError where that fails."""
+        self._drain()
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def _drain(self) -> None:
+        while self._pending:
+            self._pending = self._pending[os.write(self._descriptor, self._pending) :]
+
+
+def cut_journal(path: Path, step: int, epoch: int) -> None:
+    """Drop what came after a checkpoint: steps above `step`, epochs above `epoch`, a last line cut off by a crash."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().split("\n")[:-1]:
+        row = json.loads(line)
+        if (row["step"] <= step) if row["kind"] == "step" else (row["epoch"] <= epoch):
+            kept.append(line)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.writelines(line + "\n" for line in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def log(run: Run, text: str) -> None:
+    """One line with the time on it, in train.log and on standard output."""
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
+    try:
+        with run.log.open("a") as file:
+            file.write(line + "\n")
+    except OSError:
+        pass  # a full disk stops no training; the line is still on standard output
+    say(line)
+
+
+class Tracker:
+    """Rank 0's voice; on other ranks every call does nothing. Open it after the journal was cut to the checkpoint."""
+
+    def __init__(self, run: Run, main: bool, total_steps: int, done: int, global_batch: int) -> None:
+        self._run, self._main = run, main
+        self._batch = global_batch
+        self._last_line = self._last_status = time.monotonic()
+        self._last_step = done
+        if main:
+            self._journal = Journal(run.journal)
+            self._progress = Progress(total_steps, run.name, "steps", done, every_seconds=float("inf"))
+
+    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
+        """An optimizer step's mean loss over the global batch."""
+        if not self._main:
+            return
+        self._journal.write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "time": time.time()})
+        self._progress.advance(1, f"epoch {epoch}, loss {loss:.4f}")
+        now = time.monotonic()
+        if now - self._last_line >= 30:
+            rate = (step - self._last_step) * self._batch / (now - self._last_line)
+            self.log(f"epoch {epoch}  step {step:,} of {self._progress.total:,}  loss {loss:.4f}  {rate:,.1f} images/s")
+            self._last_line, self._last_step = now, step
+        if now - self._last_status >= 5:
+            self._last_status = now
+            self.status(step=step, loss=loss)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch's numbers; `row` holds step, epoch and plain numbers."""
+        if self._main:
+            self._journal.write({"kind": "epoch", **row, "time": time.time()})
+
+    def sync(self) -> None:
+        """Make the journal durable, before a checkpoint that claims its steps; raises OSError on a full disk."""
+        if self._main:
+            self._journal.sync()
+
+    def log(self, text: str) -> None:
+        """A line in train.log and on standard output."""
+        if self._main:
+            log(self._run, text)
+
+    def status(self, **changes: Any) -> None:
+        """Merge `changes` into status.json."""
+        if self._main:
+            set_status(self._run, **changes)
+
+    def close(self) -> None:
+        """Close the journal and take the progress bar away."""
+        if self._main:
+            self._progress.close()
+            self._journal.close()

@@ -1,0 +1,207 @@
+"""The loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from medtrain import figures
+from medtrain.checkpoint import TrainState
+from medtrain.config import Config
+from medtrain.distributed import any_rank, seed_step, share, share_buffers
+from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
+from medtrain.evaluate import evaluate_best, measure, pixels, score
+from medtrain.feed_process import Feeder
+from medtrain.loader import Batch
+from medtrain.optim import optimizer_tensors
+from medtrain.preempt import StopRequest
+from medtrain.run import Run, read_json_lines
+from medtrain.trainer import Trainer, prepare
+
+
+def train(run: Run, stop: StopRequest) -> int:
+    """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code."""
+    trainer, state = prepare(run, stop)
+    feeder = Feeder(run)
+    if trainer.world.main:
+        feeder.start()
+    patience_s = 5.0  # a stopped run has no time for a slow tracker: the next attempt sends everything again
+    try:
+        while state.epoch < trainer.config.epochs and not stale(trainer, state):
+            state, stopped = train_epoch(trainer, state)
+            if not stopped:
+                state, stopped = end_epoch(trainer, state)
+            if stopped:
+                return leave(trainer, state)
+        finish(trainer, state)
+        patience_s = 60.0
+        return EXIT_DONE
+    finally:
+        trainer.tracker.close()
+        trainer.training.close()
+        trainer.validation.close()
+        feeder.finish(patience_s)
+
+
+def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
+    """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border."""
+    for batch in trainer.training.batches(state.epoch, state.epoch_step):
+        seed_step(trainer.config.seed, state.step, trainer.world.rank)
+        values = optimizer_step(trainer, batch)
+        state = state.after_step()
+        state, stopped = book(trainer, state)
+        trainer.sums.send(state.step, values)
+        if stopped:
+            return book(trainer, state)[0], True
+        if trainer.checkpoints.due(state):
+            state, stopped = book(trainer, state)
+            save(trainer, state)
+            if stopped:
+                return state, True
+    return book(trainer, state)
+
+
+def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
+    """Validate, move the learning rate, judge, save. The flag says that a stop came first: nothing has changed then."""
+    share_buffers(trainer.world, trainer.model)
+    config, world = trainer.config, trainer.world
+    started = time.monotonic()
+    scores = score(
+        trainer.model, trainer.task, trainer.validation, config.data, config.model.channels, world,
+        stopped=lambda: any_rank(world, bool(trainer.stop)),
+    )  # fmt: skip
+    if scores is None:
+        return state, True
+    report = share(world, measure(scores, trainer.task, trainer.validation))
+    samples = state.epoch_step * state.global_batch
+    row = {
+        "step": state.step, "epoch": state.epoch + 1, "lr": trainer.schedule.lr,
+        "train_loss": state.epoch_loss / state.epoch_step, "train_accuracy": state.epoch_correct / samples,
+        **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
+    }  # fmt: skip
+    trainer.schedule.epoch_done(report["loss"])
+    state, better = judge(config, state, report)
+    trainer.tracker.epoch(row)
+    trainer.tracker.log(epoch_line(config, row, better, time.monotonic() - started))
+    trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
+    save(trainer, state, best=better)
+    return state, False
+
+
+def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
+    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop asked] of this rank's share."""
+    config, world, accelerator = trainer.config, trainer.world, trainer.world.accelerator
+    total = torch.zeros(3, device=world.device)
+    parts = list(batch.split(config.data.batch_size))
+    for number, part in enumerate(parts, 1):
+        part = replace(part, labels=part.labels.to(world.device, non_blocking=True))
+        with nullcontext() if number == len(parts) else accelerator.no_sync(trainer.parallel):
+            logits = trainer.parallel(pixels(part, config.data, config.model.channels, world.device))
+            loss = trainer.task.loss(logits, part)
+            accelerator.backward(loss * world.size)  # DDP takes the mean over ranks; the loss is made to be summed
+        total[0] += loss.detach()
+        total[1] += trainer.task.correct(logits.detach(), part)
+    if config.optim.clip_norm:
+        accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    total[2] = float(bool(trainer.stop))
+    return total
+
+
+def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
+    """Enter the numbers of the step sent last (over all ranks) in journal and state; the flag: some rank must stop."""
+    received = trainer.sums.receive()
+    if received is None:
+        return state, False
+    step, (loss, correct, stopped) = received
+    if not math.isfinite(loss):
+        raise NumericalError(
+            f"the loss became {loss} at step {step} (epoch {state.epoch + 1})",
+            f"lower --lr, set --clip_norm 1, or try --precision fp32   (it was {trainer.world.precision})",
+        )
+    trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
+    booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + correct)
+    return booked, stopped > 0
+
+
+def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
+    """The state after an epoch, and whether it is the best so far by the watched metric."""
+    if config.watch not in report:
+        numbers = [name for name, value in report.items() if isinstance(value, float)]
+        raise InputError(f"watch is {config.watch!r}, which is no metric here", "choose " + ", ".join(numbers))
+    value = report[config.watch]
+    sign = -1 if config.watch == "loss" else 1
+    better = value is not None and (state.best is None or sign * value > sign * state.best)
+    state = replace(state, epoch=state.epoch + 1, epoch_step=0, epoch_loss=0.0, epoch_correct=0.0)
+    if better:
+        return replace(state, best=value, best_epoch=state.epoch, stale_epochs=0), True
+    return replace(state, stale_epochs=state.stale_epochs + 1), False
+
+
+def stale(trainer: Trainer, state: TrainState) -> bool:
+    """Whether early stopping ends the run."""
+    return 0 < trainer.config.patience <= state.stale_epochs
+
+
+def save(trainer: Trainer, state: TrainState, best: bool = False, must: bool = False) -> bool:
+    """Write a checkpoint on rank 0. A full disk is warned of and tried again at the next save, unless it `must` hold."""
+    if not trainer.world.main:
+        return True
+    scaler = trainer.world.accelerator.scaler
+    state = replace(
+        state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {}
+    )
+    try:
+        trainer.tracker.sync()
+        tensors = optimizer_tensors(trainer.optimizer, trainer.model)
+        trainer.checkpoints.save(state, trainer.model.state_dict(), tensors, best)
+        trainer.tracker.status(saved_step=state.step)
+        return True
+    except OSError as error:
+        problem = f"step {state.step} could not be saved: {error.strerror or error}"
+        if must:
+            raise MachineError(problem, f"make room, then: medtrain resume {trainer.run.name}") from None
+        trainer.tracker.log(f"warning: {problem}; training goes on, and the next save tries again")
+        return False
+
+
+def leave(trainer: Trainer, state: TrainState) -> int:
+    """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
+    saved = save(trainer, state)
+    trainer.tracker.log(f"{trainer.stop.signal or 'a stop on another rank'}: {'saved at' if saved else 'left'} step {state.step:,}")
+    trainer.tracker.status(state="stopped", step=state.step, signal=trainer.stop.signal)
+    return EXIT_RESUMABLE
+
+
+def finish(trainer: Trainer, state: TrainState) -> None:
+    """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
+    run, config, world = trainer.run, trainer.config, trainer.world
+    if world.main and not (run.checkpoints / "last" / "manifest.json").exists():
+        save(trainer, state, must=True)
+    evaluate_best(run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log)
+    if world.main:
+        rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
+        run.figures.mkdir(exist_ok=True, mode=0o700)
+        figures.history(rows, run.figures / "history.png")
+    ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
+    trainer.tracker.log(f"finished ({ended}): best {config.watch} {state.best:.4f} in epoch {state.best_epoch}")
+    trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
+
+
+def epoch_line(config: Config, row: dict[str, Any], better: bool, seconds: float) -> str:
+    """An epoch in one line of the log."""
+    watched = row[f"val_{config.watch}"]
+    text = (
+        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
+        f" {row['train_accuracy']:.4f}; validation loss {row['val_loss']:.4f}, {config.watch} {watched:.4f}"
+        f"{' (best so far)' if better else ''}; lr {row['lr']:.2g}; validated in {seconds:.1f} s"
+    )
+    if torch.cuda.is_available():
+        text += f"; GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at the most"
+    return text

@@ -1,0 +1,141 @@
+"""Build everything that a rank trains with, and take up the newest good checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from medtrain import configfile, distributed, models, tasks
+from medtrain.checkpoint import Checkpoints, Loaded, TrainState, fingerprints_of
+from medtrain.config import Config
+from medtrain.distributed import StepSum, World
+from medtrain.errors import InputError
+from medtrain.index import open_index
+from medtrain.loader import Loader
+from medtrain.optim import Schedule, make_optimizer, restore_optimizer
+from medtrain.preempt import StopRequest
+from medtrain.run import Run
+from medtrain.tasks import Task
+from medtrain.tracker import Tracker, cut_journal, log
+
+
+@dataclass
+class Trainer:
+    """Everything that one rank trains with."""
+
+    run: Run
+    config: Config
+    world: World
+    task: Task
+    model: nn.Module  # what the optimizer updates
+    parallel: nn.Module  # the same, wrapped in DDP where there are several ranks
+    optimizer: Optimizer
+    schedule: Schedule
+    training: Loader
+    validation: Loader
+    checkpoints: Checkpoints
+    tracker: Tracker
+    stop: StopRequest
+    sums: StepSum
+
+
+def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
+    """Meet the other ranks, build everything, and take up the newest good checkpoint."""
+    config = configfile.load(run.config_file)
+    configfile.check(config, str(run.config_file))
+    world = distributed.join(config.precision)
+    data = config.data
+    training_index, validation_index = open_index(data.shards, "train"), open_index(data.shards, "val")
+    fingerprints = {"config": configfile.fingerprint(config), "data": f"{training_index.digest}/{validation_index.digest}"}
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, fingerprints)
+    found = take_up(run, checkpoints, fingerprints, world)
+    asked = data.global_batch or data.batch_size * data.accumulate * world.size
+    state = found.state if found else TrainState(global_batch=asked)
+    common: dict[str, Any] = {
+        "global_batch": state.global_batch, "image_size": data.image_size, "seed": config.seed, "rank": world.rank,
+        "world": world.size, "workers": data.workers, "prefetch": data.prefetch, "max_samples": data.max_samples,
+    }  # fmt: skip
+    training = Loader(training_index, augment=config.augment, **common)
+    validation = Loader(validation_index, **common)
+    task = tasks.make(config, training_index.classes)
+    torch.manual_seed(config.seed)
+    model = models.build(config.model, task.outputs).to(world.device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(config.optim, model)
+    parallel, optimizer = world.accelerator.prepare(model, optimizer)
+    schedule = Schedule(config.schedule, optimizer, config.epochs)
+    if world.main:
+        cut_journal(run.journal, state.step, state.epoch)
+    tracker = Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch)
+    trainer = Trainer(
+        run, config, world, task, model, parallel, optimizer, schedule, training, validation, checkpoints, tracker,
+        stop, StepSum(world),
+    )  # fmt: skip
+    settle_reduction(trainer)
+    if found:
+        restore(trainer, found)
+    greet(trainer, state, found)
+    return trainer, state
+
+
+def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], world: World) -> Loaded | None:
+    """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
+    if world.main:
+        checkpoints.sweep()
+    found = checkpoints.newest(say=(lambda text: log(run, f"warning: {text}")) if world.main else (lambda text: None))
+    if found is None:
+        return None
+    before = fingerprints_of(found.folder)
+    changed = [name for name in fingerprints if before.get(name) != fingerprints[name]]
+    if changed:
+        raise InputError(
+            f"{found.folder}: was made with other {' and '.join({'data': 'shards', 'config': 'settings'}[c] for c in changed)}",
+            "go on with those it was started with, or start a new run with another --run",
+        )
+    return found
+
+
+def settle_reduction(trainer: Trainer) -> None:
+    """Two throw-away backwards: DDP orders its gradient buckets anew after the first, and a resumed process would
+    otherwise sum its first step in another order than the undisturbed one did."""
+    if trainer.world.size == 1:
+        return
+    size, config = trainer.config.data.image_size, trainer.config
+    buffers = [buffer.clone() for buffer in trainer.model.buffers()]
+    inputs = torch.zeros(2, config.model.channels, size, size, device=trainer.world.device)
+    for _ in range(2):
+        trainer.parallel(inputs).float().sum().backward()
+        trainer.optimizer.zero_grad()
+    for buffer, kept in zip(trainer.model.buffers(), buffers, strict=True):
+        buffer.copy_(kept)
+
+
+def restore(trainer: Trainer, found: Loaded) -> None:
+    """Put a checkpoint's tensors and numbers in place."""
+    trainer.model.load_state_dict(found.model)
+    restore_optimizer(trainer.optimizer, trainer.model, found.optimizer)
+    trainer.schedule.restore(found.state.schedule)
+    scaler = trainer.world.accelerator.scaler
+    if scaler is not None:
+        scaler.load_state_dict(found.state.scaler)
+
+
+def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
+    """Say what starts, and with which choices and why."""
+    world, tracker, config = trainer.world, trainer.tracker, trainer.config
+    device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    tracker.log(
+        f"{trainer.run.name}: {config.model.backbone} on {trainer.training.samples:,} images, {world.size} rank(s) on"
+        f" {device}, precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
+    )
+    if found:
+        tracker.log(f"resuming at step {state.step:,} (epoch {state.epoch + 1}) from {found.folder.name}")
+    else:
+        tracker.log("starting from the beginning: no checkpoint is there yet")
+    tracker.status(
+        state="running", step=state.step, epoch=state.epoch, epochs=config.epochs, steps_per_epoch=trainer.training.steps,
+        best=state.best, watch=config.watch, ranks=world.size, signal="", error="",
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""One rank of a run: `python -m medtrain.worker RUN_FOLDER`, started by the supervisor here or through srun."""
+
+from __future__ import annotations
+
+from medtrain.preempt import StopRequest
+
+STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
+
+import os  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+import traceback  # noqa: E402
+
+from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
+from medtrain.run import Run, set_status  # noqa: E402
+
+
+def main() -> int:
+    """Train, and turn every failure into an exit code and a line in the run folder."""
+    run = Run(sys.argv[1])
+    take_place()
+    os.umask(0o077)
+    try:
+        from medtrain.train import train
+
+        return train(run, STOP)
+    except MedtrainError as error:
+        report(run, f"{error.problem}\n  fix: {error.fix}")
+        note(run, error.exit_code, error.problem, error.fix)
+        leave_at_once(error.exit_code)
+    except BaseException as error:
+        report(run, traceback.format_exc())
+        note(run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: medtrain logs " + run.name)
+        leave_at_once(EXIT_ENVIRONMENT)
+
+
+def take_place() -> None:
+    """Tell torch which rank this is where srun started it; the supervisor here has said so already."""
+    slurm = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
+    if "SLURM_STEP_ID" in os.environ and "RANK" not in os.environ:
+        os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
+        # An address, not the first node's name: names do not resolve everywhere.
+        os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+    # Each rank its cores; the number of threads decides the order of sums, so it must not drift between attempts.
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or max(1, cores_here() // ranks_here())
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def cores_here() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def ranks_here() -> int:
+    """Ranks on this node."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+
+
+def report(run: Run, text: str) -> None:
+    """A failure in train.log and on standard error, with the rank and host in front."""
+    from medtrain.tracker import log
+
+    log(run, f"rank {os.environ.get('RANK', '0')} on {socket.gethostname()}: {text}")
+
+
+def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
+    """What the supervisor reads to decide whether another attempt can help."""
+    set_status(run, state="failed", exit_code=exit_code, error=problem, fix=fix)
+
+
+def leave_at_once(code: int) -> None:
+    """No clean-up and no collective: the peers may never answer, and the supervisor ends them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Hands a real Slurm cluster to the tests that ask for one, and says so loudly where there is no Slurm."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that any import mode of pytest finds the next line
+
+from slurm_cluster import PATH, Cluster
+
+INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
+PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue"]
+MISSING = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+REASON = f"this machine has no Slurm (missing: {', '.join(MISSING)}); get it by: {INSTALL}"
+LOUD = f"!!! Slurm tests SKIPPED: {REASON}"
+FIXTURES = {"cluster", "cluster_user_signal"}
+
+
+def _running_cluster(preempt_send_user_signal: bool) -> Iterator[Cluster]:
+    if MISSING:
+        pytest.skip(REASON)
+    with Cluster(preempt_send_user_signal=preempt_send_user_signal) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Slurm cluster of two nodes for the whole session; under xdist each worker has its own."""
+    yield from _running_cluster(preempt_send_user_signal=False)
+
+
+@pytest.fixture(scope="session")
+def cluster_user_signal() -> Iterator[Cluster]:
+    """The same, where a preempted job first gets the signal that it asked for by --signal."""
+    yield from _running_cluster(preempt_send_user_signal=True)
+
+
+@pytest.fixture(autouse=True)
+def leave_no_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Clears the session's clusters after each test that used them, so that a failure stays its own."""
+    yield
+    for name in FIXTURES.intersection(request.fixturenames):
+        request.getfixturevalue(name).reset()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in one loud line that Slurm tests did not run, and what to do about it."""
+    reports = terminalreporter.stats.get("skipped", [])
+    if MISSING and any(REASON in str(report.longrepr) for report in reports):
+        terminalreporter.write_line(LOUD, red=True, bold=True)
+
+
+# An xdist controller loads this file only if its command line names this folder or the one above. Then it
+# tells its workers, and the summary is its own; else the first worker speaks, on the terminal that it shares.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Lets an xdist worker know that its controller will print the summary."""
+    node.workerinput["controller_knows_slurm"] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Prints the loud line from the first xdist worker where the controller cannot."""
+    worker = getattr(session.config, "workerinput", {"workerid": "none"})
+    wanted = any(FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in session.items)
+    if MISSING and wanted and worker["workerid"] == "gw0" and "controller_knows_slurm" not in worker:
+        print(f"\n{LOUD}", file=sys.__stderr__, flush=True)

@@ -1,0 +1,31 @@
+"""Small drawn datasets, packed once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Several processes train at once on few cores; more threads than cores would fight each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+@pytest.fixture(scope="session")
+def demo_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 drawn images in six class folders."""
+    from medtrain.datasets import demo
+
+    root = tmp_path_factory.mktemp("raw") / "demo"
+    demo.download(root, samples=120)
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_shards(demo_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, packed: 96 + 12 + 12 images."""
+    from medtrain.datasets import demo
+    from medtrain.shards import pack
+
+    out = tmp_path_factory.mktemp("packed") / "demo"
+    pack(demo.records(demo_tree), demo.CLASSES, out, workers=1)
+    return out

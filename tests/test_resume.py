@@ -1,0 +1,116 @@
+"""A run that is interrupted in mid-epoch, by whatever, ends bit for bit as the one that nobody touched."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SMALL, medtrain
+
+SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1"]
+
+
+def result(run: Path) -> dict[str, Any]:
+    """What must not depend on interruptions: final tensors by hash, and the curve."""
+    last = run / "checkpoints" / "last"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "tensors": json.loads((last / "manifest.json").read_text())["tensors"],
+        "steps": [(row["step"], row["epoch"], row["loss"], row["lr"]) for row in rows if row["kind"] == "step"],
+        "epochs": [{k: v for k, v in row.items() if k != "time"} for row in rows if row["kind"] == "epoch"],
+    }
+
+
+def train_arguments(shards: Path, runs: Path, name: str, ranks: int) -> list[str]:
+    place = ["--shards", str(shards), "--runs", str(runs), "--run", name, "--tasks_per_node", str(ranks)]
+    return ["train", "mednist", *place, *SETTINGS]
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one_process", "two_ranks"])
+def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(ranks, result) of a run that nobody touched."""
+    runs = tmp_path_factory.mktemp("undisturbed")
+    medtrain(*train_arguments(demo_shards, runs, "still", request.param))
+    found = result(runs / "still")
+    per_step = 8 * request.param
+    assert [step for step, *_ in found["steps"]] == list(range(1, 2 * (96 // per_step) + 1))
+    assert [row["epoch"] for row in found["epochs"]] == [1, 2]
+    return request.param, found
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "medtrain.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def workers(supervisor: subprocess.Popen[str]) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.worker"], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the journal has `step`; the journal is written one step late, so the run is just past it."""
+    deadline = time.monotonic() + 180
+    journal = run / "metrics.jsonl"
+    while not journal.exists() or journal.read_text().count('"kind": "step"') < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"step {step} was not reached: {(run / 'train.log').read_text()}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "SIGINT"])
+def test_a_signal_saves_at_a_step_and_resume_ends_alike(
+    name: str, undisturbed: Any, demo_shards: Path, tmp_path: Path
+) -> None:
+    ranks, expected = undisturbed
+    process = start(train_arguments(demo_shards, tmp_path, "stopped", ranks))
+    run = tmp_path / "stopped"
+    wait_for_step(run, 3, process)
+    process.send_signal(getattr(signal, name))
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 75, printed
+    assert f"medtrain resume stopped --runs {tmp_path}" in printed
+    stopped_at = json.loads((run / "status.json").read_text())["step"]
+    state = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
+    assert state["step"] == stopped_at, "an announced stop loses no step"
+    assert stopped_at < len(expected["steps"])
+    resumed = medtrain("resume", "stopped", "--runs", tmp_path)
+    assert f"resuming at step {stopped_at}" in resumed.stdout
+    assert result(run) == expected
+
+
+@pytest.mark.parametrize("victim", ["first_rank", "last_rank"])
+def test_a_killed_rank_starts_again_by_itself_and_ends_alike(
+    victim: str, undisturbed: Any, demo_shards: Path, tmp_path: Path
+) -> None:
+    ranks, expected = undisturbed
+    process = start(train_arguments(demo_shards, tmp_path, "killed", ranks))
+    wait_for_step(tmp_path / "killed", 5, process)
+    pids = workers(process)
+    assert len(pids) == ranks
+    subprocess.run(["kill", "-9", str(pids[0 if victim == "first_rank" else -1])], check=True)
+    printed = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, printed
+    assert "going on from step 4" in printed
+    assert result(tmp_path / "killed") == expected
+
+
+def test_everything_killed_before_the_first_checkpoint_resumes_from_the_beginning(
+    undisturbed: Any, demo_shards: Path, tmp_path: Path
+) -> None:
+    ranks, expected = undisturbed
+    process = start(train_arguments(demo_shards, tmp_path, "early", ranks))
+    wait_for_step(tmp_path / "early", 1, process)
+    for pid in [process.pid, *workers(process)]:
+        subprocess.run(["kill", "-9", str(pid)], check=True)
+    process.communicate()
+    resumed = medtrain("resume", "early", "--runs", tmp_path)
+    assert "has no checkpoint yet: it starts from the beginning" in resumed.stdout
+    assert result(tmp_path / "early") == expected
