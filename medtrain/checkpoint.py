@@ -205,7 +205,7 @@ def _hashes(tensors: dict[str, torch.Tensor]) -> dict[str, str]:
 def tensor_hash(tensor: torch.Tensor) -> str:
     """xxh3-128 of a tensor's bytes in row-major order."""
     raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return xxhash.xxh3_128_hexdigest(raw.numpy())
+    return xxhash.xxh3_128_hexdigest(raw.numpy().tobytes())
 
 
 def _write_file(path: Path, data: bytes) -> dict[str, Any]:
@@ -227,5 +227,3 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-
-

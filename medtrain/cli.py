@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
 
-from medtrain.errors import MedtrainError, nearest
+from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
 
 # command -> (module:function, what it does). Imported only when called, so that --help is instant.
 COMMANDS = {
@@ -50,40 +52,64 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line and return its exit code. A MedtrainError is two lines; anything else keeps its traceback."""
     try:
-        return _dispatch(arguments)
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that is gone shows here and not in the interpreter's last moments
     except MedtrainError as error:
         from medtrain.console import show_error
 
         show_error(error.problem, error.fix)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("medtrain"):
+            raise
+        from medtrain.console import show_error
+
+        show_error(f"the Python package {error.name} is not installed", "medtrain doctor says what is missing")
+        return EXIT_ENVIRONMENT
     except BrokenPipeError:  # `medtrain ... | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
+    except KeyboardInterrupt:
+        return 128 + 2  # as a shell counts a SIGINT
 
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        width = max(map(len, COMMANDS))
-        print(HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())), end="")
+        print(HELP.format(commands=_command_lines(COMMANDS)), end="")
         return 0
     if arguments[0] in ("-V", "--version"):
         from medtrain import __version__
 
         print(__version__)
         return 0
-    words = 2 if arguments[0] == "data" and len(arguments) > 1 else 1
+    group = [name for name in COMMANDS if name.startswith(f"{arguments[0]} ")]
+    if group and arguments[1:2] in ([], ["-h"], ["--help"]):
+        print(f"usage: medtrain {arguments[0]} COMMAND ...\n\n{_command_lines(group)}")
+        return 0
+    words = 2 if group else 1
     command, rest = " ".join(arguments[:words]), arguments[words:]
     if command not in COMMANDS:
-        known = [name for name in COMMANDS if name.startswith("data ")] if words == 2 else list(COMMANDS)
-        raise MedtrainError(f"there is no command {command!r}{nearest(command, known)}", "see them all: medtrain --help")
+        problem = f"there is no command {command!r}{nearest(command, group or list(COMMANDS))}"
+        raise MedtrainError(problem, "see them all: medtrain --help")
     return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
 
 
+def _command_lines(names: Iterable[str]) -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)
+
+
 def _plain_command(command: str, rest: list[str]) -> int:
+    from importlib.util import find_spec
+
+    if command == "doctor" and find_spec("tyro") is None:  # it must be able to say so
+        from medtrain.doctor import doctor
+
+        return doctor()
     from medtrain.flags import call
 
-    if command == "logs":
-        rest = ["--follow_" if word in ("-f", "--follow") else word for word in rest]
     return call(COMMANDS[command][0], command, rest)
 
 
@@ -95,5 +121,3 @@ def _settings_command(command: str, rest: list[str]) -> int:
 
 if __name__ == "__main__":
     main()
-
-

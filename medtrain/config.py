@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
@@ -199,57 +201,95 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
+# setting -> its smallest value, and what that value stands for
+AT_LEAST: dict[str, tuple[float, str]] = {
+    "epochs": (1, ""),
+    "patience": (0, "never"),
+    "data.batch_size": (1, ""),
+    "data.accumulate": (1, ""),
+    "data.global_batch": (0, "automatic"),
+    "data.image_size": (16, ""),
+    "data.max_samples": (0, "all"),
+    "data.workers": (1, ""),
+    "data.prefetch": (1, ""),
+    "optim.weight_decay": (0, "none"),
+    "optim.clip_norm": (0, "none"),
+    "schedule.plateau_patience": (0, ""),
+    "schedule.min_lr": (0, ""),
+    "checkpoint.every_minutes": (0, "at the ends of epochs"),
+    "checkpoint.every_steps": (0, "by time only"),
+    "checkpoint.keep_last": (1, ""),
+    "slurm.nodes": (1, ""),
+    "slurm.tasks_per_node": (0, "automatic"),
+    "slurm.gpus_per_node": (0, "none"),
+    "slurm.cpus_per_task": (0, "the cluster's default"),
+    "slurm.mem_gb": (0, "the cluster's default"),
+    "slurm.signal_seconds": (1, ""),
+}
+PROBABILITIES = ("augment.rotate_p", "augment.flip_p", "augment.zoom_p", "model.dropout", "loss.label_smoothing")
+
+
 def problems(config: Config) -> list[str]:
     """Every rule that `config` breaks, one sentence each; empty when it can be used."""
-    data, augment, optim, schedule, slurm = config.data, config.augment, config.optim, config.schedule, config.slurm
     rules = [
-        (config.epochs >= 1, f"epochs is {config.epochs}: at least 1 is needed"),
-        (config.patience >= 0, f"patience is {config.patience}: 0 (never) or more is needed"),
+        (
+            _value(config, name) >= least,
+            f"{_short(name)} is {_value(config, name)}: at least {least:g} is needed{_means(least, word)}",
+        )
+        for name, (least, word) in AT_LEAST.items()
+    ]
+    rules += [
+        (0 <= _value(config, name) <= 1, f"{_short(name)} is {_value(config, name)}: it lies between 0 and 1")
+        for name in PROBABILITIES
+    ]
+    rules += [
+        (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
+    ]
+    return [problem for holds, problem in rules + _single_rules(config) if not holds]
+
+
+def _single_rules(config: Config) -> list[tuple[bool, str]]:
+    data, augment, optim, schedule, slurm = config.data, config.augment, config.optim, config.schedule, config.slurm
+    return [
         (not config.run or RUN_NAME.fullmatch(config.run) is not None, _bad_name(config.run)),
-        (data.batch_size >= 1, f"batch_size is {data.batch_size}: at least 1 is needed"),
-        (data.accumulate >= 1, f"accumulate is {data.accumulate}: at least 1 is needed"),
-        (data.global_batch >= 0, f"global_batch is {data.global_batch}: 0 (automatic) or more is needed"),
-        (data.image_size >= 16, f"image_size is {data.image_size}: at least 16 px is needed"),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
-        (data.max_samples >= 0, f"max_samples is {data.max_samples}: 0 (all) or more is needed"),
-        (data.workers >= 1, f"workers is {data.workers}: at least 1 thread is needed"),
-        (data.prefetch >= 1, f"prefetch is {data.prefetch}: at least 1 is needed"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
         (
             0 < augment.zoom_min <= augment.zoom_max,
-            f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < min <= max",
+            f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < zoom_min <= zoom_max",
         ),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
-        (optim.weight_decay >= 0, f"weight_decay is {optim.weight_decay}: 0 or more is needed"),
-        (optim.clip_norm >= 0, f"clip_norm is {optim.clip_norm}: 0 (none) or more is needed"),
+        (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
-        (schedule.plateau_patience >= 0, f"plateau_patience is {schedule.plateau_patience}: 0 or more is needed"),
-        (
-            config.checkpoint.every_minutes >= 0,
-            f"every_minutes is {config.checkpoint.every_minutes}: 0 or more is needed",
-        ),
-        (config.checkpoint.every_steps >= 0, f"every_steps is {config.checkpoint.every_steps}: 0 or more is needed"),
-        (config.checkpoint.keep_last >= 1, f"keep_last is {config.checkpoint.keep_last}: at least 1 is needed"),
-        (slurm.nodes >= 1, f"nodes is {slurm.nodes}: at least 1 is needed"),
-        (slurm.tasks_per_node >= 0, f"tasks_per_node is {slurm.tasks_per_node}: 0 (automatic) or more is needed"),
-        (slurm.gpus_per_node >= 0, f"gpus_per_node is {slurm.gpus_per_node}: 0 or more is needed"),
-        (slurm.cpus_per_task >= 0, f"cpus_per_task is {slurm.cpus_per_task}: 0 (default) or more is needed"),
-        (slurm.mem_gb >= 0, f"mem_gb is {slurm.mem_gb}: 0 (default) or more is needed"),
         (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
             f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",
         ),
-        (slurm.signal_seconds >= 1, f"signal_seconds is {slurm.signal_seconds}: at least 1 is needed"),
     ]
-    probabilities = {
-        "rotate_p": augment.rotate_p,
-        "flip_p": augment.flip_p,
-        "zoom_p": augment.zoom_p,
-        "dropout": config.model.dropout,
-        "label_smoothing": config.loss.label_smoothing,
-    }
-    rules += [(0 <= p <= 1, f"{name} is {p}: a probability lies between 0 and 1") for name, p in probabilities.items()]
-    return [problem for holds, problem in rules if not holds]
+
+
+def _value(config: Config, name: str) -> float:
+    return functools.reduce(getattr, name.split("."), config)  # type: ignore[return-value,arg-type]
+
+
+def _short(name: str) -> str:
+    """The name as a flag has it: without the section."""
+    return name.split(".")[-1]
+
+
+def _means(least: float, word: str) -> str:
+    return f" ({least:g}: {word})" if word else ""
+
+
+def _floats(config: Config) -> list[tuple[str, float]]:
+    sections = [getattr(config, field.name) for field in fields(config)]
+    return [
+        (field.name, getattr(section, field.name))
+        for section in sections
+        if is_dataclass(section)
+        for field in fields(section)
+        if isinstance(getattr(section, field.name), float)
+    ]
 
 
 def _bad_name(name: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from medtrain.config import FREE_FIELDS, FREE_SECTIONS, Config, problems
 from medtrain.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
+CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
+YAML_TAG = "tag:yaml.org,2002:"
+# How YAML 1.2 reads a plain scalar (its core schema): tag, pattern, first characters.
+YAML_RULES: list[tuple[str, str, Iterable[str]]] = [
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789."),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+]
 
 
 def recipe_names() -> list[str]:
@@ -33,10 +43,24 @@ def resolve(recipe: str, files: list[str] | None = None) -> Config:
             f"there is no recipe {recipe!r}{nearest(recipe, recipe_names())}", "list them: medtrain recipes"
         )
     config = merge(Config(), read_yaml(RECIPES / f"{recipe}.yaml"), f"recipe {recipe}")
-    for file in files or []:
-        values = read_yaml(Path(file))
-        config = merge(config, {key: value for key, value in values.items() if key != "recipe"}, file)
-    return dataclasses.replace(config, recipe=recipe)
+    return dataclasses.replace(overlay(config, files or []), recipe=recipe)
+
+
+def overlay(config: Config, files: list[str]) -> Config:
+    """`config` with settings files merged over it in order; the recipe that they name is not taken over."""
+    for file in files:
+        values = {key: value for key, value in read_yaml(Path(file)).items() if key != "recipe"}
+        config = merge(config, values, file)
+    return config
+
+
+def with_cluster(config: Config, name: str) -> Config:
+    """`config` with the Slurm settings of a cluster's file laid over it; `name`: a file of slurm/clusters, or a path."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
+        raise InputError(f"there is no cluster file {path}{nearest(name, known)}", "write one: see slurm/README.md")
+    return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
 
 
 def check(config: Config, origin: str) -> None:
@@ -56,11 +80,14 @@ def save(config: Config, path: Path) -> None:
     import yaml
 
     text = "# A valid settings file: medtrain train RECIPE -c THIS_FILE\n"
-    text += yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    text += yaml.dump(to_dict(config), Dumper=_dumper(), sort_keys=False, allow_unicode=True)
     again = merge(Config(), parse_yaml(text, str(path)), str(path))
     if again != config:
         raise RuntimeError(f"{path}: the config changed when read back: {difference(config, again)}")
-    path.write_text(text)
+    # Its config.yaml is what makes a folder a run: it is there whole or not at all.
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -86,11 +113,13 @@ def difference(old: Config, new: Config) -> list[str]:
 
 def binding(config: Config) -> dict[str, Any]:
     """The settings that decide the weights: those that a resumed run may not change."""
-    return {
+    decides = {
         name: value
         for name, value in flat(config).items()
         if name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
     }
+    # A cosine is stretched over all epochs, so their number decides every learning rate of it.
+    return {**decides, "epochs": config.epochs if config.schedule.schedule == "cosine" else "any"}
 
 
 def fingerprint(config: Config) -> str:
@@ -101,11 +130,10 @@ def fingerprint(config: Config) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, read by the YAML 1.2 rules (1e-4 is a number, `no` is text)."""
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror})", "give the path of a YAML settings file"
-        ) from None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read ({reason})", "give the path of a YAML settings file") from None
     return parse_yaml(text, str(path))
 
 
@@ -115,7 +143,7 @@ def parse_yaml(text: str, origin: str) -> dict[str, Any]:
 
     try:
         values = yaml.load(text, Loader=_loader())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: `!!int many`, or an integer of 5,000 digits
         raise InputError(f"{origin}: not valid YAML: {' '.join(str(error).split())}", "correct the file") from None
     if values is not None and not isinstance(values, dict):
         raise InputError(f"{origin}: holds {type(values).__name__}, not settings", "write lines like `epochs: 20`")
@@ -127,17 +155,31 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """PyYAML keeps the last of two equal keys: a second `data:` would silently discard the first."""
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for key in keys:
+                if keys.count(key) > 1:
+                    raise yaml.constructor.ConstructorError(problem=f"{key} is written twice")
+            return super().construct_mapping(node, deep)
 
-    rules = [
-        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-        ("int", r"[-+]?[0-9]+", "-+0123456789"),
-        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789."),
-        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ]
-    for tag, pattern, first in rules:
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
+    Loader.yaml_implicit_resolvers = {}
+    for tag, pattern, first in YAML_RULES:
+        Loader.add_implicit_resolver(f"{YAML_TAG}{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
+    Loader.add_constructor(f"{YAML_TAG}int", lambda loader, node: int(node.value))  # 010 is ten, not eight
     return Loader
+
+
+def _dumper() -> Any:
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else: a run may be named 1e4."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    for tag, pattern, first in YAML_RULES:
+        Dumper.add_implicit_resolver(f"{YAML_TAG}{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
+    return Dumper
 
 
 def merge(config: Config, values: dict[str, Any], origin: str) -> Config:
@@ -157,7 +199,8 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in hints:
-            found.append(f"there is no setting {prefix}{key}{nearest(name, list(hints))}{_elsewhere(name, prefix)}")
+            known = [*hints, *flat(Config())]  # of this section first, then of all by their full names
+            found.append(f"there is no setting {prefix}{key}{_elsewhere(name) or nearest(name, known)}")
         elif dataclasses.is_dataclass(hints[name]):
             if isinstance(value, dict):
                 changes[name] = _merge(getattr(section, name), value, f"{name}.", found)
@@ -166,21 +209,21 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
         else:
             try:
                 changes[name] = _convert(value, hints[name])
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 found.append(f"{prefix}{name} is {value!r}: {error}")
     return dataclasses.replace(section, **changes)
 
 
-def _elsewhere(name: str, prefix: str) -> str:
+def _elsewhere(name: str) -> str:
     """Where a setting lives that was written in the wrong section."""
-    places = [full for full in flat(Config()) if full.split(".")[-1] == name and full != prefix + name]
+    places = [full for full in flat(Config()) if full.split(".")[-1] == name]
     return f" (it belongs at {places[0]})" if places else ""
 
 
 def _convert(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
-        if value not in choices:
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # True == 1
             raise ValueError("choose " + ", ".join(map(str, choices)))
         return value
     if typing.get_origin(hint) is tuple:

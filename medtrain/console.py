@@ -33,9 +33,13 @@ def say_json(value: Any) -> None:
 
 
 def paint(text: str, code: str, stream: TextIO) -> str:
-    """`text` in an ANSI colour where `stream` is a terminal and NO_COLOR is not set."""
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
-    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
+    """`text` in an ANSI colour where `stream` shows colours."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colourful(stream) else text
+
+
+def colourful(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal and NO_COLOR is not set (or empty, which no-color.org counts as not set)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

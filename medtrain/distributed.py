@@ -30,7 +30,7 @@ class World:
     @property
     def device(self) -> torch.device:
         """Where this rank computes."""
-        return self.accelerator.device
+        return torch.device(self.accelerator.device)
 
     @property
     def main(self) -> bool:
@@ -56,12 +56,10 @@ def join(precision: str) -> World:
     chosen, reason = settle_precision(precision)
     # Only rank 0's BatchNorm statistics count; they are handed round before each evaluation, not before each forward.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    accelerator = Accelerator(
-        mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu, kwargs_handlers=[ddp]
-    )
+    accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu, kwargs_handlers=[ddp])
     if accelerator.num_processes != expected:
         raise MachineError(
-            f"{socket.gethostname()}: this rank sees a world of {accelerator.num_processes}, but {expected} ranks were started",
+            f"{socket.gethostname()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",
             "medtrain doctor   on that node shows whether its GPUs and network answer",
         )
     return World(accelerator, accelerator.process_index, expected, chosen, reason)
@@ -121,6 +119,13 @@ class StepSum:
         elif pending is not None:
             pending.wait()
         return step, values.tolist()
+
+
+def part(world: World) -> None:
+    """Leave together: Slurm ends the other ranks as soon as one has gone. Only where every rank is well."""
+    if world.size > 1:
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def any_rank(world: World, flag: bool) -> bool:

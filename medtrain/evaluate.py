@@ -19,7 +19,7 @@ from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
 from medtrain.index import open_index
 from medtrain.loader import Batch, Loader
-from medtrain.run import Run, write_json
+from medtrain.run import Run, resume_command, write_json
 from medtrain.tasks import Task
 
 
@@ -84,18 +84,24 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 def evaluate_best(
     run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Score a split with the run's best weights (loaded into `model`), write the report and figure, return the report."""
+    """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
     load_best(run, model)
     data = config.data
     loader = Loader(
-        open_index(data.shards, split), global_batch=1, image_size=data.image_size, rank=world.rank, world=world.size,
-        workers=data.workers, prefetch=data.prefetch, max_samples=data.max_samples,
-    )  # fmt: skip
+        open_index(data.shards, split),
+        global_batch=1,
+        image_size=data.image_size,
+        rank=world.rank,
+        world=world.size,
+        workers=data.workers,
+        prefetch=data.prefetch,
+        max_samples=data.max_samples,
+    )
     scores = score(model, task, loader, data, config.model.channels, world)
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")
-    report = share(world, measure(scores, task, loader))
+    report: dict[str, Any] = share(world, measure(scores, task, loader))
     if world.main:
         write_report(run, split, report, loader.index.classes)
         say(f"{split} split, best weights:\n{report_text(report)}")
@@ -106,7 +112,7 @@ def load_best(run: Run, model: nn.Module) -> None:
     """Put the weights of the run's best checkpoint (before the first evaluation: of the last) into `model`."""
     folder = next((run.checkpoints / link for link in ("best", "last") if (run.checkpoints / link).exists()), None)
     if folder is None:
-        raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: medtrain resume {run.name}")
+        raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
     model.load_state_dict(load_checkpoint(folder.resolve()).model)
 
 

@@ -24,6 +24,7 @@ from medtrain.run import Run
 
 POLL_SECONDS = 1.0
 ROWS_AT_ONCE = 500
+LAST_SECONDS = 3600
 RESTARTS = "MEDTRAIN_FEED_RESTARTS"
 MAX_RESTARTS = 3
 
@@ -68,6 +69,8 @@ def feed_run(run: Run, config: Config) -> None:
     while not ended:
         ended = wait_for_end(POLL_SECONDS)  # asked before reading: what is read after the end is the whole journal
         send_new(steps, feed)
+    # Orphaned by a kill, with a server that never answers, it would block the helpers of later attempts for ever.
+    signal.alarm(LAST_SECONDS)
     if steps.last and (feed.amends or steps.last_is_whole):
         feed.send([steps.last])
     feed.finish()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import importlib
+import inspect
+import io
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +17,18 @@ import tyro
 
 from medtrain import configfile
 from medtrain.config import Config
-from medtrain.errors import InputError
+from medtrain.console import colourful
+from medtrain.errors import InputError, nearest
 from medtrain.run import Run
 
 USAGE = {
     "train": "medtrain train RECIPE [-c FILE.yaml] [SETTINGS]",
     "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
-    "resume": "medtrain resume RUN [--runs DIR] [--here] [SETTINGS]",
+    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [SETTINGS]",
 }
+SWITCHES = {"train": (), "submit": ("dry-run", "json"), "resume": ("here",)}
+SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
+SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 
 
 def load(place: str) -> Callable[..., Any]:
@@ -29,38 +39,84 @@ def load(place: str) -> Callable[..., Any]:
 
 def call(place: str, command: str, rest: list[str]) -> int:
     """Call a command function with flags made from its signature and docstring."""
-    code = tyro.cli(load(place), args=rest, prog=f"medtrain {command}")
-    return int(code or 0)
+    function = load(place)
+
+    # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
+    @functools.wraps(function)
+    def later(*args: Any, **options: Any) -> Callable[[], Any]:
+        return functools.partial(function, *args, **options)
+
+    ready = parse(later, rest, f"medtrain {command}", list(inspect.signature(function).parameters), config=[SHORT])
+    return int(ready() or 0)
 
 
 def call_with_settings(place: str, command: str, rest: list[str]) -> int:
-    """Call train, submit or resume with a Config: recipe (or the run's own settings) < -c files < flags."""
+    """Call train, submit or resume with its settings."""
     if not rest or rest[0] in ("-h", "--help"):
         known = ", ".join(configfile.recipe_names())
         print(f"usage: {USAGE[command]}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
         return 0
-    first, rest = rest[0], list(rest[1:])
+    config, switches = parse_settings(command, rest)
+    return int(load(place)(config, *switches.values()) or 0)
+
+
+def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, bool]]:
+    """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
+    first, rest = rest[0], rest[1:]
     if first.startswith("-"):
         raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {USAGE[command]}")
     files = _take_values(rest, ("-c", "--config"))
-    switches = {name: _take(rest, f"--{name}") for name in ("dry-run", "json", "here")}
+    switches = {name: _take(rest, f"--{name}") for name in SWITCHES[command]}
     if command == "resume":
-        runs = _take_values(rest, ("--runs",)) or ["runs"]
-        base = dataclasses.replace(configfile.load(Run.find(runs[-1], first).config_file), run=first, runs=runs[-1])
+        runs = (_take_values(rest, ("--runs",)) or ["runs"])[-1]
+        saved = configfile.load(Run.find(runs, first).config_file)
+        base = dataclasses.replace(configfile.overlay(saved, files), run=first, runs=runs)
     else:
         base = configfile.resolve(first, files)
-    config = tyro.cli(
-        tyro.conf.OmitArgPrefixes[tyro.conf.FlagCreatePairsOff[Config]], default=base, args=rest, prog=f"medtrain {command} {first}"
-    )
+    known = [*switches, *(name.split(".")[-1] for name in configfile.flat(base))]
+    text = f"{Config.__doc__}\n\nAlso taken: {', '.join(['-c FILE.yaml', *(f'--{name}' for name in switches)])}."
+    prog = f"medtrain {command} {first}"
+    config = parse(SETTINGS, rest, prog, known, default=base, description=text)
+    if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
+        base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
+        config = parse(SETTINGS, rest, prog, known, default=base, description=text)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):
         raise InputError("--recipe and the name of a resumed run are not settings", f"write: {USAGE[command]}")
-    function = load(place)
-    if command == "train":
-        return int(function(config))
-    if command == "resume":
-        return int(function(config, switches["here"]))
-    function(config, switches["dry-run"], switches["json"])
-    return 0
+    return config, switches
+
+
+def parse(target: Any, arguments: list[str], prog: str, known: list[str], **options: Any) -> Any:
+    """What tyro makes of `arguments`; a mistake in them is an InputError. `known` are the names of the flags."""
+    tyro._experimental_options["utf8_boxes"] = False  # its own setting: help without boxes, on a terminal and in a pipe
+    tyro._experimental_options["ansi_codes"] = colourful(sys.stdout)
+    fix = f"see its flags: {prog} --help"
+    ear = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(ear):
+            parsed, unknown = tyro.cli(target, args=arguments, prog=prog, return_unknown_args=True, **options)
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        strange = _strange(arguments, known)
+        raise InputError(f"{prog} does not know {strange}" if strange else _sentence(ear.getvalue()), fix) from None
+    sys.stderr.write(ear.getvalue())
+    if unknown:
+        raise InputError(f"{prog} does not know {_strange(unknown, known) or ' '.join(unknown)}", fix)
+    return parsed
+
+
+def _strange(words: list[str], known: list[str]) -> str:
+    """The flags among `words` that are not known, each with the nearest that is."""
+    flags = [f"--{name.strip('_').replace('_', '-')}" for name in known] + ["--help"]
+    given = [(word, word.partition("=")[0].replace("_", "-")) for word in words if word.startswith("--")]
+    return ", ".join(f"{word}{nearest(name, flags)}" for word, name in given if name not in flags)
+
+
+def _sentence(text: str) -> str:
+    """What tyro says is wrong, as one line: the part of its message between the first two rules."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
+    return parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
 
 
 def _take(rest: list[str], flag: str) -> bool:

@@ -22,8 +22,9 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
     """One row of an index: where a sample lies, how to check it, what it shows.
 
     `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
-    (zlib); `group` is a hash of the patient (or of the content, where patients are not told) that never spans two
-    splits; `content` is the xxh3-64 of the source image's bytes; `labels` holds 1, 0 or -1 (unknown).
+    (zlib), `rest_crc32` that of the sample's other bytes (tar headers, padding, labels); `content` is the xxh3-64 of
+    the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
+    split never cuts apart; `labels` holds 1, 0 or -1 (unknown).
     """
     return np.dtype(
         [
@@ -32,6 +33,7 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
             ("content", "<u8"),
             ("size", "<u4"),
             ("crc32", "<u4"),
+            ("rest_crc32", "<u4"),
             ("shard", "<u4"),
             ("key", f"S{key_length}"),
             ("labels", "i1", (labels,)),
@@ -97,7 +99,14 @@ def open_index(folder: Path | str, split: str) -> ShardIndex:
 
     Raises InputError for a missing split, an index that does not match its digest, a missing or truncated shard.
     """
-    folder = Path(folder)
+    index = load_index(Path(folder), split)
+    for number, shard in enumerate(index.shards):
+        check_size(index.shard_path(number), shard.bytes)
+    return index
+
+
+def load_index(folder: Path, split: str) -> ShardIndex:
+    """The index as in `open_index`, without a look at the shards themselves."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         raise InputError(f"{folder}: there is no split {split!r}", "choose " + ", ".join(manifest["splits"]))
@@ -107,8 +116,6 @@ def open_index(folder: Path | str, split: str) -> ShardIndex:
     if digest != entry["digest"]:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
     shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
-    for shard in shards:
-        check_size(folder / shard.name, shard.bytes)
     samples = np.load(index_file, mmap_mode="r", allow_pickle=False)
     return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
 

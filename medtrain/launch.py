@@ -16,12 +16,10 @@ from typing import Any
 from medtrain import configfile
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
-from medtrain.errors import InputError, MachineError, nearest
+from medtrain.errors import InputError, MachineError
 from medtrain.index import read_manifest
-from medtrain.run import Run, default_name, set_status, write_json
+from medtrain.run import Run, default_name, resume_command, set_status, write_json
 from medtrain.status import alive
-
-CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,6 @@ def train(config: Config) -> int:
 
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     """Send a run to Slurm, or with `dry_run` only print the script that would be sent. Returns the run and job id."""
-    config = with_cluster(config)
     if dry_run:
         config = dataclasses.replace(config, run=config.run or default_name(config.recipe))
         configfile.check(config, f"recipe {config.recipe}")
@@ -89,8 +86,10 @@ def send(run: Run, slurm: SlurmConfig) -> str:
     try:
         job = executor(run, slurm).submit(TrainJob(str(run.folder)))
     except (FailedJobError, FailedSubmissionError) as error:
-        raise MachineError(f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
-                           f"correct the request (sinfo shows the partitions), then: medtrain resume {run.name}") from None  # fmt: skip
+        raise MachineError(
+            f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
+            f"correct the request (sinfo shows the partitions), then: {resume_command(run)}",
+        ) from None
     write_json(run.job_file, {"job": job.job_id, "submitted": time.time()})
     set_status(run, state="queued")
     return str(job.job_id)
@@ -114,20 +113,31 @@ def executor(run: Run, slurm: SlurmConfig) -> Any:
     made = Executor(folder=run.slurm, python=sys.executable)
     tasks = slurm.tasks_per_node or slurm.gpus_per_node or 1
     request: dict[str, Any] = {
-        "job_name": run.name, "nodes": slurm.nodes, "ntasks_per_node": tasks, "gpus_per_node": slurm.gpus_per_node,
-        "cpus_per_task": slurm.cpus_per_task, "mem": mem(slurm.mem_gb), "partition": slurm.partition,
-        "account": slurm.account, "qos": slurm.qos, "constraint": slurm.constraint,
-    }  # fmt: skip
+        "job_name": run.name,
+        "nodes": slurm.nodes,
+        "ntasks_per_node": tasks,
+        "gpus_per_node": slurm.gpus_per_node,
+        "cpus_per_task": slurm.cpus_per_task,
+        "mem": mem(slurm.mem_gb),
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint,
+    }
     extra: dict[str, Any] = {"requeue": True, "open-mode": "append"}
     if slurm.time:
         extra["time"] = slurm.time
     made.update_parameters(
         **{name: value for name, value in request.items() if value},
-        time=None, signal_delay_s=slurm.signal_seconds, wckey=None, use_srun=False, stderr_to_stdout=True,
+        time=None,
+        signal_delay_s=slurm.signal_seconds,
+        wckey=None,
+        use_srun=False,
+        stderr_to_stdout=True,
         additional_parameters=extra,
         # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
         setup=["umask 077", *slurm.setup, "trap : TERM USR1 USR2"],
-    )  # fmt: skip
+    )
     return made
 
 
@@ -136,29 +146,13 @@ def mem(gigabytes: float) -> str:
     return f"{round(gigabytes * 1024)}M" if gigabytes else ""
 
 
-def with_cluster(config: Config) -> Config:
-    """Fill what the user left at its default from the cluster's file."""
-    name = config.slurm.cluster
-    if not name:
-        return config
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
-        raise InputError(f"there is no cluster file {path}{nearest(name, known)}", "write one: see slurm/README.md")
-    from_file = configfile.merge(Config(), {"slurm": configfile.read_yaml(path)}, str(path)).slurm
-    default = SlurmConfig()
-    chosen = {
-        field.name: getattr(config.slurm, field.name)
-        for field in dataclasses.fields(SlurmConfig)
-        if getattr(config.slurm, field.name) != getattr(default, field.name)
-    }
-    return dataclasses.replace(config, slurm=dataclasses.replace(from_file, **chosen))
-
-
 def need_slurm() -> None:
     """Raise MachineError where there is no Slurm."""
     if shutil.which("sbatch") is None:
-        raise MachineError("there is no Slurm here (sbatch is not found)", "train here: medtrain train RECIPE ...   or log in to your cluster")
+        raise MachineError(
+            "there is no Slurm here (sbatch is not found)",
+            "train here: medtrain train RECIPE ...   or log in to your cluster",
+        )
 
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
@@ -177,7 +171,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     run.stop_file.unlink(missing_ok=True)
     if run.job_file.exists() and not here:
         need_slurm()
-        say(f"run {run.name}: job {send(run, with_cluster(config).slurm)}")
+        say(f"run {run.name}: job {send(run, config.slurm)}")
         return 0
     from medtrain.supervise import supervise
 
@@ -205,19 +199,33 @@ def refuse_if_alive(run: Run) -> None:
         )
 
 
-def stop(run: Run) -> str:
-    """Ask a run to save and end; says what was done."""
+def stop(run: Run, wait_s: float = 120) -> str:
+    """Ask a run to save and end, wait until it has, and say how it stands."""
     place = alive(run)
     if place is None:
         return f"run {run.name} is not under way"
-    again = f"go on with: medtrain resume {run.name}"
+    again = f"go on with: {resume_command(run)}"
     if place.kind == "job" and place.state == "PENDING":
-        subprocess.run(["scancel", place.id], check=True)
+        cancel(place.id)
         set_status(run, state="stopped")
         return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"
-    run.stop_file.touch()
+    run.stop_file.touch()  # before the signal: the supervisor reads it when the ranks have ended
     if place.kind == "job":
-        subprocess.run(["scancel", "--signal=TERM", place.id], check=True)
+        cancel(place.id, "--signal=TERM")
     else:
         os.kill(int(place.id), signal.SIGTERM)
-    return f"run {run.name}: {place.kind} {place.id} saves and ends; {again}"
+    deadline = time.monotonic() + wait_s
+    while alive(run) is not None:
+        if time.monotonic() > deadline:
+            return f"run {run.name}: {place.kind} {place.id} was asked to save and end, and has not yet"
+        time.sleep(0.5)
+    return f"run {run.name} is saved at step {run.last_step():,} and has ended; {again}"
+
+
+def cancel(job: str, *options: str) -> None:
+    """scancel, or a MachineError with what it said."""
+    done = subprocess.run(["scancel", *options, job], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MachineError(
+            f"job {job} could not be reached: {done.stderr.strip()}", "ask Slurm again in a moment (squeue)"
+        )

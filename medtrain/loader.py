@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from collections import deque
@@ -19,9 +20,11 @@ import torch
 from medtrain import transforms
 from medtrain.config import AugmentConfig
 from medtrain.decode import decode
-from medtrain.errors import InputError
+from medtrain.errors import InputError, MachineError
 from medtrain.index import ShardIndex
 from medtrain.order import epoch_order, rank_share
+
+Samples = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,13 @@ class Loader:
         """This rank's training batches of an epoch, from `first_step` (counted within the epoch) on."""
         if self.steps == 0:
             raise InputError(
-                f"the {self.index.split} split has {self.samples} samples, fewer than one global batch of {self.global_batch}",
+                f"the {self.index.split} split has {self.samples} samples, too few for a batch of {self.global_batch}",
                 "lower --batch_size or --accumulate, or pack more samples",
             )
         order = epoch_order(self.seed, epoch, self.index.digest, self.samples)
         share = rank_share(self.global_batch, self.rank, self.world)
         whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
-        yield from self._ahead((step[share], epoch, (self._labels[step] >= 0).sum(0)) for step in whole)
+        yield from self._ahead((step[share], step, epoch) for step in whole)
 
     def every_sample(self, batch_size: int) -> Iterator[Batch]:
         """This rank's part of the split in index order, every sample exactly once over all ranks, not augmented.
@@ -107,14 +110,14 @@ class Loader:
         """
         starts = range(self.rank * batch_size, self.samples, self.world * batch_size)
         parts = (np.arange(start, min(start + batch_size, self.samples)) for start in starts)
-        yield from self._ahead((part, 0, (self._labels[part] >= 0).sum(0)) for part in parts)
+        yield from self._ahead((part, part, None) for part in parts)
 
     def close(self) -> None:
         """End the threads and close the shards."""
         self._pool.shutdown(cancel_futures=True)
         self._files.close()
 
-    def _ahead(self, parts: Iterator[tuple[npt.NDArray[np.int64], int, npt.NDArray[np.int64]]]) -> Iterator[Batch]:
+    def _ahead(self, parts: Iterator[tuple[Samples, Samples, int | None]]) -> Iterator[Batch]:
         """Make batches in the threads, `prefetch` of them ahead of the consumer, and yield them in order."""
         waiting: deque[Future[Batch]] = deque()
         try:
@@ -128,21 +131,22 @@ class Loader:
             for future in waiting:
                 future.cancel()
 
-    def _make(self, samples: npt.NDArray[np.int64], epoch: int, known: npt.NDArray[np.int64]) -> Batch:
+    def _make(self, samples: Samples, step: Samples, epoch: int | None) -> Batch:
+        """The batch of `samples`, this rank's share of `step`; augmented by the draws of `epoch`, or only resized."""
         size = self.image_size
         inputs = torch.empty((len(samples), 1, size, size), dtype=torch.uint8, pin_memory=self._pin)
-        pixels = inputs.numpy()
-        if self.augment is None:
-            for row, sample in enumerate(samples.tolist()):
-                transforms.fit(self._image(sample), pixels[row, 0])
+        rows = zip(self._files.read(samples), samples.tolist(), inputs.numpy()[:, 0], strict=True)
+        if self.augment is None or epoch is None:
+            for data, sample, pixels in rows:
+                transforms.fit(self._decode(data, sample), pixels)
         else:
-            maps = transforms.linear_maps(self.augment, self.seed, epoch, samples)
-            for row, sample in enumerate(samples.tolist()):
-                transforms.warp(self._image(sample), maps[row], pixels[row, 0])
+            maps = transforms.linear_maps(self.augment, self.seed, epoch, samples).tolist()
+            for linear, (data, sample, pixels) in zip(maps, rows, strict=True):
+                transforms.warp(self._decode(data, sample), linear, pixels)
+        known = (self._labels[step] >= 0).sum(0)
         return Batch(inputs, torch.from_numpy(self._labels[samples]), samples, known)
 
-    def _image(self, sample: int) -> npt.NDArray[np.uint8]:
-        data = self._files.read(sample)
+    def _decode(self, data: bytes, sample: int) -> npt.NDArray[np.uint8]:
         try:
             return decode(data, at_least=self.image_size)
         except ValueError as error:
@@ -150,38 +154,38 @@ class Loader:
 
 
 class ShardFiles:
-    """Reads samples by position: one `pread` and one checksum a sample, from any thread."""
+    """Reads samples by their positions in the index: one `pread` and one checksum each, from any thread."""
 
     def __init__(self, index: ShardIndex) -> None:
         self._index = index
-        self._descriptors = [os.open(index.shard_path(shard), os.O_RDONLY) for shard in range(len(index.shards))]
-        # Plain lists: reading a field of a mapped structured array costs more than the pread.
-        rows = index.samples
-        self._places = list(
-            zip(
-                rows["shard"].tolist(),
-                rows["offset"].tolist(),
-                rows["size"].tolist(),
-                rows["crc32"].tolist(),
-                strict=True,
-            )
-        )
+        try:
+            self._descriptors = [os.open(index.shard_path(shard), os.O_RDONLY) for shard in range(len(index.shards))]
+        except OSError as error:
+            fix = "allow more open files (ulimit -n 65536)" if error.errno == errno.EMFILE else "look at the filesystem"
+            raise MachineError(f"{error.filename}: cannot be opened ({error.strerror})", fix) from None
+        # Columns of their own: gathering a field of the wide mapped rows touches a page a sample.
+        self._columns = [np.ascontiguousarray(index.samples[name]) for name in ("shard", "offset", "size", "crc32")]
         self.remedy = f"find every fault: medtrain verify {index.folder} --level decode   then pack that shard again"
 
-    def read(self, sample: int) -> bytes:
-        """The bytes of a sample's image; an InputError names the shard and key where they do not match their crc32."""
-        shard, offset, size, crc32 = self._places[sample]
-        data = os.pread(self._descriptors[shard], size, offset)
-        if len(data) != size or zlib.crc32(data) != crc32:
-            raise InputError(f"{self.name(sample)}: the bytes do not match their checksum", self.remedy)
-        return data
+    def read(self, samples: Samples) -> Iterator[bytes]:
+        """The bytes of each sample's image. InputError names the shard and key where they do not match their crc32,
+        MachineError where the filesystem fails."""
+        places = [column[samples].tolist() for column in self._columns]
+        for sample, shard, offset, size, crc32 in zip(samples.tolist(), *places, strict=True):
+            try:
+                data = os.pread(self._descriptors[shard], size, offset)
+            except OSError as error:
+                fix = "look at the filesystem, then go on: medtrain resume NAME"
+                raise MachineError(f"{self.name(sample)}: cannot be read ({error.strerror})", fix) from None
+            if zlib.crc32(data) != crc32:
+                raise InputError(f"{self.name(sample)}: the bytes do not match their checksum", self.remedy)
+            yield data
 
     def name(self, sample: int) -> str:
         """Where a sample lies, for an error message."""
-        shard, offset, _, _ = self._places[sample]
-        key: Any = self._index.samples["key"][sample]
-        path: Path = self._index.shard_path(shard)
-        return f"{path}: sample {key.decode()} at byte {offset}"
+        row: Any = self._index.samples[sample]
+        path: Path = self._index.shard_path(int(row["shard"]))
+        return f"{path}: sample {row['key'].decode()} at byte {row['offset']}"
 
     def close(self) -> None:
         """Close the shards."""

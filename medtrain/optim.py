@@ -21,7 +21,7 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> Optimizer:
     fused = next(model.parameters()).is_cuda
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=config.lr, fused=fused)
 
 

@@ -32,7 +32,8 @@ def uniform(seed: int, epoch: int, samples: npt.NDArray[np.int64], draws: int) -
     """
     start = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "little")
     with np.errstate(over="ignore"):
-        counter = np.asarray(samples, np.uint64)[:, None] * np.uint64(draws) + np.arange(draws, dtype=np.uint64)
+        first = samples.astype(np.uint64) * np.uint64(draws)
+        counter: npt.NDArray[np.uint64] = np.add.outer(first, np.arange(draws, dtype=np.uint64))
         state = np.uint64(start) + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

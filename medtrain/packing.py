@@ -80,5 +80,6 @@ def verify(
     else:
         for fault in faults:
             say(f"FAULT {fault}")
-        say(f"{out}: {len(faults)} faults" if faults else f"{out}: {images:,} images, no fault (level {level})")
+        mend = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
+        say(f"{out}: {len(faults)} faults; {mend}" if faults else f"{out}: {images:,} images, no fault (level {level})")
     return 2 if faults else 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -49,10 +49,8 @@ def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOpti
     """Give every record a split, a shard and a place in it; shuffled by the seed, so a shard is a random sample."""
     shuffled = sorted(records, key=lambda record: _hash("order", options.seed, record.source, record.image))
     shuffled = shuffled[: options.max_samples or len(shuffled)]
-    contents = _contents([record.path for record in shuffled], workers)
-    groups = [
-        _hash("patient", r.source, r.patient) if r.patient else c for r, (c, _) in zip(shuffled, contents, strict=True)
-    ]
+    contents = _contents(shuffled, workers)
+    groups = tie(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed)
     plan: Plan = {}
     for split in SPLITS:
@@ -69,40 +67,64 @@ def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOpti
     return plan
 
 
-def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
-    """The official split where the records have one; else 80/10/10 by group, in proportion within each label.
+def tie(records: list[Record], contents: list[int]) -> list[int]:
+    """One group number for all images tied by a patient or by identical bytes, over however many links.
 
-    A group (a patient, or images of the same bytes) is never cut apart.
+    The number is the smallest content hash of the group: a patient's id has no part in it.
     """
-    if _official(records):
-        return [record.split for record in records]
-    sizes: dict[int, int] = {}
-    stratum: dict[int, tuple[Any, ...]] = {}
-    for record, group in zip(records, groups, strict=True):
-        sizes[group] = sizes.get(group, 0) + 1
-        stratum.setdefault(group, tuple(record.labels.values()))
-    totals: dict[tuple[Any, ...], int] = {}
-    for group, label in stratum.items():
-        totals[label] = totals.get(label, 0) + sizes[group]
-    taken = dict.fromkeys(totals, 0)
+    smaller: dict[int, int] = {}
+
+    def smallest(content: int) -> int:
+        while (link := smaller.setdefault(content, content)) != content:
+            smaller[content] = content = smaller[link]  # halves the path for the next who asks
+        return content
+
+    first: dict[tuple[str, str], int] = {}
+    for record, content in zip(records, contents, strict=True):
+        known = first.setdefault((record.source, record.patient), content) if record.patient else content
+        one, other = smallest(content), smallest(known)
+        smaller[max(one, other)] = min(one, other)
+    return [smallest(content) for content in contents]
+
+
+def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
+    """The official split where a record has one; else 80/10/10 by group, in proportion within each set of labels.
+
+    A group is never cut apart, and goes where its first image with an official split is.
+    """
+    unknown = {record.split for record in records} - {"", *SPLITS}
+    if unknown:
+        raise ValueError(f"a record's split is {unknown}, not one of {SPLITS}")
+    sizes = Counter(groups)
+    labels: dict[int, tuple[Any, ...]] = {}
     split_of: dict[int, str] = {}
-    for group in sorted(sizes, key=lambda group: _hash("split", seed, group)):
+    for record, group in zip(records, groups, strict=True):
+        labels.setdefault(group, tuple(record.labels.values()))
+        if record.split:
+            split_of.setdefault(group, record.split)
+    open_groups = sorted(set(groups) - set(split_of), key=lambda group: _hash("split", seed, group))
+    alike = Counter(labels[group] for group in open_groups)
+    # Labels too rare to be cut in ten are cut together: each alone would go to train.
+    stratum = {group: labels[group] if alike[labels[group]] >= 10 else () for group in open_groups}
+    totals: Counter[tuple[Any, ...]] = Counter()
+    for group in open_groups:
+        totals[stratum[group]] += sizes[group]
+    taken = dict.fromkeys(totals, 0)
+    for group in open_groups:
         label = stratum[group]
         position = taken[label] / totals[label]
         split_of[group] = (
             "train" if position < FRACTIONS["train"] else "val" if position < 1 - FRACTIONS["test"] else "test"
         )
         taken[label] += sizes[group]
-    return [split_of[group] for group in groups]
+    return [record.split or split_of[group] for record, group in zip(records, groups, strict=True)]
 
 
 def split_rule(records: list[Record]) -> str:
     """The rule that `assign_splits` follows, in words, for the manifest."""
-    return "official" if _official(records) else "80/10/10 by patient or identical bytes, in proportion within labels"
-
-
-def _official(records: list[Record]) -> bool:
-    return all(record.split for record in records)
+    cut = "80/10/10 by patient or identical bytes, in proportion within labels"
+    told = sum(bool(record.split) for record in records)
+    return "official" if told == len(records) else f"official where there is one, else {cut}" if told else cut
 
 
 def sample_key(record: Record) -> str:
@@ -114,20 +136,20 @@ def _hash(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
-def _contents(paths: list[Path], workers: int) -> list[tuple[int, int]]:
+def _contents(records: list[Record], workers: int) -> list[tuple[int, int]]:
     """xxh3-64 and size of every file; an unreadable file counts as its own content and is rejected when packed."""
-    progress = Progress(len(paths), "reading", "images")
+    progress = Progress(len(records), "reading", "images")
 
-    def content(path: Path) -> tuple[int, int]:
+    def content(record: Record) -> tuple[int, int]:
         try:
-            data = path.read_bytes()
+            data = record.path.read_bytes()
         except OSError:
-            return _hash("unreadable", str(path)), 0
+            return _hash("unreadable", record.source, record.image), 0
         return xxhash.xxh3_64_intdigest(data), len(data)
 
     found = []
     with ThreadPoolExecutor(workers) as pool:
-        for result in pool.map(content, paths, chunksize=64):
+        for result in pool.map(content, records):
             found.append(result)
             progress.advance()
     progress.close()

@@ -68,7 +68,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     world = distributed.join(config.precision)
     task = tasks.make(config, classes)
     model = models.build(replace(config.model, weights=""), task.outputs)
-    model.to(world.device, memory_format=torch.channels_last)
+    model.to(world.device).to(memory_format=torch.channels_last)
     return OpenRun(run, config, classes, world, task, model)
 
 

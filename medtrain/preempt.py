@@ -1,4 +1,7 @@
-"""The cluster's signal as a question between steps. Imports nothing heavy: it must be in place before torch."""
+"""The cluster's signal as a question between steps.
+
+Imports nothing heavy: it must be in place before torch.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -62,7 +63,10 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """What the run last said of itself; `{}` before the first word."""
-        return read_json(self.status_file)
+        try:
+            return read_json(self.status_file)
+        except ValueError:  # emptied by a power loss: it is written often and not synced; the next word mends it
+            return {}
 
 
 def run_names(runs: Path | str) -> list[str]:
@@ -74,6 +78,12 @@ def run_names(runs: Path | str) -> list[str]:
 def runs_flag(runs: Path | str) -> str:
     """What to add to a printed command so that it finds the runs folder."""
     return "" if str(runs) == "runs" else f" --runs {runs}"
+
+
+def resume_command(run: Run) -> str:
+    """What a person types, in the folder they are in, to go on with a run."""
+    runs = run.folder.parent
+    return f"medtrain resume {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
 
 
 def default_name(recipe: str) -> str:
@@ -93,14 +103,19 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Write whole or not at all: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
+    with temporary.open("w") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def append_json(path: Path, value: Any) -> None:
-    """Add one line of JSON to a file, durably."""
-    with path.open("a") as file:
-        file.write(json.dumps(value) + "\n")
+    """Add one line of JSON to a file, durably; half a line that a crash left is cut off first."""
+    with path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(value).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -115,7 +130,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 def set_status(run: Run, **changes: Any) -> None:
     """Merge `changes` into a run's status.json; a full disk leaves the old one."""
-    try:
+    with contextlib.suppress(OSError):
         write_json(run.status_file, {**run.status(), **changes, "updated": time.time()})
-    except OSError:
-        pass

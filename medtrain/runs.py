@@ -15,6 +15,7 @@ from medtrain.status import alive, follow, status_table
 from medtrain.status import status as statuses
 
 Flag = FlagCreatePairsOff[bool]
+Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
 RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 
 
@@ -60,7 +61,7 @@ def status(
         say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME")
 
 
-def logs(name: RunName, runs: Path = Path("runs"), follow_: Flag = False, json: Flag = False) -> None:
+def logs(name: RunName, runs: Path = Path("runs"), follow_: Follow = False, json: Flag = False) -> None:
     """Print a run's log.
 
     Args:
@@ -128,5 +129,3 @@ def recipes(json: Flag = False) -> None:
     else:
         say(table(("recipe", "what it trains"), titles.items()))
         say("\nall settings of one: medtrain train RECIPE --help")
-
-

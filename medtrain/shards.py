@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
+import ctypes
+import errno
+import fcntl
 import json
 import os
-import tarfile
-import zlib
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import xxhash
 
 from medtrain import __version__
 from medtrain.console import Progress
-from medtrain.decode import decode, extension
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index, sample_dtype
-from medtrain.plan import PackOptions, Plan, Planned, make_plan, plan_digest, split_rule
+from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index
+from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
 from medtrain.record import Record
-from medtrain.run import read_json, read_json_lines, write_json
+from medtrain.run import read_json, read_json_lines
+from medtrain.shardfile import UNFINISHED, file_sha256, npy, pack_shard, write_whole
 
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
 
@@ -42,9 +43,48 @@ def pack(
 
     The bytes depend on the records and `options` alone, never on `workers`. A shard is done when its .idx has been
     renamed into place. Images that do not decode go to rejects.jsonl; more than `max_rejects` is an InputError.
+    MachineError where `out` cannot be written; what is whole stays.
     """
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    workers = workers or len(os.sched_getaffinity(0))
+    _check(records, options, workers)
+    again = "then give the same command again: it goes on with what is missing"
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone(out):
+            return _pack(records, classes, out, options, workers or len(os.sched_getaffinity(0)), max_rejects)
+    except BrokenExecutor:
+        problem = f"{out}: a packing process was killed (out of memory?); whole shards are kept"
+        raise MachineError(problem, f"choose fewer --workers, {again}") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        problem = f"{out}: cannot be written ({error.strerror}); whole shards are kept"
+        raise MachineError(problem, f"{'make room' if full else 'mend that'}, {again}") from None
+
+
+def _check(records: list[Record], options: PackOptions, workers: int) -> None:
+    if not records:
+        raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
+    if options.shard_mb < 0.001:
+        raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
+    if min(options.max_samples, workers) < 0:
+        raise InputError("max_samples and workers cannot be negative", "give 0 (all images, all cores) or more")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder: two packers at once would sweep away each other's half-written shards."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another process is packing into it", "wait until that one is done") from None
+        except OSError:
+            pass  # a filesystem without locks
+        yield
+
+
+def _pack(
+    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int, max_rejects: int
+) -> dict[str, Any]:
     plan = make_plan(records, classes, options, workers)
     digest = plan_digest(plan, classes, options)
     _claim(out, digest, records[0].source)
@@ -66,123 +106,41 @@ def _claim(out: Path, digest: str, dataset: str) -> None:
             f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
             "choose another --out, or delete that folder",
         )
-    for litter in out.glob(".*.tmp"):
+    for litter in out.glob(f".*{UNFINISHED}"):
         litter.unlink(missing_ok=True)
-    write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
-
-
-# ---- one shard ------------------------------------------------------------------------------------------------------
+    if not claimed:
+        write_whole(out / "plan.json", (json.dumps({"plan": digest, "dataset": dataset}, indent=1) + "\n").encode())
 
 
 def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
-    missing = {name: samples for name, samples in plan.items() if not (out / name).with_suffix(".idx").exists()}
-    progress = Progress(sum(map(len, plan.values())), "packing", "images")
-    progress.advance(progress.total - sum(map(len, missing.values())))
+    done = {name for name in plan if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
+    missing = {name: samples for name, samples in plan.items() if name not in done}
+    total = sum(map(len, plan.values()))
+    progress = Progress(total, "packing", "images", done=total - sum(map(len, missing.values())))
+    workers = max(1, min(workers, len(missing)))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),))
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = {
-                pool.submit(pack_shard, out / name, samples, labels): len(samples) for name, samples in missing.items()
-            }
-            for job in as_completed(jobs):
-                job.result()
-                progress.advance(jobs[job])
-    except OSError as error:
-        raise MachineError(
-            f"{out}: a shard could not be written ({error.strerror}); whole shards are kept",
-            "make room, then give the same command again: it goes on with what is missing",
-        ) from None
+        jobs = {pool.submit(pack_shard, out / name, samples, labels): len(samples) for name, samples in missing.items()}
+        for job in as_completed(jobs):
+            job.result()
+            progress.advance(jobs[job])
     finally:
+        pool.shutdown(cancel_futures=True)  # after an error: on a full disk the others would fail one by one
         progress.close()
 
 
-def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
-    """Write one tar and its .idx. Both appear under their names only when whole and on the disk."""
-    rows = np.zeros(len(samples), sample_dtype(labels, max(len(sample.key) for sample in samples)))
-    rejects: list[dict[str, str]] = []
-    kept = 0
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
-        for sample in samples:
-            data, reason = _readable(sample)
-            if reason:
-                rejects.append({"image": sample.image, "reason": reason})
-                continue
-            rows[kept] = (
-                tar.offset + 512,
-                sample.group,
-                sample.content,
-                len(data),
-                zlib.crc32(data),
-                0,
-                sample.key,
-                sample.labels,
-            )
-            _add(tar, f"{sample.key}.{extension(data)}", data)
-            _add(tar, f"{sample.key}.json", _sidecar(sample))
-            kept += 1
-        tar.close()
-        _sync(file)
-    os.replace(temporary, path)
-    if rejects:
-        _write_whole(path.with_suffix(".rejects.jsonl"), "".join(json.dumps(row) + "\n" for row in rejects).encode())
-    _write_whole(path.with_suffix(".idx"), _npy(rows[:kept]))
-
-
-def _readable(sample: Planned) -> tuple[bytes, str]:
-    """The bytes of a sample's image and why they cannot be used (empty: they can)."""
-    try:
-        data = Path(sample.path).read_bytes()
-        decode(data)
-    except (OSError, ValueError) as error:
-        return b"", str(error.strerror if isinstance(error, OSError) else error)
-    if xxhash.xxh3_64_intdigest(data) != sample.content:
-        return b"", "the file changed while the dataset was packed"
-    return data, ""
-
-
-def _sidecar(sample: Planned) -> bytes:
-    value = {"key": sample.key, "labels": sample.labels, "raw": sample.raw, "meta": sample.meta}
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    """A member without time, owner or rights of its own, so that the bytes are the same each time."""
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o444
-    tar.addfile(member, io.BytesIO(data))
-
-
-def _npy(rows: npt.NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write, fsync, rename, fsync the folder: after a power loss the file is whole or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        _sync(file)
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-# ---- the whole ------------------------------------------------------------------------------------------------------
+def _end_with(parent: int) -> None:
+    """Have this process killed when `parent` dies: else kill -9 would leave it waiting for work for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str, Any], max_rejects: int) -> None:
     """Merge the shards' indexes and write the manifest, the last file to appear."""
     rejects = [row for name in plan for row in read_json_lines((out / name).with_suffix(".rejects.jsonl"))]
-    _write_whole(out / "rejects.jsonl", "".join(json.dumps(row) + "\n" for row in rejects).encode())
+    write_whole(out / "rejects.jsonl", "".join(json.dumps(row) + "\n" for row in rejects).encode())
     if len(rejects) > max_rejects:
         raise InputError(
             f"{len(rejects):,} images cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
@@ -194,7 +152,7 @@ def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str
         if names:
             splits[split] = _merge_split(out, split, names, classes)
     manifest = {**described, "rejects": len(rejects), "splits": splits}
-    _write_whole(out / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    write_whole(out / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ...]) -> dict[str, Any]:
@@ -202,7 +160,7 @@ def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ..
     for number, rows in enumerate(parts):
         rows["shard"] = number
     merged = np.concatenate(parts)
-    _write_whole(out / f"{split}.idx", _npy(merged))
+    write_whole(out / f"{split}.idx", npy(merged))
     counts = {
         name: {state: int((merged["labels"][:, i] == value).sum()) for state, value in _STATES.items()}
         for i, name in enumerate(classes)
@@ -215,12 +173,3 @@ def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ..
 
 
 _STATES = {"positive": 1, "negative": 0, "unknown": UNKNOWN}
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,22 @@ WAITING = {
     "PartitionTimeLimit": "it asks for more time than the partition gives: medtrain stop, then resume with --time",
     "ReqNodeNotAvail, UnavailableNodes": "a node asked for is down or reserved",
 }
+ENDED = frozenset(
+    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
+     "REVOKED")
+)  # fmt: skip
+NO_ANSWER = "UNKNOWN"
+SLACK_SECONDS = 60.0  # a clock that was set meanwhile must not make a living run look dead
+ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is under way: a Slurm job (with its state and reason) or a process of this machine."""
+    """Where a run is under way: a Slurm job (with its state and reason) or a process of this machine.
+
+    A job that Slurm says nothing about, because its controller does not answer, may well be running: its state is
+    NO_ANSWER, and nobody starts a second one beside it.
+    """
 
     kind: str
     id: str
@@ -45,7 +57,8 @@ def alive(run: Run) -> Place | None:
         queued = queue_state(job)
         if queued is not None:
             return queued
-    if last.get("event") == "start" and last.get("nodes") == socket.gethostname() and _runs_here(last.get("pid", 0)):
+    here = last.get("event") == "start" and last.get("nodes") == socket.gethostname()
+    if here and _runs_here(last.get("pid", 0), last.get("time", 0.0)):
         return Place("process", str(last["pid"]), "RUNNING")
     return None
 
@@ -55,18 +68,30 @@ def queue_state(job: str) -> Place | None:
     if shutil.which("squeue") is None:
         return None
     command = ["squeue", "--noheader", "--format=%T|%r", "--jobs", job]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if not answer:
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
+        return Place("job", job, NO_ANSWER, f"Slurm does not answer ({' '.join(answer.stderr.split())})")
+    if not answer.stdout.strip():
         return None
-    state, reason = answer.split("\n")[0].split("|", 1)
-    return Place("job", job, state, reason) if state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT") else None
+    state, reason = answer.stdout.strip().split("\n")[0].split("|", 1)
+    return Place("job", job, state, reason) if state not in ENDED else None
 
 
-def _runs_here(pid: int) -> bool:
+def _runs_here(pid: int, when: float) -> bool:
+    """Whether a medtrain process of that number was there at the time `when`: after a restart numbers come again."""
     try:
-        return b"medtrain" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"medtrain" in Path(f"/proc/{pid}/cmdline").read_bytes() and _started(pid) <= when + SLACK_SECONDS
     except OSError:
         return False
+
+
+def _started(pid: int) -> float:
+    """When a process started, in seconds since 1970 (proc(5): field 22 of stat, in clock ticks since the boot).
+
+    CLOCK_BOOTTIME and not /proc/uptime, which in some containers tells the container's own.
+    """
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -88,7 +113,7 @@ def describe(run: Run) -> dict[str, Any]:
         "attempts": sum(row["event"] == "start" for row in attempts),
         "last_cause": next((row["cause"] for row in reversed(attempts) if row["event"] == "end"), None),
         "where": f"{place.kind} {place.id}" if place else None,
-        "note": _note(status, place),
+        "note": _note(run, status, place),
         "updated": status.get("updated"),
     }
 
@@ -102,13 +127,13 @@ def _state(status: dict[str, Any], place: Place | None) -> str:
     return said if said in ("running", "starting") else place.state.lower()
 
 
-def _note(status: dict[str, Any], place: Place | None) -> str:
-    if place is not None and place.state == "PENDING":
+def _note(run: Run, status: dict[str, Any], place: Place | None) -> str:
+    if place is not None and place.state in ("PENDING", NO_ANSWER):
         return WAITING.get(place.reason, place.reason)
     if status.get("error"):
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
-        return "go on with: medtrain resume"
+        return f"go on with: medtrain resume {run.name}"
     return ""
 
 
@@ -133,21 +158,41 @@ def _age(when: float | None) -> str:
     if when is None:
         return "-"
     seconds = time.time() - when
-    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
 
 
-def follow(path: Path, ended: Any) -> Any:
-    """Yield a growing file's lines as they come, until `ended()` and nothing more is there."""
+def follow(path: Path, ended: Callable[[], bool]) -> Iterator[str]:
+    """Yield a growing file's lines as they come, until `ended()`, which is asked rarely, and nothing more is there."""
+    ended = rarely(ended)
     while not path.exists() and not ended():
         time.sleep(0.2)
     if not path.exists():
         return
-    with path.open() as file:
+    over, half = False, ""
+    with path.open(errors="replace") as file:
         while True:
-            line = file.readline()
-            if line:
-                yield line.rstrip(os.linesep)
-            elif ended():
-                return
+            line = half + file.readline()
+            half = "" if line.endswith("\n") else line  # the writer is in the middle of it
+            if line and not half:
+                yield line.rstrip("\n")
+            elif not over:
+                over = ended()  # what was written just before the end is read once more
+                time.sleep(0.0 if over else 0.2)
             else:
-                time.sleep(0.2)
+                yield from [half] if half else []
+                return
+
+
+def rarely(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """`ask`, but really asked only every ASK_SECONDS and never again after a yes."""
+    answer, asked = False, float("-inf")
+
+    def question() -> bool:
+        nonlocal answer, asked
+        if not answer and time.monotonic() - asked >= ASK_SECONDS:
+            answer, asked = ask(), time.monotonic()
+        return answer
+
+    return question

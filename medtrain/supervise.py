@@ -13,12 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 
 from medtrain.console import say, show_error, warn
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
-from medtrain.run import Run, append_json, read_json_lines, runs_flag, set_status
+from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
 
 CRASHES_WITHOUT_PROGRESS = 3
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -47,14 +46,22 @@ def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
     """One start of all ranks, written down before and after in attempts.jsonl. Returns their exit code."""
     number = 1 + sum(row["event"] == "start" for row in read_json_lines(run.attempts))
     place = {"job": os.environ.get("SLURM_JOB_ID", ""), "nodes": nodes(), "ranks": ranks.count, "pid": os.getpid()}
-    append_json(run.attempts, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
+    note(run, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     code = ranks.start_and_wait()
     if run.status().get("state") in ("starting", "running"):
         set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
     end = {"time": time.time(), "step": run.last_step(), "exit_code": code, "cause": cause(run, code)}
-    append_json(run.attempts, {"attempt": number, "event": "end", **end})
+    note(run, {"attempt": number, "event": "end", **end})
     return code
+
+
+def note(run: Run, row: dict[str, object]) -> None:
+    """Write a line about an attempt; where the disk is full the run still goes on."""
+    try:
+        append_json(run.attempts, row)
+    except OSError as error:
+        warn(f"{run.attempts}: {error.strerror}")
 
 
 def hopeless(run: Run, code: int) -> bool:
@@ -72,7 +79,10 @@ def give_up(run: Run, code: int) -> int:
     """Say why no further attempt is made."""
     status = run.status()
     set_status(run, state="failed")
-    problem = status.get("error") or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({cause(run, code)})"
+    problem = (
+        status.get("error")
+        or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({cause(run, code)})"
+    )
     show_error(problem, status.get("fix") or f"read the log, mend the cause, then: {resume_command(run)}")
     known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
     return code if code in known else EXIT_ENVIRONMENT
@@ -118,12 +128,6 @@ def cause(run: Run, code: int) -> str:
     if 0 < number < signal.NSIG:
         return f"a rank was killed by {signal.Signals(number).name}"
     return f"a rank left with exit code {code}"
-
-
-def resume_command(run: Run) -> str:
-    """What a person types to go on with a run."""
-    runs = run.folder.parent
-    return f"medtrain resume {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
 
 
 def in_slurm_job() -> bool:
@@ -181,9 +185,10 @@ class LocalRanks:
         self._processes = [
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
-                self._command, env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                self._command,
+                env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 start_new_session=True,
-            )  # fmt: skip
+            )
             for rank in range(self.count)
         ]
         failure, deadline = 0, 0.0

@@ -1,7 +1,8 @@
-"""What a run tells: the journal (metrics.jsonl), status.json, log lines, and the tracker that is fed from the journal."""
+"""What a run tells: the journal (metrics.jsonl), status.json, log lines and a progress bar."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -22,10 +23,8 @@ class Journal:
     def write(self, row: dict[str, Any]) -> None:
         """Add a line; one that does not fit on the disk now is written with the next."""
         self._pending += json.dumps(row).encode() + b"\n"
-        try:
+        with contextlib.suppress(OSError):
             self._drain()
-        except OSError:
-            pass
 
     def sync(self) -> None:
         """Make every line durable; raises OSError where that fails."""
@@ -61,11 +60,9 @@ def cut_journal(path: Path, step: int, epoch: int) -> None:
 def log(run: Run, text: str) -> None:
     """One line with the time on it, in train.log and on standard output."""
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
-    try:
-        with run.log.open("a") as file:
-            file.write(line + "\n")
-    except OSError:
-        pass  # a full disk stops no training; the line is still on standard output
+    # A full disk stops no training; the line is still on standard output.
+    with contextlib.suppress(OSError), run.log.open("a") as file:
+        file.write(line + "\n")
     say(line)
 
 

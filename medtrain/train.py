@@ -13,14 +13,14 @@ import torch
 from medtrain import figures
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
-from medtrain.distributed import any_rank, seed_step, share, share_buffers
+from medtrain.distributed import any_rank, part, seed_step, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
 from medtrain.evaluate import evaluate_best, measure, pixels, score
 from medtrain.feed_process import Feeder
 from medtrain.loader import Batch
 from medtrain.optim import optimizer_tensors
 from medtrain.preempt import StopRequest
-from medtrain.run import Run, read_json_lines
+from medtrain.run import Run, read_json_lines, resume_command
 from medtrain.trainer import Trainer, prepare
 
 
@@ -30,22 +30,28 @@ def train(run: Run, stop: StopRequest) -> int:
     feeder = Feeder(run)
     if trainer.world.main:
         feeder.start()
-    patience_s = 5.0  # a stopped run has no time for a slow tracker: the next attempt sends everything again
+    code = EXIT_RESUMABLE
     try:
-        while state.epoch < trainer.config.epochs and not stale(trainer, state):
-            state, stopped = train_epoch(trainer, state)
-            if not stopped:
-                state, stopped = end_epoch(trainer, state)
-            if stopped:
-                return leave(trainer, state)
-        finish(trainer, state)
-        patience_s = 60.0
-        return EXIT_DONE
+        code = train_epochs(trainer, state)
     finally:
         trainer.tracker.close()
         trainer.training.close()
         trainer.validation.close()
-        feeder.finish(patience_s)
+        # A stopped run has no time for a slow tracker: the next attempt sends everything again.
+        feeder.finish(60 if code == EXIT_DONE else 5)
+    part(trainer.world)
+    return code
+
+
+def train_epochs(trainer: Trainer, state: TrainState) -> int:
+    """Epoch after epoch until the last, early stopping or a stop."""
+    while state.epoch < trainer.config.epochs and not stale(trainer, state):
+        state, stopped = train_epoch(trainer, state)
+        if not stopped:
+            state, stopped = end_epoch(trainer, state)
+        if stopped:
+            return leave(trainer, state)
+    return finish(trainer, state)
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
@@ -72,18 +78,26 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     config, world = trainer.config, trainer.world
     started = time.monotonic()
     scores = score(
-        trainer.model, trainer.task, trainer.validation, config.data, config.model.channels, world,
+        trainer.model,
+        trainer.task,
+        trainer.validation,
+        config.data,
+        config.model.channels,
+        world,
         stopped=lambda: any_rank(world, bool(trainer.stop)),
-    )  # fmt: skip
+    )
     if scores is None:
         return state, True
     report = share(world, measure(scores, trainer.task, trainer.validation))
     samples = state.epoch_step * state.global_batch
     row = {
-        "step": state.step, "epoch": state.epoch + 1, "lr": trainer.schedule.lr,
-        "train_loss": state.epoch_loss / state.epoch_step, "train_accuracy": state.epoch_correct / samples,
+        "step": state.step,
+        "epoch": state.epoch + 1,
+        "lr": trainer.schedule.lr,
+        "train_loss": state.epoch_loss / state.epoch_step,
+        "train_accuracy": state.epoch_correct / samples,
         **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
-    }  # fmt: skip
+    }
     trainer.schedule.epoch_done(report["loss"])
     state, better = judge(config, state, report)
     trainer.tracker.epoch(row)
@@ -98,14 +112,14 @@ def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
     config, world, accelerator = trainer.config, trainer.world, trainer.world.accelerator
     total = torch.zeros(3, device=world.device)
     parts = list(batch.split(config.data.batch_size))
-    for number, part in enumerate(parts, 1):
-        part = replace(part, labels=part.labels.to(world.device, non_blocking=True))
+    for number, micro in enumerate(parts, 1):
+        micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
         with nullcontext() if number == len(parts) else accelerator.no_sync(trainer.parallel):
-            logits = trainer.parallel(pixels(part, config.data, config.model.channels, world.device))
-            loss = trainer.task.loss(logits, part)
+            logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
+            loss = trainer.task.loss(logits, micro)
             accelerator.backward(loss * world.size)  # DDP takes the mean over ranks; the loss is made to be summed
         total[0] += loss.detach()
-        total[1] += trainer.task.correct(logits.detach(), part)
+        total[1] += trainer.task.correct(logits.detach(), micro)
     if config.optim.clip_norm:
         accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
     trainer.optimizer.step()
@@ -150,13 +164,11 @@ def stale(trainer: Trainer, state: TrainState) -> bool:
 
 
 def save(trainer: Trainer, state: TrainState, best: bool = False, must: bool = False) -> bool:
-    """Write a checkpoint on rank 0. A full disk is warned of and tried again at the next save, unless it `must` hold."""
+    """Write a checkpoint on rank 0. A full disk is warned of, and the next save tries again, unless it `must` hold."""
     if not trainer.world.main:
         return True
     scaler = trainer.world.accelerator.scaler
-    state = replace(
-        state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {}
-    )
+    state = replace(state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {})
     try:
         trainer.tracker.sync()
         tensors = optimizer_tensors(trainer.optimizer, trainer.model)
@@ -166,7 +178,7 @@ def save(trainer: Trainer, state: TrainState, best: bool = False, must: bool = F
     except OSError as error:
         problem = f"step {state.step} could not be saved: {error.strerror or error}"
         if must:
-            raise MachineError(problem, f"make room, then: medtrain resume {trainer.run.name}") from None
+            raise MachineError(problem, f"make room, then: {resume_command(trainer.run)}") from None
         trainer.tracker.log(f"warning: {problem}; training goes on, and the next save tries again")
         return False
 
@@ -174,12 +186,14 @@ def save(trainer: Trainer, state: TrainState, best: bool = False, must: bool = F
 def leave(trainer: Trainer, state: TrainState) -> int:
     """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
     saved = save(trainer, state)
-    trainer.tracker.log(f"{trainer.stop.signal or 'a stop on another rank'}: {'saved at' if saved else 'left'} step {state.step:,}")
+    trainer.tracker.log(
+        f"{trainer.stop.signal or 'a stop on another rank'}: {'saved at' if saved else 'left'} step {state.step:,}"
+    )
     trainer.tracker.status(state="stopped", step=state.step, signal=trainer.stop.signal)
     return EXIT_RESUMABLE
 
 
-def finish(trainer: Trainer, state: TrainState) -> None:
+def finish(trainer: Trainer, state: TrainState) -> int:
     """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
     if world.main and not (run.checkpoints / "last" / "manifest.json").exists():
@@ -192,6 +206,7 @@ def finish(trainer: Trainer, state: TrainState) -> None:
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
     trainer.tracker.log(f"finished ({ended}): best {config.watch} {state.best:.4f} in epoch {state.best_epoch}")
     trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
+    return EXIT_DONE
 
 
 def epoch_line(config: Config, row: dict[str, Any], better: bool, seconds: float) -> str:

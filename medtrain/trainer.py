@@ -50,20 +50,29 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     world = distributed.join(config.precision)
     data = config.data
     training_index, validation_index = open_index(data.shards, "train"), open_index(data.shards, "val")
-    fingerprints = {"config": configfile.fingerprint(config), "data": f"{training_index.digest}/{validation_index.digest}"}
+    fingerprints = {
+        "config": configfile.fingerprint(config),
+        "data": f"{training_index.digest}/{validation_index.digest}",
+    }
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, fingerprints)
     found = take_up(run, checkpoints, fingerprints, world)
     asked = data.global_batch or data.batch_size * data.accumulate * world.size
     state = found.state if found else TrainState(global_batch=asked)
     common: dict[str, Any] = {
-        "global_batch": state.global_batch, "image_size": data.image_size, "seed": config.seed, "rank": world.rank,
-        "world": world.size, "workers": data.workers, "prefetch": data.prefetch, "max_samples": data.max_samples,
-    }  # fmt: skip
+        "global_batch": state.global_batch,
+        "image_size": data.image_size,
+        "seed": config.seed,
+        "rank": world.rank,
+        "world": world.size,
+        "workers": data.workers,
+        "prefetch": data.prefetch,
+        "max_samples": data.max_samples,
+    }
     training = Loader(training_index, augment=config.augment, **common)
     validation = Loader(validation_index, **common)
     task = tasks.make(config, training_index.classes)
     torch.manual_seed(config.seed)
-    model = models.build(config.model, task.outputs).to(world.device, memory_format=torch.channels_last)
+    model = models.build(config.model, task.outputs).to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
     parallel, optimizer = world.accelerator.prepare(model, optimizer)
     schedule = Schedule(config.schedule, optimizer, config.epochs)
@@ -71,9 +80,21 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
         cut_journal(run.journal, state.step, state.epoch)
     tracker = Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch)
     trainer = Trainer(
-        run, config, world, task, model, parallel, optimizer, schedule, training, validation, checkpoints, tracker,
-        stop, StepSum(world),
-    )  # fmt: skip
+        run,
+        config,
+        world,
+        task,
+        model,
+        parallel,
+        optimizer,
+        schedule,
+        training,
+        validation,
+        checkpoints,
+        tracker,
+        stop,
+        StepSum(world),
+    )
     settle_reduction(trainer)
     if found:
         restore(trainer, found)
@@ -91,8 +112,9 @@ def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], wo
     before = fingerprints_of(found.folder)
     changed = [name for name in fingerprints if before.get(name) != fingerprints[name]]
     if changed:
+        what = " and ".join({"data": "shards", "config": "settings"}[name] for name in changed)
         raise InputError(
-            f"{found.folder}: was made with other {' and '.join({'data': 'shards', 'config': 'settings'}[c] for c in changed)}",
+            f"{found.folder}: was made with other {what}",
             "go on with those it was started with, or start a new run with another --run",
         )
     return found
@@ -136,6 +158,14 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     else:
         tracker.log("starting from the beginning: no checkpoint is there yet")
     tracker.status(
-        state="running", step=state.step, epoch=state.epoch, epochs=config.epochs, steps_per_epoch=trainer.training.steps,
-        best=state.best, watch=config.watch, ranks=world.size, signal="", error="",
-    )  # fmt: skip
+        state="running",
+        step=state.step,
+        epoch=state.epoch,
+        epochs=config.epochs,
+        steps_per_epoch=trainer.training.steps,
+        best=state.best,
+        watch=config.watch,
+        ranks=world.size,
+        signal="",
+        error="",
+    )

@@ -24,20 +24,20 @@ def linear_maps(
     return np.stack([np.stack([cos * flip, -sin], -1), np.stack([sin * flip, cos], -1)], -2)
 
 
-def warp(image: Images, linear: npt.NDArray[np.float64], out: Images) -> None:
+def warp(image: Images, linear: list[list[float]], out: Images) -> None:
     """Fill `out` [H, W] from `image` [h, w], scaled to its size, turned about the centre by `linear` [2, 2].
 
     Bilinear; beyond the border the edge pixel is repeated. An image more than twice as large as `out` is first
     shrunk by areas, because a bilinear warp would skip pixels.
     """
     height, width = out.shape
-    if image.shape == out.shape and linear[0, 0] == linear[1, 1] == 1.0 and linear[0, 1] == linear[1, 0] == 0.0:
-        out[...] = image
+    (a, b), (c, d) = linear
+    if image.shape == out.shape and b == c == 0 and abs(a) == d == 1:
+        out[...] = image[:, :: int(a)]
         return
     if image.shape[0] > 2 * height or image.shape[1] > 2 * width:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     rows, columns = image.shape
-    (a, b), (c, d) = linear.tolist()
     sx, sy = columns / width, rows / height
     x, y = (width - 1) / 2, (height - 1) / 2
     matrix = np.array(

@@ -10,6 +10,7 @@ import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.run import Run, set_status  # noqa: E402
@@ -68,7 +69,7 @@ def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
     set_status(run, state="failed", exit_code=exit_code, error=problem, fix=fix)
 
 
-def leave_at_once(code: int) -> None:
+def leave_at_once(code: int) -> NoReturn:
     """No clean-up and no collective: the peers may never answer, and the supervisor ends them."""
     sys.stdout.flush()
     sys.stderr.flush()

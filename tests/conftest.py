@@ -10,6 +10,7 @@ import pytest
 # Several processes train at once on few cores; more threads than cores would fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
 @pytest.fixture(scope="session")
 def demo_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 drawn images in six class folders."""

@@ -51,7 +51,9 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def workers(supervisor: subprocess.Popen[str]) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.worker"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.worker"], capture_output=True, text=True
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 

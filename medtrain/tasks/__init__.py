@@ -1,4 +1,7 @@
-"""What a problem means: how logits become a loss, scores and metrics. One file a kind of problem."""
+"""What a problem means: how logits become a loss, scores and metrics.
+
+One file a kind of problem.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 # Daemons live in sbin, which the PATH of an ordinary user often lacks.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
@@ -121,7 +121,7 @@ class Cluster:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Cluster:
         atexit.register(self.down)
         try:
             self._up()

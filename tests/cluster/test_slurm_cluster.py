@@ -47,9 +47,7 @@ def test_tasks_of_a_job_on_two_nodes_know_their_place(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("fixture", "signal"), [("cluster", "TERM"), ("cluster_user_signal", "USR2")])
-def test_preempted_job_is_told_and_runs_again(
-    fixture: str, signal: str, request: pytest.FixtureRequest
-) -> None:
+def test_preempted_job_is_told_and_runs_again(fixture: str, signal: str, request: pytest.FixtureRequest) -> None:
     cluster: Cluster = request.getfixturevalue(fixture)
     low = cluster.sbatch(script=PREEMPTED)
     until(lambda: output(cluster, low).count("ready") == 2)

@@ -1,0 +1,169 @@
+"""Checks of Slurm: is it there, does it answer, and would a run that is stopped come back by itself."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import re
+import shutil
+from pathlib import Path
+
+from medtrain.checks import Finding, ask, fail, ok, warn
+
+NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
+SHORT_GRACE_SECONDS = 10
+ALIVE = ("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT")
+
+
+def programs() -> Finding:
+    """The commands that medtrain calls."""
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing == list(NEEDED) and "SLURM_JOB_ID" not in os.environ:
+        return ok("there is no Slurm here; training runs on this machine")
+    if missing:
+        return fail(
+            f"not found: {', '.join(missing)}", "load your cluster's Slurm module, or add its bin folder to PATH"
+        )
+    return ok(f"its commands are in {Path(str(shutil.which('sbatch'))).parent}")
+
+
+def partitions() -> Finding | None:
+    """Whether the controller answers, and where jobs could run."""
+    if shutil.which("sinfo") is None:
+        return None
+    answer = ask("sinfo", "--noheader", "--format=%P|%a|%l|%F|%G")
+    if answer.code != 0:
+        return fail(
+            f"Slurm does not answer ({answer.reason})",
+            "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator",
+        )
+    rows = [line.split("|") for line in answer.out.splitlines() if line.count("|") == 4]
+    if not rows:
+        return fail("sinfo shows no partition", "ask your administrator for access to one")
+    shown = [
+        f"{name} ({state}, {_nodes(counts)}, limit {limit}{_gres(gres)})" for name, state, limit, counts, gres in rows
+    ]
+    text = f"{len(rows)} partitions: {'; '.join(shown)}"
+    if not any(state == "up" and _in_service(counts) for _, state, _, counts, _ in rows):
+        return fail(f"{text}; no node is in service", "wait, or tell your administrator (sinfo -R says why)")
+    return ok(text)
+
+
+def submitting() -> Finding | None:
+    """Whether Slurm would take a job of yours."""
+    if shutil.which("sbatch") is None or _settings() is None:
+        return None
+    answer = ask("sbatch", "--test-only", "--ntasks=1", "--time=1", "--wrap=true")
+    if answer.code != 0:
+        return warn(
+            f"a small job without --partition and --account would be refused ({answer.reason})",
+            "give them: medtrain submit ... --partition NAME --account NAME",
+        )
+    return ok(f"Slurm would take a job of {getpass.getuser()}")
+
+
+def requeueing() -> Finding | None:
+    """Whether jobs that are stopped go back to the queue."""
+    settings = _settings()
+    if settings is None:
+        return None
+    if settings.get("JobRequeue") == "0":
+        return warn(
+            "JobRequeue=0: a preempted job goes back to the queue only where it asks for it",
+            "medtrain submit asks for it (--requeue); in an sbatch script of your own write #SBATCH --requeue",
+        )
+    return ok("JobRequeue=1: stopped jobs go back to the queue")
+
+
+def preemption() -> Finding | None:
+    """What happens to a job that must make way."""
+    settings = _settings()
+    if settings is None:
+        return None
+    if settings.get("PreemptType", "preempt/none") == "preempt/none":
+        return ok("jobs are not preempted here")
+    rows = _partition_rules()
+    text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
+    lost = [name for name, mode, _ in rows if "CANCEL" in mode]
+    if lost:
+        return warn(
+            f"preempted jobs of {', '.join(lost)} are cancelled ({text})",
+            "go on by hand after it: medtrain resume NAME",
+        )
+    hasty = [name for name, mode, grace in rows if mode != "OFF" and grace < SHORT_GRACE_SECONDS]
+    user_signal = "preempt_send_user_signal" in settings.get("SlurmctldParameters", "")
+    if hasty and not user_signal:
+        return warn(
+            f"preempted jobs of {', '.join(hasty)} have less than {SHORT_GRACE_SECONDS} s to save ({text})",
+            "save more often there: --every-minutes 2 (steps since the last save are computed again)",
+        )
+    return ok(f"preempted jobs are warned ({text})")
+
+
+def accounting() -> Finding | None:
+    """Whether ended jobs are remembered."""
+    settings = _settings()
+    if settings is None:
+        return None
+    if "slurmdbd" not in settings.get("AccountingStorageType", ""):
+        return ok("no accounting: what became of a run is read from its folder")
+    if shutil.which("sacct") is None:
+        return ok("accounting is on, sacct is not here: what became of a run is read from its folder")
+    answer = ask("sacct", "--noheader", "--allocations", "--starttime=now-1minutes")
+    if answer.code != 0:
+        return warn(
+            f"accounting is on, and sacct fails ({answer.reason})", "tell your administrator; runs do without it"
+        )
+    return ok("sacct answers")
+
+
+def job() -> Finding:
+    """Whether this shell is inside a job, and whether that job is real."""
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        return ok("this is not inside a Slurm job")
+    if shutil.which("squeue") is not None:
+        answer = ask("squeue", "--noheader", "--jobs", number, "--format=%T")
+        known = answer.code == 0 or "Invalid job id" in answer.error  # else the controller is silent
+        if known and answer.out.strip() not in ALIVE:
+            return fail(
+                f"SLURM_JOB_ID={number}, and no such job runs: training would try to start in it",
+                "the variables come from an older shell: unset ${!SLURM_*}",
+            )
+    nodes, tasks = os.environ.get("SLURM_JOB_NODELIST", "?"), os.environ.get("SLURM_NTASKS", "1")
+    return ok(f"inside job {number} on {nodes}, tasks: {tasks}")
+
+
+@functools.cache
+def _settings() -> dict[str, str] | None:
+    """`scontrol show config` as a mapping; None where there is no Slurm or no answer (`partitions` says so)."""
+    if shutil.which("scontrol") is None:
+        return None
+    answer = ask("scontrol", "show", "config")
+    pairs = [line.partition("=") for line in answer.out.splitlines()]
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals} if answer.code == 0 else None
+
+
+def _partition_rules() -> list[tuple[str, str, int]]:
+    """Name, preemption mode and seconds of grace of each partition."""
+    shown = ask("scontrol", "--oneliner", "show", "partition").out
+    rows = []
+    for line in shown.splitlines():
+        fields = dict(re.findall(r"(\w+)=(\S+)", line))
+        rows.append((fields["PartitionName"], fields.get("PreemptMode", "OFF"), int(fields.get("GraceTime", "0"))))
+    return rows
+
+
+def _nodes(counts: str) -> str:
+    """`%F` of sinfo is allocated/idle/other/total."""
+    return f"{_in_service(counts)} of {counts.split('/')[3]} nodes in service"
+
+
+def _in_service(counts: str) -> int:
+    allocated, idle, _, _ = counts.split("/")
+    return int(allocated) + int(idle)
+
+
+def _gres(gres: str) -> str:
+    return "" if gres in ("(null)", "") else f", {gres}"

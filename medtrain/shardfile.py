@@ -1,0 +1,139 @@
+"""One tar shard and its .idx, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from medtrain.decode import decode, extension
+from medtrain.index import sample_dtype
+from medtrain.plan import Planned
+
+UNFINISHED = ".packing"  # ends the hidden name of a file that is being written
+
+
+def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
+    """Write one tar and its .idx. Both appear under their names only when whole and on the disk."""
+    rows = np.zeros(len(samples), sample_dtype(labels, max(len(sample.key) for sample in samples)))
+    rejects: list[dict[str, str]] = []
+    kept = 0
+    with _whole(path) as file:
+        tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
+        for sample in samples:
+            data, reason = _readable(sample)
+            if reason:
+                rejects.append({"image": sample.image, "reason": reason})
+                continue
+            rows[kept] = (
+                tar.offset + 512,
+                sample.group,
+                sample.content,
+                len(data),
+                zlib.crc32(data),
+                0,  # known when the end of the sample is
+                0,
+                sample.key,
+                sample.labels,
+            )
+            _add(tar, f"{sample.key}.{extension(data)}", data)
+            _add(tar, f"{sample.key}.json", _sidecar(sample))
+            kept += 1
+        tar.close()
+        file.flush()
+        rows["rest_crc32"][:kept] = rest_crc32(file, rows[:kept])
+    if rejects:
+        write_whole(path.with_suffix(".rejects.jsonl"), "".join(json.dumps(row) + "\n" for row in rejects).encode())
+    write_whole(path.with_suffix(".idx"), npy(rows[:kept]))
+
+
+def rest_crc32(shard: BinaryIO, rows: npt.NDArray[Any]) -> list[int]:
+    """For each sample of a shard, the crc32 of its bytes besides the image: tar headers, padding, labels.
+
+    The tar's end counts to its last sample, so that every byte of the file is in one checksum.
+    """
+    file = shard.fileno()
+    starts = [int(offset) - 512 for offset in rows["offset"]]
+    ends = [*starts[1:], os.fstat(file).st_size][: len(starts)]
+    sums = []
+    for row, start, end in zip(rows, starts, ends, strict=True):
+        after = start + 512 + int(row["size"])
+        sums.append(zlib.crc32(os.pread(file, max(0, end - after), after), zlib.crc32(os.pread(file, 512, start))))
+    return sums
+
+
+def _readable(sample: Planned) -> tuple[bytes, str]:
+    """The bytes of a sample's image and why they cannot be used (empty: they can)."""
+    try:
+        data = Path(sample.path).read_bytes()
+        decode(data)
+    except (OSError, ValueError) as error:
+        return b"", str(error.strerror if isinstance(error, OSError) else error)
+    if xxhash.xxh3_64_intdigest(data) != sample.content:
+        return b"", "the file changed while the dataset was packed"
+    return data, ""
+
+
+def _sidecar(sample: Planned) -> bytes:
+    value = {"key": sample.key, "labels": sample.labels, "raw": sample.raw, "meta": sample.meta}
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """A member without time, owner or rights of its own, so that the bytes are the same each time."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o444
+    tar.addfile(member, io.BytesIO(data))
+
+
+def npy(rows: npt.NDArray[Any]) -> bytes:
+    """The bytes of a .npy file, which an .idx is."""
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that gets its name when it is whole and on the disk, or not at all.
+
+    The hidden name before holds the process id: an orphan of a killed packer cannot rename what its successor writes.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        with unfinished.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Give `path` these bytes, all or none."""
+    with _whole(path) as file:
+        file.write(data)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()

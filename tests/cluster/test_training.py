@@ -1,0 +1,206 @@
+"""A run on a real Slurm cluster survives everything the scheduler does to it, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slurm_cluster import Cluster
+
+REPOSITORY = Path(__file__).parents[2]
+SETTINGS = [
+    "--epochs",
+    "400",
+    "--patience",
+    "0",
+    "--batch_size",
+    "2",
+    "--accumulate",
+    "1",
+    "--precision",
+    "fp32",
+    "--tracker",
+    "none",
+    "--image_size",
+    "32",
+    "--every_steps",
+    "5",
+]
+TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2"]
+
+
+class User:
+    """A person with a shell on the cluster."""
+
+    def __init__(self, cluster: Cluster, folder: Path, shards: Path) -> None:
+        self.cluster, self.folder, self.shards = cluster, folder, shards
+        self.env = {**os.environ, **cluster.env, "OMP_NUM_THREADS": "1"}
+
+    def medtrain(self, *arguments: object) -> str:
+        """Run a command; it must succeed."""
+        command = [sys.executable, "-m", "medtrain.cli", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.env, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def submit(self, name: str, *options: str) -> str:
+        """Submit a training run; returns its job id."""
+        answer = self.medtrain(
+            "submit", "mednist", "--shards", self.shards, "--run", name, "--json", *SETTINGS, *options
+        )
+        return str(json.loads(answer)["job"])
+
+    def status(self, name: str) -> dict[str, Any]:
+        """`medtrain status NAME --json`."""
+        return dict(json.loads(self.medtrain("status", name, "--json"))[0])
+
+    def run(self, name: str) -> Path:
+        """The run's folder."""
+        return self.folder / "runs" / name
+
+    def until(
+        self, name: str, what: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240
+    ) -> dict[str, Any]:
+        """Wait until the run's status is as it should be."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            status = self.status(name)
+            if holds(status):
+                return status
+            time.sleep(0.5)
+        logs = [
+            path.read_text()[-3000:]
+            for path in [self.run(name) / "train.log", *self.run(name).glob("slurm/*.*")]
+            if path.is_file() and path.suffix in (".log", ".out")
+        ]
+        raise AssertionError(
+            f"{what}: not within {timeout} s; {status}\n{self.cluster.run('squeue').stdout}\n" + "\n".join(logs)
+        )
+
+    def attempts(self, name: str) -> list[dict[str, Any]]:
+        """What the supervisor wrote down."""
+        return [json.loads(line) for line in (self.run(name) / "attempts.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
+    return User(cluster, tmp_path, demo_shards)
+
+
+def trained(run: Path) -> dict[str, Any]:
+    """What must not depend on what happened to the run."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    tensors = json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
+    return {"tensors": tensors, "losses": [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]}
+
+
+def finish_and_compare(user: User, name: str, shards: Path) -> None:
+    """End the run one epoch further, then train the same without any disturbance, and compare every bit."""
+    user.medtrain("stop", name)
+    stopped = user.until(name, "stopped by the user", lambda s: s["state"] == "stopped" and s["where"] is None)
+    epochs = stopped["epoch"] + 1
+    user.medtrain("resume", name, "--epochs", epochs)
+    user.until(name, "finished", lambda s: s["state"] == "finished" and s["where"] is None)
+    calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", "4"]
+    user.medtrain("train", "mednist", "--shards", shards, "--run", "calm", *calm)
+    assert trained(user.run(name)) == trained(user.run("calm"))
+
+
+def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards: Path) -> None:
+    job = user.submit("storm", *TWO_BY_TWO, "--partition", "low", "--time", "1", "--signal_seconds", "30")
+
+    user.until("storm", "trains", lambda s: s["step"] > 0 and s["state"] == "running")
+    user.cluster.run("scontrol", "requeue", job)
+    user.until("storm", "runs again after a requeue", lambda s: s["attempts"] == 2 and s["state"] == "running")
+
+    before = len(user.attempts("storm"))
+    urgent = user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 2\n")
+    user.cluster.wait(urgent, "COMPLETED", timeout=120)
+    user.until("storm", "runs again after a preemption", lambda s: s["attempts"] == 3 and s["state"] == "running")
+    preempted = user.attempts("storm")[before]
+    assert "asked to stop by SIGTERM" in preempted["cause"]
+    assert preempted["step"] == lost_nothing(user.run("storm"), preempted["step"])
+
+    user.until("storm", "runs again after the time limit", lambda s: s["attempts"] == 4 and s["state"] == "running")
+    assert "asked to stop by SIGUSR2" in user.attempts("storm")[-2]["cause"]
+    assert user.cluster.job(job)["Restarts"] == "3"
+    finish_and_compare(user, "storm", demo_shards)
+
+
+def lost_nothing(run: Path, step: int) -> int:
+    """The step that the log says it saved when it was asked to stop."""
+    log = (run / "train.log").read_text()
+    assert f"saved at step {step:,}" in log, log
+    return step
+
+
+def test_the_admins_signal_option_saves_at_once(
+    cluster_user_signal: Cluster, tmp_path: Path, demo_shards: Path
+) -> None:
+    user = User(cluster_user_signal, tmp_path, demo_shards)
+    user.submit("warned", *TWO_BY_TWO, "--partition", "low")
+    user.until("warned", "trains", lambda s: s["step"] > 0 and s["state"] == "running")
+    user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 1\n")
+    user.until("warned", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
+    assert "asked to stop by SIGUSR2" in user.attempts("warned")[1]["cause"]
+    finish_and_compare(user, "warned", demo_shards)
+
+
+def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shards: Path) -> None:
+    command = [
+        "sbatch",
+        "--parsable",
+        "--partition=low",
+        "--nodes=2",
+        "--ntasks-per-node=2",
+        f"--chdir={user.folder}",
+        str(REPOSITORY / "slurm" / "train.sbatch"),
+        "mednist",
+        "--shards",
+        str(demo_shards),
+        "--run",
+        "byhand",
+        *SETTINGS,
+    ]
+    medtrain = Path(sys.executable).parent / "medtrain"
+    job = subprocess.run(
+        command,
+        env={**user.env, "MEDTRAIN": str(medtrain)},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=user.folder,
+    ).stdout.strip()
+    user.until("byhand", "trains", lambda s: s["step"] > 0) if wait_for(user.run("byhand") / "config.yaml") else None
+    user.cluster.run("scontrol", "requeue", job)
+    again = user.until("byhand", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
+    assert again["where"] == f"job {job}"
+    user.medtrain("stop", "byhand")
+    user.until("byhand", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
+
+
+def wait_for(path: Path, timeout: float = 60) -> bool:
+    """Until a file is there."""
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.2)
+    return True
+
+
+def test_the_dry_run_prints_what_is_sent(user: User) -> None:
+    options = ["--partition", "low", "--time", "5", "--mem_gb", "2", "--cpus_per_task", "1"]
+    printed = user.medtrain(
+        "submit", "mednist", "--shards", user.shards, "--run", "twin", "--dry-run", *SETTINGS, *options
+    )
+    job = user.submit("twin", *options)
+    sent = user.cluster.run("scontrol", "write", "batch_script", job, "-").stdout
+    assert printed.strip() == sent.strip()
+    user.medtrain("stop", "twin")

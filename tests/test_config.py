@@ -1,0 +1,122 @@
+"""The rules between settings, and which settings a resumed run may change."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import pytest
+
+from medtrain import configfile
+from medtrain.config import AT_LEAST, FREE_FIELDS, FREE_SECTIONS, PROBABILITIES, Config, problems
+
+SETTINGS = list(configfile.flat(Config()))
+
+
+def changed(config: Config, name: str, value: Any) -> Config:
+    """`config` with one setting, named in full, set to `value`."""
+    section, _, field = name.rpartition(".")
+    if not section:
+        return dataclasses.replace(config, **{name: value})
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **{field: value})})
+
+
+def other_value(value: Any) -> Any:
+    """Something of the same type that is not `value`."""
+    if isinstance(value, tuple):
+        return (*value, "module load cuda")
+    return value + "x" if isinstance(value, str) else value + 1
+
+
+def test_every_flag_name_belongs_to_one_setting() -> None:
+    short = [name.split(".")[-1] for name in SETTINGS]
+    assert sorted(short) == sorted(set(short)), "flags have no prefix: two settings of one name could not be told apart"
+    assert not {name.replace("_", "-") for name in short} & {"dry-run", "json", "here", "config", "help"}
+
+
+def test_defaults_and_recipes_break_no_rule() -> None:
+    assert problems(Config()) == []
+    for recipe in configfile.recipe_names():
+        assert problems(configfile.resolve(recipe)) == [], recipe
+
+
+@pytest.mark.parametrize("name", AT_LEAST)
+def test_smallest_values(name: str) -> None:
+    least, _ = AT_LEAST[name]
+    whole = type(functools.reduce(getattr, name.split("."), Config()))(least)
+    assert problems(changed(Config(), name, whole)) == [], "the smallest value itself is allowed"
+    (problem,) = problems(changed(Config(), name, whole - 1))
+    assert f"{name.split('.')[-1]} is {whole - 1}" in problem
+    assert f"at least {least:g}" in problem
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_probabilities(name: str) -> None:
+    assert problems(changed(Config(), name, 1.0)) == []
+    for bad in (-0.1, 1.1):
+        (problem,) = problems(changed(Config(), name, bad))
+        assert problem == f"{name.split('.')[-1]} is {bad}: it lies between 0 and 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "words"),
+    [
+        ("run", "a b", "run is 'a b'"),
+        ("run", "../up", "run is '../up'"),
+        ("run", "x" * 101, "at most 100"),
+        ("data.std", 0.0, "std is 0.0"),
+        ("augment.rotate_deg", 181.0, "rotate_deg is 181.0"),
+        ("augment.zoom_min", 0.0, "zoom is 0.0 to 1.0"),
+        ("augment.zoom_min", 1.5, "zoom is 1.5 to 1.0"),
+        ("optim.lr", 0.0, "lr is 0.0"),
+        ("schedule.min_lr", 1.0, "min_lr is 1.0: it must not exceed lr"),
+        ("schedule.factor", 1.0, "factor is 1.0"),
+        ("slurm.time", "two days", "time is 'two days'"),
+        ("slurm.time", "1:2:3:4", "write 90, 1:30:00 or 2-12:00:00"),
+        ("data.mean", float("nan"), "mean is nan: a finite number is needed"),
+        ("optim.lr", float("inf"), "lr is inf: a finite number is needed"),
+    ],
+)
+def test_single_rules(name: str, bad: Any, words: str) -> None:
+    (problem,) = problems(changed(Config(), name, bad))
+    assert words in problem
+
+
+@pytest.mark.parametrize("time", ["90", "1:30:00", "01:30", "2-12:00:00"])
+def test_time_limits_as_slurm_writes_them(time: str) -> None:
+    assert problems(changed(Config(), "slurm.time", time)) == []
+
+
+def test_every_broken_rule_is_named_at_once() -> None:
+    bad = changed(changed(changed(Config(), "epochs", 0), "optim.lr", -1.0), "slurm.nodes", 0)
+    found = " / ".join(problems(bad))
+    assert all(words in found for words in ("epochs is 0", "lr is -1.0", "nodes is 0"))
+
+
+def test_every_number_has_a_rule() -> None:
+    """A number without any rule lets nonsense through to the cluster; `seed` alone may be anything."""
+    numbers = {name for name, value in configfile.flat(Config()).items() if type(value) in (int, float)}
+    by_hand = {"data.std", "data.mean", "augment.rotate_deg", "augment.zoom_min", "augment.zoom_max", "optim.lr"}
+    by_hand |= {"schedule.factor", "model.channels", "seed"}  # channels: its type allows 1 and 3 only
+    assert numbers - set(AT_LEAST) - set(PROBABILITIES) == by_hand
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_only_free_settings_leave_the_fingerprint_alone(name: str) -> None:
+    new = changed(Config(), name, other_value(configfile.flat(Config())[name]))
+    free = name in FREE_FIELDS or name.split(".")[0] in FREE_SECTIONS
+    assert (configfile.fingerprint(new) == configfile.fingerprint(Config())) == free
+    assert (configfile.binding(new) == configfile.binding(Config())) == free
+
+
+def test_the_length_of_a_cosine_is_not_free() -> None:
+    cosine = changed(Config(), "schedule.schedule", "cosine")
+    assert configfile.fingerprint(cosine) != configfile.fingerprint(changed(cosine, "epochs", 20))
+    plateau = changed(Config(), "schedule.schedule", "plateau")
+    assert configfile.fingerprint(plateau) == configfile.fingerprint(changed(plateau, "epochs", 20))
+
+
+def test_free_names_are_settings() -> None:
+    assert set(FREE_FIELDS) <= set(SETTINGS)
+    assert set(FREE_SECTIONS) <= {name.split(".")[0] for name in SETTINGS if "." in name}

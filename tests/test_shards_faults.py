@@ -1,0 +1,175 @@
+"""Packing that is killed or runs out of room: never half a shard under its name, nothing lost, the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtrain.datasets import demo
+from medtrain.errors import MachineError
+from medtrain.plan import PackOptions
+from medtrain.record import Record
+from medtrain.shards import pack
+from medtrain.verify import verify_shards
+
+OPTIONS = PackOptions(shard_mb=0.1)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 noisy PNGs of 16 kB: about 20 shards of 0.1 MB, each a few milliseconds of work."""
+    root = tmp_path_factory.mktemp("noise") / "demo"
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        path = root / demo.CLASSES[number % 6] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (128, 128), dtype=np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def records(raw: Path) -> list[Record]:
+    return demo.records(raw)
+
+
+@pytest.fixture(scope="module")
+def whole(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files that packing leaves where nothing disturbs it."""
+    out = tmp_path_factory.mktemp("whole")
+    pack(records, demo.CLASSES, out, OPTIONS, workers=2)
+    return digests(out)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def start(raw: Path, out: Path) -> subprocess.Popen[str]:
+    """`medtrain shard` in a process group of its own."""
+    options = ["--root", str(raw), "--out", str(out), "--shard_mb", str(OPTIONS.shard_mb), "--workers", "2"]
+    command = [sys.executable, "-m", "medtrain.cli", "shard", "demo", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def files(out: Path) -> int:
+    return len(list(out.iterdir())) if out.exists() else 0
+
+
+def wait_for_files(out: Path, count: int, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and files(out) < count:
+        time.sleep(0.001)
+
+
+def check_named_files(out: Path, whole: dict[str, str]) -> int:
+    """Every file under its final name has the bytes of the undisturbed one; returns how many."""
+    found = {name: digest for name, digest in digests(out).items() if not name.startswith(".")} if out.exists() else {}
+    assert found.items() <= whole.items()
+    return len(found)
+
+
+def test_kill_9_at_random_moments(raw: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    """Ten kills spread over the work: each when a random number of files is there, and a random moment later."""
+    rng, out = random.Random(0), tmp_path / "out"
+    numbers = []
+    for kill in range(10):
+        process = start(raw, out)
+        present = files(out)
+        wait_for_files(out, present + rng.randint(0, max(1, (len(whole) - present) // (10 - kill))), process)
+        time.sleep(rng.uniform(0, 0.02))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        numbers.append(check_named_files(out, whole))
+    assert sum(0 < number < len(whole) - 1 for number in numbers) >= 5, f"too few kills while packing: {numbers}"
+    process = start(raw, out)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert digests(out) == whole
+    assert verify_shards(out, "decode") == []
+
+
+def test_kill_9_of_the_packer_alone_takes_its_workers_along(raw: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    """The out-of-memory killer picks one process; an orphan would hang for ever, or write beside its successor."""
+    process = start(raw, tmp_path / "out")
+    wait_for_files(tmp_path / "out", 6, process)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while group_is_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not group_is_alive(process.pid)
+    assert check_named_files(tmp_path / "out", whole) < len(whole) - 1
+    again = start(raw, tmp_path / "out")
+    again.communicate()
+    assert digests(tmp_path / "out") == whole
+
+
+def group_is_alive(group: int) -> bool:
+    listed = subprocess.run(["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True, check=False)
+    return any(not state.startswith("Z") for state in listed.stdout.split("\n") if state)
+
+
+def test_a_killed_worker_is_told_and_costs_nothing(raw: Path, whole: dict[str, str], tmp_path: Path) -> None:
+    process = start(raw, tmp_path / "out")
+    while process.poll() is None:
+        writing = next(iter((tmp_path / "out").glob(".*.tar.*.packing")), None)
+        if writing is not None:
+            os.kill(int(writing.name.split(".")[-2]), signal.SIGKILL)
+            break
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "a packing process was killed" in errors and "--workers" in errors and "Traceback" not in errors
+    again = start(raw, tmp_path / "out")
+    again.communicate()
+    assert digests(tmp_path / "out") == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 1 MB; needs root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"NOT TESTED: a full disk needs root to mount a small one ({mounted.stderr.strip()})")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk(records: list[Record], whole: dict[str, str], small_disk: Path, tmp_path: Path) -> None:
+    """Full while shards are written, and at each step of the end; more room each time, and at last enough."""
+    pack(records, demo.CLASSES, tmp_path / "measure", OPTIONS, workers=1)
+    pages = sum(-(-path.stat().st_size // 4096) for path in (tmp_path / "measure").iterdir())
+    for room in (0, 1, pages // 2, pages - 6, pages - 3, pages - 1):
+        set_pages(small_disk, room)
+        with pytest.raises(MachineError, match="No space left on device") as error:
+            pack(records, demo.CLASSES, small_disk / "out", OPTIONS, workers=2)
+        assert "make room, then give the same command again" in error.value.fix
+        assert not list(small_disk.glob("out/.*.packing"))
+        check_named_files(small_disk / "out", whole)
+    set_pages(small_disk, 2 * pages)
+    pack(records, demo.CLASSES, small_disk / "out", OPTIONS, workers=2)
+    assert digests(small_disk / "out") == whole
+
+
+def set_pages(disk: Path, pages: int) -> None:
+    size = max(4096 * pages, 4096)
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_written(records: list[Record], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match="cannot be written"):
+        pack(records, demo.CLASSES, tmp_path / "file" / "out", OPTIONS, workers=1)

@@ -1,0 +1,236 @@
+"""Training end to end on drawn images: what it writes, what it refuses, and what it survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import SMALL, medtrain
+from safetensors.numpy import load_file, save_file
+
+from medtrain.index import open_index
+
+QUICK = [*SMALL, "--image_size", "32"]
+
+
+def train(
+    shards: Path, runs: Path, name: str, *options: object, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    return medtrain(
+        "train", "mednist", "--shards", shards, "--runs", runs, "--run", name, *QUICK, *options, check=check
+    )
+
+
+def rows(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def finished(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    runs = tmp_path_factory.mktemp("finished")
+    train(demo_shards, runs, "done")
+    return runs / "done"
+
+
+def test_a_finished_run_holds_everything_that_others_build_on(finished: Path) -> None:
+    last = finished / "checkpoints" / "last"
+    assert last.is_symlink()
+    assert json.loads((last / "state.json").read_text())["step"] == 24
+    weights, moments = load_file(last / "model.safetensors"), load_file(last / "optimizer.safetensors")
+    assert weights["features.conv0.weight"].shape == (64, 1, 7, 7)
+    assert moments["classifier.weight:exp_avg"].shape == weights["classifier.weight"].shape
+    assert [row["step"] for row in rows(finished, "step")] == list(range(1, 25))
+    for row in rows(finished, "step") + rows(finished, "epoch"):
+        assert all(isinstance(value, int | float) for key, value in row.items() if key != "kind")
+    for name in ("figures/history.png", "figures/confusion_test.png"):
+        assert (finished / name).read_bytes().startswith(b"\x89PNG")
+    assert json.loads((finished / "evaluation" / "test.json").read_text())["samples"] == 12
+    assert finished.stat().st_mode & 0o077 == 0, "private to the user"
+
+
+def test_the_journal_has_the_loss_that_the_epoch_line_sums_up(finished: Path) -> None:
+    steps, epochs = rows(finished, "step"), rows(finished, "epoch")
+    for epoch in epochs:
+        own = [row["loss"] for row in steps if row["epoch"] == epoch["epoch"]]
+        assert epoch["train_loss"] == pytest.approx(np.mean(own), rel=1e-12)
+
+
+def test_the_saved_config_trains_the_same_again(finished: Path, demo_shards: Path, tmp_path: Path) -> None:
+    medtrain("train", "mednist", "-c", finished / "config.yaml", "--runs", tmp_path, "--run", "again")
+    before, after = (
+        json.loads((run / "checkpoints/last/manifest.json").read_text())["tensors"]
+        for run in (finished, tmp_path / "again")
+    )
+    assert after == before
+
+
+def test_evaluation_is_the_same_at_any_number_of_ranks(finished: Path, demo_shards: Path, tmp_path: Path) -> None:
+    report = json.loads(medtrain("evaluate", "done", "--runs", finished.parent, "--split", "train", "--json").stdout)
+    assert report["samples"] == 96
+    subprocess.run(["cp", "-a", str(finished), str(tmp_path / "three")], check=True)
+    medtrain("resume", "three", "--runs", tmp_path, "--here", "--tasks_per_node", "3", "--epochs", "2")
+    one, three = (json.loads((run / "evaluation/test.json").read_text()) for run in (finished, tmp_path / "three"))
+    assert three == one
+
+
+def test_predict_names_the_class_and_refuses_what_is_no_image(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    images = sorted(demo_tree.glob("*/*.jpeg"))[:3]
+    found = json.loads(medtrain("predict", "done", *images, "--runs", finished.parent, "--json").stdout)
+    assert [row["image"] for row in found] == [str(image) for image in images]
+    for row in found:
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["probabilities"][row["class"]] == row["probability"] == max(row["probabilities"].values())
+    (tmp_path / "note.txt").write_text("not an image")
+    refused = medtrain("predict", "done", tmp_path / "note.txt", "--runs", finished.parent, check=False)
+    assert refused.returncode == 2 and "note.txt: cannot be read as an image" in refused.stderr
+
+
+def test_a_run_of_that_name_is_never_overwritten(finished: Path, demo_shards: Path) -> None:
+    again = train(demo_shards, finished.parent, "done", check=False)
+    assert again.returncode == 2
+    assert "run done exists already" in again.stderr and "medtrain resume done" in again.stderr
+
+
+def test_a_resume_with_other_settings_or_shards_is_refused(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    other = medtrain("resume", "done", "--runs", finished.parent, "--lr", "1e-2", check=False)
+    assert other.returncode == 2 and "optim.lr: 0.0001 -> 0.01" in other.stderr
+    medtrain("shard", "demo", "--root", demo_tree, "--out", tmp_path / "fewer", "--max_samples", "90")
+    longer = ["resume", "done", "--runs", finished.parent, "--epochs", "3"]
+    moved = medtrain(*longer, "--shards", tmp_path / "fewer", check=False)
+    assert moved.returncode == 2 and "was made with other shards" in moved.stderr
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(demo_shards: Path, tmp_path: Path) -> None:
+    train(demo_shards, tmp_path, "straight", "--epochs", "3")
+    train(demo_shards, tmp_path, "bent", "--epochs", "2")
+    newest = tmp_path / "bent" / "checkpoints" / "last" / "model.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    resumed = medtrain("resume", "bent", "--runs", tmp_path, "--epochs", "3")
+    assert "step-00000024-epoch-002 is damaged (model.safetensors does not match its checksum)" in resumed.stdout
+    assert "resuming at step 12 " in resumed.stdout
+    ends = [json.loads((tmp_path / run / "checkpoints/last/manifest.json").read_text()) for run in ("straight", "bent")]
+    assert ends[0]["tensors"] == ends[1]["tensors"]
+
+
+def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_shards: Path, tmp_path: Path) -> None:
+    weights = load_file(finished / "checkpoints/best/model.safetensors")
+    coloured = {**weights, "features.conv0.weight": np.repeat(weights["features.conv0.weight"], 3, axis=1)}
+    del coloured["classifier.weight"], coloured["classifier.bias"]
+    save_file(coloured, tmp_path / "colour.safetensors")
+    train(demo_shards, tmp_path, "warm", "--weights", tmp_path / "colour.safetensors", "--epochs", "1")
+    save_file({"features.conv0.weight": weights["features.conv0.weight"]}, tmp_path / "part.safetensors")
+    refused = train(demo_shards, tmp_path, "cold", "--weights", tmp_path / "part.safetensors", check=False)
+    assert refused.returncode == 2 and "tensors are missing" in refused.stderr
+    attempts = (tmp_path / "cold" / "attempts.jsonl").read_text().splitlines()
+    assert len(attempts) == 2, "a fault that another attempt cannot mend is not tried again"
+
+
+def test_numbers_that_break_end_the_run_with_a_reason(demo_shards: Path, tmp_path: Path) -> None:
+    broken = train(demo_shards, tmp_path, "hot", "--lr", "1e30", check=False)
+    assert broken.returncode == 3
+    assert "the loss became nan at step" in broken.stderr and "lower --lr" in broken.stderr
+
+
+def test_a_flipped_byte_in_a_shard_names_shard_and_sample(demo_shards: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    subprocess.run(["cp", "-r", str(demo_shards), str(shards)], check=True)
+    index = open_index(shards, "train")
+    with index.shard_path(0).open("r+b") as file:
+        file.seek(int(index.samples["offset"][5]) + 100)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 4]))
+    broken = train(shards, tmp_path, "flipped", check=False)
+    key = index.samples["key"][5].decode()
+    assert broken.returncode == 2
+    assert f"train-000000.tar: sample {key}" in broken.stderr and "medtrain verify" in broken.stderr
+
+
+def test_a_crash_that_repeats_ends_after_three_attempts(demo_shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['timm'] = sys.modules['accelerate'] = None\n")
+    broken = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "medtrain.cli",
+            "train",
+            "mednist",
+            "--shards",
+            str(demo_shards),
+            "--runs",
+            str(tmp_path),
+            "--run",
+            "stuck",
+            *QUICK,
+        ],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert broken.returncode == 1
+    assert len((tmp_path / "stuck" / "attempts.jsonl").read_text().splitlines()) == 6
+    assert "accelerate" in broken.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made with a small tmpfs, which needs root")
+def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_shards: Path, tmp_path: Path) -> None:
+    train(demo_shards, tmp_path, "roomy")
+    size = sum(file.stat().st_size for file in (tmp_path / "roomy/checkpoints/last/").iterdir())
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={int(size * 1.5)}", "tmpfs", str(small)], check=True)
+    try:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "medtrain.cli",
+                "train",
+                "mednist",
+                "--shards",
+                str(demo_shards),
+                "--runs",
+                str(small),
+                "--run",
+                "tight",
+                *QUICK,
+                "--every_steps",
+                "5",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        seen = ""
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen += line
+            if "could not be saved: No space left on device" in line:
+                # Somebody makes room: the checkpoint that is there must be whole and older.
+                assert (small / "tight/checkpoints/last/manifest.json").exists()
+                subprocess.run(["mount", "-o", f"remount,size={size * 10}", str(small)], check=True)
+        assert process.wait(120) == 0, seen
+        assert "training goes on, and the next save tries again" in seen
+        ends = [
+            json.loads((run / "checkpoints/last/manifest.json").read_text())["tensors"]
+            for run in (tmp_path / "roomy", small / "tight")
+        ]
+        assert ends[0] == ends[1]
+        assert [row["step"] for row in rows(small / "tight", "step")] == list(range(1, 25))
+    finally:
+        for _ in range(20):
+            if subprocess.run(["umount", str(small)], check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.2)

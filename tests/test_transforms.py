@@ -1,0 +1,133 @@
+"""medtrain.transforms: one warp does what flip, rotation, zoom and resize do one after the other."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from medtrain.config import AugmentConfig
+from medtrain.transforms import fit, linear_maps, warp
+
+ALL = AugmentConfig(rotate_deg=15, rotate_p=0.5, flip_p=0.3, zoom_min=0.8, zoom_max=1.2, zoom_p=0.25)
+Image = NDArray[np.uint8]
+SAMPLES = np.arange(40_000)
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    """A smooth 96 x 96 texture: neighbours differ little, so rounding of positions shows as little."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)  # type: ignore[call-overload,no-any-return]
+
+
+def warped(image: Image, linear: NDArray[np.float64], size: tuple[int, int]) -> Image:
+    out = np.zeros(size, np.uint8)
+    warp(image, linear.tolist(), out)
+    return out
+
+
+def decompose(maps: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Angle in degrees, whether flipped, zoom."""
+    determinant = np.linalg.det(maps)
+    zoom = 1 / np.sqrt(np.abs(determinant))
+    return np.rad2deg(np.arctan2(-maps[:, 0, 1], maps[:, 1, 1])), determinant < 0, zoom
+
+
+def test_maps_keep_to_their_ranges_and_probabilities() -> None:
+    angle, flipped, zoom = decompose(linear_maps(ALL, 0, 0, SAMPLES))
+    turned, zoomed = np.abs(angle) > 1e-9, np.abs(zoom - 1) > 1e-9
+    assert abs(turned.mean() - 0.5) < 0.01
+    assert abs(flipped.mean() - 0.3) < 0.01
+    assert abs(zoomed.mean() - 0.25) < 0.01
+    assert 14.9 < np.abs(angle).max() <= 15
+    assert abs(angle[turned].mean()) < 0.3 and abs(angle[turned].std() - 15 / np.sqrt(3)) < 0.1
+    assert 0.8 <= zoom.min() < 0.801 and 1.199 < zoom.max() <= 1.2
+    assert abs(zoom[zoomed].mean() - 1) < 0.01
+    assert np.abs(np.corrcoef([turned, flipped, zoomed]) - np.eye(3)).max() < 0.02
+
+
+def test_maps_depend_on_seed_epoch_and_sample_alone() -> None:
+    whole = linear_maps(ALL, 1, 2, np.arange(64))
+    assert np.array_equal(linear_maps(ALL, 1, 2, np.array([40, 3])), whole[[40, 3]])
+    assert not np.array_equal(linear_maps(ALL, 1, 3, np.arange(64)), whole)
+    assert not np.array_equal(linear_maps(ALL, 2, 2, np.arange(64)), whole)
+
+
+def test_golden_maps() -> None:
+    """Pixels of a resumed run must not change; never change these numbers."""
+    config = AugmentConfig(rotate_deg=15, rotate_p=0.5, flip_p=0.5, zoom_min=0.9, zoom_max=1.1, zoom_p=0.5)
+    expected = [
+        [[-0.9983959708, -0.0566170078], [-0.0566170078, 0.9983959708]],
+        [[1.0, 0.0], [0.0, 1.0]],
+        [[-0.9946063497, 0.1037217869], [0.1037217869, 0.9946063497]],
+    ]
+    assert np.allclose(linear_maps(config, 42, 0, np.arange(3)), expected, atol=1e-10)
+
+
+def test_nothing_asked_is_the_identity(image: Image) -> None:
+    maps = linear_maps(AugmentConfig(), 0, 0, np.arange(100))
+    assert np.array_equal(maps, np.broadcast_to(np.eye(2), (100, 2, 2)))
+    assert np.array_equal(warped(image, maps[0], image.shape), image)
+
+
+def test_a_flip_is_exact(image: Image) -> None:
+    flip = linear_maps(AugmentConfig(flip_p=1.0), 0, 0, np.arange(1))[0]
+    assert np.array_equal(warped(image, flip, image.shape), image[:, ::-1])
+
+
+@pytest.mark.parametrize(("angle", "zoom", "flip"), [(15, 1, 1), (-7, 1.1, 1), (0, 0.9, 1), (12, 0.9, -1), (90, 1, 1)])
+@pytest.mark.parametrize("size", [(96, 96), (64, 80)])
+def test_warp_is_opencvs_rotation_about_the_centre(
+    image: Image, angle: float, zoom: float, flip: int, size: tuple[int, int]
+) -> None:
+    """Against the matrix of cv2.getRotationMatrix2D (input -> output, counter-clockwise), flipped after it."""
+    picture = np.ascontiguousarray(image[: size[0], : size[1]])
+    height, width = size
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, zoom)
+    expected = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    expected = expected[:, ::-1] if flip < 0 else expected
+    cos, sin = np.cos(np.deg2rad(angle)) / zoom, np.sin(np.deg2rad(angle)) / zoom
+    linear = np.array([[cos * flip, -sin], [sin * flip, cos]])
+    actual = warped(picture, linear, size).astype(int)
+    assert np.abs(actual - expected).max() <= 2
+
+
+@pytest.mark.parametrize("source", [(96, 96), (90, 70), (60, 96), (300, 200)])
+def test_one_warp_is_close_to_resizing_and_then_turning(image: Image, source: tuple[int, int]) -> None:
+    picture = np.asarray(cv2.resize(image, source[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+    resized = np.zeros((64, 64), np.uint8)
+    fit(picture, resized)
+    linear = linear_maps(
+        AugmentConfig(rotate_deg=15, rotate_p=1, zoom_min=1.1, zoom_max=1.1, zoom_p=1), 0, 0, np.arange(1)
+    )
+    two_steps = warped(resized, linear[0], (64, 64)).astype(int)
+    one_step = warped(picture, linear[0], (64, 64)).astype(int)
+    assert np.abs(one_step - two_steps).mean() < 1.5
+    assert np.abs(one_step - two_steps).max() < 16
+
+
+def test_beyond_the_border_the_edge_is_repeated() -> None:
+    linear = linear_maps(AugmentConfig(zoom_min=0.5, zoom_max=0.5, zoom_p=1), 0, 0, np.arange(1))[0]
+    flat = warped(np.full((64, 64), 200, np.uint8), linear, (64, 64))
+    assert flat.min() == flat.max() == 200
+
+
+def test_a_large_image_is_shrunk_by_areas() -> None:
+    """A one-pixel chequerboard is even grey; a bilinear warp alone would hit single squares."""
+    board = (np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)
+    linear = linear_maps(AugmentConfig(rotate_deg=10, rotate_p=1), 0, 0, np.arange(1))[0]
+    for out in (warped(board, linear, (64, 64)), warped(board, np.eye(2), (64, 64))):
+        assert np.abs(out.astype(int) - 127).max() <= 2
+
+
+def test_fit_grows_and_shrinks(image: Image) -> None:
+    for size in ((96, 96), (40, 60), (200, 150), (50, 150)):
+        out = np.zeros(size, np.uint8)
+        fit(image, out)
+        assert abs(out.mean() - image.mean()) < 4
+    same = np.zeros_like(image)
+    fit(image, same)
+    assert np.array_equal(same, image)
