@@ -55,7 +55,7 @@ def overlay(config: Config, files: list[str]) -> Config:
 
 
 def with_cluster(config: Config, name: str) -> Config:
-    """`config` with the Slurm settings of a cluster's file laid over it; `name`: a file of slurm/clusters, or a path."""
+    """`config` with the Slurm settings of a cluster's file laid over it; `name` is in slurm/clusters, or a path."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
     if not path.exists():
         known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
