@@ -4,13 +4,15 @@
     python benchmarks/loading.py --root DIR --nih DIR --images 20000  on MedNIST and on 1024 px chest X-rays
 
 Every contender gets the same images, batch size and number of workers (processes for the peers' DataLoader, threads
-for ours), and warm files. Rounds are interleaved: in each, every contender passes once over the images, so a busy
+for ours), and warm files, and turns and zooms with the same bilinear interpolation (--nearest: the peers with
+torchvision's default, which is coarser and faster). Rounds are interleaved: in each, every contender passes once over the images, so a busy
 machine slows all alike. A ratio is the median over the rounds of peer / ours within the round.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import random
 import shutil
@@ -66,6 +68,7 @@ class Case:
     augment: bool
     batch: int
     goals: dict[str, float]
+    interpolation: T.InterpolationMode = T.InterpolationMode.BILINEAR
 
 
 def main() -> None:
@@ -83,6 +86,8 @@ def main() -> None:
             Case("(c) 512 px -> 224: decode, augment", large, 224, True, 32, {"webdataset": 3.5, "ImageFolder": 3.5}),
         ]
         print(headline(options, small, large), flush=True)
+        if options.nearest:
+            cases = [replace(case, interpolation=T.InterpolationMode.NEAREST) for case in cases]
         rows = [row for case in cases if case.title[1] in options.cases for row in run(case, options)]
     print(table(("case", "loader", "us/image", "times ours", "goal"), rows))
 
@@ -94,7 +99,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nih", type=Path, help="a folder of 1024 px PNGs (default: synthetic texture)")
     parser.add_argument("--images", type=int, default=8000, help="64 px images; a twentieth as many of 512 px")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, default=2, help="processes of each peer, threads of ours")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of each (default: cores)")
+    parser.add_argument("--nearest", action="store_true", help="peers: nearest pixel instead of bilinear")
     parser.add_argument("--cases", default="abc")
     return parser.parse_args()
 
@@ -105,7 +111,7 @@ def headline(options: argparse.Namespace, small: Images, large: Images) -> str:
                   if line.startswith("model name")), platform.processor())  # fmt: skip
     names = ("webdataset", "torch", "torchvision", "pillow", "simplejpeg", "opencv-python-headless")
     return (
-        f"{time.strftime('%Y-%m-%d')}, {model}, {torch.multiprocessing.cpu_count()} cores\n"
+        f"{time.strftime('%Y-%m-%d %H:%M')}, {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
         f"{small.count:,} images of 64 px ({'MedNIST' if options.root else 'drawn'}), {large.count:,} of 512 px"
         f" ({'chest X-rays' if options.nih else 'synthetic'}), {options.workers} workers, {options.rounds} rounds\n"
         + ", ".join(f"{name} {version(name)}" for name in names)
@@ -184,9 +190,9 @@ def chain(case: Case) -> Callable[[Any], torch.Tensor]:
     steps: list[Any] = [T.Resize((case.size, case.size))] if case.size != 64 else []
     if case.augment:
         steps += [
-            T.RandomApply([T.RandomRotation(15)], 0.5),
+            T.RandomApply([T.RandomRotation(15, case.interpolation)], 0.5),
             T.RandomHorizontalFlip(0.5),
-            T.RandomApply([T.RandomAffine(0, scale=(0.9, 1.1))], 0.5),
+            T.RandomApply([T.RandomAffine(0, scale=(0.9, 1.1), interpolation=case.interpolation)], 0.5),
         ]
     return T.Compose([*steps, T.ToTensor()])  # type: ignore[no-any-return]
 

@@ -19,6 +19,7 @@ if hasattr(cv2, "setLogLevel"):
 else:  # since OpenCV 5
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
+JPEG = b"\xff\xd8\xff"
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 
 
@@ -32,7 +33,7 @@ class Header(NamedTuple):
 
 def extension(data: bytes) -> str:
     """`jpg`, `png` or `tif` by the first bytes of a file, whatever its name; ValueError for anything else."""
-    if data[:3] == b"\xff\xd8\xff":
+    if data.startswith(JPEG):
         return "jpg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
@@ -49,36 +50,43 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     dropped; EXIF rotation is ignored. ValueError says why a file cannot be decoded; damage that decoders paper over
     (a truncated JPEG reads as an image with a grey bottom) is an error too.
     """
-    return _decode_jpeg(data, at_least, colour) if extension(data) == "jpg" else _decode_other(data, colour)
+    if data.startswith(JPEG):
+        return _decode_jpeg(data, at_least, colour)
+    extension(data)  # raises for what is no image
+    return _decode_other(data, colour)
 
 
 def header(data: bytes) -> Header:
     """Size and mode without decoding the pixels; ValueError as in `decode`."""
     kind = extension(data)
     if kind == "jpg":
-        height, width, colorspace, _ = _checked_jpeg(simplejpeg.decode_jpeg_header, data)
+        try:
+            height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            raise _jpeg_fault(error) from None
         return Header(width, height, {"Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colorspace, "RGB"))
     return _png_header(data) if kind == "png" else _tiff_header(data)
 
 
 def _decode_jpeg(data: bytes, at_least: int, colour: bool) -> Pixels:
     colour = colour and header(data).mode != "L"
-    # Reductions by less than 2 decode more slowly than the full size does.
-    size = {"min_height": at_least, "min_width": at_least, "min_factor": 2}
-    pixels = _checked_jpeg(simplejpeg.decode_jpeg, data, colorspace="RGB" if colour else "GRAY", **size)
+    try:
+        # By position, because small images make the names cost: accurate transform and upsampling, smallest height
+        # and width, smallest factor (reductions by less than 2 decode more slowly than the full size does). Warnings
+        # of libjpeg are errors, simplejpeg's default.
+        pixels = simplejpeg.decode_jpeg(data, "RGB" if colour else "GRAY", False, False, at_least, at_least, 2)
+    except ValueError as error:
+        raise _jpeg_fault(error) from None
     return pixels if colour else pixels[:, :, 0]  # type: ignore[no-any-return]
 
 
-def _checked_jpeg(function: Any, data: bytes, **options: Any) -> Any:
-    try:
-        return function(data, strict=True, **options)  # strict: libjpeg's warnings are errors
-    except ValueError as error:
-        reason = str(error)
-        if "Premature end" in reason:
-            raise ValueError("truncated JPEG") from None
-        if "Could not determine" in reason:
-            raise ValueError("damaged JPEG (no readable header)") from None
-        raise ValueError(f"damaged JPEG ({reason})") from None
+def _jpeg_fault(error: ValueError) -> ValueError:
+    reason = str(error)
+    if "Premature end" in reason:
+        return ValueError("truncated JPEG")
+    if "Could not determine" in reason:
+        return ValueError("damaged JPEG (no readable header)")
+    return ValueError(f"damaged JPEG ({reason})")
 
 
 def _decode_other(data: bytes, colour: bool) -> Pixels:

@@ -55,14 +55,28 @@ def train(config: Config) -> int:
     """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
     from medtrain.supervise import in_slurm_job, supervise
 
-    if config.run == "" and in_slurm_job():
-        config = dataclasses.replace(config, run=default_name(config.recipe))
-    existing = Run(Path(config.runs) / config.run)
-    if in_slurm_job() and config.run and existing.config_file.exists() and "SLURM_RESTART_COUNT" in os.environ:
-        return supervise(existing)  # this batch script was requeued: the run goes on
-    run, _ = new_run(config)
+    name = config.run or default_name(config.recipe)
+    run = Run(Path(config.runs) / name)
+    requeued = in_slurm_job() and "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
+    if not requeued:
+        run, _ = new_run(dataclasses.replace(config, run=name))
     say(f"run {run.name} in {run.folder}")
-    return supervise(run)
+    code = supervise(run)
+    if code == 0:
+        say(where(run))
+    return code
+
+
+def where(run: Run) -> str:
+    """Where a finished run's results lie."""
+    places = {
+        "best weights": (run.checkpoints / "best" / "model.safetensors"),
+        "test report": run.evaluation / "test.json",
+        "figures": run.figures,
+        "curve": run.journal,
+        "log": run.log,
+    }
+    return "\n".join(f"{name:<13} {path}" for name, path in places.items())
 
 
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import zlib
 from collections import deque
@@ -138,17 +139,19 @@ class Loader:
         rows = zip(self._files.read(samples), samples.tolist(), inputs.numpy()[:, 0], strict=True)
         if self.augment is None or epoch is None:
             for data, sample, pixels in rows:
-                transforms.fit(self._decode(data, sample), pixels)
+                transforms.fit(self._decode(data, sample, size), pixels)
         else:
+            # A JPEG may be decoded at half its size or less where that leaves the pixels that the largest zoom shows.
+            at_least = math.ceil(size * max(1.0, self.augment.zoom_max))
             maps = transforms.linear_maps(self.augment, self.seed, epoch, samples).tolist()
             for linear, (data, sample, pixels) in zip(maps, rows, strict=True):
-                transforms.warp(self._decode(data, sample), linear, pixels)
+                transforms.warp(self._decode(data, sample, at_least), linear, pixels)
         known = (self._labels[step] >= 0).sum(0)
         return Batch(inputs, torch.from_numpy(self._labels[samples]), samples, known)
 
-    def _decode(self, data: bytes, sample: int) -> npt.NDArray[np.uint8]:
+    def _decode(self, data: bytes, sample: int, at_least: int) -> npt.NDArray[np.uint8]:
         try:
-            return decode(data, at_least=self.image_size)
+            return decode(data, at_least)
         except ValueError as error:
             raise InputError(f"{self._files.name(sample)}: {error}", self._files.remedy) from None
 

@@ -32,11 +32,13 @@ def warp(image: Images, linear: list[list[float]], out: Images) -> None:
     """
     height, width = out.shape
     (a, b), (c, d) = linear
-    if image.shape == out.shape and b == c == 0 and abs(a) == d == 1:
-        out[...] = image[:, :: int(a)]
-        return
     if image.shape[0] > 2 * height or image.shape[1] > 2 * width:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if b == c == 0 and abs(a) == d == 1:  # at most a flip: the same pixels for a fraction of a warp
+        if image.shape != out.shape:
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        out[...] = image[:, :: int(a)]
+        return
     rows, columns = image.shape
     sx, sy = columns / width, rows / height
     x, y = (width - 1) / 2, (height - 1) / 2

@@ -42,9 +42,10 @@ def take_place() -> None:
         os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
         # An address, not the first node's name: names do not resolve everywhere.
         os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
-    # Each rank its cores; the number of threads decides the order of sums, so it must not drift between attempts.
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or max(1, cores_here() // ranks_here())
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    # The number of threads decides the order of sums, so it must not drift between attempts. One core is left to the
+    # loader and the system: all threads wait for the slowest, and on a core that something else wants that is 10x.
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or cores_here() // ranks_here()
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores - 1)))
 
 
 def cores_here() -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 
 from medtrain.config import AugmentConfig
+from medtrain.decode import decode
 from medtrain.transforms import fit, linear_maps, warp
 
 ALL = AugmentConfig(rotate_deg=15, rotate_p=0.5, flip_p=0.3, zoom_min=0.8, zoom_max=1.2, zoom_p=0.25)
@@ -95,6 +97,16 @@ def test_warp_is_opencvs_rotation_about_the_centre(
     assert np.abs(actual - expected).max() <= 2
 
 
+@pytest.mark.parametrize("source", [(96, 96), (90, 70), (60, 96), (128, 128)])
+def test_the_short_way_of_an_unturned_image_gives_what_the_warp_gives(image: Image, source: tuple[int, int]) -> None:
+    picture = np.asarray(cv2.resize(image, source[::-1]), np.uint8)
+    for flip in (-1.0, 1.0):
+        almost = np.array([[flip, 0], [1e-12, 1]])
+        exact = np.array([[flip, 0], [0, 1]])
+        short, long = (warped(picture, linear, (64, 64)).astype(int) for linear in (exact, almost))
+        assert np.abs(short - long).max() <= 2
+
+
 @pytest.mark.parametrize("source", [(96, 96), (90, 70), (60, 96), (300, 200)])
 def test_one_warp_is_close_to_resizing_and_then_turning(image: Image, source: tuple[int, int]) -> None:
     picture = np.asarray(cv2.resize(image, source[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -121,6 +133,21 @@ def test_a_large_image_is_shrunk_by_areas() -> None:
     linear = linear_maps(AugmentConfig(rotate_deg=10, rotate_p=1), 0, 0, np.arange(1))[0]
     for out in (warped(board, linear, (64, 64)), warped(board, np.eye(2), (64, 64))):
         assert np.abs(out.astype(int) - 127).max() <= 2
+
+
+def test_a_jpeg_decoded_at_half_its_size_looks_like_a_full_decode() -> None:
+    """512 px, quality 95, to 224 px: within 40 dB of a full decode shrunk by areas, for fit and for warp."""
+    noise = np.random.default_rng(0).normal(0, 1, (512, 512)).astype(np.float32)
+    texture = sum(cv2.GaussianBlur(noise, (0, 0), sigma) * sigma for sigma in (1.5, 8, 40))
+    pixels = np.clip(128 + 25 * texture, 0, 255).astype(np.uint8)
+    jpeg = simplejpeg.encode_jpeg(pixels[:, :, None], quality=95, colorspace="GRAY")
+    expected = cv2.resize(decode(jpeg), (224, 224), interpolation=cv2.INTER_AREA).astype(float)
+    fitted, turned = np.zeros((224, 224), np.uint8), np.zeros((224, 224), np.uint8)
+    assert decode(jpeg, at_least=224).shape == (256, 256)
+    fit(decode(jpeg, at_least=224), fitted)
+    warp(decode(jpeg, at_least=224), [[1.0, 0.0], [0.0, 1.0]], turned)
+    for actual in (fitted, turned):
+        assert 10 * np.log10(255**2 / ((actual - expected) ** 2).mean()) > 40
 
 
 def test_fit_grows_and_shrinks(image: Image) -> None:

@@ -1,0 +1,26 @@
+"""A subset of the real MedNIST, from JPEGs on disk to a tested model."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from command import medtrain
+
+ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "MedNIST.tar.gz"
+
+
+@pytest.mark.skipif(not ARCHIVE.exists(), reason="real MedNIST is not here (../shared/data/MedNIST.tar.gz)")
+def test_a_subset_is_learnt_to_97_percent(tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        every_tenth = [m for m in archive if m.isfile() and m.name.endswith(".jpeg") and int(Path(m.name).stem) % 10 == 0]
+        archive.extractall(tmp_path, members=every_tenth, filter="data")
+    medtrain("shard", "mednist", "--root", tmp_path, "--out", tmp_path / "shards")
+    settings = ["--epochs", "1", "--batch_size", "32", "--accumulate", "1", "--lr", "1e-3", "--schedule", "cosine"]
+    medtrain("train", "mednist", "--shards", tmp_path / "shards", "--runs", tmp_path, "--run", "subset",
+             "--tracker", "none", *settings)  # fmt: skip
+    report = json.loads((tmp_path / "subset" / "evaluation" / "test.json").read_text())
+    assert report["samples"] > 550
+    assert report["accuracy"] >= 0.97, report
