@@ -93,6 +93,14 @@ class Progress:
             rate = (self.done - self._first) / (self._last - self._start)
             say(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s{', ' + note if note else ''}")
 
+    def say(self, text: str) -> None:
+        """A line above the bar, where there is one."""
+        if self._bar is not None:
+            self._bar.clear()
+        say(text)
+        if self._bar is not None:
+            self._bar.refresh()
+
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:

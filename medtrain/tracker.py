@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,13 @@ def cut_journal(path: Path, step: int, epoch: int) -> None:
     temporary.replace(path)
 
 
-def log(run: Run, text: str) -> None:
-    """One line with the time on it, in train.log and on standard output."""
+def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
+    """One line with the time on it, in train.log and on standard output (through `speak`)."""
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
     # A full disk stops no training; the line is still on standard output.
     with contextlib.suppress(OSError), run.log.open("a") as file:
         file.write(line + "\n")
-    say(line)
+    speak(line)
 
 
 class Tracker:
@@ -106,7 +107,7 @@ class Tracker:
     def log(self, text: str) -> None:
         """A line in train.log and on standard output."""
         if self._main:
-            log(self._run, text)
+            log(self._run, text, self._progress.say)
 
     def status(self, **changes: Any) -> None:
         """Merge `changes` into status.json."""
