@@ -51,6 +51,9 @@ def join(precision: str) -> World:
     if expected == 1:
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # one rank needs no process group
             os.environ.pop(name, None)
+    local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if gpus and local >= gpus:
+        os.environ["LOCAL_RANK"] = str(local % gpus)  # Slurm showed each task its own GPUs only
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     chosen, reason = settle_precision(precision)

@@ -22,11 +22,11 @@ from medtrain.errors import InputError, nearest
 from medtrain.run import Run
 
 USAGE = {
-    "train": "medtrain train RECIPE [-c FILE.yaml] [SETTINGS]",
+    "train": "medtrain train RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
     "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
-    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [SETTINGS]",
+    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [--json] [SETTINGS]",
 }
-SWITCHES = {"train": (), "submit": ("dry-run", "json"), "resume": ("here",)}
+SWITCHES = {"train": ("json",), "submit": ("dry-run", "json"), "resume": ("here", "json")}
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
 SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 

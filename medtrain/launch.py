@@ -36,7 +36,7 @@ class TrainJob:
 
 def new_run(config: Config) -> tuple[Run, Config]:
     """Check `config` and make its run folder."""
-    config = dataclasses.replace(config, run=config.run or default_name(config.recipe))
+    config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
     config = with_shards(config)
     run = Run.create(config.runs, config.run)
@@ -51,15 +51,20 @@ def with_shards(config: Config) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, shards=str(Path(shards).absolute())))
 
 
+def with_name(config: Config) -> Config:
+    """The config with a name for its run."""
+    return dataclasses.replace(config, run=config.run or default_name(config.recipe))
+
+
 def train(config: Config) -> int:
     """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
     from medtrain.supervise import in_slurm_job, supervise
 
-    name = config.run or default_name(config.recipe)
-    run = Run(Path(config.runs) / name)
+    config = with_name(config)
+    run = Run(Path(config.runs) / config.run)
     requeued = in_slurm_job() and "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
     if not requeued:
-        run, _ = new_run(dataclasses.replace(config, run=name))
+        run, _ = new_run(config)
     say(f"run {run.name} in {run.folder}")
     code = supervise(run)
     if code == 0:
@@ -82,7 +87,7 @@ def where(run: Run) -> str:
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     """Send a run to Slurm, or with `dry_run` only print the script that would be sent. Returns the run and job id."""
     if dry_run:
-        config = dataclasses.replace(config, run=config.run or default_name(config.recipe))
+        config = with_name(config)
         configfile.check(config, f"recipe {config.recipe}")
         with_shards(config)
         run = Run(Path(config.runs) / config.run)

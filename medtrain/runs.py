@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +14,7 @@ from medtrain import configfile, launch
 from medtrain.config import Config
 from medtrain.console import say, say_json, table
 from medtrain.run import Run
-from medtrain.status import alive, follow, status_table
+from medtrain.status import alive, describe, follow, status_table
 from medtrain.status import status as statuses
 
 Flag = FlagCreatePairsOff[bool]
@@ -19,9 +22,14 @@ Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
 RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 
 
-def train(config: Config) -> int:
+def train(config: Config, json: bool) -> int:
     """Train here, supervised: a crashed rank starts again, a signal saves at the next step's border."""
-    return launch.train(config)
+    config = launch.with_name(config)
+    with talk_to_stderr(json):
+        code = launch.train(config)
+    if json:
+        say_json(describe(Run.find(config.runs, config.run)))
+    return code
 
 
 def submit(config: Config, dry_run: bool, json: bool) -> None:
@@ -35,9 +43,29 @@ def submit(config: Config, dry_run: bool, json: bool) -> None:
         say(f"run {run.name}: job {job}\nwatch it: medtrain status {run.name}   medtrain logs {run.name} -f")
 
 
-def resume(config: Config, here: bool) -> int:
+def resume(config: Config, here: bool, json: bool) -> int:
     """Go on with a run from its newest checkpoint, the way it was started (--here: on this machine)."""
-    return launch.resume(Run.find(config.runs, config.run), config, here)
+    run = Run.find(config.runs, config.run)
+    with talk_to_stderr(json):
+        code = launch.resume(run, config, here)
+    if json:
+        say_json(describe(run))
+    return code
+
+
+@contextlib.contextmanager
+def talk_to_stderr(wanted: bool) -> Iterator[None]:
+    """Send what this process and its ranks print to standard error, where standard output is kept for JSON."""
+    if not wanted:
+        yield
+        return
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def status(

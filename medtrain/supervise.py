@@ -20,7 +20,7 @@ from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERI
 from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
 
 CRASHES_WITHOUT_PROGRESS = 3
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def supervise(run: Run) -> int:
@@ -157,14 +157,17 @@ class Asked:
     def install(self) -> Asked:
         """Listen."""
         for number in SIGNALS:
-            signal.signal(number, self._pass_on)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants HUP ignored
+                signal.signal(number, self._pass_on)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         again = bool(self.signal) and number == signal.SIGINT
         self.signal = signal.Signals(number).name
-        self._ranks.signal(signal.SIGKILL if again else signal.SIGTERM if number == signal.SIGINT else number)
+        self._ranks.signal(
+            signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
+        )
 
 
 class LocalRanks:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import platform
+import time
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import configfile, distributed, models, tasks
+from medtrain import __version__, configfile, distributed, models, tasks
 from medtrain.checkpoint import Checkpoints, Loaded, TrainState, fingerprints_of
 from medtrain.config import Config
 from medtrain.distributed import StepSum, World
@@ -50,6 +55,8 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     world = distributed.join(config.precision)
     data = config.data
     training_index, validation_index = open_index(data.shards, "train"), open_index(data.shards, "val")
+    if world.main:
+        hold(run)
     fingerprints = {
         "config": configfile.fingerprint(config),
         "data": f"{training_index.digest}/{validation_index.digest}",
@@ -78,6 +85,7 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     schedule = Schedule(config.schedule, optimizer, config.epochs)
     if world.main:
         cut_journal(run.journal, state.step, state.epoch)
+        note_environment(run, world)
     tracker = Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch)
     trainer = Trainer(
         run,
@@ -100,6 +108,36 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
         restore(trainer, found)
     greet(trainer, state, found)
     return trainer, state
+
+
+def hold(run: Run, wait_s: float = 60) -> None:
+    """Keep every other trainer off this run until this process ends; waits for one that is just saving and leaving."""
+    descriptor = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(f"another process trains run {run.name}", f"medtrain stop {run.name}") from None
+            time.sleep(0.2)
+        except OSError:  # a shared filesystem without locks
+            return
+
+
+def note_environment(run: Run, world: World) -> None:
+    """Write down what the run computes with; later attempts with other versions are warned that bits may differ."""
+    names = ("torch", "torchvision", "numpy", "accelerate", "timm", "opencv-python-headless", "simplejpeg")
+    device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
+    lines = [f"medtrain {__version__}", f"python {platform.python_version()}", f"device {device}"]
+    lines += [f"threads {torch.get_num_threads()}", *(f"{name} {metadata.version(name)}" for name in names)]
+    before = run.environment.read_text().splitlines() if run.environment.exists() else lines
+    changed = sorted(set(lines) - set(before))
+    if changed:
+        log(run, f"warning: this attempt differs from the first ({', '.join(changed)}): last bits may differ too")
+    else:
+        run.environment.write_text("\n".join(lines) + "\n")
 
 
 def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], world: World) -> Loaded | None:

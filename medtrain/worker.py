@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medtrain.preempt import StopRequest
+from medtrain.preempt import StopRequest, end_with_parent
 
 STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
 
@@ -19,6 +19,8 @@ from medtrain.run import Run, set_status  # noqa: E402
 def main() -> int:
     """Train, and turn every failure into an exit code and a line in the run folder."""
     run = Run(sys.argv[1])
+    if "SLURM_STEP_ID" not in os.environ:
+        end_with_parent()
     take_place()
     os.umask(0o077)
     try:

@@ -15,7 +15,9 @@ ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "MedNIST.tar.gz"
 @pytest.mark.skipif(not ARCHIVE.exists(), reason="real MedNIST is not here (../shared/data/MedNIST.tar.gz)")
 def test_a_subset_is_learnt_to_97_percent(tmp_path: Path) -> None:
     with tarfile.open(ARCHIVE) as archive:
-        every_tenth = [m for m in archive if m.isfile() and m.name.endswith(".jpeg") and int(Path(m.name).stem) % 10 == 0]
+        every_tenth = [
+            m for m in archive if m.isfile() and m.name.endswith(".jpeg") and int(Path(m.name).stem) % 10 == 0
+        ]
         archive.extractall(tmp_path, members=every_tenth, filter="data")
     medtrain("shard", "mednist", "--root", tmp_path, "--out", tmp_path / "shards")
     settings = ["--epochs", "1", "--batch_size", "32", "--accumulate", "1", "--lr", "1e-3", "--schedule", "cosine"]

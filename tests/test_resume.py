@@ -104,6 +104,17 @@ def test_a_killed_rank_starts_again_by_itself_and_ends_alike(
     assert result(tmp_path / "killed") == expected
 
 
+def test_a_supervisor_killed_alone_takes_its_ranks_with_it(undisturbed: Any, demo_shards: Path, tmp_path: Path) -> None:
+    ranks, expected = undisturbed
+    process = start(train_arguments(demo_shards, tmp_path, "orphan", ranks))
+    wait_for_step(tmp_path / "orphan", 3, process)
+    subprocess.run(["kill", "-9", str(process.pid)], check=True)
+    resumed = medtrain("resume", "orphan", "--runs", tmp_path, "--json")
+    assert json.loads(resumed.stdout)["state"] == "finished"
+    assert "SIGTERM: saved at step" in (tmp_path / "orphan" / "train.log").read_text()
+    assert result(tmp_path / "orphan") == expected
+
+
 def test_everything_killed_before_the_first_checkpoint_resumes_from_the_beginning(
     undisturbed: Any, demo_shards: Path, tmp_path: Path
 ) -> None:
