@@ -175,7 +175,7 @@ def test_one_flag_leaves_the_rest_of_the_recipe_alone() -> None:
     recipe = configfile.resolve("mednist")
     config, switches = parse_settings("train", ["mednist", "--rotate-deg", "20"])
     assert configfile.difference(recipe, config) == ["augment.rotate_deg: 15.0 -> 20.0"]
-    assert switches == {}
+    assert switches == {"json": False}
     assert parse_settings("train", ["mednist"])[0] == recipe
 
 
@@ -253,7 +253,7 @@ def test_a_resumed_run_starts_from_its_own_settings(tmp_path: Path, yaml) -> Non
     configfile.save(config, Run.create(runs, "first").config_file)
     again, switches = parse_settings("resume", ["first", "--runs", runs, "--epochs", "7", "--here"])
     assert configfile.difference(config, again) == ["epochs: 100 -> 7"]
-    assert switches == {"here": True}
+    assert switches == {"here": True, "json": False}
     from_file, _ = parse_settings("resume", ["first", "--runs", runs, "-c", yaml("patience: 3\nrun: other")])
     assert configfile.difference(config, from_file) == ["patience: 15 -> 3"]
     with pytest.raises(InputError, match="not settings"):

@@ -136,7 +136,8 @@ def test_the_first_batch_after_a_resume_reads_no_skipped_sample(
     batches = loader.batches(0, first_step=6)
     assert next(batches).samples.tolist() == [sample for sample, _ in reference[6]]
     loader.close()
-    assert read == [sample for sample, _ in reference[6] + reference[7]]  # the second was fetched ahead
+    first, ahead = ([sample for sample, _ in reference[step]] for step in (6, 7))
+    assert read in (first, first + ahead)  # the next batch may have been begun already
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
