@@ -8,6 +8,7 @@
 #
 # --here trains on this machine even where there is a Slurm.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")"
 
 fail() { printf 'error: %s\n  fix: %s\n' "$1" "$2" >&2; exit 1; }
@@ -32,6 +33,7 @@ make_venv() {
         rm -rf .venv
         "$python" -m venv .venv && return
     fi
+    rm -rf .venv
     fail "$python cannot make a virtual environment" "apt-get install python3-venv   (as root), then call this again"
 }
 
@@ -40,7 +42,11 @@ setup() {
     local extra=${1:-} stamp=".venv/ready${1:+-$1}" wanted
     wanted=$(cat pyproject.toml constraints.txt | cksum)
     [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    [ -x .venv/bin/python ] || make_venv "$(find_python)"
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        local python
+        python=$(find_python)
+        make_venv "$python"
+    fi
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package=".${extra:+[$extra]}" log=.venv/install.log
     if ! .venv/bin/python -m pip install -q -c constraints.txt -e "$package" >"$log" 2>&1; then
@@ -51,12 +57,15 @@ setup() {
     echo "$wanted" >"$stamp"
 }
 
+# A path as the caller meant it: this script works in its own folder.
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$called_from/$1" ;; esac; }
+
 slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null 2>&1; }
 
 dataset=demo
 case "${1:-}" in
 setup) setup "${2:-}"; exit ;;
--h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit ;;
+-h | --help) sed -n '2,10s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
 -*) ;;
 ?*) dataset=$1; shift ;;
 esac
@@ -64,10 +73,10 @@ esac
 root='' here='' shards="shards/$dataset" settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
-    --root) root=${2:?--root needs a folder}; shift ;;
-    --root=*) root=${1#*=} ;;
-    --shards) shards=${2:?--shards needs a folder}; shift ;;
-    --shards=*) shards=${1#*=} ;;
+    --root) root=$(absolute "${2:?--root needs a folder}"); shift ;;
+    --root=*) root=$(absolute "${1#*=}") ;;
+    --shards) shards=$(absolute "${2:?--shards needs a folder}"); shift ;;
+    --shards=*) shards=$(absolute "${1#*=}") ;;
     --here) here=yes ;;
     *) settings+=("$1") ;;
     esac
@@ -90,10 +99,10 @@ fi
 "$medtrain" verify "$shards" --level quick
 
 if [ -z "$here" ] && slurm_answers; then
-    answer=$("$medtrain" submit "$dataset" --shards "$shards" --json "${settings[@]}")
-    run=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["run"])' <<<"$answer")
-    echo "run $run is in the queue; Ctrl-C ends the watching, not the job"
-    "$medtrain" logs "$run" -f
+    answer=$("$medtrain" submit "$dataset" --shards "$shards" --json ${settings[@]+"${settings[@]}"})
+    folder=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])' <<<"$answer")
+    echo "run ${folder##*/} is in the queue; Ctrl-C ends the watching, not the job"
+    "$medtrain" logs "${folder##*/}" --runs "${folder%/*}" -f
 else
-    "$medtrain" train "$dataset" --shards "$shards" "${settings[@]}"
+    "$medtrain" train "$dataset" --shards "$shards" ${settings[@]+"${settings[@]}"}
 fi

@@ -28,7 +28,8 @@ class TrainState:
 
     `epoch` counts finished epochs (trained and evaluated), `epoch_step` the optimizer steps within the next one, so
     the samples consumed are `epoch_step * global_batch`; `epoch_loss`, `epoch_correct` sum over those steps. `best` is
-    the best watched metric so far and `stale_epochs` the epochs since. `schedule` and `scaler` are those objects' own.
+    the best watched metric so far and `stale_epochs` the epochs since. `global_batch` and `precision` stay what they
+    were at the first start. `schedule` and `scaler` are those objects' own.
     """
 
     step: int = 0
@@ -40,6 +41,7 @@ class TrainState:
     best: float | None = None
     best_epoch: int = 0
     stale_epochs: int = 0
+    precision: str = ""
     schedule: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
 
@@ -112,6 +114,10 @@ class Checkpoints:
                 say(f"checkpoint {folder.name} is damaged ({fault}); trying the one before")
         return None
 
+    def best_epoch(self) -> int:
+        """The epoch of the checkpoint that `best` points to; 0 where there is none."""
+        return int(read_json(self.folder / "best" / "state.json").get("best_epoch", 0))
+
     def sweep(self) -> None:
         """Remove what a killed save left half written."""
         for litter in self.folder.glob(".tmp-*"):
@@ -126,7 +132,9 @@ class Checkpoints:
         try:
             tensors = {"model.safetensors": model, "optimizer.safetensors": optimizer}
             files = {name: _write_file(temporary / name, tensors_to_bytes(_plain(t))) for name, t in tensors.items()}
-            files["state.json"] = _write_file(temporary / "state.json", json.dumps(asdict(state), indent=1).encode())
+            files["state.json"] = _write_file(
+                temporary / "state.json", json.dumps(asdict(state), indent=1, allow_nan=False).encode()
+            )
             manifest = {
                 "format": 1, "step": state.step, "epoch": state.epoch, "files": files,
                 "tensors": {name: _hashes(t) for name, t in tensors.items()}, "fingerprints": self._fingerprints,

@@ -24,6 +24,8 @@ class DataConfig:
     """Folder of the packed dataset (holds manifest.json)."""
     batch_size: int = 8
     """Samples in one forward pass on one rank."""
+    eval_batch_size: int = 64
+    """Samples in one forward pass of an evaluation on one rank."""
     accumulate: int = 1
     """Forward passes that are summed into one optimizer step."""
     global_batch: int = 0
@@ -206,6 +208,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "epochs": (1, ""),
     "patience": (0, "never"),
     "data.batch_size": (1, ""),
+    "data.eval_batch_size": (1, ""),
     "data.accumulate": (1, ""),
     "data.global_batch": (0, "automatic"),
     "data.image_size": (16, ""),

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 
-from medtrain.errors import InputError, MachineError
+from medtrain.errors import MachineError
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ def join(precision: str) -> World:
     """
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     on_cpu = not torch.cuda.is_available()
+    if on_cpu and os.environ.get("SLURM_GPUS_ON_NODE", "0") not in ("", "0"):
+        raise MachineError(
+            f"{socket.gethostname()}: Slurm gave this job GPUs, but PyTorch can use none of them",
+            "medtrain doctor   on that node says why; leave it out with sbatch --exclude",
+        )
     if on_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "1"
     if expected == 1:
@@ -65,17 +70,26 @@ def join(precision: str) -> World:
             f"{socket.gethostname()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",
             "medtrain doctor   on that node shows whether its GPUs and network answer",
         )
-    return World(accelerator, accelerator.process_index, expected, chosen, reason)
+    world = World(accelerator, accelerator.process_index, expected, chosen, reason)
+    if any_rank(world, share(world, chosen) != chosen):
+        raise MachineError(
+            f"{socket.gethostname()}: the ranks chose different precisions (this one {chosen}: {reason})",
+            "give one that all nodes support: --precision",
+        )
+    return world
 
 
 def settle_precision(precision: str) -> tuple[str, str]:
     """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words)."""
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
-        raise InputError("precision fp16 needs a GPU: its loss scaling is made for CUDA", "use --precision auto")
+        raise MachineError(
+            f"{socket.gethostname()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
+            "a new run: --precision auto; a run that began in fp16: go on with it on a GPU",
+        )
     if precision != "auto":
         return precision, "as asked"
-    if gpu and torch.cuda.is_bf16_supported():
+    if gpu and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16", "the GPU supports it"
     if gpu:
         return "fp16", "the GPU has no bf16"

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from medtrain import figures
-from medtrain.checkpoint import load_checkpoint
+from medtrain.checkpoint import Damaged, load_checkpoint
 from medtrain.config import Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
-from medtrain.errors import InputError
+from medtrain.errors import InputError, MachineError
 from medtrain.index import open_index
 from medtrain.loader import Batch, Loader
 from medtrain.run import Run, resume_command, write_json
@@ -45,8 +45,8 @@ def score(
     data: DataConfig,
     channels: int,
     world: World,
+    batch_size: int,
     stopped: Callable[[], bool] = lambda: False,
-    batch_size: int = 64,
 ) -> Scores | None:
     """Scores of every sample of the loader's split, the same on all ranks; None where `stopped` came true.
 
@@ -97,7 +97,7 @@ def evaluate_best(
         prefetch=data.prefetch,
         max_samples=data.max_samples,
     )
-    scores = score(model, task, loader, data, config.model.channels, world)
+    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size)
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")
@@ -113,7 +113,13 @@ def load_best(run: Run, model: nn.Module) -> None:
     folder = next((run.checkpoints / link for link in ("best", "last") if (run.checkpoints / link).exists()), None)
     if folder is None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
-    model.load_state_dict(load_checkpoint(folder.resolve()).model)
+    try:
+        model.load_state_dict(load_checkpoint(folder.resolve()).model)
+    except Damaged as fault:
+        raise MachineError(
+            f"{folder.resolve()} is damaged: {fault}",
+            f"restore it, or train on from an older one: {resume_command(run)}",
+        ) from None
 
 
 def write_report(run: Run, split: str, report: dict[str, Any], classes: tuple[str, ...]) -> None:

@@ -17,8 +17,16 @@ from medtrain import configfile
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
-from medtrain.index import read_manifest
-from medtrain.run import Run, default_name, resume_command, set_status, write_json
+from medtrain.index import data_fingerprint, read_manifest
+from medtrain.run import (
+    Run,
+    default_name,
+    read_json,
+    read_json_lines,
+    resume_command,
+    set_status,
+    write_json,
+)
 from medtrain.status import alive
 
 
@@ -182,6 +190,8 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     configfile.check(config, f"run {run.name}")
     config = with_shards(config)
     refuse_other_settings(run, before, config)
+    refuse_other_shards(run, config)
+    refuse_login_node(run, here)
     configfile.save(config, run.config_file)
     if changed:
         say("changed: " + "; ".join(changed))
@@ -208,6 +218,27 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
         )
 
 
+def refuse_other_shards(run: Run, config: Config) -> None:
+    """The same for the packed dataset, as the newest checkpoint names it."""
+    manifest = read_json(run.checkpoints / "last" / "manifest.json")
+    if manifest and manifest["fingerprints"]["data"] != data_fingerprint(config.data.shards):
+        raise InputError(
+            f"{config.data.shards}: was made with other shards than run {run.name}",
+            "go on with those it was started with, or start a new run with another --run",
+        )
+
+
+def refuse_login_node(run: Run, here: bool) -> None:
+    """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
+    starts = [row for row in read_json_lines(run.attempts) if row["event"] == "start"]
+    by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
+    if by_hand and not here and "SLURM_JOB_ID" not in os.environ:
+        raise InputError(
+            f"run {run.name} was started by a batch script of yours",
+            f"sbatch ... slurm/train.sbatch resume {run.name}   or on this machine: {resume_command(run)} --here",
+        )
+
+
 def refuse_if_alive(run: Run) -> None:
     """Two supervisors on one folder would overwrite each other."""
     place = alive(run)
@@ -230,7 +261,8 @@ def stop(run: Run, wait_s: float = 120) -> str:
         return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"
     run.stop_file.touch()  # before the signal: the supervisor reads it when the ranks have ended
     if place.kind == "job":
-        cancel(place.id, "--signal=TERM")
+        # Only to be quick: the ranks look for the stop file as well.
+        subprocess.run(["scancel", "--quiet", "--signal=TERM", place.id], check=False)
     else:
         os.kill(int(place.id), signal.SIGTERM)
     deadline = time.monotonic() + wait_s
@@ -241,9 +273,9 @@ def stop(run: Run, wait_s: float = 120) -> str:
     return f"run {run.name} is saved at step {run.last_step():,} and has ended; {again}"
 
 
-def cancel(job: str, *options: str) -> None:
+def cancel(job: str) -> None:
     """scancel, or a MachineError with what it said."""
-    done = subprocess.run(["scancel", *options, job], capture_output=True, text=True, check=False)
+    done = subprocess.run(["scancel", job], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MachineError(
             f"job {job} could not be reached: {done.stderr.strip()}", "ask Slurm again in a moment (squeue)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -53,8 +54,7 @@ class Schedule:
     def state(self) -> dict[str, Any]:
         """Plain numbers and text for state.json."""
         kept = {} if self._rule is None else self._rule.state_dict()
-        plain = {name: value for name, value in kept.items() if isinstance(value, int | float | str | bool | list)}
-        return {"lr": self.lr, "rule": plain}
+        return {"lr": self.lr, "rule": {name: value for name, value in kept.items() if _is_plain(value)}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
@@ -62,6 +62,11 @@ class Schedule:
             self._rule.load_state_dict(state["rule"])
         for group in self._optimizer.param_groups:
             group["lr"] = state["lr"]
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON can hold it: infinity, which a new plateau rule starts from, is left at its default instead."""
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str | list)
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:

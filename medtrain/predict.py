@@ -65,7 +65,8 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
             raise InputError(f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(classes)}",
                              "give a dataset packed with the same classes")  # fmt: skip
         config = replace(config, data=replace(config.data, shards=str(shards)))
-    world = distributed.join(config.precision)
+    fits = config.precision != "fp16" or torch.cuda.is_available()
+    world = distributed.join(config.precision if fits else "fp32")
     task = tasks.make(config, classes)
     model = models.build(replace(config.model, weights=""), task.outputs)
     model.to(world.device).to(memory_format=torch.channels_last)

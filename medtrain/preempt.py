@@ -8,8 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
+from pathlib import Path
 from types import FrameType
 
+FILE_SECONDS = 2.0
+SUPERVISOR = "MEDTRAIN_SUPERVISOR"  # holds the process id of the one that started this rank
 PR_SET_PDEATHSIG = 1  # prctl(2)
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
@@ -17,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 def end_with_parent() -> None:
     """Get a TERM when the supervisor dies, however it dies: no rank trains on without one."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:  # it has died already
+    if os.getppid() != int(os.environ[SUPERVISOR]):  # it has died already
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -26,9 +30,19 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal = ""
+        self._file: Path | None = None
+        self._look_at = 0.0
 
     def __bool__(self) -> bool:
+        if not self.signal and self._file is not None and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + FILE_SECONDS
+            if self._file.exists():
+                self.signal = "medtrain stop"
         return bool(self.signal)
+
+    def watch(self, file: Path) -> None:
+        """Stop too when `file` appears: a signal that is sent while a job starts finds no rank to go to."""
+        self._file = file
 
     def install(self) -> StopRequest:
         """Listen to TERM, USR1, USR2 and INT, and take what was sent while they were blocked during start-up."""

@@ -49,18 +49,23 @@ class Place:
 
 def alive(run: Run) -> Place | None:
     """Where a run is under way or waits in the queue; None where it is not."""
-    job = str(read_json(run.job_file).get("job") or "")
-    attempts = read_json_lines(run.attempts)
-    last = attempts[-1] if attempts else {}
-    job = str(last.get("job") or job)
-    if job:
+    submitted, attempts = read_json(run.job_file), read_json_lines(run.attempts)
+    started: dict[str, Any] = next((row for row in reversed(attempts) if row["event"] == "start"), {})
+    newest = submitted if submitted.get("submitted", 0.0) >= started.get("time", 0.0) else started
+    job = str(newest.get("job") or "")
+    if job and job != os.environ.get("SLURM_JOB_ID"):  # in a job or allocation of one's own, that one does not count
         queued = queue_state(job)
         if queued is not None:
             return queued
-    here = last.get("event") == "start" and last.get("nodes") == socket.gethostname()
-    if here and _runs_here(last.get("pid", 0), last.get("time", 0.0)):
-        return Place("process", str(last["pid"]), "RUNNING")
+    running = bool(attempts) and attempts[-1]["event"] == "start" and started.get("nodes") == place_name()
+    if running and _runs_here(started.get("pid", 0), started.get("time", 0.0)):
+        return Place("process", str(started["pid"]), "RUNNING")
     return None
+
+
+def place_name() -> str:
+    """The nodes of this job as Slurm writes them, or this host."""
+    return os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname()
 
 
 def queue_state(job: str) -> Place | None:

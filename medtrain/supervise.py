@@ -17,7 +17,9 @@ from types import FrameType
 
 from medtrain.console import say, show_error, warn
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
+from medtrain.preempt import SUPERVISOR
 from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
+from medtrain.status import place_name
 
 CRASHES_WITHOUT_PROGRESS = 3
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -27,31 +29,37 @@ def supervise(run: Run) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
     ranks = Srun(run) if in_slurm_job() else LocalRanks(run)
     asked = Asked(ranks).install()
-    while True:
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
+    while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
         code = attempt(run, ranks)
-        state = run.status().get("state")
-        if state == "finished":
+        if run.status().get("state") == "finished":
             return EXIT_DONE
-        if hopeless(run, code):
+        if hopeless(run):
             return give_up(run, code)
-        if (asked.signal and not in_slurm_job()) or run.stop_file.exists():
-            return leave(run)
-        if in_slurm_job():
+        if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
-        asked.signal = ""
-        say(f"{run.name}: the attempt ended early ({cause(run, code)}); going on from step {run.last_step():,}")
+        if not asked.signal:
+            say(f"{run.name}: the attempt ended early ({cause(run, code)}); going on from step {run.last_step():,}")
+    return leave(run)
 
 
 def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
     """One start of all ranks, written down before and after in attempts.jsonl. Returns their exit code."""
     number = 1 + sum(row["event"] == "start" for row in read_json_lines(run.attempts))
-    place = {"job": os.environ.get("SLURM_JOB_ID", ""), "nodes": nodes(), "ranks": ranks.count, "pid": os.getpid()}
+    place = {"job": os.environ.get("SLURM_JOB_ID", ""), "nodes": place_name(), "ranks": ranks.count, "pid": os.getpid()}
     note(run, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     code = ranks.start_and_wait()
     if run.status().get("state") in ("starting", "running"):
         set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
-    end = {"time": time.time(), "step": run.last_step(), "exit_code": code, "cause": cause(run, code)}
+    end = {
+        "time": time.time(),
+        "step": run.last_step(),
+        "exit_code": code,
+        "cause": cause(run, code),
+        "state": run.status().get("state"),
+    }
     note(run, {"attempt": number, "event": "end", **end})
     return code
 
@@ -64,13 +72,15 @@ def note(run: Run, row: dict[str, object]) -> None:
         warn(f"{run.attempts}: {error.strerror}")
 
 
-def hopeless(run: Run, code: int) -> bool:
+def hopeless(run: Run) -> bool:
     """Whether another attempt would end the same way."""
     status = run.status()
     if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
         return True
-    ends = [row for row in read_json_lines(run.attempts) if row["event"] == "end"][-CRASHES_WITHOUT_PROGRESS:]
-    crashed = all(row["exit_code"] not in (EXIT_DONE, EXIT_RESUMABLE) for row in ends)
+    rows = read_json_lines(run.attempts)
+    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
+    ends = [row for row in rows[begun:] if row["event"] == "end"][-CRASHES_WITHOUT_PROGRESS:]
+    crashed = all(row["state"] in ("crashed", "failed") for row in ends)
     stuck = len({row["step"] for row in ends}) == 1
     return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
 
@@ -91,6 +101,7 @@ def give_up(run: Run, code: int) -> int:
 def leave(run: Run) -> int:
     """The user asked for a stop: say how to go on."""
     run.stop_file.unlink(missing_ok=True)
+    set_status(run, state="stopped")
     say(f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
     return EXIT_RESUMABLE
 
@@ -125,7 +136,7 @@ def cause(run: Run, code: int) -> str:
     if status.get("state") in ("stopped", "queued"):
         return f"asked to stop by {status.get('signal') or 'a signal'}"
     number = -code if code < 0 else code - 128
-    if 0 < number < signal.NSIG:
+    if number in set(signal.Signals):
         return f"a rank was killed by {signal.Signals(number).name}"
     return f"a rank left with exit code {code}"
 
@@ -135,9 +146,9 @@ def in_slurm_job() -> bool:
     return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
 
 
-def nodes() -> str:
-    """The nodes of this attempt as Slurm writes them, or this host."""
-    return os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname()
+def in_batch_script() -> bool:
+    """Whether Slurm can requeue what this process runs in; an salloc shell it cannot."""
+    return in_slurm_job() and os.environ.get("ENVIRONMENT") == "BATCH"
 
 
 def free_port() -> int:
@@ -180,11 +191,17 @@ class LocalRanks:
         self.count = slurm.tasks_per_node or slurm.gpus_per_node or 1
         self._command = [sys.executable, "-m", "medtrain.worker", str(run.folder)]
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._wanted = 0
 
     def start_and_wait(self) -> int:
         """Start every rank; when one fails, end the others. Returns the first failure's exit code, or 0."""
-        place = {"WORLD_SIZE": str(self.count), "LOCAL_WORLD_SIZE": str(self.count), "MASTER_ADDR": "127.0.0.1",
-                 "MASTER_PORT": str(free_port())}  # fmt: skip
+        place = {
+            "WORLD_SIZE": str(self.count),
+            "LOCAL_WORLD_SIZE": str(self.count),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free_port()),
+            SUPERVISOR: str(os.getpid()),
+        }
         self._processes = [
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
@@ -194,6 +211,8 @@ class LocalRanks:
             )
             for rank in range(self.count)
         ]
+        if self._wanted:  # it came while they were being started
+            self.signal(self._wanted)
         failure, deadline = 0, 0.0
         while any(process.poll() is None for process in self._processes):
             codes = [process.returncode for process in self._processes if process.returncode]
@@ -207,6 +226,7 @@ class LocalRanks:
 
     def signal(self, number: int) -> None:
         """Send a signal to every rank that lives."""
+        self._wanted = number
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(number)
@@ -226,6 +246,8 @@ class Srun:
     def start_and_wait(self) -> int:
         """Start the step and wait for its end."""
         environment = {**os.environ, "MASTER_PORT": str(free_port())}
+        if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
+            environment["MASTER_ADDR"] = first_node_address()
         # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
         if "SLURM_CPUS_PER_TASK" in environment:
             environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
@@ -236,6 +258,15 @@ class Srun:
         """Send a signal to every task of the job's steps."""
         name = signal.Signals(number).name.removeprefix("SIG")
         subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
+
+
+def first_node_address() -> str:
+    """The address of the first node of this allocation."""
+    names = subprocess.run(["scontrol", "show", "hostnames"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["scontrol", "--oneliner", "show", "node", names.split()[0]], capture_output=True, text=True, check=True
+    ).stdout
+    return next(word.removeprefix("NodeAddr=") for word in shown.split() if word.startswith("NodeAddr="))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ def cut_journal(path: Path, step: int, epoch: int) -> None:
         return
     kept = []
     for line in path.read_text().split("\n")[:-1]:
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except ValueError:  # a power loss; what a checkpoint claims was synced before it, so it lies above
+            break
         if (row["step"] <= step) if row["kind"] == "step" else (row["epoch"] <= epoch):
             kept.append(line)
     temporary = path.with_name(f".{path.name}.tmp")

@@ -55,21 +55,24 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
-    """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border."""
+    """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border.
+
+    A step's sums are read one step late. Rank 0 reads them early where it saves; it still leaves with the others.
+    """
+    heard = False
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
         seed_step(trainer.config.seed, state.step, trainer.world.rank)
         values = optimizer_step(trainer, batch)
         state = state.after_step()
         state, stopped = book(trainer, state)
         trainer.sums.send(state.step, values)
-        if stopped:
+        if stopped or heard:
             return book(trainer, state)[0], True
-        if trainer.checkpoints.due(state):
-            state, stopped = book(trainer, state)
+        if trainer.world.main and trainer.checkpoints.due(state):
+            state, heard = book(trainer, state)
             save(trainer, state)
-            if stopped:
-                return state, True
-    return book(trainer, state)
+    state, stopped = book(trainer, state)
+    return state, stopped or heard
 
 
 def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
@@ -84,6 +87,7 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         config.data,
         config.model.channels,
         world,
+        config.data.eval_batch_size,
         stopped=lambda: any_rank(world, bool(trainer.stop)),
     )
     if scores is None:
@@ -196,22 +200,24 @@ def leave(trainer: Trainer, state: TrainState) -> int:
 def finish(trainer: Trainer, state: TrainState) -> int:
     """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
-    if world.main and not (run.checkpoints / "last" / "manifest.json").exists():
-        save(trainer, state, must=True)
+    save(trainer, state, best=state.best_epoch == state.epoch, must=True)
+    if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
+        trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
     evaluate_best(run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log)
     if world.main:
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
         run.figures.mkdir(exist_ok=True, mode=0o700)
         figures.history(rows, run.figures / "history.png")
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
-    trainer.tracker.log(f"finished ({ended}): best {config.watch} {state.best:.4f} in epoch {state.best_epoch}")
+    best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
+    trainer.tracker.log(f"finished ({ended}): {best}")
     trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
     return EXIT_DONE
 
 
 def epoch_line(config: Config, row: dict[str, Any], better: bool, seconds: float) -> str:
     """An epoch in one line of the log."""
-    watched = row[f"val_{config.watch}"]
+    watched = row.get(f"val_{config.watch}", math.nan)
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
         f" {row['train_accuracy']:.4f}; validation loss {row['val_loss']:.4f}, {config.watch} {watched:.4f}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
+import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,15 +18,23 @@ from torch import nn
 from torch.optim import Optimizer
 
 from medtrain import __version__, configfile, distributed, models, tasks
-from medtrain.checkpoint import Checkpoints, Loaded, TrainState, fingerprints_of
+from medtrain.checkpoint import (
+    Checkpoints,
+    Damaged,
+    Loaded,
+    TrainState,
+    checkpoint_folders,
+    fingerprints_of,
+    load_checkpoint,
+)
 from medtrain.config import Config
-from medtrain.distributed import StepSum, World
-from medtrain.errors import InputError
-from medtrain.index import open_index
+from medtrain.distributed import StepSum, World, share
+from medtrain.errors import InputError, MachineError
+from medtrain.index import data_fingerprint, open_index
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.preempt import StopRequest
-from medtrain.run import Run
+from medtrain.run import Run, read_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
 
@@ -52,19 +63,22 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     """Meet the other ranks, build everything, and take up the newest good checkpoint."""
     config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
-    world = distributed.join(config.precision)
+    world = distributed.join(recorded_precision(run) or config.precision)
     data = config.data
     training_index, validation_index = open_index(data.shards, "train"), open_index(data.shards, "val")
     if world.main:
         hold(run)
-    fingerprints = {
-        "config": configfile.fingerprint(config),
-        "data": f"{training_index.digest}/{validation_index.digest}",
-    }
+        stop.watch(run.stop_file)
+    fingerprints = {"config": configfile.fingerprint(config), "data": data_fingerprint(data.shards)}
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, fingerprints)
     found = take_up(run, checkpoints, fingerprints, world)
     asked = data.global_batch or data.batch_size * data.accumulate * world.size
-    state = found.state if found else TrainState(global_batch=asked)
+    state = found.state if found else TrainState(global_batch=asked, precision=world.precision)
+    if state.global_batch < world.size:
+        raise InputError(
+            f"{world.size} ranks share a global batch of {state.global_batch}: some would have nothing to do",
+            "use fewer ranks, or a larger --batch_size",
+        )
     common: dict[str, Any] = {
         "global_batch": state.global_batch,
         "image_size": data.image_size,
@@ -79,7 +93,11 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     validation = Loader(validation_index, **common)
     task = tasks.make(config, training_index.classes)
     torch.manual_seed(config.seed)
-    model = models.build(config.model, task.outputs).to(world.device).to(memory_format=torch.channels_last)
+    model = (
+        models.build(replace(config.model, weights="") if found else config.model, task.outputs)
+        .to(world.device)
+        .to(memory_format=torch.channels_last)
+    )
     optimizer = make_optimizer(config.optim, model)
     parallel, optimizer = world.accelerator.prepare(model, optimizer)
     schedule = Schedule(config.schedule, optimizer, config.epochs)
@@ -110,7 +128,7 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     return trainer, state
 
 
-def hold(run: Run, wait_s: float = 60) -> None:
+def hold(run: Run, wait_s: float = 180) -> None:
     """Keep every other trainer off this run until this process ends; waits for one that is just saving and leaving."""
     descriptor = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + wait_s
@@ -120,7 +138,10 @@ def hold(run: Run, wait_s: float = 60) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise InputError(f"another process trains run {run.name}", f"medtrain stop {run.name}") from None
+                raise MachineError(
+                    f"another process trains run {run.name}, or a node that died still holds {run.lock_file}",
+                    f"medtrain stop {run.name}   or wait until the file server lets the lock go, then resume",
+                ) from None
             time.sleep(0.2)
         except OSError:  # a shared filesystem without locks
             return
@@ -131,22 +152,35 @@ def note_environment(run: Run, world: World) -> None:
     names = ("torch", "torchvision", "numpy", "accelerate", "timm", "opencv-python-headless", "simplejpeg")
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
     lines = [f"medtrain {__version__}", f"python {platform.python_version()}", f"device {device}"]
-    lines += [f"threads {torch.get_num_threads()}", *(f"{name} {metadata.version(name)}" for name in names)]
+    lines += [f"threads {torch.get_num_threads()}", *(f"{name} {_version(name)}" for name in names)]
     before = run.environment.read_text().splitlines() if run.environment.exists() else lines
     changed = sorted(set(lines) - set(before))
     if changed:
         log(run, f"warning: this attempt differs from the first ({', '.join(changed)}): last bits may differ too")
     else:
-        run.environment.write_text("\n".join(lines) + "\n")
+        with contextlib.suppress(OSError):  # a full disk stops no training
+            run.environment.write_text("\n".join(lines) + "\n")
+
+
+def _version(package: str) -> str:
+    """Of an installed package; conda names some of them otherwise."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "?"
 
 
 def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], world: World) -> Loaded | None:
     """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
+    found = None
     if world.main:
         checkpoints.sweep()
-    found = checkpoints.newest(say=(lambda text: log(run, f"warning: {text}")) if world.main else (lambda text: None))
-    if found is None:
+        found = checkpoints.newest(say=lambda text: log(run, f"warning: {text}"))
+    # One rank chooses: another may see an older folder for a while, or fail to read the newest.
+    name = share(world, found.folder.name if found else None)
+    if name is None:
         return None
+    found = found or load_chosen(run.checkpoints / name)
     before = fingerprints_of(found.folder)
     changed = [name for name in fingerprints if before.get(name) != fingerprints[name]]
     if changed:
@@ -156,6 +190,27 @@ def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], wo
             "go on with those it was started with, or start a new run with another --run",
         )
     return found
+
+
+def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:
+    """The checkpoint that rank 0 chose, on another rank, where a shared filesystem may show it a little later."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return load_checkpoint(folder)
+        except Damaged as fault:
+            if time.monotonic() > deadline:
+                fix = "medtrain doctor --folder RUNS   on that node"
+                raise MachineError(f"{socket.gethostname()} cannot read {folder}: {fault}", fix) from None
+            time.sleep(0.5)
+
+
+def recorded_precision(run: Run) -> str:
+    """What an earlier attempt of this run computed in; empty for a new run."""
+    for folder in reversed(checkpoint_folders(run.checkpoints)):
+        with contextlib.suppress(OSError, ValueError):
+            return str(read_json(folder / "state.json").get("precision", ""))
+    return ""
 
 
 def settle_reduction(trainer: Trainer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medtrain.preempt import StopRequest, end_with_parent
+from medtrain.preempt import SUPERVISOR, StopRequest, end_with_parent
 
 STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
 
@@ -19,7 +19,7 @@ from medtrain.run import Run, set_status  # noqa: E402
 def main() -> int:
     """Train, and turn every failure into an exit code and a line in the run folder."""
     run = Run(sys.argv[1])
-    if "SLURM_STEP_ID" not in os.environ:
+    if SUPERVISOR in os.environ:
         end_with_parent()
     take_place()
     os.umask(0o077)
@@ -33,7 +33,13 @@ def main() -> int:
         leave_at_once(error.exit_code)
     except BaseException as error:
         report(run, traceback.format_exc())
-        note(run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: medtrain logs " + run.name)
+        if run.status().get("state") != "failed":  # else a peer that failed first has said why; this is the echo
+            note(
+                run,
+                EXIT_ENVIRONMENT,
+                f"{type(error).__name__}: {error}",
+                "see the traceback: medtrain logs " + run.name,
+            )
         leave_at_once(EXIT_ENVIRONMENT)
 
 
@@ -43,7 +49,7 @@ def take_place() -> None:
     if "SLURM_STEP_ID" in os.environ and "RANK" not in os.environ:
         os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
         # An address, not the first node's name: names do not resolve everywhere.
-        os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+        os.environ.setdefault("MASTER_ADDR", os.environ["SLURM_LAUNCH_NODE_IPADDR"])
     # The number of threads decides the order of sums, so it must not drift between attempts. One core is left to the
     # loader and the system: all threads wait for the slowest, and on a core that something else wants that is 10x.
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or cores_here() // ranks_here()

@@ -88,6 +88,24 @@ def test_a_signal_saves_at_a_step_and_resume_ends_alike(
     assert result(run) == expected
 
 
+def test_saves_by_the_clock_do_not_part_the_ranks(undisturbed: Any, demo_shards: Path, tmp_path: Path) -> None:
+    ranks, expected = undisturbed
+    arguments = [
+        *train_arguments(demo_shards, tmp_path, "clock", ranks),
+        "--every_steps",
+        "0",
+        "--every_minutes",
+        "0.01",
+    ]
+    process = start(arguments)
+    wait_for_step(tmp_path / "clock", 6, process)
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, printed
+    medtrain("resume", "clock", "--runs", tmp_path)
+    assert result(tmp_path / "clock") == expected
+
+
 @pytest.mark.parametrize("victim", ["first_rank", "last_rank"])
 def test_a_killed_rank_starts_again_by_itself_and_ends_alike(
     victim: str, undisturbed: Any, demo_shards: Path, tmp_path: Path

@@ -27,7 +27,7 @@ def image() -> Image:
 
 def warped(image: Image, linear: NDArray[np.float64], size: tuple[int, int]) -> Image:
     out = np.zeros(size, np.uint8)
-    warp(image, linear.tolist(), out)
+    warp([image], linear[None], out[None])
     return out
 
 
@@ -145,7 +145,7 @@ def test_a_jpeg_decoded_at_half_its_size_looks_like_a_full_decode() -> None:
     fitted, turned = np.zeros((224, 224), np.uint8), np.zeros((224, 224), np.uint8)
     assert decode(jpeg, at_least=224).shape == (256, 256)
     fit(decode(jpeg, at_least=224), fitted)
-    warp(decode(jpeg, at_least=224), [[1.0, 0.0], [0.0, 1.0]], turned)
+    warp([decode(jpeg, at_least=224)], np.eye(2)[None], turned[None])
     for actual in (fitted, turned):
         assert 10 * np.log10(255**2 / ((actual - expected) ** 2).mean()) > 40
 
