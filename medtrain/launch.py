@@ -110,6 +110,7 @@ def send(run: Run, slurm: SlurmConfig) -> str:
     """Hand a run to Slurm and note its job id in the run folder."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    write_json(run.job_file, {"job": ""})  # if Slurm says no, `resume` asks it again and does not train here
     try:
         job = executor(run, slurm).submit(TrainJob(str(run.folder)))
     except (FailedJobError, FailedSubmissionError) as error:
