@@ -282,7 +282,9 @@ def test_commands_import_no_torch_and_json_stands_alone_on_stdout(root: Path, tm
     assert documents[-1] == {"dataset": "demo", "root": str(root), "figures": figures}
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="real MedNIST is not here (../shared/data/MedNIST.tar.gz)")
+@pytest.mark.skipif(
+    not REAL.exists(), reason="!!! NOT TESTED on real data: no MedNIST here (../shared/data/MedNIST.tar.gz)"
+)
 def test_check_of_the_real_mednist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Not in tmp_path itself: pytest would keep the 58,954 files of the last three runs.
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder, tarfile.open(REAL) as tar:

@@ -12,7 +12,9 @@ from command import medtrain
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "MedNIST.tar.gz"
 
 
-@pytest.mark.skipif(not ARCHIVE.exists(), reason="real MedNIST is not here (../shared/data/MedNIST.tar.gz)")
+@pytest.mark.skipif(
+    not ARCHIVE.exists(), reason="!!! NOT TESTED on real data: no MedNIST here (../shared/data/MedNIST.tar.gz)"
+)
 def test_a_subset_is_learnt_to_97_percent(tmp_path: Path) -> None:
     with tarfile.open(ARCHIVE) as archive:
         every_tenth = [
