@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -54,6 +55,22 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
         return _decode_jpeg(data, at_least, colour)
     extension(data)  # raises for what is no image
     return _decode_other(data, colour)
+
+
+def decode_all(files: Sequence[bytes], at_least: int = 0) -> list[Pixels]:
+    """`decode` of each file, grey.
+
+    Small JPEGs come faster than one by one: the less Python stands between two of them, the less do threads that
+    decode wait for each other.
+    """
+    if all(data.startswith(JPEG) for data in files):
+        try:
+            return [
+                simplejpeg.decode_jpeg(data, "GRAY", False, False, at_least, at_least, 2)[:, :, 0] for data in files
+            ]
+        except ValueError:
+            pass  # decode says why
+    return [decode(data, at_least) for data in files]
 
 
 def header(data: bytes) -> Header:

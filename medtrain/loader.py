@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import torch
 
 from medtrain import transforms
 from medtrain.config import AugmentConfig
-from medtrain.decode import decode
+from medtrain.decode import decode, decode_all
 from medtrain.errors import InputError, MachineError
 from medtrain.index import ShardIndex
 from medtrain.order import epoch_order, rank_share
 
 Samples = npt.NDArray[np.int64]
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -136,22 +138,33 @@ class Loader:
         """The batch of `samples`, this rank's share of `step`; augmented by the draws of `epoch`, or only resized."""
         size = self.image_size
         inputs = torch.empty((len(samples), 1, size, size), dtype=torch.uint8, pin_memory=self._pin)
-        rows = zip(self._files.read(samples), samples.tolist(), inputs.numpy()[:, 0], strict=True)
-        if self.augment is None or epoch is None:
-            for data, sample, pixels in rows:
-                transforms.fit(self._decode(data, sample, size), pixels)
-        else:
-            # A JPEG may be decoded at half its size or less where that leaves the pixels that the largest zoom shows.
-            at_least = math.ceil(size * max(1.0, self.augment.zoom_max))
-            maps = transforms.linear_maps(self.augment, self.seed, epoch, samples).tolist()
-            for linear, (data, sample, pixels) in zip(maps, rows, strict=True):
-                transforms.warp(self._decode(data, sample, at_least), linear, pixels)
+        pixels = inputs.numpy()[:, 0]
+        for part in self._files.pieces(samples):
+            self._fill(pixels[part], samples[part], epoch)
         known = (self._labels[step] >= 0).sum(0)
         return Batch(inputs, torch.from_numpy(self._labels[samples]), samples, known)
 
-    def _decode(self, data: bytes, sample: int, at_least: int) -> npt.NDArray[np.uint8]:
+    def _fill(self, out: npt.NDArray[np.uint8], samples: Samples, epoch: int | None) -> None:
+        if self.augment is None or epoch is None:
+            transforms.fit(self._images(samples, self.image_size), out)
+        else:
+            # A JPEG may be decoded at half its size or less where that leaves the pixels that the largest zoom shows.
+            at_least = math.ceil(self.image_size * max(1.0, self.augment.zoom_max))
+            maps = transforms.linear_maps(self.augment, self.seed, epoch, samples)
+            transforms.warp(self._images(samples, at_least), maps, out)
+
+    def _images(self, samples: Samples, at_least: int) -> list[npt.NDArray[np.uint8]]:
+        files = self._files.read(samples)
         try:
-            return decode(data, at_least)
+            return decode_all(files, at_least)
+        except ValueError:
+            for data, sample in zip(files, samples.tolist(), strict=True):
+                self._blame(data, sample)
+            raise
+
+    def _blame(self, data: bytes, sample: int) -> None:
+        try:
+            decode(data)
         except ValueError as error:
             raise InputError(f"{self._files.name(sample)}: {error}", self._files.remedy) from None
 
@@ -167,22 +180,36 @@ class ShardFiles:
             fix = "allow more open files (ulimit -n 65536)" if error.errno == errno.EMFILE else "look at the filesystem"
             raise MachineError(f"{error.filename}: cannot be opened ({error.strerror})", fix) from None
         # Columns of their own: gathering a field of the wide mapped rows touches a page a sample.
-        self._columns = [np.ascontiguousarray(index.samples[name]) for name in ("shard", "offset", "size", "crc32")]
+        self._columns = {
+            name: np.ascontiguousarray(index.samples[name]) for name in ("shard", "offset", "size", "crc32")
+        }
         self.remedy = f"find every fault: medtrain verify {index.folder} --level decode   then pack that shard again"
 
-    def read(self, samples: Samples) -> Iterator[bytes]:
+    def pieces(self, samples: Samples) -> Iterator[slice]:
+        """Cuts through `samples` after each megabyte of files: what a thread reads, then decodes, then augments.
+
+        Small images go by the hundred, because the threads of one Python wait for each other least in tight loops;
+        large ones go a few at a time, because their pixels are held until the piece is done.
+        """
+        total = np.cumsum(self._columns["size"][samples])
+        cuts = np.flatnonzero(np.diff(total // PIECE_BYTES)) + 1
+        return (slice(start, end) for start, end in pairwise([0, *cuts.tolist(), len(samples)]))
+
+    def read(self, samples: Samples) -> list[bytes]:
         """The bytes of each sample's image. InputError names the shard and key where they do not match their crc32,
         MachineError where the filesystem fails."""
-        places = [column[samples].tolist() for column in self._columns]
+        places = [column[samples].tolist() for column in self._columns.values()]
+        descriptors, files = self._descriptors, []
         for sample, shard, offset, size, crc32 in zip(samples.tolist(), *places, strict=True):
             try:
-                data = os.pread(self._descriptors[shard], size, offset)
+                data = os.pread(descriptors[shard], size, offset)
             except OSError as error:
                 fix = "look at the filesystem, then go on: medtrain resume NAME"
                 raise MachineError(f"{self.name(sample)}: cannot be read ({error.strerror})", fix) from None
             if zlib.crc32(data) != crc32:
                 raise InputError(f"{self.name(sample)}: the bytes do not match their checksum", self.remedy)
-            yield data
+            files.append(data)
+        return files
 
     def name(self, sample: int) -> str:
         """Where a sample lies, for an error message."""

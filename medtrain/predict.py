@@ -45,8 +45,7 @@ class OpenRun:
         load_best(self.run, self.model)
         size = self.config.data.image_size
         inputs = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
-        for row, image in enumerate(images):
-            transforms.fit(image, inputs.numpy()[row, 0])
+        transforms.fit(images, inputs.numpy()[:, 0])
         nothing = np.zeros(0, np.int64)
         batch = Batch(inputs, torch.empty(0), nothing, nothing)
         self.model.eval()

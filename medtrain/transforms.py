@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ from medtrain.config import AugmentConfig
 from medtrain.order import uniform
 
 Images = npt.NDArray[np.uint8]
+WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
 def linear_maps(
@@ -24,39 +27,41 @@ def linear_maps(
     return np.stack([np.stack([cos * flip, -sin], -1), np.stack([sin * flip, cos], -1)], -2)
 
 
-def warp(image: Images, linear: list[list[float]], out: Images) -> None:
-    """Fill `out` [H, W] from `image` [h, w], scaled to its size, turned about the centre by `linear` [2, 2].
+def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images) -> None:
+    """Fill `out` [B, H, W] from B images [h, w], scaled to its size, turned about the centre by `linear` [B, 2, 2].
 
     Bilinear; beyond the border the edge pixel is repeated. An image more than twice as large as `out` is first
     shrunk by areas, because a bilinear warp would skip pixels.
     """
-    height, width = out.shape
-    (a, b), (c, d) = linear
-    if image.shape[0] > 2 * height or image.shape[1] > 2 * width:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    if b == c == 0 and abs(a) == d == 1:  # at most a flip: the same pixels for a fraction of a warp
-        if image.shape != out.shape:
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-        out[...] = image[:, :: int(a)]
-        return
-    rows, columns = image.shape
-    sx, sy = columns / width, rows / height
-    x, y = (width - 1) / 2, (height - 1) / 2
-    matrix = np.array(
-        [
-            [sx * a, sx * b, (columns - 1) / 2 - sx * (a * x + b * y)],
-            [sy * c, sy * d, (rows - 1) / 2 - sy * (c * x + d * y)],
-        ]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cv2.warpAffine(image, matrix, (width, height), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    height, width = out.shape[1:]
+    images = [_shrunk(image, height, width) for image in images]
+    sizes = np.array([image.shape[::-1] for image in images], float).reshape(-1, 2)  # x before y, as OpenCV has it
+    turn = linear * (sizes / (width, height))[:, :, None]
+    offset = (sizes - 1) / 2 - turn @ ((width - 1) / 2, (height - 1) / 2)
+    matrices = np.concatenate([turn, offset[:, :, None]], -1)
+    flip = linear[:, 0, 0].astype(int)
+    only_flip = (linear[:, 0, 1] == 0) & (linear[:, 1, 0] == 0) & (linear[:, 1, 1] == 1) & (abs(linear[:, 0, 0]) == 1)
+    for image, matrix, step, pixels in zip(images, matrices, (flip * only_flip).tolist(), out, strict=True):
+        if step:  # the same pixels for a fraction of a warp
+            _fit(image[:, ::step], pixels)
+        else:
+            cv2.warpAffine(image, matrix, (width, height), pixels, WARP, cv2.BORDER_REPLICATE)
 
 
-def fit(image: Images, out: Images) -> None:
-    """Fill `out` [H, W] with `image` [h, w], resized by areas where it shrinks and bilinearly where it grows."""
-    if image.shape == out.shape:
-        out[...] = image
-        return
-    shrinks = image.shape[0] >= out.shape[0] and image.shape[1] >= out.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    cv2.resize(image, out.shape[::-1], dst=out, interpolation=interpolation)
+def fit(images: Sequence[Images], out: Images) -> None:
+    """Fill `out` [B, H, W] with B images [h, w]: what `warp` makes of those that are neither turned nor zoomed."""
+    for image, pixels in zip(images, out, strict=True):
+        _fit(image, pixels)
+
+
+def _fit(image: Images, pixels: Images) -> None:
+    if image.shape == pixels.shape:
+        pixels[...] = image
+    else:
+        cv2.resize(_shrunk(image, *pixels.shape), pixels.shape[::-1], pixels, interpolation=cv2.INTER_LINEAR)
+
+
+def _shrunk(image: Images, height: int, width: int) -> Images:
+    if image.shape[0] <= 2 * height and image.shape[1] <= 2 * width:
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from medtrain.decode import Header, decode, extension, header
+from medtrain.decode import Header, decode, decode_all, extension, header
 
 RAMP = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8)  # [48, 64], so that a swap of the axes shows
 COLOUR = np.stack([RAMP, 2 * RAMP, 255 - RAMP], -1)
@@ -172,6 +172,15 @@ def test_what_is_no_image_says_so(read: Any, data: bytes, reason: str) -> None:
 )  # fmt: skip
 def test_the_header_tells_size_and_mode(data: bytes, mode: str) -> None:
     assert header(data) == Header(64, 48, mode)
+
+
+def test_many_files_at_once_give_what_each_gives_alone() -> None:
+    for files in ([grey("JPEG"), colour("JPEG")], [grey("JPEG"), colour("PNG"), grey("TIFF")], []):
+        for at_least in (0, 20):
+            together = decode_all(files, at_least)
+            assert [pixels.tolist() for pixels in together] == [decode(data, at_least).tolist() for data in files]
+    with pytest.raises(ValueError, match="truncated JPEG"):
+        decode_all([grey("JPEG"), grey("JPEG")[:-30]])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged TIFF tags

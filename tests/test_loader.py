@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,7 @@ def test_the_first_batch_after_a_resume_reads_no_skipped_sample(
     read: list[int] = []
     genuine = ShardFiles.read
 
-    def count(files: ShardFiles, samples: Any) -> Iterator[bytes]:
+    def count(files: ShardFiles, samples: Any) -> list[bytes]:
         read.extend(samples.tolist())
         return genuine(files, samples)
 
@@ -226,6 +228,38 @@ def test_a_flipped_byte_stops_the_training_with_its_place_and_a_remedy(copy: Sha
     loader.close()
     assert shard.name in error.value.problem and row["key"].decode() in error.value.problem
     assert "checksum" in error.value.problem and "medtrain verify" in error.value.fix
+
+
+def test_an_image_that_does_not_decode_is_named(copy: ShardIndex) -> None:
+    """Damage from before it was packed: the checksum is right."""
+    samples = copy.samples.copy()
+    row = samples[100]
+    junk = b"\xff\xd8\xff" + bytes(int(row["size"]) - 3)
+    with copy.shard_path(row["shard"]).open("r+b") as file:
+        file.seek(int(row["offset"]))
+        file.write(junk)
+    row["crc32"] = zlib.crc32(junk)
+    loader = make(replace(copy, samples=samples), workers=2)
+    with pytest.raises(InputError, match=row["key"].decode()) as error:
+        taken(loader.batches(0))
+    loader.close()
+    assert "damaged JPEG" in error.value.problem and "medtrain verify" in error.value.fix
+
+
+def test_pieces_cover_a_batch_and_leave_its_pixels_alone(
+    index: ShardIndex, reference: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = np.arange(100)
+    sizes = index.samples["size"][:100]
+    for limit in (1, 5_000, 1 << 20):
+        monkeypatch.setattr("medtrain.loader.PIECE_BYTES", limit)
+        files = ShardFiles(index)
+        pieces = list(files.pieces(samples))
+        files.close()
+        assert np.concatenate([samples[piece] for piece in pieces]).tolist() == samples.tolist()
+        assert all(sizes[piece][:-1].sum() <= limit for piece in pieces)
+        assert global_batches(index, 1, 2) == reference
+    assert len(pieces) == 1
 
 
 def test_a_shard_cut_off_while_training_stops_it(copy: ShardIndex) -> None:

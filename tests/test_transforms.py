@@ -99,19 +99,23 @@ def test_warp_is_opencvs_rotation_about_the_centre(
 
 @pytest.mark.parametrize("source", [(96, 96), (90, 70), (60, 96), (128, 128)])
 def test_the_short_way_of_an_unturned_image_gives_what_the_warp_gives(image: Image, source: tuple[int, int]) -> None:
+    """And `fit`, which evaluation uses, gives what training sees."""
     picture = np.asarray(cv2.resize(image, source[::-1]), np.uint8)
     for flip in (-1.0, 1.0):
         almost = np.array([[flip, 0], [1e-12, 1]])
         exact = np.array([[flip, 0], [0, 1]])
         short, long = (warped(picture, linear, (64, 64)).astype(int) for linear in (exact, almost))
         assert np.abs(short - long).max() <= 2
+    fitted = np.zeros((64, 64), np.uint8)
+    fit([picture], fitted[None])
+    assert np.array_equal(fitted, warped(picture, np.eye(2), (64, 64)))
 
 
 @pytest.mark.parametrize("source", [(96, 96), (90, 70), (60, 96), (300, 200)])
 def test_one_warp_is_close_to_resizing_and_then_turning(image: Image, source: tuple[int, int]) -> None:
     picture = np.asarray(cv2.resize(image, source[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
     resized = np.zeros((64, 64), np.uint8)
-    fit(picture, resized)
+    fit([picture], resized[None])
     linear = linear_maps(
         AugmentConfig(rotate_deg=15, rotate_p=1, zoom_min=1.1, zoom_max=1.1, zoom_p=1), 0, 0, np.arange(1)
     )
@@ -144,7 +148,7 @@ def test_a_jpeg_decoded_at_half_its_size_looks_like_a_full_decode() -> None:
     expected = cv2.resize(decode(jpeg), (224, 224), interpolation=cv2.INTER_AREA).astype(float)
     fitted, turned = np.zeros((224, 224), np.uint8), np.zeros((224, 224), np.uint8)
     assert decode(jpeg, at_least=224).shape == (256, 256)
-    fit(decode(jpeg, at_least=224), fitted)
+    fit([decode(jpeg, at_least=224)], fitted[None])
     warp([decode(jpeg, at_least=224)], np.eye(2)[None], turned[None])
     for actual in (fitted, turned):
         assert 10 * np.log10(255**2 / ((actual - expected) ** 2).mean()) > 40
@@ -153,8 +157,8 @@ def test_a_jpeg_decoded_at_half_its_size_looks_like_a_full_decode() -> None:
 def test_fit_grows_and_shrinks(image: Image) -> None:
     for size in ((96, 96), (40, 60), (200, 150), (50, 150)):
         out = np.zeros(size, np.uint8)
-        fit(image, out)
+        fit([image], out[None])
         assert abs(out.mean() - image.mean()) < 4
     same = np.zeros_like(image)
-    fit(image, same)
+    fit([image], same[None])
     assert np.array_equal(same, image)
