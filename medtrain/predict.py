@@ -86,8 +86,10 @@ def predict(
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    pictures = [_read(path) for path in images]
-    opened = open_run(Run.find(runs, name))
+    run = Run.find(runs, name)
+    size = configfile.load(run.config_file).data.image_size
+    pictures = [_read(path, size) for path in images]
+    opened = open_run(run)
     scores = opened.predict(pictures)
     found = [
         {"image": str(path), "class": opened.classes[row.argmax()], "probability": float(row.max()),
@@ -100,9 +102,9 @@ def predict(
         say(table(("image", "class", "probability"), [(f["image"], f["class"], f["probability"]) for f in found]))
 
 
-def _read(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _read(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     try:
-        return decode(path.read_bytes())
+        return decode(path.read_bytes(), at_least=size)  # as the loader does, so that scores are the same
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG or TIFF files") from None

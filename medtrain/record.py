@@ -13,7 +13,7 @@ class Record:
 
     `image` names the image inside its dataset and stays the same from machine to machine (a relative path); `path` is
     where its file is here. `labels` holds 1 (present), 0 (absent) or None (unknown) per label name. `patient` and
-    `study` are the dataset's own ids and never reach a shard: they are hashed with a key there. An empty `patient`
+    `study` are the dataset's own ids and never reach a shard: only a hash does. An empty `patient`
     means that the dataset does not tell; the split then keeps byte-identical images together. `split` is the
     official split ("train", "val", "test"), or empty where there is none.
     """

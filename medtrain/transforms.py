@@ -34,9 +34,10 @@ def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images)
     shrunk by areas, because a bilinear warp would skip pixels.
     """
     height, width = out.shape[1:]
+    size = (width, height)
     images = [_shrunk(image, height, width) for image in images]
     sizes = np.array([image.shape[::-1] for image in images], float).reshape(-1, 2)  # x before y, as OpenCV has it
-    turn = linear * (sizes / (width, height))[:, :, None]
+    turn = linear * (sizes / size)[:, :, None]
     offset = (sizes - 1) / 2 - turn @ ((width - 1) / 2, (height - 1) / 2)
     matrices = np.concatenate([turn, offset[:, :, None]], -1)
     flip = linear[:, 0, 0].astype(int)
@@ -45,7 +46,7 @@ def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images)
         if step:  # the same pixels for a fraction of a warp
             _fit(image[:, ::step], pixels)
         else:
-            cv2.warpAffine(image, matrix, (width, height), pixels, WARP, cv2.BORDER_REPLICATE)
+            cv2.warpAffine(image, matrix, size, pixels, WARP, cv2.BORDER_REPLICATE)
 
 
 def fit(images: Sequence[Images], out: Images) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,10 +29,10 @@ OPTIONS = PackOptions(shard_mb=0.1)
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 noisy PNGs of 16 kB: about 20 shards of 0.1 MB, each a few milliseconds of work."""
+    """240 noisy PNGs of 16 kB: about 40 shards of 0.1 MB, each a few milliseconds of work."""
     root = tmp_path_factory.mktemp("noise") / "demo"
     rng = np.random.default_rng(0)
-    for number in range(120):
+    for number in range(240):
         path = root / demo.CLASSES[number % 6] / f"{number:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (128, 128), dtype=np.uint8)).save(path)
@@ -81,15 +82,19 @@ def check_named_files(out: Path, whole: dict[str, str]) -> int:
 def test_kill_9_at_random_moments(raw: Path, whole: dict[str, str], tmp_path: Path) -> None:
     """Ten kills spread over the work: each when a random number of files is there, and a random moment later."""
     rng, out = random.Random(0), tmp_path / "out"
-    numbers = []
-    for kill in range(10):
+    numbers: list[int] = []
+    while len(numbers) < 10:
         process = start(raw, out)
-        present = files(out)
-        wait_for_files(out, present + rng.randint(0, max(1, (len(whole) - present) // (10 - kill))), process)
+        present, left = files(out), 10 - len(numbers)
+        wait_for_files(out, present + rng.randint(0, max(1, (len(whole) - present) // left)), process)
         time.sleep(rng.uniform(0, 0.02))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        numbers.append(check_named_files(out, whole))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            numbers.append(check_named_files(out, whole))
+        else:  # it was quicker than this process could kill it: from the beginning
+            process.communicate()
+            shutil.rmtree(out)
     assert sum(0 < number < len(whole) - 1 for number in numbers) >= 5, f"too few kills while packing: {numbers}"
     process = start(raw, out)
     _, errors = process.communicate()
