@@ -13,7 +13,7 @@ from torch import nn
 
 from medtrain import figures
 from medtrain.checkpoint import Damaged, load_checkpoint
-from medtrain.config import Config, DataConfig
+from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError, MachineError
@@ -81,23 +81,32 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     return {**report, "copies_left_out": len(rows) - len(first)}
 
 
-def evaluate_best(
-    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
-    load_best(run, model)
+def open_loader(
+    config: Config, world: World, split: str, global_batch: int = 1, augment: AugmentConfig | None = None
+) -> Loader:
+    """This rank's loader of a split, as the config has it."""
     data = config.data
-    loader = Loader(
+    return Loader(
         open_index(data.shards, split),
-        global_batch=1,
+        global_batch=global_batch,
         image_size=data.image_size,
+        seed=config.seed,
+        augment=augment,
         rank=world.rank,
         world=world.size,
         workers=data.workers,
         prefetch=data.prefetch,
         max_samples=data.max_samples,
     )
-    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size)
+
+
+def evaluate_best(
+    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
+    load_best(run, model)
+    loader = open_loader(config, world, split)
+    scores = score(model, task, loader, config.data, config.model.channels, world, config.data.eval_batch_size)
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")

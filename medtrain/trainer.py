@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +29,8 @@ from medtrain.checkpoint import (
 from medtrain.config import Config
 from medtrain.distributed import StepSum, World, share
 from medtrain.errors import InputError, MachineError
-from medtrain.index import data_fingerprint, open_index
+from medtrain.evaluate import open_loader
+from medtrain.index import data_fingerprint
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.preempt import StopRequest
@@ -64,68 +64,57 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
     config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
     world = distributed.join(recorded_precision(run) or config.precision)
-    data = config.data
-    training_index, validation_index = open_index(data.shards, "train"), open_index(data.shards, "val")
     if world.main:
         hold(run)
         stop.watch(run.stop_file)
-    fingerprints = {"config": configfile.fingerprint(config), "data": data_fingerprint(data.shards)}
+    fingerprints = {"config": configfile.fingerprint(config), "data": data_fingerprint(config.data.shards)}
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, fingerprints)
     found = take_up(run, checkpoints, fingerprints, world)
-    asked = data.global_batch or data.batch_size * data.accumulate * world.size
-    state = found.state if found else TrainState(global_batch=asked, precision=world.precision)
+    state = found.state if found else first_state(config, world)
     if state.global_batch < world.size:
         raise InputError(
             f"{world.size} ranks share a global batch of {state.global_batch}: some would have nothing to do",
             "use fewer ranks, or a larger --batch_size",
         )
-    common: dict[str, Any] = {
-        "global_batch": state.global_batch,
-        "image_size": data.image_size,
-        "seed": config.seed,
-        "rank": world.rank,
-        "world": world.size,
-        "workers": data.workers,
-        "prefetch": data.prefetch,
-        "max_samples": data.max_samples,
-    }
-    training = Loader(training_index, augment=config.augment, **common)
-    validation = Loader(validation_index, **common)
-    task = tasks.make(config, training_index.classes)
+    training = open_loader(config, world, "train", state.global_batch, config.augment)
+    validation = open_loader(config, world, "val")
+    task = tasks.make(config, training.index.classes)
     torch.manual_seed(config.seed)
-    model = (
-        models.build(replace(config.model, weights="") if found else config.model, task.outputs)
-        .to(world.device)
-        .to(memory_format=torch.channels_last)
-    )
+    model = models.build(replace(config.model, weights="") if found else config.model, task.outputs)
+    model = model.to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
     parallel, optimizer = world.accelerator.prepare(model, optimizer)
-    schedule = Schedule(config.schedule, optimizer, config.epochs)
     if world.main:
         cut_journal(run.journal, state.step, state.epoch)
         note_environment(run, world)
-    tracker = Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch)
     trainer = Trainer(
-        run,
-        config,
-        world,
-        task,
-        model,
-        parallel,
-        optimizer,
-        schedule,
-        training,
-        validation,
-        checkpoints,
-        tracker,
-        stop,
-        StepSum(world),
+        run=run,
+        config=config,
+        world=world,
+        task=task,
+        model=model,
+        parallel=parallel,
+        optimizer=optimizer,
+        schedule=Schedule(config.schedule, optimizer, config.epochs),
+        training=training,
+        validation=validation,
+        checkpoints=checkpoints,
+        tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
+        stop=stop,
+        sums=StepSum(world),
     )
     settle_reduction(trainer)
     if found:
         restore(trainer, found)
     greet(trainer, state, found)
     return trainer, state
+
+
+def first_state(config: Config, world: World) -> TrainState:
+    """Where a new run begins; what it settles now, later attempts keep."""
+    data = config.data
+    asked = data.global_batch or data.batch_size * data.accumulate * world.size
+    return TrainState(global_batch=asked, precision=world.precision)
 
 
 def hold(run: Run, wait_s: float = 180) -> None:
