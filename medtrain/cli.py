@@ -20,7 +20,7 @@ COMMANDS = {
     "stop": ("medtrain.runs:stop", "save and end a run"),
     "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
     "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),
-    "predict": ("medtrain.predict:predict", "what a run's best weights say of image files"),
+    "predict": ("medtrain.runs:predict", "what a run's best weights say of image files"),
     "recipes": ("medtrain.runs:recipes", "the recipes that can be trained"),
     "data list": ("medtrain.data:data_list", "the datasets that can be packed"),
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),

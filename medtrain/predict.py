@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from medtrain import configfile, distributed, models, tasks, transforms
 from medtrain.config import Config
-from medtrain.console import say, say_json, table
 from medtrain.decode import decode
 from medtrain.distributed import World
 from medtrain.errors import InputError
@@ -72,34 +70,20 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     return OpenRun(run, config, classes, world, task, model)
 
 
-def predict(
-    name: Positional[Annotated[str, arg(metavar="RUN")]],
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
-    runs: Path = Path("runs"),
-    json: FlagCreatePairsOff[bool] = False,
-) -> None:
-    """What a run's best weights say of image files (JPEG, PNG, TIFF).
-
-    Args:
-        name: Name of the run.
-        images: Image files.
-        runs: Folder that holds the runs.
-        json: Print one JSON document.
-    """
-    run = Run.find(runs, name)
+def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """What a run's best weights say of image files: `image`, `class`, `probability` and all `probabilities` each."""
     size = configfile.load(run.config_file).data.image_size
     pictures = [_read(path, size) for path in images]
     opened = open_run(run)
-    scores = opened.predict(pictures)
-    found = [
-        {"image": str(path), "class": opened.classes[row.argmax()], "probability": float(row.max()),
-         "probabilities": dict(zip(opened.classes, map(float, row), strict=True))}
-        for path, row in zip(images, scores, strict=True)
-    ]  # fmt: skip
-    if json:
-        say_json(found)
-    else:
-        say(table(("image", "class", "probability"), [(f["image"], f["class"], f["probability"]) for f in found]))
+    return [
+        {
+            "image": str(path),
+            "class": opened.classes[row.argmax()],
+            "probability": float(row.max()),
+            "probabilities": dict(zip(opened.classes, map(float, row), strict=True)),
+        }
+        for path, row in zip(images, opened.predict(pictures), strict=True)
+    ]
 
 
 def _read(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

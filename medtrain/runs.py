@@ -1,4 +1,4 @@
-"""The commands around a run: train, submit, status, logs, stop, resume, evaluate, recipes."""
+"""The commands around a run: train, submit, status, logs, stop, resume, evaluate, predict, recipes."""
 
 from __future__ import annotations
 
@@ -143,6 +143,29 @@ def evaluate(
         say_json(report)
     else:
         say(f"report: {run.evaluation / f'{split}.json'}   figure: {run.figures / f'confusion_{split}.png'}")
+
+
+def predict(
+    name: RunName,
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    runs: Path = Path("runs"),
+    json: Flag = False,
+) -> None:
+    """What a run's best weights say of image files (JPEG, PNG, TIFF).
+
+    Args:
+        name: Name of the run.
+        images: Image files.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    from medtrain.predict import predict_files
+
+    found = predict_files(Run.find(runs, name), images)
+    if json:
+        say_json(found)
+    else:
+        say(table(("image", "class", "probability"), [(f["image"], f["class"], f["probability"]) for f in found]))
 
 
 def recipes(json: Flag = False) -> None:

@@ -14,7 +14,7 @@ import pytest
 from command import medtrain
 
 from medtrain import configfile
-from medtrain.cli import COMMANDS
+from medtrain.cli import COMMANDS, SETTINGS
 from medtrain.run import Run
 
 BOXES = re.compile("[\u2500-\u257f]")
@@ -107,6 +107,9 @@ def test_light_commands_do_without_torch(
         ["train", "mednist", "--help"],
         ["submit", "mednist", "--help"],
         ["train", "--help"],
+        *(  # every other command's help
+            [*command.split(), "--help"] for command in COMMANDS if command not in SETTINGS
+        ),
     ):
         done = medtrain(*words, env=no_torch, cwd=tmp_path / "here")
         assert done.stdout, words
