@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
 from medtrain.config import CheckpointConfig
+from medtrain.errors import MachineError
 from medtrain.run import read_json
 
 MANIFEST = "manifest.json"
@@ -184,6 +186,19 @@ def load_checkpoint(folder: Path) -> Loaded:
     return Loaded(
         folder, state, tensors_from_bytes(data["model.safetensors"]), tensors_from_bytes(data["optimizer.safetensors"])
     )
+
+
+def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:
+    """A checkpoint that rank 0 chose; on another node a shared filesystem may show it a little later."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return load_checkpoint(folder)
+        except Damaged as fault:
+            if time.monotonic() > deadline:
+                fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"
+                raise MachineError(f"{socket.gethostname()} cannot read {folder}: {fault}", fix) from None
+            time.sleep(0.5)
 
 
 def fingerprints_of(folder: Path) -> dict[str, str]:

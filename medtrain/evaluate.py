@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from medtrain import figures
-from medtrain.checkpoint import Damaged, load_checkpoint
+from medtrain.checkpoint import load_chosen
 from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
-from medtrain.errors import InputError, MachineError
+from medtrain.errors import InputError
 from medtrain.index import open_index
 from medtrain.loader import Batch, Loader
 from medtrain.run import Run, resume_command, write_json
@@ -104,7 +104,7 @@ def evaluate_best(
     run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
-    load_best(run, model)
+    load_best(run, model, world)
     loader = open_loader(config, world, split)
     scores = score(model, task, loader, config.data, config.model.channels, world, config.data.eval_batch_size)
     loader.close()
@@ -117,18 +117,16 @@ def evaluate_best(
     return report
 
 
-def load_best(run: Run, model: nn.Module) -> None:
-    """Put the weights of the run's best checkpoint (before the first evaluation: of the last) into `model`."""
-    folder = next((run.checkpoints / link for link in ("best", "last") if (run.checkpoints / link).exists()), None)
-    if folder is None:
+def load_best(run: Run, model: nn.Module, world: World) -> None:
+    """Put the weights of the run's best checkpoint (before the first evaluation: of the last) into `model`.
+
+    Rank 0 says which: it may still be writing it when the others come here.
+    """
+    links = [run.checkpoints / link for link in ("best", "last")]
+    name = share(world, next((link.resolve().name for link in links if link.exists()), None))
+    if name is None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
-    try:
-        model.load_state_dict(load_checkpoint(folder.resolve()).model)
-    except Damaged as fault:
-        raise MachineError(
-            f"{folder.resolve()} is damaged: {fault}",
-            f"restore it, or train on from an older one: {resume_command(run)}",
-        ) from None
+    model.load_state_dict(load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30).model)
 
 
 def write_report(run: Run, split: str, report: dict[str, Any], classes: tuple[str, ...]) -> None:

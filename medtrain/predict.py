@@ -40,7 +40,7 @@ class OpenRun:
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
-        load_best(self.run, self.model)
+        load_best(self.run, self.model, self.world)
         size = self.config.data.image_size
         inputs = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
         transforms.fit(images, inputs.numpy()[:, 0])

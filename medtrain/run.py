@@ -31,6 +31,7 @@ class Run:
         self.job_file = self.slurm / "job.json"
         self.trackers = self.folder / "trackers"
         self.stop_file = self.folder / "stop"
+        self.failure_file = self.folder / "failure.json"
         self.lock_file = self.folder / "lock"
 
     @classmethod

@@ -6,11 +6,9 @@ import contextlib
 import fcntl
 import os
 import platform
-import socket
 import time
 from dataclasses import dataclass, replace
 from importlib import metadata
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,12 +17,11 @@ from torch.optim import Optimizer
 from medtrain import __version__, configfile, distributed, models, tasks
 from medtrain.checkpoint import (
     Checkpoints,
-    Damaged,
     Loaded,
     TrainState,
     checkpoint_folders,
     fingerprints_of,
-    load_checkpoint,
+    load_chosen,
 )
 from medtrain.config import Config
 from medtrain.distributed import StepSum, World, share
@@ -179,19 +176,6 @@ def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], wo
             "go on with those it was started with, or start a new run with another --run",
         )
     return found
-
-
-def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:
-    """The checkpoint that rank 0 chose, on another rank, where a shared filesystem may show it a little later."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            return load_checkpoint(folder)
-        except Damaged as fault:
-            if time.monotonic() > deadline:
-                fix = "medtrain doctor --folder RUNS   on that node"
-                raise MachineError(f"{socket.gethostname()} cannot read {folder}: {fault}", fix) from None
-            time.sleep(0.5)
 
 
 def recorded_precision(run: Run) -> str:

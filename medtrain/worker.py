@@ -6,6 +6,8 @@ from medtrain.preempt import SUPERVISOR, StopRequest, end_with_parent
 
 STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
 
+import contextlib  # noqa: E402
+import json  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
@@ -13,7 +15,7 @@ import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
-from medtrain.run import Run, set_status  # noqa: E402
+from medtrain.run import Run  # noqa: E402
 
 
 def main() -> int:
@@ -33,13 +35,7 @@ def main() -> int:
         leave_at_once(error.exit_code)
     except BaseException as error:
         report(run, traceback.format_exc())
-        if run.status().get("state") != "failed":  # else a peer that failed first has said why; this is the echo
-            note(
-                run,
-                EXIT_ENVIRONMENT,
-                f"{type(error).__name__}: {error}",
-                "see the traceback: medtrain logs " + run.name,
-            )
+        note(run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: medtrain logs " + run.name)
         leave_at_once(EXIT_ENVIRONMENT)
 
 
@@ -74,8 +70,12 @@ def report(run: Run, text: str) -> None:
 
 
 def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
-    """What the supervisor reads to decide whether another attempt can help."""
-    set_status(run, state="failed", exit_code=exit_code, error=problem, fix=fix)
+    """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
+    says why: what the others then see is only that it is gone."""
+    with contextlib.suppress(FileExistsError, OSError):
+        descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({"exit_code": exit_code, "error": problem, "fix": fix}, file)
 
 
 def leave_at_once(code: int) -> NoReturn:
