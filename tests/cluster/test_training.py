@@ -206,3 +206,22 @@ def test_the_dry_run_prints_what_is_sent(user: User) -> None:
     sent = user.cluster.run("scontrol", "write", "batch_script", job, "-").stdout
     assert printed.strip() == sent.strip()
     user.medtrain("stop", "twin")
+
+
+def test_an_interactive_allocation_trains_on_its_nodes(user: User) -> None:
+    medtrain = [
+        sys.executable,
+        "-m",
+        "medtrain.cli",
+        "train",
+        "mednist",
+        "--shards",
+        str(user.shards),
+        "--run",
+        "inter",
+    ]
+    command = ["salloc", "--partition=low", "--nodes=2", "--ntasks-per-node=1", *medtrain, *SETTINGS, "--epochs", "1"]
+    done = subprocess.run(command, cwd=user.folder, env=user.env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert user.status("inter")["state"] == "finished"
+    assert [row["ranks"] for row in user.attempts("inter") if row["event"] == "start"] == [2]
