@@ -65,10 +65,19 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """What the run last said of itself; `{}` before the first word."""
-        try:
-            return read_json(self.status_file)
-        except ValueError:  # emptied by a power loss: it is written often and not synced; the next word mends it
-            return {}
+        return _said(self.status_file)
+
+    def failure(self) -> dict[str, Any]:
+        """What the first rank that failed in this attempt said; `{}` where none did."""
+        return _said(self.failure_file)
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """As `read_json`, but a file that a power loss or a full disk left empty counts as not there."""
+    try:
+        return read_json(path)
+    except ValueError:
+        return {}
 
 
 def run_names(runs: Path | str) -> list[str]:

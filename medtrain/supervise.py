@@ -18,7 +18,7 @@ from types import FrameType
 from medtrain.console import say, show_error, warn
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
 from medtrain.preempt import SUPERVISOR
-from medtrain.run import Run, append_json, read_json, read_json_lines, resume_command, set_status
+from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
 from medtrain.status import place_name
 
 CRASHES_WITHOUT_PROGRESS = 3
@@ -52,7 +52,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)
     code = ranks.start_and_wait()
-    if failure := read_json(run.failure_file):
+    if failure := run.failure():
         set_status(run, state="failed", **failure)
     elif run.status().get("state") in ("starting", "running"):
         set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")

@@ -72,7 +72,7 @@ def report(run: Run, text: str) -> None:
 def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
     """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
     says why: what the others then see is only that it is gone."""
-    with contextlib.suppress(FileExistsError, OSError):
+    with contextlib.suppress(OSError):
         descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump({"exit_code": exit_code, "error": problem, "fix": fix}, file)

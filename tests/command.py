@@ -9,9 +9,14 @@ from typing import Any
 SMALL = ["--epochs", "2", "--batch_size", "8", "--accumulate", "1", "--precision", "fp32", "--tracker", "none"]
 
 
+def command_line(*arguments: object) -> list[str]:
+    """`medtrain ARGUMENTS` with this interpreter."""
+    return [sys.executable, "-m", "medtrain.cli", *map(str, arguments)]
+
+
 def medtrain(*arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would; with `check`, a failure shows what it printed."""
-    command = [sys.executable, "-m", "medtrain.cli", *map(str, arguments)]
+    command = command_line(*arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, **options)
     assert not check or done.returncode == 0, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
