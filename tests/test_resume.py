@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SMALL, medtrain
+from command import SMALL, command_line, medtrain
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1"]
 
@@ -45,9 +44,7 @@ def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_fact
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "medtrain.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def workers(supervisor: subprocess.Popen[str]) -> list[int]:

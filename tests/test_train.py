@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command import SMALL, medtrain
+from command import SMALL, command_line, medtrain
 from safetensors.numpy import load_file, save_file
 
 from medtrain.index import open_index
@@ -20,12 +19,14 @@ from medtrain.index import open_index
 QUICK = [*SMALL, "--image_size", "32", "--eval_batch_size", "4"]  # 12 test images: every rank of 3 has some
 
 
+def arguments(shards: Path, runs: Path, name: str, *options: object) -> list[object]:
+    return ["train", "mednist", "--shards", shards, "--runs", runs, "--run", name, *QUICK, *options]
+
+
 def train(
     shards: Path, runs: Path, name: str, *options: object, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    return medtrain(
-        "train", "mednist", "--shards", shards, "--runs", runs, "--run", name, *QUICK, *options, check=check
-    )
+    return medtrain(*arguments(shards, runs, name, *options), check=check)
 
 
 def rows(run: Path, kind: str) -> list[dict[str, Any]]:
@@ -183,25 +184,8 @@ def test_more_ranks_than_samples_in_a_step_are_refused(demo_shards: Path, tmp_pa
 
 def test_a_crash_that_repeats_ends_after_three_attempts(demo_shards: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['timm'] = sys.modules['accelerate'] = None\n")
-    broken = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "medtrain.cli",
-            "train",
-            "mednist",
-            "--shards",
-            str(demo_shards),
-            "--runs",
-            str(tmp_path),
-            "--run",
-            "stuck",
-            *QUICK,
-        ],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    broken = medtrain(
+        *arguments(demo_shards, tmp_path, "stuck"), check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )
     assert broken.returncode == 1
     assert len((tmp_path / "stuck" / "attempts.jsonl").read_text().splitlines()) == 1 + 2 * 3
@@ -235,22 +219,7 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
         pytest.skip("a full disk is made with a small tmpfs, which this container may not mount")
     try:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "medtrain.cli",
-                "train",
-                "mednist",
-                "--shards",
-                str(demo_shards),
-                "--runs",
-                str(small),
-                "--run",
-                "tight",
-                *QUICK,
-                "--every_steps",
-                "5",
-            ],
+            command_line(*arguments(demo_shards, small, "tight", "--every_steps", 5)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
