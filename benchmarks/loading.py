@@ -3,11 +3,11 @@
     python benchmarks/loading.py                                      on drawn images
     python benchmarks/loading.py --root DIR --nih DIR --images 20000  on MedNIST and on 1024 px chest X-rays
 
-Every contender gets the same images, batch size and number of workers (processes for the peers' DataLoader, threads
-for ours), warm files, and the same bilinear interpolation (--nearest: the peers with torchvision's default, which is
-coarser and faster). The peers run twice: as their documentation writes them, which makes three channels of a grey
-image, and told by hand to keep one channel, as ours does. Rounds are interleaved: in each, every contender works
-for a second, so a busy machine slows all alike. A ratio is the median over the rounds of peer / ours.
+Every contender gets the same images, batch size and number of worker processes, warm files, and the same bilinear
+interpolation (--nearest: the peers with torchvision's default, which is coarser and faster). The peers run twice: as
+their documentation writes them, which makes three channels of a grey image, and told by hand to keep one channel, as
+ours does. Rounds are interleaved: in each, every contender works for a second, so a busy machine slows all alike. A
+ratio is the median over the rounds of peer / ours.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class DataConfig:
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
-    """Threads a rank that read, decode and augment."""
+    """Processes a rank that read, decode and augment."""
     prefetch: int = 4
-    """Batches that are made ready ahead of the training step."""
+    """Batches made ready ahead of the training step (small ones: more, so that every worker is busy)."""
 
 
 @dataclass(frozen=True)

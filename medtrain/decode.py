@@ -60,8 +60,7 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
 def decode_all(files: Sequence[bytes], at_least: int = 0) -> list[Pixels]:
     """`decode` of each file, grey.
 
-    Small JPEGs come faster than one by one: the less Python stands between two of them, the less do threads that
-    decode wait for each other.
+    Small JPEGs come faster than one by one, because next to no Python stands between two of them.
     """
     if all(data.startswith(JPEG) for data in files):
         try:

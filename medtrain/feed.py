@@ -17,9 +17,10 @@ from medtrain import configfile
 from medtrain.config import Config
 from medtrain.console import paint, show_error
 from medtrain.errors import MedtrainError
-from medtrain.feed_process import NOT_FOR_THE_HELPER, catch_up, helper_command
+from medtrain.feed_process import catch_up
 from medtrain.feeds import REMEDIES, Feed, open_feed
 from medtrain.feeds.steps import StepReader
+from medtrain.helper import NOT_FOR_HELPERS, command
 from medtrain.run import Run
 
 POLL_SECONDS = 1.0
@@ -31,7 +32,7 @@ MAX_RESTARTS = 3
 
 def main(folder: str) -> int:
     """Feed until standard input ends. The exit code is 0 whatever becomes of the tracker, 2 if there is no such run."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_THE_HELPER)
+    signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_HELPERS)
     os.umask(0o077)
     os.nice(10)  # a replay of many steps must not slow the training down
     run = Run(folder)
@@ -115,7 +116,7 @@ def restart(run: Run, error: Exception, terminal: TextIO) -> NoReturn:
     note(f"begin again after {describe(error)}")
     os.environ[RESTARTS] = str(int(os.environ.get(RESTARTS, "0")) + 1)
     os.dup2(terminal.fileno(), 2)
-    os.execv(sys.executable, helper_command(run))
+    os.execv(sys.executable, command("medtrain.feed", str(run.folder)))
 
 
 def give_up(run: Run, tracker: str, error: Exception, terminal: TextIO) -> NoReturn:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-import sys
 
-from medtrain import configfile
+from medtrain import configfile, helper
 from medtrain.console import warn
 from medtrain.run import Run
-
-# Slurm sends these to every process of a step, a terminal sends the last to every process in it.
-# They are news for the trainer; the helper ends when the trainer does.
-NOT_FOR_THE_HELPER = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 class Feeder:
@@ -26,17 +20,13 @@ class Feeder:
         """Start feeding (on rank 0, after the journal was cut back to the checkpoint); nothing for tracker `none`."""
         if configfile.load(self._run.config_file).tracking.tracker == "none":
             return
-        # A child inherits the mask, so the signals are blocked in the helper before its first instruction.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_THE_HELPER)
+        # Standard error stays the trainer's, for one warning; the helper sends all other output to its log.
         try:
-            # Standard error stays the trainer's, for one warning; the helper sends all other output to its log.
-            self._process = subprocess.Popen(
-                helper_command(self._run), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=False
+            self._process = helper.start(
+                "medtrain.feed", str(self._run.folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
             )
         except OSError as error:
             warn(f"the tracker's helper does not start ({error}); send the journal later: {catch_up(self._run)}")
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def finish(self, timeout_s: float = 60) -> None:
         """Tell the helper that the attempt has ended, and wait until it has sent the rest of the journal."""
@@ -54,11 +44,6 @@ class Feeder:
             return
         if code != 0:
             warn(f"the tracker's helper ended with code {code}; send the rest: {catch_up(self._run)}")
-
-
-def helper_command(run: Run) -> list[str]:
-    """The command of the helper process; the end of its standard input is the end of the attempt."""
-    return [sys.executable, "-m", "medtrain.feed", str(run.folder)]
 
 
 def catch_up(run: Run) -> str:

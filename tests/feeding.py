@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from medtrain import configfile
+from medtrain import configfile, helper
 from medtrain.config import Config, DataConfig, SlurmConfig, TrackingConfig
-from medtrain.feed_process import helper_command
 from medtrain.feeds.wandb_file import history
 from medtrain.run import Run, read_json_lines
 
@@ -97,7 +96,12 @@ def kill(trainer: subprocess.Popen[str], *pids: int) -> None:
 def feed(run: Run, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the helper over the whole journal, as a user does to catch up."""
     return subprocess.run(
-        helper_command(run), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **options
+        helper.command("medtrain.feed", str(run.folder)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
     )
 
 

@@ -26,12 +26,13 @@ train
 trainer
 evaluate
 tasks tracker feeds feed_process checkpoint preempt optim
-loader models metrics figures transforms distributed
-verify
-shards
+loader models metrics figures distributed
+verify loader_pool
+shards loader_worker
+transforms
 plan shardfile index order decode
 datasets recipes
-run record configfile console
+run record configfile console helper
 errors config
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
