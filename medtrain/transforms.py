@@ -24,7 +24,10 @@ def linear_maps(
     flip = np.where(draw[2] < config.flip_p, -1.0, 1.0)
     zoom = np.where(draw[3] < config.zoom_p, config.zoom_min + (config.zoom_max - config.zoom_min) * draw[4], 1.0)
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    return np.stack([np.stack([cos * flip, -sin], -1), np.stack([sin * flip, cos], -1)], -2)
+    maps = np.empty((len(samples), 2, 2))
+    maps[:, 0, 0], maps[:, 0, 1] = cos * flip, -sin
+    maps[:, 1, 0], maps[:, 1, 1] = sin * flip, cos
+    return maps
 
 
 def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images) -> None:
@@ -35,14 +38,17 @@ def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images)
     """
     height, width = out.shape[1:]
     size = (width, height)
-    images = [_shrunk(image, height, width) for image in images]
-    sizes = np.array([image.shape[::-1] for image in images], float).reshape(-1, 2)  # x before y, as OpenCV has it
-    turn = linear * (sizes / size)[:, :, None]
-    offset = (sizes - 1) / 2 - turn @ ((width - 1) / 2, (height - 1) / 2)
-    matrices = np.concatenate([turn, offset[:, :, None]], -1)
-    flip = linear[:, 0, 0].astype(int)
-    only_flip = (linear[:, 0, 1] == 0) & (linear[:, 1, 0] == 0) & (linear[:, 1, 1] == 1) & (abs(linear[:, 0, 0]) == 1)
-    for image, matrix, step, pixels in zip(images, matrices, (flip * only_flip).tolist(), out, strict=True):
+    shapes = np.array([image.shape for image in images]).reshape(-1, 2)
+    if (shapes > (2 * height, 2 * width)).any():
+        images = [_shrunk(image, height, width) for image in images]
+        shapes = np.array([image.shape for image in images])
+    sizes = shapes[:, ::-1]  # x before y, as OpenCV has it
+    matrices = np.empty((len(images), 2, 3))
+    matrices[:, :, :2] = linear * (sizes / size)[:, :, None]
+    matrices[:, :, 2] = (sizes - 1) / 2 - matrices[:, :, :2] @ ((width - 1) / 2, (height - 1) / 2)
+    only_flip = (abs(linear) == np.eye(2)).all((1, 2)) & (linear[:, 1, 1] == 1)
+    steps = (linear[:, 0, 0] * only_flip).astype(int).tolist()
+    for image, matrix, step, pixels in zip(images, matrices, steps, out, strict=True):
         if step:  # the same pixels for a fraction of a warp
             _fit(image[:, ::step], pixels)
         else:
