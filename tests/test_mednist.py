@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tarfile
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,8 @@ ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "MedNIST.tar.gz"
     not ARCHIVE.exists(), reason="!!! NOT TESTED on real data: no MedNIST here (../shared/data/MedNIST.tar.gz)"
 )
 def test_a_subset_is_learnt_to_97_percent(tmp_path: Path) -> None:
-    with tarfile.open(ARCHIVE) as archive:
-        every_tenth = [
-            m for m in archive if m.isfile() and m.name.endswith(".jpeg") and int(Path(m.name).stem) % 10 == 0
-        ]
-        archive.extractall(tmp_path, members=every_tenth, filter="data")
+    every_tenth = ["--wildcards", "*0.jpeg"]
+    subprocess.run(["tar", "--extract", "--file", ARCHIVE, "--directory", tmp_path, *every_tenth], check=True)
     medtrain("shard", "mednist", "--root", tmp_path, "--out", tmp_path / "shards")
     settings = ["--epochs", "1", "--batch_size", "32", "--accumulate", "1", "--lr", "1e-3", "--schedule", "cosine"]
     medtrain("train", "mednist", "--shards", tmp_path / "shards", "--runs", tmp_path, "--run", "subset",
