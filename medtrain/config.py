@@ -1,19 +1,13 @@
-"""Every setting of a run: frozen dataclasses, one sentence a field, and the rules that hold between them."""
+"""Every setting of a run: frozen dataclasses, one sentence a field (the rules between them are in configrules)."""
 
 from __future__ import annotations
 
-import functools
-import math
-import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
 FREE_FIELDS = ("run", "runs", "epochs", "patience", "data.shards", "data.workers", "data.prefetch")
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
-
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 
 @dataclass(frozen=True)
@@ -122,6 +116,8 @@ class CheckpointConfig:
     """Save in mid-epoch after this many optimizer steps (0: by time only)."""
     keep_last: int = 2
     """Newest checkpoints to keep; the best is kept besides."""
+    keep_every: int = 0
+    """Keep the checkpoint of every n-th epoch as well (0: none)."""
 
 
 @dataclass(frozen=True)
@@ -201,99 +197,3 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-
-
-# setting -> its smallest value, and what that value stands for
-AT_LEAST: dict[str, tuple[float, str]] = {
-    "epochs": (1, ""),
-    "patience": (0, "never"),
-    "data.batch_size": (1, ""),
-    "data.eval_batch_size": (1, ""),
-    "data.accumulate": (1, ""),
-    "data.global_batch": (0, "automatic"),
-    "data.image_size": (16, ""),
-    "data.max_samples": (0, "all"),
-    "data.workers": (1, ""),
-    "data.prefetch": (1, ""),
-    "optim.weight_decay": (0, "none"),
-    "optim.clip_norm": (0, "none"),
-    "schedule.plateau_patience": (0, ""),
-    "schedule.min_lr": (0, ""),
-    "checkpoint.every_minutes": (0, "at the ends of epochs"),
-    "checkpoint.every_steps": (0, "by time only"),
-    "checkpoint.keep_last": (1, ""),
-    "slurm.nodes": (1, ""),
-    "slurm.tasks_per_node": (0, "automatic"),
-    "slurm.gpus_per_node": (0, "none"),
-    "slurm.cpus_per_task": (0, "the cluster's default"),
-    "slurm.mem_gb": (0, "the cluster's default"),
-    "slurm.signal_seconds": (1, ""),
-}
-PROBABILITIES = ("augment.rotate_p", "augment.flip_p", "augment.zoom_p", "model.dropout", "loss.label_smoothing")
-
-
-def problems(config: Config) -> list[str]:
-    """Every rule that `config` breaks, one sentence each; empty when it can be used."""
-    rules = [
-        (
-            _value(config, name) >= least,
-            f"{_short(name)} is {_value(config, name)}: at least {least:g} is needed{_means(least, word)}",
-        )
-        for name, (least, word) in AT_LEAST.items()
-    ]
-    rules += [
-        (0 <= _value(config, name) <= 1, f"{_short(name)} is {_value(config, name)}: it lies between 0 and 1")
-        for name in PROBABILITIES
-    ]
-    rules += [
-        (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
-    ]
-    return [problem for holds, problem in rules + _single_rules(config) if not holds]
-
-
-def _single_rules(config: Config) -> list[tuple[bool, str]]:
-    data, augment, optim, schedule, slurm = config.data, config.augment, config.optim, config.schedule, config.slurm
-    return [
-        (not config.run or RUN_NAME.fullmatch(config.run) is not None, _bad_name(config.run)),
-        (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
-        (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
-        (
-            0 < augment.zoom_min <= augment.zoom_max,
-            f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < zoom_min <= zoom_max",
-        ),
-        (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
-        (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
-        (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
-        (
-            not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
-            f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",
-        ),
-    ]
-
-
-def _value(config: Config, name: str) -> float:
-    return functools.reduce(getattr, name.split("."), config)  # type: ignore[return-value,arg-type]
-
-
-def _short(name: str) -> str:
-    """The name as a flag has it: without the section."""
-    return name.split(".")[-1]
-
-
-def _means(least: float, word: str) -> str:
-    return f" ({least:g}: {word})" if word else ""
-
-
-def _floats(config: Config) -> list[tuple[str, float]]:
-    sections = [getattr(config, field.name) for field in fields(config)]
-    return [
-        (field.name, getattr(section, field.name))
-        for section in sections
-        if is_dataclass(section)
-        for field in fields(section)
-        if isinstance(getattr(section, field.name), float)
-    ]
-
-
-def _bad_name(name: str) -> str:
-    return f"run is {name!r}: use letters, digits, '.', '_' and '-' (at most 100, the first a letter or digit)"

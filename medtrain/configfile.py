@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from medtrain.config import FREE_FIELDS, FREE_SECTIONS, Config, problems
+from medtrain.config import FREE_FIELDS, FREE_SECTIONS, Config
+from medtrain.configrules import problems
 from medtrain.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from medtrain.durable import write_whole
 from medtrain.errors import InputError, nearest
 
 
@@ -113,12 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write whole or not at all: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as file:
-        file.write(json.dumps(value, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def append_json(path: Path, value: Any) -> None:

@@ -8,8 +8,6 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,10 +16,9 @@ import numpy.typing as npt
 import xxhash
 
 from medtrain.decode import decode, extension
+from medtrain.durable import whole, write_whole
 from medtrain.index import sample_dtype
 from medtrain.plan import Planned
-
-UNFINISHED = ".packing"  # ends the hidden name of a file that is being written
 
 
 def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
@@ -29,7 +26,7 @@ def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
     rows = np.zeros(len(samples), sample_dtype(labels, max(len(sample.key) for sample in samples)))
     rejects: list[dict[str, str]] = []
     kept = 0
-    with _whole(path) as file:
+    with whole(path) as file:
         tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
         for sample in samples:
             data, reason = _readable(sample)
@@ -102,32 +99,6 @@ def npy(rows: npt.NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
     return buffer.getvalue()
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that gets its name when it is whole and on the disk, or not at all.
-
-    The hidden name before holds the process id: an orphan of a killed packer cannot rename what its successor writes.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
-    try:
-        with unfinished.open("w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Give `path` these bytes, all or none."""
-    with _whole(path) as file:
-        file.write(data)
 
 
 def file_sha256(path: Path) -> str:

@@ -21,12 +21,13 @@ import numpy as np
 
 from medtrain import __version__
 from medtrain.console import Progress
+from medtrain.durable import UNFINISHED, write_whole
 from medtrain.errors import InputError, MachineError
 from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index
 from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
 from medtrain.record import Record
 from medtrain.run import read_json, read_json_lines
-from medtrain.shardfile import UNFINISHED, file_sha256, npy, pack_shard, write_whole
+from medtrain.shardfile import file_sha256, npy, pack_shard
 
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.console import Progress, say
+from medtrain.durable import write_whole
 from medtrain.run import Run, set_status
 
 
@@ -27,10 +29,13 @@ class Journal:
         with contextlib.suppress(OSError):
             self._drain()
 
-    def sync(self) -> None:
-        """Make every line durable; raises OSError where that fails."""
-        self._drain()
-        os.fsync(self._descriptor)
+    def durable_so_far(self) -> Callable[[], None]:
+        """What makes the lines up to now durable, for any thread to call; it raises OSError where they cannot be."""
+        try:
+            self._drain()
+        except OSError as error:
+            return functools.partial(_raise, error)
+        return functools.partial(os.fsync, self._descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -53,12 +58,15 @@ def cut_journal(path: Path, step: int, epoch: int) -> None:
             break
         if (row["step"] <= step) if row["kind"] == "step" else (row["epoch"] <= epoch):
             kept.append(line)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.writelines(line + "\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, "".join(line + "\n" for line in kept).encode())
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _nothing() -> None:
+    pass
 
 
 def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
@@ -102,10 +110,9 @@ class Tracker:
         if self._main:
             self._journal.write({"kind": "epoch", **row, "time": time.time()})
 
-    def sync(self) -> None:
-        """Make the journal durable, before a checkpoint that claims its steps; raises OSError on a full disk."""
-        if self._main:
-            self._journal.sync()
+    def durable_so_far(self) -> Callable[[], None]:
+        """What makes the journal durable before a checkpoint claims its steps; it raises OSError on a full disk."""
+        return self._journal.durable_so_far() if self._main else _nothing
 
     def log(self, text: str) -> None:
         """A line in train.log and on standard output."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,14 +14,16 @@ from medtrain import figures
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import any_rank, part, seed_step, share, share_buffers
-from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
+from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, NumericalError
 from medtrain.evaluate import evaluate_best, measure, pixels, score
 from medtrain.feed_process import Feeder
 from medtrain.loader import Batch
-from medtrain.optim import optimizer_tensors
 from medtrain.preempt import StopRequest
-from medtrain.run import Run, read_json_lines, resume_command
+from medtrain.run import Run, read_json_lines
+from medtrain.saving import hear, must_settle, save, settle
 from medtrain.trainer import Trainer, prepare
+
+LAST_SAVE_S = 20  # after an error, what is being saved may still become durable
 
 
 def train(run: Run, stop: StopRequest) -> int:
@@ -34,6 +36,7 @@ def train(run: Run, stop: StopRequest) -> int:
     try:
         code = train_epochs(trainer, state)
     finally:
+        trainer.checkpoints.outcome(LAST_SAVE_S)
         trainer.tracker.close()
         trainer.training.close()
         trainer.validation.close()
@@ -57,22 +60,23 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border.
 
-    A step's sums are read one step late. Rank 0 reads them early where it saves; it still leaves with the others.
+    A step's sums are read one step late, or at once where a save needs them.
     """
-    heard = False
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
         seed_step(trainer.config.seed, state.step, trainer.world.rank)
         values = optimizer_step(trainer, batch)
         state = state.after_step()
-        state, stopped = book(trainer, state)
+        state, asked = book(trainer, state)
         trainer.sums.send(state.step, values)
-        if stopped or heard:
-            return book(trainer, state)[0], True
-        if trainer.world.main and trainer.checkpoints.due(state):
-            state, heard = book(trainer, state)
+        if asked.save or trainer.checkpoints.due_by_step(state):
+            state, now = book(trainer, state)
+            asked = Asked(asked.stop or now.stop)
             save(trainer, state)
-    state, stopped = book(trainer, state)
-    return state, stopped or heard
+        if asked.stop:
+            return book(trainer, state)[0], True
+        hear(trainer)
+    state, asked = book(trainer, state)
+    return state, asked.stop
 
 
 def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
@@ -107,14 +111,14 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     trainer.tracker.epoch(row)
     trainer.tracker.log(epoch_line(config, row, better, time.monotonic() - started))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
-    save(trainer, state, best=better)
+    save(trainer, state)
     return state, False
 
 
 def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
-    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop asked] of this rank's share."""
+    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?] of this rank's share."""
     config, world, accelerator = trainer.config, trainer.world, trainer.world.accelerator
-    total = torch.zeros(3, device=world.device)
+    total = torch.zeros(4, device=world.device)
     parts = list(batch.split(config.data.batch_size))
     for number, micro in enumerate(parts, 1):
         micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
@@ -129,15 +133,24 @@ def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     total[2] = float(bool(trainer.stop))
+    total[3] = float(trainer.checkpoints.due_by_time())
     return total
 
 
-def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
-    """Enter the numbers of the step sent last (over all ranks) in journal and state; the flag: some rank must stop."""
+@dataclass(frozen=True)
+class Asked:
+    """What some rank has asked of all."""
+
+    stop: bool = False
+    save: bool = False
+
+
+def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
+    """Enter the numbers of the step sent last (over all ranks) in journal and state; what ranks asked for with it."""
     received = trainer.sums.receive()
     if received is None:
-        return state, False
-    step, (loss, correct, stopped) = received
+        return state, Asked()
+    step, (loss, correct, stop, save_now) = received
     if not math.isfinite(loss):
         raise NumericalError(
             f"the loss became {loss} at step {step} (epoch {state.epoch + 1})",
@@ -145,7 +158,7 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         )
     trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
     booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + correct)
-    return booked, stopped > 0
+    return booked, Asked(stop > 0, save_now > 0)
 
 
 def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
@@ -167,31 +180,11 @@ def stale(trainer: Trainer, state: TrainState) -> bool:
     return 0 < trainer.config.patience <= state.stale_epochs
 
 
-def save(trainer: Trainer, state: TrainState, best: bool = False, must: bool = False) -> bool:
-    """Write a checkpoint on rank 0. A full disk is warned of, and the next save tries again, unless it `must` hold."""
-    if not trainer.world.main:
-        return True
-    scaler = trainer.world.accelerator.scaler
-    state = replace(state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {})
-    try:
-        trainer.tracker.sync()
-        tensors = optimizer_tensors(trainer.optimizer, trainer.model)
-        trainer.checkpoints.save(state, trainer.model.state_dict(), tensors, best)
-        trainer.tracker.status(saved_step=state.step)
-        return True
-    except OSError as error:
-        problem = f"step {state.step} could not be saved: {error.strerror or error}"
-        if must:
-            raise MachineError(problem, f"make room, then: {resume_command(trainer.run)}") from None
-        trainer.tracker.log(f"warning: {problem}; training goes on, and the next save tries again")
-        return False
-
-
 def leave(trainer: Trainer, state: TrainState) -> int:
     """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
-    saved = save(trainer, state)
+    reason = settle(trainer, state)
     trainer.tracker.log(
-        f"{trainer.stop.signal or 'a stop on another rank'}: {'saved at' if saved else 'left'} step {state.step:,}"
+        f"{trainer.stop.signal or 'a stop on another rank'}: {'left' if reason else 'saved at'} step {state.step:,}"
     )
     trainer.tracker.status(state="stopped", step=state.step, signal=trainer.stop.signal)
     return EXIT_RESUMABLE
@@ -200,7 +193,7 @@ def leave(trainer: Trainer, state: TrainState) -> int:
 def finish(trainer: Trainer, state: TrainState) -> int:
     """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
-    save(trainer, state, best=state.best_epoch == state.epoch, must=True)
+    must_settle(trainer, state)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
     evaluate_best(run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log)

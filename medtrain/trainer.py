@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import os
 import platform
+import secrets
+import socket
 import time
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -15,16 +17,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from medtrain import __version__, configfile, distributed, models, tasks
-from medtrain.checkpoint import (
-    Checkpoints,
-    Loaded,
-    TrainState,
-    checkpoint_folders,
-    fingerprints_of,
-    load_chosen,
-)
+from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_chosen, newest
+from medtrain.checkpoint_writer import Team
+from medtrain.checkpoints import Checkpoints
 from medtrain.config import Config
-from medtrain.distributed import StepSum, World, share
+from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.errors import InputError, MachineError
 from medtrain.evaluate import open_loader
 from medtrain.index import data_fingerprint
@@ -65,8 +62,10 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
         hold(run)
         stop.watch(run.stop_file)
     fingerprints = {"config": configfile.fingerprint(config), "data": data_fingerprint(config.data.shards)}
-    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, fingerprints)
-    found = take_up(run, checkpoints, fingerprints, world)
+    facts = {"ranks": world.size, "fingerprints": fingerprints}
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
+    found = take_up(run, fingerprints, world)
+    checkpoints.take_up(found)
     state = found.state if found else first_state(config, world)
     if state.global_batch < world.size:
         raise InputError(
@@ -105,6 +104,15 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
         restore(trainer, found)
     greet(trainer, state, found)
     return trainer, state
+
+
+def meet_team(world: World) -> Team:
+    """The ranks on rank 0's host write checkpoints together."""
+    node = f"{socket.gethostname()} {os.environ.get('SLURM_NODEID', '')}"
+    first, word = share(world, (node, secrets.token_hex(4)))
+    here = gather_rows(world, torch.tensor([[float(node == first)]], device=world.device))
+    members = torch.nonzero(here[:, 0]).flatten().tolist()
+    return Team(members.index(world.rank) if world.rank in members else None, len(members), word)
 
 
 def first_state(config: Config, world: World) -> TrainState:
@@ -156,19 +164,17 @@ def _version(package: str) -> str:
         return "?"
 
 
-def take_up(run: Run, checkpoints: Checkpoints, fingerprints: dict[str, str], world: World) -> Loaded | None:
+def take_up(run: Run, fingerprints: dict[str, str], world: World) -> Loaded | None:
     """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
     found = None
     if world.main:
-        checkpoints.sweep()
-        found = checkpoints.newest(say=lambda text: log(run, f"warning: {text}"))
+        found = newest(run.checkpoints, say=lambda text: log(run, f"warning: {text}"))
     # One rank chooses: another may see an older folder for a while, or fail to read the newest.
     name = share(world, found.folder.name if found else None)
     if name is None:
         return None
     found = found or load_chosen(run.checkpoints / name)
-    before = fingerprints_of(found.folder)
-    changed = [name for name in fingerprints if before.get(name) != fingerprints[name]]
+    changed = [name for name in fingerprints if found.fingerprints.get(name) != fingerprints[name]]
     if changed:
         what = " and ".join({"data": "shards", "config": "settings"}[name] for name in changed)
         raise InputError(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from medtrain import configfile
-from medtrain.config import AT_LEAST, FREE_FIELDS, FREE_SECTIONS, PROBABILITIES, Config, problems
+from medtrain.config import FREE_FIELDS, FREE_SECTIONS, Config
+from medtrain.configrules import AT_LEAST, PROBABILITIES, problems
 
 SETTINGS = list(configfile.flat(Config()))
 

@@ -23,17 +23,22 @@ launch
 status supervise checks
 worker feed
 train
+saving
 trainer
 evaluate
-tasks tracker feeds feed_process checkpoint preempt optim
-loader models metrics figures distributed
+tasks tracker feeds feed_process checkpoints preempt optim
+checkpoint_writer
+checkpoint
+loader models metrics figures distributed tensorfile
 verify loader_pool
 shards loader_worker
 transforms
 plan shardfile index order decode
 datasets recipes
 run record configfile console helper
-errors config
+durable
+configrules errors
+config
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}

@@ -64,6 +64,15 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+def wait_for_save(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the checkpoint of `step` is durable; training has gone on meanwhile."""
+    wait_for_step(run, step, process)
+    deadline = time.monotonic() + 60
+    while not (run / "checkpoints" / f"step-{step:08d}").exists():
+        assert time.monotonic() < deadline, f"step {step} was not saved: {(run / 'train.log').read_text()}"
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "SIGINT"])
 def test_a_signal_saves_at_a_step_and_resume_ends_alike(
     name: str, undisturbed: Any, demo_shards: Path, tmp_path: Path
@@ -109,7 +118,7 @@ def test_a_killed_rank_starts_again_by_itself_and_ends_alike(
 ) -> None:
     ranks, expected = undisturbed
     process = start(train_arguments(demo_shards, tmp_path, "killed", ranks))
-    wait_for_step(tmp_path / "killed", 5, process)
+    wait_for_save(tmp_path / "killed", 4, process)
     pids = workers(process)
     assert len(pids) == ranks
     subprocess.run(["kill", "-9", str(pids[0 if victim == "first_rank" else -1])], check=True)

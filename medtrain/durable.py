@@ -1,0 +1,44 @@
+"""Files that are whole or absent after a crash: write, fsync, rename, fsync the folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that gets its name when it is whole and on the disk, or not at all.
+
+    The hidden name before holds the process id: an orphan of a killed writer cannot rename what its successor writes.
+    """
+    hidden = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        with hidden.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Give `path` these bytes, all or none."""
+    with whole(path) as file:
+        file.write(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

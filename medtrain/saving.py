@@ -1,0 +1,59 @@
+"""Saving from within the loop: start it, hear of it, wait for it where the run ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from medtrain.checkpoint import TrainState, checkpoint_name
+from medtrain.distributed import share
+from medtrain.errors import MachineError
+from medtrain.optim import optimizer_tensors
+from medtrain.run import resume_command
+from medtrain.trainer import Trainer
+
+
+def save(trainer: Trainer, state: TrainState) -> None:
+    """Start writing a checkpoint, on every rank alike. A full disk is warned of when it is known, and the next save
+    tries again."""
+    hear(trainer, wait=True)
+    scaler = trainer.world.accelerator.scaler
+    state = replace(state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {})
+    files = {
+        "model.safetensors": trainer.model.state_dict(),
+        "optimizer.safetensors": optimizer_tensors(trainer.optimizer, trainer.model),
+    }
+    buffers = frozenset(name for name, _ in trainer.model.named_buffers())
+    # The journal's lines up to this step are durable before the manifest that claims them.
+    trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.durable_so_far())
+
+
+def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again") -> str:
+    """Tell the user what became of the save in flight, once it is known; returns the reason where it failed."""
+    outcome = trainer.checkpoints.outcome(None if wait else 0)
+    if outcome is None:
+        return ""
+    if not outcome.error:
+        trainer.tracker.status(saved_step=outcome.step, save_seconds=round(outcome.seconds, 3))
+    else:
+        trainer.tracker.log(f"warning: step {outcome.step} could not be saved: {outcome.error}; {then}")
+    return outcome.error
+
+
+def settle(trainer: Trainer, state: TrainState) -> str:
+    """Save this state unless it is durable already, and wait until it is. Returns why it is not, the same on every
+    rank, or an empty string."""
+    hear(trainer, wait=True)
+    name = checkpoint_name(state)
+    if share(trainer.world, trainer.checkpoints.durable == name):
+        return ""
+    save(trainer, state)
+    reason = hear(trainer, wait=True, then="this run ends here")
+    return str(share(trainer.world, "" if trainer.checkpoints.durable == name else reason))
+
+
+def must_settle(trainer: Trainer, state: TrainState) -> None:
+    """The same at the end of a run, which counts as finished only when its end is durable; raises MachineError."""
+    reason = settle(trainer, state)
+    if reason:
+        problem = f"step {state.step} could not be saved: {reason}"
+        raise MachineError(problem, f"make room, then: {resume_command(trainer.run)}")
