@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
-FREE_FIELDS = ("run", "runs", "epochs", "patience", "data.shards", "data.workers", "data.prefetch")
+FREE_FIELDS = ("run", "runs", "epochs", "patience", "hang_seconds", "data.shards", "data.workers", "data.prefetch")
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
 
 
@@ -178,6 +178,8 @@ class Config:
     """Folder that holds the runs."""
     task: Literal["multiclass"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
+    hang_seconds: float = 45.0
+    """End an attempt that gives no sign of life for so long (or three times its slowest step), and start it again."""
     seed: int = 42
     """Decides the start weights, the order of samples and every augmentation."""
     epochs: int = 10

@@ -16,6 +16,7 @@ TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 AT_LEAST: dict[str, tuple[float, str]] = {
     "epochs": (1, ""),
     "patience": (0, "never"),
+    "hang_seconds": (5, ""),
     "data.batch_size": (1, ""),
     "data.eval_batch_size": (1, ""),
     "data.accumulate": (1, ""),

@@ -101,12 +101,20 @@ def open_loader(
 
 
 def evaluate_best(
-    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, say: Callable[[str], None]
+    run: Run,
+    config: Config,
+    task: Task,
+    model: nn.Module,
+    world: World,
+    split: str,
+    say: Callable[[str], None],
+    each_round: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
     load_best(run, model, world)
     loader = open_loader(config, world, split)
-    scores = score(model, task, loader, config.data, config.model.channels, world, config.data.eval_batch_size)
+    data = config.data
+    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")

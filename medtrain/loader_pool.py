@@ -62,7 +62,8 @@ class _Worker:
         with theirs:
             descriptors = (theirs.fileno(), memory)
             self.process: subprocess.Popen[bytes] = helper.start(
-                "medtrain.loader_worker", *map(str, descriptors), pass_fds=descriptors, stdin=subprocess.DEVNULL,
+                "medtrain.loader_worker", *map(str, (os.getpid(), *descriptors)), pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
                 env={**os.environ, **ONE_THREAD},
             )  # fmt: skip
         self.connection.send(setup)

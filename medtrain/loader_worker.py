@@ -1,7 +1,7 @@
 """One worker process of a loader: reads, checks, decodes and augments images straight into shared memory.
 
-`python -m medtrain.loader_worker SOCKET MEMORY`, two file descriptors from loader_pool. It imports no torch, so it
-starts in a fraction of a second, and it ends when the other end of its socket is closed.
+`python -m medtrain.loader_worker TRAINER SOCKET MEMORY`: a process id and two file descriptors from loader_pool. It
+imports no torch, so it starts in a fraction of a second, and it ends when its trainer does.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy.typing as npt
 from medtrain import transforms
 from medtrain.config import AugmentConfig
 from medtrain.decode import decode, decode_all
+from medtrain.orphan import end_with
 
 CHUNK_BYTES = 1 << 20
 HEADER = struct.Struct("<qq")
@@ -157,8 +158,9 @@ def serve(connection: Connection, memory: int) -> None:
             connection.send_bytes(pickle.dumps(fault))
 
 
-def main(socket: str, memory: str) -> None:
+def main(trainer: str, socket: str, memory: str) -> None:
     """Serve until the trainer closes the socket or ends."""
+    end_with(int(trainer))
     cv2.setNumThreads(0)  # the processes fill the cores
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each shard

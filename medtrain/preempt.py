@@ -5,24 +5,22 @@ Imports nothing heavy: it must be in place before torch.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 from types import FrameType
 
+from medtrain.orphan import end_with
+
 FILE_SECONDS = 2.0
 SUPERVISOR = "MEDTRAIN_SUPERVISOR"  # holds the process id of the one that started this rank
-PR_SET_PDEATHSIG = 1  # prctl(2)
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
 
 def end_with_parent() -> None:
     """Get a TERM when the supervisor dies, however it dies: no rank trains on without one."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(os.environ[SUPERVISOR]):  # it has died already
-        os.kill(os.getpid(), signal.SIGTERM)
+    end_with(int(os.environ[SUPERVISOR]), signal.SIGTERM)
 
 
 class StopRequest:

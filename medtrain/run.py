@@ -34,6 +34,7 @@ class Run:
         self.stop_file = self.folder / "stop"
         self.failure_file = self.folder / "failure.json"
         self.lock_file = self.folder / "lock"
+        self.hangs = self.folder / "hangs"
 
     @classmethod
     def create(cls, runs: Path | str, name: str) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from medtrain.checkpoint import TrainState, checkpoint_name
+from medtrain.checkpoint_writer import PARTS_WITHIN_S
 from medtrain.distributed import share
 from medtrain.errors import MachineError
 from medtrain.optim import optimizer_tensors
@@ -29,6 +30,8 @@ def save(trainer: Trainer, state: TrainState) -> None:
 
 def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again") -> str:
     """Tell the user what became of the save in flight, once it is known; returns the reason where it failed."""
+    if wait:
+        trainer.watchdog.alive("waiting for a checkpoint", trainer.config.hang_seconds + PARTS_WITHIN_S)
     outcome = trainer.checkpoints.outcome(None if wait else 0)
     if outcome is None:
         return ""

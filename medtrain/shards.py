@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -24,6 +21,7 @@ from medtrain.console import Progress
 from medtrain.durable import UNFINISHED, write_whole
 from medtrain.errors import InputError, MachineError
 from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index
+from medtrain.orphan import end_with
 from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
 from medtrain.record import Record
 from medtrain.run import read_json, read_json_lines
@@ -119,7 +117,7 @@ def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
     total = sum(map(len, plan.values()))
     progress = Progress(total, "packing", "images", done=total - sum(map(len, missing.values())))
     workers = max(1, min(workers, len(missing)))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
     try:
         jobs = {pool.submit(pack_shard, out / name, samples, labels): len(samples) for name, samples in missing.items()}
         for job in as_completed(jobs):
@@ -128,14 +126,6 @@ def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
     finally:
         pool.shutdown(cancel_futures=True)  # after an error: on a full disk the others would fail one by one
         progress.close()
-
-
-def _end_with(parent: int) -> None:
-    """Have this process killed when `parent` dies: else kill -9 would leave it waiting for work for ever."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str, Any], max_rejects: int) -> None:

@@ -222,14 +222,17 @@ class LocalRanks:
             if codes and not failure:
                 failure, deadline = codes[0], time.monotonic() + (60 if codes[0] == EXIT_RESUMABLE else 5)
             if failure and time.monotonic() > deadline:
-                self.signal(signal.SIGKILL)  # they wait in a collective for a rank that is gone
+                self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone
             time.sleep(0.1)
         codes = [process.returncode for process in self._processes if process.returncode]
         return failure or (codes[0] if codes else 0)
 
     def signal(self, number: int) -> None:
-        """Send a signal to every rank that lives."""
+        """Send a signal to every rank that lives, and to those that are being started."""
         self._wanted = number
+        self._send(number)
+
+    def _send(self, number: int) -> None:
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(number)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +16,7 @@ from medtrain import figures
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import any_rank, part, seed_step, share, share_buffers
-from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, NumericalError
+from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
 from medtrain.evaluate import evaluate_best, measure, pixels, score
 from medtrain.feed_process import Feeder
 from medtrain.loader import Batch
@@ -22,13 +24,19 @@ from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json_lines
 from medtrain.saving import hear, must_settle, save, settle
 from medtrain.trainer import Trainer, prepare
+from medtrain.watchdog import Watchdog
 
 LAST_SAVE_S = 20  # after an error, what is being saved may still become durable
 
 
-def train(run: Run, stop: StopRequest) -> int:
-    """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code."""
-    trainer, state = prepare(run, stop)
+def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> int:
+    """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code.
+
+    `fail` is what a watchdog calls, from its own thread, when training hangs.
+    """
+    rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    watchdog = Watchdog(run, rank, size, fail)
+    trainer, state = prepare(run, stop, watchdog)
     feeder = Feeder(run)
     if trainer.world.main:
         feeder.start()
@@ -36,6 +44,7 @@ def train(run: Run, stop: StopRequest) -> int:
     try:
         code = train_epochs(trainer, state)
     finally:
+        watchdog.close()
         trainer.checkpoints.outcome(LAST_SAVE_S)
         trainer.tracker.close()
         trainer.training.close()
@@ -62,6 +71,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 
     A step's sums are read one step late, or at once where a save needs them.
     """
+    trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
         seed_step(trainer.config.seed, state.step, trainer.world.rank)
         values = optimizer_step(trainer, batch)
@@ -75,6 +85,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         if asked.stop:
             return book(trainer, state)[0], True
         hear(trainer)
+        trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
     state, asked = book(trainer, state)
     return state, asked.stop
 
@@ -92,7 +103,7 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         config.model.channels,
         world,
         config.data.eval_batch_size,
-        stopped=lambda: any_rank(world, bool(trainer.stop)),
+        stopped=lambda: alive(trainer, "validating") or any_rank(world, bool(trainer.stop)),
     )
     if scores is None:
         return state, True
@@ -113,6 +124,12 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)
     return state, False
+
+
+def alive(trainer: Trainer, doing: str) -> bool:
+    """A sign of life between the rounds of an evaluation; never true, so that it can stand before a stop question."""
+    trainer.watchdog.alive(doing, trainer.config.hang_seconds)
+    return False
 
 
 def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
@@ -196,7 +213,9 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     must_settle(trainer, state)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
-    evaluate_best(run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log)
+    evaluate_best(
+        run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log, lambda: alive(trainer, "testing")
+    )
     if world.main:
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
         run.figures.mkdir(exist_ok=True, mode=0o700)

@@ -31,6 +31,7 @@ from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
+from medtrain.watchdog import Watchdog
 
 
 @dataclass
@@ -51,9 +52,10 @@ class Trainer:
     tracker: Tracker
     stop: StopRequest
     sums: StepSum
+    watchdog: Watchdog
 
 
-def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
+def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
     """Meet the other ranks, build everything, and take up the newest good checkpoint."""
     config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
@@ -98,6 +100,7 @@ def prepare(run: Run, stop: StopRequest) -> tuple[Trainer, TrainState]:
         tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
         stop=stop,
         sums=StepSum(world),
+        watchdog=watchdog,
     )
     settle_reduction(trainer)
     if found:

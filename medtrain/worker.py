@@ -28,15 +28,20 @@ def main() -> int:
     try:
         from medtrain.train import train
 
-        return train(run, STOP)
+        return train(run, STOP, lambda error: fail(run, error))
     except MedtrainError as error:
-        report(run, f"{error.problem}\n  fix: {error.fix}")
-        note(run, error.exit_code, error.problem, error.fix)
-        leave_at_once(error.exit_code)
+        fail(run, error)
     except BaseException as error:
         report(run, traceback.format_exc())
         note(run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: medtrain logs " + run.name)
         leave_at_once(EXIT_ENVIRONMENT)
+
+
+def fail(run: Run, error: MedtrainError) -> NoReturn:
+    """Say what is wrong, to the user and to the supervisor, and leave."""
+    report(run, f"{error.problem}\n  fix: {error.fix}")
+    note(run, error.exit_code, error.problem, error.fix)
+    leave_at_once(error.exit_code)
 
 
 def take_place() -> None:

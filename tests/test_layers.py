@@ -26,7 +26,7 @@ train
 saving
 trainer
 evaluate
-tasks tracker feeds feed_process checkpoints preempt optim
+tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
 loader models metrics figures distributed tensorfile
@@ -38,7 +38,7 @@ datasets recipes
 run record configfile console helper
 durable
 configrules errors
-config
+config orphan
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}
