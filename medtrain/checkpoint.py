@@ -31,7 +31,8 @@ class TrainState:
     `epoch` counts finished epochs (trained and evaluated), `epoch_step` the optimizer steps within the next one, so
     the samples consumed are `epoch_step * global_batch`; `epoch_loss`, `epoch_correct` sum over those steps. `best` is
     the best watched metric so far and `stale_epochs` the epochs since. `global_batch` and `precision` stay what they
-    were at the first start. `schedule` and `scaler` are those objects' own.
+    were at the first start; so do, where training is exact, `virtual_ranks` and the CPU `threads` of a rank.
+    `schedule` and `scaler` are those objects' own.
     """
 
     step: int = 0
@@ -44,6 +45,8 @@ class TrainState:
     best_epoch: int = 0
     stale_epochs: int = 0
     precision: str = ""
+    virtual_ranks: int = 0
+    threads: int = 0
     schedule: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
 

@@ -178,6 +178,8 @@ class Config:
     """Folder that holds the runs."""
     task: Literal["multiclass"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
+    determinism: Literal["fast", "exact"] = "fast"
+    """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
     hang_seconds: float = 45.0
     """End an attempt that gives no sign of life for so long (or three times its slowest step), and start it again."""
     seed: int = 42

@@ -79,6 +79,13 @@ def join(precision: str) -> World:
     return world
 
 
+def compute_deterministically() -> None:
+    """Have a GPU add up in a fixed order; before anything touches it. A CPU with a fixed number of threads does so."""
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
 def settle_precision(precision: str) -> tuple[str, str]:
     """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words)."""
     gpu = torch.cuda.is_available()

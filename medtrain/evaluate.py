@@ -82,7 +82,12 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def open_loader(
-    config: Config, world: World, split: str, global_batch: int = 1, augment: AugmentConfig | None = None
+    config: Config,
+    world: World,
+    split: str,
+    global_batch: int = 1,
+    augment: AugmentConfig | None = None,
+    pieces: int = 0,
 ) -> Loader:
     """This rank's loader of a split, as the config has it."""
     data = config.data
@@ -97,6 +102,7 @@ def open_loader(
         workers=data.workers,
         prefetch=data.prefetch,
         max_samples=data.max_samples,
+        pieces=pieces,
     )
 
 

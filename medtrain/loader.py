@@ -36,16 +36,20 @@ class Batch:
     def split(self, size: int) -> Iterator[Batch]:
         """Views of at most `size` samples each: the micro-batches of gradient accumulation."""
         for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.inputs[part], self.labels[part], self.samples[part], self.global_known)
+            yield self.part(slice(start, start + size))
+
+    def part(self, which: slice) -> Batch:
+        """A view of some of the samples."""
+        return Batch(self.inputs[which], self.labels[which], self.samples[which], self.global_known)
 
 
 class Loader:
     """Batches of one split for one rank; keeps no position of its own, so resuming costs no reading.
 
     Global batch k of an epoch is `order[k*G : (k+1)*G]` for G = `global_batch`, whatever the number of ranks, workers
-    or shards; a rank takes its contiguous piece. The last partial batch of an epoch is left out, so every rank makes
-    the same number of steps. Augmentation is keyed by (seed, epoch, sample). `augment=None` only resizes.
+    or shards; a rank takes its contiguous share, which is made of whole pieces where a batch is cut into `pieces`. The
+    last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
+    (seed, epoch, sample). `augment=None` only resizes.
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -63,12 +67,14 @@ class Loader:
         workers: int = 2,
         prefetch: int = 4,
         max_samples: int = 0,
+        pieces: int = 0,
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
         self.global_batch = global_batch
         self.seed = seed
         self.rank, self.world = rank, world
+        self._pieces = pieces or world
         self._prefetch = prefetch
         self._pin = torch.cuda.is_available()
         self._labels = np.ascontiguousarray(index.labels[: self.samples])
@@ -88,7 +94,7 @@ class Loader:
                 "lower --batch_size or --accumulate, or pack more samples",
             )
         order = epoch_order(self.seed, epoch, self.index.digest, self.samples)
-        share = rank_share(self.global_batch, self.rank, self.world)
+        share = rank_share(self.global_batch, self.rank, self.world, self._pieces)
         whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
         yield from self._batches((Part(step[share], step, epoch) for step in whole), share.stop - share.start)
 

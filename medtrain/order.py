@@ -19,9 +19,11 @@ def epoch_order(seed: int, epoch: int, digest: str, samples: int) -> npt.NDArray
     return np.argsort(draws, kind="stable")
 
 
-def rank_share(global_batch: int, rank: int, world: int) -> slice:
-    """The contiguous piece of a global batch that a rank takes; pieces differ by one sample at the most."""
-    return slice(global_batch * rank // world, global_batch * (rank + 1) // world)
+def rank_share(global_batch: int, rank: int, world: int, pieces: int) -> slice:
+    """The contiguous pieces of a global batch that a rank takes; pieces differ by one sample at the most, ranks by one
+    piece."""
+    first, end = pieces * rank // world, pieces * (rank + 1) // world
+    return slice(global_batch * first // pieces, global_batch * end // pieces)
 
 
 def uniform(seed: int, epoch: int, samples: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float64]:

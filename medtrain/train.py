@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from medtrain import figures
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
-from medtrain.distributed import any_rank, part, seed_step, share, share_buffers
+from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
 from medtrain.evaluate import evaluate_best, measure, pixels, score
 from medtrain.feed_process import Feeder
@@ -73,8 +72,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     """
     trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
-        seed_step(trainer.config.seed, state.step, trainer.world.rank)
-        values = optimizer_step(trainer, batch)
+        values = optimizer_step(trainer, state.step, batch)
         state = state.after_step()
         state, asked = book(trainer, state)
         trainer.sums.send(state.step, values)
@@ -132,19 +130,20 @@ def alive(trainer: Trainer, doing: str) -> bool:
     return False
 
 
-def optimizer_step(trainer: Trainer, batch: Batch) -> torch.Tensor:
+def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
     """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?] of this rank's share."""
-    config, world, accelerator = trainer.config, trainer.world, trainer.world.accelerator
+    config, world, accelerator, reduction = trainer.config, trainer.world, trainer.world.accelerator, trainer.reduction
     total = torch.zeros(4, device=world.device)
-    parts = list(batch.split(config.data.batch_size))
-    for number, micro in enumerate(parts, 1):
+    parts = reduction.micro_batches(batch)
+    for number, micro in enumerate(parts):
         micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
-        with nullcontext() if number == len(parts) else accelerator.no_sync(trainer.parallel):
+        with reduction.micro(step, number, len(parts), total):
             logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
             loss = trainer.task.loss(logits, micro)
-            accelerator.backward(loss * world.size)  # DDP takes the mean over ranks; the loss is made to be summed
-        total[0] += loss.detach()
-        total[1] += trainer.task.correct(logits.detach(), micro)
+            accelerator.backward(loss * reduction.scale)
+            total[0] += loss.detach()
+            total[1] += trainer.task.correct(logits.detach(), micro)
+    reduction.reduce(total)
     if config.optim.clip_norm:
         accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
     trainer.optimizer.step()

@@ -28,6 +28,7 @@ from medtrain.index import data_fingerprint
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.preempt import StopRequest
+from medtrain.reduction import Exact, Fast
 from medtrain.run import Run, read_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
@@ -52,6 +53,7 @@ class Trainer:
     tracker: Tracker
     stop: StopRequest
     sums: StepSum
+    reduction: Fast | Exact
     watchdog: Watchdog
 
 
@@ -59,6 +61,8 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     """Meet the other ranks, build everything, and take up the newest good checkpoint."""
     config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
+    if config.determinism == "exact":
+        distributed.compute_deterministically()
     world = distributed.join(recorded_precision(run) or config.precision)
     if world.main:
         hold(run)
@@ -69,19 +73,29 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     found = take_up(run, fingerprints, world)
     checkpoints.take_up(found)
     state = found.state if found else first_state(config, world)
-    if state.global_batch < world.size:
+    if state.threads:
+        torch.set_num_threads(state.threads)
+    parts = state.virtual_ranks or state.global_batch
+    if parts < world.size:
         raise InputError(
-            f"{world.size} ranks share a global batch of {state.global_batch}: some would have nothing to do",
-            "use fewer ranks, or a larger --batch_size",
+            f"{world.size} ranks share a global batch of {state.global_batch} in {parts} parts: some would do nothing",
+            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --accumulate",
         )
-    training = open_loader(config, world, "train", state.global_batch, config.augment)
+    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks)
     validation = open_loader(config, world, "val")
     task = tasks.make(config, training.index.classes)
     torch.manual_seed(config.seed)
     model = models.build(replace(config.model, weights="") if found else config.model, task.outputs)
     model = model.to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
-    parallel, optimizer = world.accelerator.prepare(model, optimizer)
+    exact = state.virtual_ranks > 0
+    parallel = world.accelerator.prepare_model(model, evaluation_mode=exact)  # which leaves DDP away
+    optimizer = world.accelerator.prepare_optimizer(optimizer)
+    reduction = (
+        Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
+        if exact
+        else Fast(world, parallel, config.seed, config.data.batch_size)
+    )
     if world.main:
         cut_journal(run.journal, state.step, state.epoch)
         note_environment(run, world)
@@ -100,6 +114,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
         stop=stop,
         sums=StepSum(world),
+        reduction=reduction,
         watchdog=watchdog,
     )
     settle_reduction(trainer)
@@ -122,7 +137,10 @@ def first_state(config: Config, world: World) -> TrainState:
     """Where a new run begins; what it settles now, later attempts keep."""
     data = config.data
     asked = data.global_batch or data.batch_size * data.accumulate * world.size
-    return TrainState(global_batch=asked, precision=world.precision)
+    state = TrainState(global_batch=asked, precision=world.precision)
+    if config.determinism == "fast":
+        return state
+    return replace(state, virtual_ranks=-(-asked // data.batch_size), threads=torch.get_num_threads())
 
 
 def hold(run: Run, wait_s: float = 180) -> None:
@@ -198,7 +216,7 @@ def recorded_precision(run: Run) -> str:
 def settle_reduction(trainer: Trainer) -> None:
     """Two throw-away backwards: DDP orders its gradient buckets anew after the first, and a resumed process would
     otherwise sum its first step in another order than the undisturbed one did."""
-    if trainer.world.size == 1:
+    if trainer.world.size == 1 or isinstance(trainer.reduction, Exact):
         return
     size, config = trainer.config.data.image_size, trainer.config
     buffers = [buffer.clone() for buffer in trainer.model.buffers()]

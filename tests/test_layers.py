@@ -26,10 +26,11 @@ train
 saving
 trainer
 evaluate
+reduction
 tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-loader models metrics figures distributed tensorfile
+loader models metrics figures distributed tensorfile tree
 verify loader_pool
 shards loader_worker
 transforms

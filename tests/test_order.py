@@ -40,7 +40,7 @@ def test_every_place_is_equally_likely() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 5, 8, 16, 100])
 @pytest.mark.parametrize("global_batch", [1, 7, 8, 64])
 def test_rank_shares_cover_the_batch_once_in_order(global_batch: int, world: int) -> None:
-    shares = [list(range(global_batch))[rank_share(global_batch, rank, world)] for rank in range(world)]
+    shares = [list(range(global_batch))[rank_share(global_batch, rank, world, world)] for rank in range(world)]
     assert [sample for share in shares for sample in share] == list(range(global_batch))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
