@@ -1,0 +1,94 @@
+"""A person with a shell on the test cluster, who trains there, and what must not depend on what happens to a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slurm_cluster import Cluster
+
+SETTINGS = [
+    "--epochs",
+    "400",
+    "--patience",
+    "0",
+    "--batch_size",
+    "2",
+    "--accumulate",
+    "1",
+    "--precision",
+    "fp32",
+    "--tracker",
+    "none",
+    "--image_size",
+    "32",
+    "--every_steps",
+    "5",
+]
+TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2"]
+
+
+class User:
+    """A person with a shell on the cluster."""
+
+    def __init__(self, cluster: Cluster, folder: Path, shards: Path) -> None:
+        self.cluster, self.folder, self.shards = cluster, folder, shards
+        self.env = {**os.environ, **cluster.env, "OMP_NUM_THREADS": "1"}
+
+    def medtrain(self, *arguments: object) -> str:
+        """Run a command; it must succeed."""
+        command = [sys.executable, "-m", "medtrain.cli", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.env, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def submit(self, name: str, *options: str) -> str:
+        """Submit a training run; returns its job id."""
+        answer = self.medtrain(
+            "submit", "mednist", "--shards", self.shards, "--run", name, "--json", *SETTINGS, *options
+        )
+        return str(json.loads(answer)["job"])
+
+    def status(self, name: str) -> dict[str, Any]:
+        """`medtrain status NAME --json`."""
+        return dict(json.loads(self.medtrain("status", name, "--json"))[0])
+
+    def run(self, name: str) -> Path:
+        """The run's folder."""
+        return self.folder / "runs" / name
+
+    def until(
+        self, name: str, what: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240
+    ) -> dict[str, Any]:
+        """Wait until the run's status is as it should be."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            status = self.status(name)
+            if holds(status):
+                return status
+            time.sleep(0.5)
+        logs = [
+            path.read_text()[-3000:]
+            for path in [self.run(name) / "train.log", *self.run(name).glob("slurm/*.*")]
+            if path.is_file() and path.suffix in (".log", ".out")
+        ]
+        raise AssertionError(
+            f"{what}: not within {timeout} s; {status}\n{self.cluster.run('squeue').stdout}\n" + "\n".join(logs)
+        )
+
+    def attempts(self, name: str) -> list[dict[str, Any]]:
+        """What the supervisor wrote down."""
+        return [json.loads(line) for line in (self.run(name) / "attempts.jsonl").read_text().splitlines()]
+
+
+def trained(run: Path) -> dict[str, Any]:
+    """What must not depend on what happened to the run."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    tensors = json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
+    return {"tensors": tensors, "losses": [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]}
