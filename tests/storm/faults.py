@@ -156,9 +156,9 @@ def time_limit(target: Target) -> None:
 
 Fault = Callable[[Target], None]
 QUICK: list[Fault] = [
-    kill_a_rank, term_a_rank, usr1_a_rank, usr2_a_rank, stop_a_rank, kill_the_loaders_of_a_rank, kill_in_the_middle_of_a_save,
-    corrupt_the_newest_checkpoint, requeue, preempt, preempt_without_grace, node_down, power_loss,
-    restart_the_controller,
+    kill_a_rank, term_a_rank, usr1_a_rank, usr2_a_rank, stop_a_rank, kill_the_loaders_of_a_rank,
+    kill_in_the_middle_of_a_save, corrupt_the_newest_checkpoint, requeue, preempt, preempt_without_grace, node_down,
+    power_loss, restart_the_controller,
 ]  # fmt: skip
 SLOW: list[Fault] = [time_limit]
 ANNOUNCED = {term_a_rank, usr1_a_rank, usr2_a_rank, requeue, preempt, node_down, time_limit}
