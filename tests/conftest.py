@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The storm's length and draw."""
-    parser.addoption("--faults", type=int, default=10, help="faults in the storm (default: 10; a long run: 100)")
+    parser.addoption("--faults", type=int, default=4, help="faults in the storm (default: 4; a long run: 100)")
     parser.addoption("--storm-seed", type=int, default=1, help="which faults, in which order")
 
 
