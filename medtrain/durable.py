@@ -35,6 +35,12 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder; nobody may be writing there."""
+    for litter in folder.glob(f".*{UNFINISHED}"):
+        litter.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

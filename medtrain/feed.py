@@ -16,6 +16,7 @@ from typing import NoReturn, TextIO
 from medtrain import configfile
 from medtrain.config import Config
 from medtrain.console import paint, show_error
+from medtrain.durable import sweep
 from medtrain.errors import MedtrainError
 from medtrain.feed_process import catch_up
 from medtrain.feeds import REMEDIES, Feed, open_feed
@@ -49,6 +50,7 @@ def main(folder: str) -> int:
         run.trackers.mkdir(mode=0o700, exist_ok=True)
         divert_output(run)
         with only_helper(run):
+            sweep(run.trackers)
             feed_run(run, config)
         note(f"{tracker} has the whole journal")
     except ConnectionError as error:

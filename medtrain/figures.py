@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from medtrain.durable import whole
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -172,12 +173,8 @@ def _figure(width: float, height: float) -> Figure:
 def _save(figure: Figure, path: Path) -> None:
     """Write under another name and rename: a reader never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(unfinished, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:

@@ -22,8 +22,13 @@ def epoch_order(seed: int, epoch: int, digest: str, samples: int) -> npt.NDArray
 def rank_share(global_batch: int, rank: int, world: int, pieces: int) -> slice:
     """The contiguous pieces of a global batch that a rank takes; pieces differ by one sample at the most, ranks by one
     piece."""
-    first, end = pieces * rank // world, pieces * (rank + 1) // world
-    return slice(global_batch * first // pieces, global_batch * end // pieces)
+    own = share_of(pieces, rank, world)
+    return slice(share_of(global_batch, own.start, pieces).start, share_of(global_batch, own.stop, pieces).start)
+
+
+def share_of(count: int, part: int, parts: int) -> range:
+    """The numbers below `count` that one of so many contiguous, nearly equal parts holds."""
+    return range(count * part // parts, count * (part + 1) // parts)
 
 
 def uniform(seed: int, epoch: int, samples: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float64]:

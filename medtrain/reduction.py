@@ -10,7 +10,8 @@ from torch import nn
 
 from medtrain.distributed import World, seed_step
 from medtrain.loader import Batch
-from medtrain.tree import Tensors, Tree, sum_over_ranks, virtual_ranks
+from medtrain.order import share_of
+from medtrain.tree import Tensors, Tree, sum_over_ranks
 
 
 class Fast:
@@ -50,8 +51,8 @@ class Exact:
     def __init__(self, world: World, model: nn.Module, seed: int, global_batch: int, leaves: int) -> None:
         self.scale = 1.0
         self._world, self._seed, self._leaves = world, seed, leaves
-        self._own = virtual_ranks(leaves, world.rank, world.size)
-        self._bounds = [global_batch * leaf // leaves for leaf in (*self._own, self._own.stop)]
+        self._own = share_of(leaves, world.rank, world.size)
+        self._samples = [share_of(global_batch, leaf, leaves) for leaf in self._own]
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
@@ -61,9 +62,8 @@ class Exact:
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The batch cut by virtual rank."""
-        first = self._bounds[0]
-        ends = zip(self._bounds, self._bounds[1:], strict=False)
-        return [batch.part(slice(start - first, end - first)) for start, end in ends]
+        first = self._samples[0].start
+        return [batch.part(slice(samples.start - first, samples.stop - first)) for samples in self._samples]
 
     @contextmanager
     def micro(self, step: int, number: int, count: int, total: torch.Tensor) -> Iterator[None]:

@@ -18,13 +18,13 @@ import numpy as np
 
 from medtrain import __version__
 from medtrain.console import Progress
-from medtrain.durable import UNFINISHED, write_whole
+from medtrain.durable import sweep, write_whole
 from medtrain.errors import InputError, MachineError
 from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index
 from medtrain.orphan import end_with
 from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
 from medtrain.record import Record
-from medtrain.run import read_json, read_json_lines
+from medtrain.run import read_json, read_json_lines, write_json
 from medtrain.shardfile import file_sha256, npy, pack_shard
 
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
@@ -105,10 +105,9 @@ def _claim(out: Path, digest: str, dataset: str) -> None:
             f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
             "choose another --out, or delete that folder",
         )
-    for litter in out.glob(f".*{UNFINISHED}"):
-        litter.unlink(missing_ok=True)
+    sweep(out)
     if not claimed:
-        write_whole(out / "plan.json", (json.dumps({"plan": digest, "dataset": dataset}, indent=1) + "\n").encode())
+        write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
 
 
 def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
@@ -143,7 +142,7 @@ def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str
         if names:
             splits[split] = _merge_split(out, split, names, classes)
     manifest = {**described, "rejects": len(rejects), "splits": splits}
-    write_whole(out / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    write_json(out / "manifest.json", manifest)
 
 
 def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ...]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import time
 from types import FrameType
 
 from medtrain.console import say, show_error, warn
+from medtrain.durable import sweep
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
 from medtrain.preempt import SUPERVISOR
 from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
@@ -51,6 +52,8 @@ def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
     note(run, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)
+    for folder in (run.folder, run.hangs, run.figures, run.evaluation):
+        sweep(folder)
     code = ranks.start_and_wait()
     if failure := run.failure():
         set_status(run, state="failed", **failure)

@@ -75,12 +75,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     state = found.state if found else first_state(config, world)
     if state.threads:
         torch.set_num_threads(state.threads)
-    parts = state.virtual_ranks or state.global_batch
-    if parts < world.size:
-        raise InputError(
-            f"{world.size} ranks share a global batch of {state.global_batch} in {parts} parts: some would do nothing",
-            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --accumulate",
-        )
+    refuse_idle_ranks(state, world)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks)
     validation = open_loader(config, world, "val")
     task = tasks.make(config, training.index.classes)
@@ -88,14 +83,8 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     model = models.build(replace(config.model, weights="") if found else config.model, task.outputs)
     model = model.to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
-    exact = state.virtual_ranks > 0
-    parallel = world.accelerator.prepare_model(model, evaluation_mode=exact)  # which leaves DDP away
+    parallel = world.accelerator.prepare_model(model, evaluation_mode=state.virtual_ranks > 0)  # which leaves DDP away
     optimizer = world.accelerator.prepare_optimizer(optimizer)
-    reduction = (
-        Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
-        if exact
-        else Fast(world, parallel, config.seed, config.data.batch_size)
-    )
     if world.main:
         cut_journal(run.journal, state.step, state.epoch)
         note_environment(run, world)
@@ -114,7 +103,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
         stop=stop,
         sums=StepSum(world),
-        reduction=reduction,
+        reduction=make_reduction(config, state, world, model, parallel),
         watchdog=watchdog,
     )
     settle_reduction(trainer)
@@ -141,6 +130,25 @@ def first_state(config: Config, world: World) -> TrainState:
     if config.determinism == "fast":
         return state
     return replace(state, virtual_ranks=-(-asked // data.batch_size), threads=torch.get_num_threads())
+
+
+def refuse_idle_ranks(state: TrainState, world: World) -> None:
+    """Every rank must have a part of each global batch; raises InputError."""
+    parts = state.virtual_ranks or state.global_batch
+    if parts < world.size:
+        raise InputError(
+            f"{world.size} ranks share a global batch of {state.global_batch} in {parts} parts: some would do nothing",
+            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --accumulate",
+        )
+
+
+def make_reduction(
+    config: Config, state: TrainState, world: World, model: nn.Module, parallel: nn.Module
+) -> Fast | Exact:
+    """How this run sums its gradients, which its first attempt has settled."""
+    if state.virtual_ranks:
+        return Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
+    return Fast(world, parallel, config.seed, config.data.batch_size)
 
 
 def hold(run: Run, wait_s: float = 180) -> None:

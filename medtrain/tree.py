@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from medtrain.order import share_of
+
 Node = tuple[int, int]  # level, index
 Tensors = list[torch.Tensor]
 
@@ -42,15 +44,10 @@ class Tree:
         return root
 
 
-def virtual_ranks(leaves: int, rank: int, world: int) -> range:
-    """The leaves of one process."""
-    return range(leaves * rank // world, leaves * (rank + 1) // world)
-
-
 def own_nodes(leaves: int, rank: int, world: int) -> list[Node]:
     """The nodes that a process ends up with after adding all its leaves."""
     tree = Tree(leaves)
-    for leaf in virtual_ranks(leaves, rank, world):
+    for leaf in share_of(leaves, rank, world):
         tree.add((0, leaf), None)
     return list(tree.nodes)
 

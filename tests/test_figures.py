@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -96,8 +96,8 @@ def test_a_failed_write_keeps_the_old_figure_and_leaves_no_other(
     figures.history(epochs(2), path)
     before = path.read_bytes()
 
-    def full_disk(figure: Figure, file: Path, **options: Any) -> None:
-        file.write_bytes(b"half a pic")
+    def full_disk(figure: Figure, file: BinaryIO, **options: Any) -> None:
+        file.write(b"half a pic")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full_disk)

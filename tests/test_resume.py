@@ -148,6 +148,8 @@ def test_everything_killed_before_the_first_checkpoint_resumes_from_the_beginnin
     for pid in [process.pid, *workers(process)]:
         subprocess.run(["kill", "-9", str(pid)], check=True)
     process.communicate()
+    (tmp_path / "early" / ".status.json.4711.unfinished").write_text('{"sta')  # as if killed while it wrote
     resumed = medtrain("resume", "early", "--runs", tmp_path)
+    assert not list((tmp_path / "early").rglob("*.unfinished"))
     assert "has no checkpoint yet: it starts from the beginning" in resumed.stdout
     assert result(tmp_path / "early") == expected

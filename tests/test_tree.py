@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from medtrain.tree import Tree, own_nodes, virtual_ranks
+from medtrain.order import share_of
+from medtrain.tree import Tree, own_nodes
 
 
 def added(leaves: int, world: int, values: list[Any]) -> Any:
@@ -16,7 +17,7 @@ def added(leaves: int, world: int, values: list[Any]) -> Any:
     whole = Tree(leaves)
     for rank in range(world):
         own = Tree(leaves)
-        for leaf in virtual_ranks(leaves, rank, world):
+        for leaf in share_of(leaves, rank, world):
             own.add((0, leaf), [values[leaf].clone()])
         assert list(own.nodes) == own_nodes(leaves, rank, world)
         for node, some in own.nodes.items():
