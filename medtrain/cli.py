@@ -19,6 +19,8 @@ COMMANDS = {
     "logs": ("medtrain.runs:logs", "a run's log; -f follows it"),
     "stop": ("medtrain.runs:stop", "save and end a run"),
     "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
+    "diff": ("medtrain.freeze:diff", "what would change if a run went on with the installed medtrain"),
+    "sync": ("medtrain.feed:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
     "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),
     "predict": ("medtrain.runs:predict", "what a run's best weights say of image files"),
     "recipes": ("medtrain.runs:recipes", "the recipes that can be trained"),
@@ -39,6 +41,7 @@ usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
 
 train and submit take a RECIPE and its settings, for instance:
   medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
+resume goes on with the medtrain that the run was made with; resume RUN --thaw takes the installed one.
 Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.
 Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped early (resume goes on).
 """
@@ -114,6 +117,10 @@ def _plain_command(command: str, rest: list[str]) -> int:
 
 
 def _settings_command(command: str, rest: list[str]) -> int:
+    if command == "resume":  # by the run's own copy of medtrain
+        from medtrain.freeze import resume_with
+
+        rest = resume_with(rest)
     from medtrain.flags import call_with_settings
 
     return call_with_settings(COMMANDS[command][0], command, rest)

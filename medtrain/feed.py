@@ -1,4 +1,4 @@
-"""Helper process that feeds a tracker from a run's journal: `python -m medtrain.feed RUN_FOLDER`."""
+"""Feeds a tracker from a run's journal: in a helper process of the trainer, or when a user asks (`medtrain sync`)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import fcntl
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import NoReturn, TextIO
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NoReturn, TextIO
+from urllib.parse import urlsplit
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from medtrain import configfile
 from medtrain.config import Config
-from medtrain.console import paint, show_error
+from medtrain.console import paint, say, say_json, show_error
 from medtrain.durable import sweep
-from medtrain.errors import MedtrainError
+from medtrain.errors import EXIT_ENVIRONMENT, InputError, MachineError, MedtrainError
 from medtrain.feed_process import catch_up
 from medtrain.feeds import REMEDIES, Feed, open_feed
 from medtrain.feeds.steps import StepReader
 from medtrain.helper import NOT_FOR_HELPERS, command
 from medtrain.run import Run
+from medtrain.status import alive
 
 POLL_SECONDS = 1.0
 ROWS_AT_ONCE = 500
@@ -31,8 +38,11 @@ RESTARTS = "MEDTRAIN_FEED_RESTARTS"
 MAX_RESTARTS = 3
 
 
-def main(folder: str) -> int:
-    """Feed until standard input ends. The exit code is 0 whatever becomes of the tracker, 2 if there is no such run."""
+def main(folder: str, asked: str = "") -> int:
+    """Feed until standard input ends. The exit code is 0 whatever becomes of the tracker, 2 if there is no such run.
+
+    With `asked` (online or offline) a user waits: W&B is used in that mode, and the exit code tells how it went.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_HELPERS)
     os.umask(0o077)
     os.nice(10)  # a replay of many steps must not slow the training down
@@ -42,6 +52,8 @@ def main(folder: str) -> int:
     except MedtrainError as error:
         show_error(error.problem, error.fix)
         return error.exit_code
+    if asked:
+        config = replace(config, tracking=replace(config.tracking, mode=asked))  # type: ignore[arg-type]
     tracker = config.tracking.tracker
     if tracker == "none":
         return 0
@@ -55,12 +67,93 @@ def main(folder: str) -> int:
         note(f"{tracker} has the whole journal")
     except ConnectionError as error:
         if int(os.environ.get(RESTARTS, "0")) >= MAX_RESTARTS:
-            give_up(run, tracker, error, terminal)
+            give_up(run, tracker, error, terminal, asked)
         else:
-            restart(run, error, terminal)
+            restart(run, error, terminal, asked)
     except Exception as error:
-        give_up(run, tracker, error, terminal)
+        give_up(run, tracker, error, terminal, asked)
     return 0
+
+
+def sync(
+    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    runs: Path = Path("runs"),
+    json: FlagCreatePairsOff[bool] = False,
+) -> int:
+    """Send a run's whole curve to its tracker: W&B gets an offline run, MLflow and TensorBoard what they lack.
+
+    Args:
+        name: Name of the run.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    run = Run.find(runs, name)
+    tracking = configfile.load(run.config_file).tracking
+    if tracking.tracker != "none":
+        refuse_if_fed(run)
+        mode = "online" if can_send(tracking.tracker, tracking.mode) else "offline"
+        done = subprocess.run(command("medtrain.feed", str(run.folder), mode), stdin=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            return EXIT_ENVIRONMENT  # it has said why
+        refuse_without_key(run, tracking.tracker, mode)
+    where = destination(run, tracking.tracker)
+    if json:
+        say_json({"run": run.name, "tracker": tracking.tracker, "where": where})
+    elif where:
+        say(f"{tracking.tracker} has the whole curve of run {run.name}: {where}")
+    else:
+        say(f"run {run.name} has no tracker (tracking.tracker is none): its curve is in {run.journal}")
+    return 0
+
+
+def can_send(tracker: str, mode: str) -> bool:
+    """Whether W&B can be talked to here, a run that was kept offline too: the user asks for it now."""
+    from medtrain.feeds.wandb import goes_online
+
+    return tracker == "wandb" and (mode == "online" or goes_online("auto"))
+
+
+def refuse_if_fed(run: Run) -> None:
+    """A helper that is at work sends everything itself, and two would send the same steps."""
+    place = alive(run)
+    if place is not None and place.state != "PENDING":
+        raise InputError(
+            f"run {run.name} is under way ({place.kind} {place.id}): its own helper feeds the tracker",
+            f"wait for its end: medtrain logs {run.name} -f",
+        )
+    with contextlib.suppress(FileNotFoundError), (run.trackers / "feed.lock").open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"run {run.name}: the helper of its last attempt still feeds the tracker",
+                f"call this again in a minute; what it does is in {run.trackers / 'feed.log'}",
+            ) from None
+        except OSError:  # a shared filesystem without locks
+            return
+
+
+def refuse_without_key(run: Run, tracker: str, mode: str) -> None:
+    """The run is whole on the disk, but W&B was not asked."""
+    if tracker == "wandb" and mode == "offline":
+        forbidden = os.environ.get("WANDB_MODE", "online")
+        reason = "there is no key for W&B here" if forbidden == "online" else f"WANDB_MODE={forbidden} forbids it"
+        remedy = "set WANDB_API_KEY (or wandb login)" if forbidden == "online" else "unset WANDB_MODE"
+        raise MachineError(
+            f"run {run.name} was not sent: {reason}; it lies whole in {run.trackers / 'wandb'}",
+            f"{remedy}, then {catch_up(run)}",
+        )
+
+
+def destination(run: Run, tracker: str) -> str:
+    """Where a tracker's data are, and how to look at them; without what a server's address may hold of a password."""
+    server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", "")).hostname
+    local = f"mlflow ui --backend-store-uri sqlite:///{run.trackers}/mlflow.db"
+    return {
+        "wandb": urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname or "wandb.ai",
+        "mlflow": server or os.environ.get("MLFLOW_TRACKING_URI") or local,
+        "tensorboard": f"tensorboard --logdir {run.trackers / 'tensorboard'}",
+    }.get(tracker, "")
 
 
 def feed_run(run: Run, config: Config) -> None:
@@ -113,25 +206,30 @@ def only_helper(run: Run) -> Iterator[None]:
         yield
 
 
-def restart(run: Run, error: Exception, terminal: TextIO) -> NoReturn:
+def restart(run: Run, error: Exception, terminal: TextIO, asked: str) -> NoReturn:
     """Begin again in a fresh interpreter: a tracker's own process is gone, and with it what it had not written."""
     note(f"begin again after {describe(error)}")
     os.environ[RESTARTS] = str(int(os.environ.get(RESTARTS, "0")) + 1)
     os.dup2(terminal.fileno(), 2)
-    os.execv(sys.executable, command("medtrain.feed", str(run.folder)))
+    os.execv(sys.executable, command("medtrain.feed", str(run.folder), *([asked] if asked else [])))
 
 
-def give_up(run: Run, tracker: str, error: Exception, terminal: TextIO) -> NoReturn:
-    """One line to the user, what to do in it, and the same in the log."""
-    warning = f"no more goes to {tracker} ({describe(error)}), training goes on; "
-    warning += f"{remedy(tracker, error)}, then {catch_up(run)}"
+def give_up(run: Run, tracker: str, error: Exception, terminal: TextIO, asked: str) -> NoReturn:
+    """One line to the user, what to do in it, and the same in the log; an error where the user waits for it."""
+    fix = f"{remedy(tracker, error)}, then {catch_up(run)}"
+    if asked:
+        text = f"{tracker} did not take the curve of run {run.name} ({describe(error)})"
+        lines = f"{paint('error: ', '31;1', terminal)}{text}\n{paint('  fix: ', '32', terminal)}{fix}\n"
+    else:
+        text = f"no more goes to {tracker} ({describe(error)}), training goes on; {fix}"
+        lines = paint(f"warning: {text}", "33", terminal) + "\n"
     with contextlib.suppress(OSError):
-        terminal.write(paint(f"warning: {warning}", "33", terminal) + "\n")
+        terminal.write(lines)
         terminal.flush()
     with contextlib.suppress(OSError):  # the disk may be what is full
-        note(warning)
+        note(text)
     # A tracker's own exit hooks would wait for a server that does not answer.
-    os._exit(0)
+    os._exit(EXIT_ENVIRONMENT if asked else 0)
 
 
 def remedy(tracker: str, error: Exception) -> str:

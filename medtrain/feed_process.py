@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from medtrain import configfile, helper
 from medtrain.console import warn
-from medtrain.run import Run
+from medtrain.run import Run, runs_flag
 
 
 class Feeder:
@@ -47,5 +48,6 @@ class Feeder:
 
 
 def catch_up(run: Run) -> str:
-    """What a user types to send the whole journal after training."""
-    return f"python -m medtrain.feed {run.folder} < /dev/null"
+    """What a user types, in the folder they are in, to send the whole journal after training."""
+    runs = run.folder.parent
+    return f"medtrain sync {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))

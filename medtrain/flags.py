@@ -24,7 +24,7 @@ from medtrain.run import Run
 USAGE = {
     "train": "medtrain train RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
     "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
-    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [--json] [SETTINGS]",
+    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [--thaw] [--json] [SETTINGS]",
 }
 SWITCHES = {"train": ("json",), "submit": ("dry-run", "json"), "resume": ("here", "json")}
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it

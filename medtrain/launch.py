@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile
+from medtrain import configfile, freeze, helper
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
@@ -30,24 +30,13 @@ from medtrain.run import (
 from medtrain.status import alive
 
 
-@dataclass(frozen=True)
-class TrainJob:
-    """What submitit pickles: a folder's path and nothing else, so a requeued job never runs an old object."""
-
-    folder: str
-
-    def __call__(self) -> None:
-        """Become the supervisor. Signals are blocked until it listens: replacing a process drops its handlers."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
-        os.execv(sys.executable, [sys.executable, "-m", "medtrain.supervise", self.folder])
-
-
 def new_run(config: Config) -> tuple[Run, Config]:
     """Check `config` and make its run folder."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
     config = with_shards(config)
     run = Run.create(config.runs, config.run)
+    freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
     return run, config
 
@@ -66,12 +55,14 @@ def with_name(config: Config) -> Config:
 
 def train(config: Config) -> int:
     """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
-    from medtrain.supervise import in_slurm_job, supervise
-
     config = with_name(config)
     run = Run(Path(config.runs) / config.run)
-    requeued = in_slurm_job() and "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
-    if not requeued:
+    requeued = "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
+    if requeued:
+        freeze.hand_over(run, sys.argv[1:])
+    from medtrain.supervise import in_slurm_job, supervise  # the installed one may be broken by now
+
+    if not (requeued and in_slurm_job()):
         run, _ = new_run(config)
     say(f"run {run.name} in {run.folder}")
     code = supervise(run)
@@ -112,7 +103,7 @@ def send(run: Run, slurm: SlurmConfig) -> str:
 
     write_json(run.job_file, {"job": ""})  # if Slurm says no, `resume` asks it again and does not train here
     try:
-        job = executor(run, slurm).submit(TrainJob(str(run.folder)))
+        job = executor(run, slurm)._submit_command(supervisor(run))
     except (FailedJobError, FailedSubmissionError) as error:
         raise MachineError(
             f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
@@ -125,8 +116,12 @@ def send(run: Run, slurm: SlurmConfig) -> str:
 
 def script(run: Run, slurm: SlurmConfig) -> str:
     """The batch script, to the letter."""
-    made = executor(run, slurm)
-    return made._make_submission_file_text(made._submitit_command_str, "")  # type: ignore[no-any-return]
+    return executor(run, slurm)._make_submission_file_text(supervisor(run), "")  # type: ignore[no-any-return]
+
+
+def supervisor(run: Run) -> str:
+    """The batch script's command. Not a pickle, which would need the installed medtrain when the job starts."""
+    return shlex.join(helper.command("medtrain.supervise", str(run.folder), root=run.code))
 
 
 def executor(run: Run, slurm: SlurmConfig) -> Any:
@@ -138,7 +133,7 @@ def executor(run: Run, slurm: SlurmConfig) -> Any:
         def affinity(cls) -> int:
             return 2  # a dry run must work where there is no Slurm
 
-    made = Executor(folder=run.slurm, python=sys.executable)
+    made = Executor(folder=run.slurm)
     tasks = slurm.tasks_per_node or slurm.gpus_per_node or 1
     request: dict[str, Any] = {
         "job_name": run.name,
@@ -193,6 +188,8 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     refuse_other_settings(run, before, config)
     refuse_other_shards(run, config)
     refuse_login_node(run, here)
+    if not run.code.exists():
+        freeze.freeze(run)
     configfile.save(config, run.config_file)
     if changed:
         say("changed: " + "; ".join(changed))

@@ -1,7 +1,7 @@
 """One worker process of a loader: reads, checks, decodes and augments images straight into shared memory.
 
-`python -m medtrain.loader_worker TRAINER SOCKET MEMORY`: a process id and two file descriptors from loader_pool. It
-imports no torch, so it starts in a fraction of a second, and it ends when its trainer does.
+Its arguments, TRAINER SOCKET MEMORY, are a process id and two file descriptors from loader_pool. It imports no torch,
+so it starts in a fraction of a second, and it ends when its trainer does.
 """
 
 from __future__ import annotations

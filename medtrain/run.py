@@ -24,6 +24,7 @@ class Run:
         self.journal = self.folder / "metrics.jsonl"
         self.log = self.folder / "train.log"
         self.environment = self.folder / "environment.txt"
+        self.code = self.folder / "code"
         self.checkpoints = self.folder / "checkpoints"
         self.attempts = self.folder / "attempts.jsonl"
         self.figures = self.folder / "figures"

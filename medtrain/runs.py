@@ -14,7 +14,7 @@ from medtrain import configfile, launch
 from medtrain.config import Config
 from medtrain.console import say, say_json, table
 from medtrain.run import Run
-from medtrain.status import alive, describe, follow, status_table
+from medtrain.status import alive, attempts_table, describe, follow, status_table
 from medtrain.status import status as statuses
 
 Flag = FlagCreatePairsOff[bool]
@@ -73,7 +73,7 @@ def status(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """What every run, or the named ones, are doing.
+    """What every run is doing; of a named one, also each attempt: why it ended, its steps, and what was lost.
 
     Args:
         names: Names of runs (none: all).
@@ -85,6 +85,9 @@ def status(
         say_json(rows)
     elif rows:
         say(status_table(rows))
+        for row in rows if names else []:
+            if told := attempts_table(row):
+                say(f"\n{row['run']}\n{told}" if len(rows) > 1 else f"\n{told}")
     else:
         say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME")
 

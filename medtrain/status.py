@@ -3,83 +3,35 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtrain.attempts import here, history, started, unended
 from medtrain.console import table
 from medtrain.run import Run, read_json, read_json_lines, run_names
+from medtrain.slurmjob import NO_ANSWER, Place, queue_state, seconds
+from medtrain.waiting import words
 
-WAITING = {
-    "Priority": "jobs of higher priority come first",
-    "Resources": "the nodes asked for are busy",
-    "BeginTime": "it was requeued and starts again in a moment",
-    "QOSMaxJobsPerUserLimit": "you have as many jobs as your QOS allows",
-    "AssocMaxJobsLimit": "your account has as many jobs as it may",
-    "PartitionTimeLimit": "it asks for more time than the partition gives: medtrain stop, then resume with --time",
-    "ReqNodeNotAvail, UnavailableNodes": "a node asked for is down or reserved",
-}
-ENDED = frozenset(
-    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
-     "REVOKED")
-)  # fmt: skip
-NO_ANSWER = "UNKNOWN"
 SLACK_SECONDS = 60.0  # a clock that was set meanwhile must not make a living run look dead
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run is under way: a Slurm job (with its state and reason) or a process of this machine.
-
-    A job that Slurm says nothing about, because its controller does not answer, may well be running: its state is
-    NO_ANSWER, and nobody starts a second one beside it.
-    """
-
-    kind: str
-    id: str
-    state: str = ""
-    reason: str = ""
 
 
 def alive(run: Run) -> Place | None:
     """Where a run is under way or waits in the queue; None where it is not."""
     submitted, attempts = read_json(run.job_file), read_json_lines(run.attempts)
-    started: dict[str, Any] = next((row for row in reversed(attempts) if row["event"] == "start"), {})
-    newest = submitted if submitted.get("submitted", 0.0) >= started.get("time", 0.0) else started
+    last: dict[str, Any] = next(reversed(started(attempts)), {})
+    newest = submitted if submitted.get("submitted", 0.0) >= last.get("time", 0.0) else last
     job = str(newest.get("job") or "")
     if job and job != os.environ.get("SLURM_JOB_ID"):  # in a job or allocation of one's own, that one does not count
         queued = queue_state(job)
         if queued is not None:
             return queued
-    running = bool(attempts) and attempts[-1]["event"] == "start" and started.get("nodes") == place_name()
-    if running and _runs_here(started.get("pid", 0), started.get("time", 0.0)):
-        return Place("process", str(started["pid"]), "RUNNING")
+    running = unended(attempts) is not None and last.get("nodes") == here()
+    if running and _runs_here(last.get("pid", 0), last.get("time", 0.0)):
+        return Place("process", str(last["pid"]), "RUNNING")
     return None
-
-
-def place_name() -> str:
-    """The nodes of this job as Slurm writes them, or this host."""
-    return os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname()
-
-
-def queue_state(job: str) -> Place | None:
-    """A job that waits or runs; None where Slurm knows it no more, or there is no Slurm."""
-    if shutil.which("squeue") is None:
-        return None
-    command = ["squeue", "--noheader", "--format=%T|%r", "--jobs", job]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
-        return Place("job", job, NO_ANSWER, f"Slurm does not answer ({' '.join(answer.stderr.split())})")
-    if not answer.stdout.strip():
-        return None
-    state, reason = answer.stdout.strip().split("\n")[0].split("|", 1)
-    return Place("job", job, state, reason) if state not in ENDED else None
 
 
 def _runs_here(pid: int, when: float) -> bool:
@@ -102,7 +54,7 @@ def _started(pid: int) -> float:
 def describe(run: Run) -> dict[str, Any]:
     """Everything that is known of a run, as plain values."""
     status, place = run.status(), alive(run)
-    attempts = read_json_lines(run.attempts)
+    told = history(run, place)
     return {
         "run": run.name,
         "folder": str(run.folder),
@@ -115,12 +67,22 @@ def describe(run: Run) -> dict[str, Any]:
         "best": status.get("best"),
         "best_epoch": status.get("best_epoch"),
         "loss": status.get("loss"),
-        "attempts": sum(row["event"] == "start" for row in attempts),
-        "last_cause": next((row["cause"] for row in reversed(attempts) if row["event"] == "end"), None),
+        "attempts": len(told),
+        "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
+        "history": told,
+        "waiting": _waiting(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
         "note": _note(run, status, place),
         "updated": status.get("updated"),
     }
+
+
+def _waiting(run: Run, place: Place | None) -> dict[str, Any] | None:
+    """Why a job waits, what helps, and when Slurm means to start it; None where none waits."""
+    if place is None or place.state != "PENDING":
+        return None
+    found = words(place.reason, {**place.fields, "run": run.name, "job": place.id})
+    return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
 
 
 def _state(status: dict[str, Any], place: Place | None) -> str:
@@ -133,8 +95,11 @@ def _state(status: dict[str, Any], place: Place | None) -> str:
 
 
 def _note(run: Run, status: dict[str, Any], place: Place | None) -> str:
-    if place is not None and place.state in ("PENDING", NO_ANSWER):
-        return WAITING.get(place.reason, place.reason)
+    waiting = _waiting(run, place)
+    if waiting:
+        return str(waiting["why"])
+    if place is not None and place.state == NO_ANSWER:
+        return place.reason
     if status.get("error"):
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
@@ -159,13 +124,43 @@ def status_table(rows: list[dict[str, Any]]) -> str:
     return table(("run", "state", "epoch", "step", "best", "attempts", "where", "updated", "note"), cells)
 
 
+def attempts_table(row: dict[str, Any]) -> str:
+    """The attempts of a run, one a line, and what a waiting job waits for; from a row of `status`."""
+    cells = [
+        (
+            one["attempt"], _clock(one["start"]), _clock(one["end"]), one["nodes"], one["cause"] or "-", one["steps"],
+            one["lost"], "-" if one["goodput_percent"] is None else f"{one['goodput_percent']:.0f}%",
+        )
+        for one in row["history"]
+    ]  # fmt: skip
+    lines = [table(("attempt", "start", "end", "nodes", "cause", "steps", "lost", "goodput"), cells)] if cells else []
+    for one in row["history"]:
+        if one["excluded"]:
+            nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
+            how = f"not kept off {nodes} ({why})" if why else f"kept off {nodes}"
+            lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
+    if waiting := row["waiting"]:
+        planned = f"; Slurm plans it for {_clock(waiting['start'])}" if waiting["start"] else ""
+        lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")
+        lines.append(f"helps   {waiting['helps']}" if waiting["helps"] else "helps   nothing is needed")
+    return "\n".join(lines)
+
+
+def _clock(when: float | None) -> str:
+    """The date and time of here; of another year with that."""
+    if when is None:
+        return "-"
+    there = time.localtime(when)
+    return time.strftime("%m-%d %H:%M:%S" if there.tm_year == time.localtime().tm_year else "%Y-%m-%d %H:%M", there)
+
+
 def _age(when: float | None) -> str:
     if when is None:
         return "-"
-    seconds = time.time() - when
-    if seconds < 120:
-        return f"{seconds:.0f} s ago"
-    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
+    passed = time.time() - when
+    if passed < 120:
+        return f"{passed:.0f} s ago"
+    return f"{passed / 60:.0f} min ago" if passed < 7200 else f"{passed / 3600:.0f} h ago"
 
 
 def follow(path: Path, ended: Callable[[], bool]) -> Iterator[str]:

@@ -12,15 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from types import FrameType
 
+from medtrain import attempts, helper, slurmjob
+from medtrain.attempts import note
 from medtrain.console import say, show_error, warn
 from medtrain.durable import sweep
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
 from medtrain.preempt import SUPERVISOR
-from medtrain.run import Run, append_json, read_json_lines, resume_command, set_status
-from medtrain.status import place_name
+from medtrain.run import Run, read_json_lines, resume_command, set_status
 
 CRASHES_WITHOUT_PROGRESS = 3
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -29,27 +31,30 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal
 def supervise(run: Run) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
     ranks = Srun(run) if in_slurm_job() else LocalRanks(run)
-    asked = Asked(ranks).install()
+    asked = Asked(ranks, run).install()
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
-        code = attempt(run, ranks)
-        if run.status().get("state") == "finished":
+        end = attempt(run, ranks, asked)
+        if end["kind"] == "finished":
             return EXIT_DONE
         if hopeless(run):
-            return give_up(run, code)
+            return give_up(run, end)
+        if end["kind"] == "cancelled":  # Slurm would take it back, and the user wants it gone
+            break
         if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
         if not asked.signal:
-            say(f"{run.name}: the attempt ended early ({cause(run, code)}); going on from step {run.last_step():,}")
+            say(f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
     return leave(run)
 
 
-def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
-    """One start of all ranks, written down before and after in attempts.jsonl. Returns their exit code."""
-    number = 1 + sum(row["event"] == "start" for row in read_json_lines(run.attempts))
-    place = {"job": os.environ.get("SLURM_JOB_ID", ""), "nodes": place_name(), "ranks": ranks.count, "pid": os.getpid()}
-    note(run, {"attempt": number, "event": "start", "time": time.time(), "step": run.last_step(), **place})
+def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked) -> attempts.Row:
+    """One start of all ranks, written down before and after in attempts.jsonl. Returns what was written after."""
+    if silent := attempts.unended(read_json_lines(run.attempts)):
+        note(run, attempts.silent_end(run, silent))  # now: the ranks will cut the journal back to the checkpoint
+    start = attempts.start_row(run, ranks.count)
+    note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)
     for folder in (run.folder, run.hangs, run.figures, run.evaluation):
@@ -59,23 +64,9 @@ def attempt(run: Run, ranks: Srun | LocalRanks) -> int:
         set_status(run, state="failed", **failure)
     elif run.status().get("state") in ("starting", "running"):
         set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
-    end = {
-        "time": time.time(),
-        "step": run.last_step(),
-        "exit_code": code,
-        "cause": cause(run, code),
-        "state": run.status().get("state"),
-    }
-    note(run, {"attempt": number, "event": "end", **end})
-    return code
-
-
-def note(run: Run, row: dict[str, object]) -> None:
-    """Write a line about an attempt; where the disk is full the run still goes on."""
-    try:
-        append_json(run.attempts, row)
-    except OSError as error:
-        warn(f"{run.attempts}: {error.strerror}")
+    end = attempts.end_row(run, start, code, ranks.first, asked.signal)
+    note(run, end)
+    return end
 
 
 def hopeless(run: Run) -> bool:
@@ -91,17 +82,17 @@ def hopeless(run: Run) -> bool:
     return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
 
 
-def give_up(run: Run, code: int) -> int:
+def give_up(run: Run, end: attempts.Row) -> int:
     """Say why no further attempt is made."""
     status = run.status()
     set_status(run, state="failed")
     problem = (
         status.get("error")
-        or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({cause(run, code)})"
+        or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({end['cause']})"
     )
     show_error(problem, status.get("fix") or f"read the log, mend the cause, then: {resume_command(run)}")
     known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
-    return code if code in known else EXIT_ENVIRONMENT
+    return int(end["exit_code"]) if end["exit_code"] in known else EXIT_ENVIRONMENT
 
 
 def leave(run: Run) -> int:
@@ -120,31 +111,31 @@ def requeue(run: Run) -> int:
     """
     job = os.environ["SLURM_JOB_ID"]
     set_status(run, state="queued")
+    bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
+    left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
     for _ in range(60):
-        answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-        if answer.returncode == 0 or "pending" in answer.stderr:
+        _, problem = slurmjob.ask("scontrol", "requeue", job)
+        if not problem or "pending" in problem:
+            if bad:
+                note_avoided(run, bad, slurmjob.exclude(job, left_out) if left_out else why_not)
             say(f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
             return EXIT_RESUMABLE
-        if "disabled" in answer.stderr or "denied" in answer.stderr.lower():
+        if "disabled" in problem or "denied" in problem.lower():
             break
         time.sleep(5)  # the controller may be restarting
-    warn(f"job {job} could not be requeued: {answer.stderr.strip()}; go on with: {resume_command(run)}")
+    warn(f"job {job} could not be requeued: {problem}; go on with: {resume_command(run)}")
     return EXIT_RESUMABLE
 
 
-def cause(run: Run, code: int) -> str:
-    """Why an attempt ended, in words."""
-    status = run.status()
-    if status.get("state") == "finished":
-        return "finished"
-    if status.get("error"):
-        return str(status["error"])
-    if status.get("state") in ("stopped", "queued"):
-        return f"asked to stop by {status.get('signal') or 'a signal'}"
-    number = -code if code < 0 else code - 128
-    if number in set(signal.Signals):
-        return f"a rank was killed by {signal.Signals(number).name}"
-    return f"a rank left with exit code {code}"
+def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
+    """Say and write down that the next attempt keeps off nodes where two attempts crashed, or why it does not."""
+    number = attempts.started(read_json_lines(run.attempts))[-1]["attempt"]
+    note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
+    names = ", ".join(sorted(nodes))
+    if problem:
+        warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
+    else:
+        say(f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
 
 
 def in_slurm_job() -> bool:
@@ -167,9 +158,9 @@ def free_port() -> int:
 class Asked:
     """Passes a signal on to the ranks and remembers it. A second Ctrl-C ends them at once."""
 
-    def __init__(self, ranks: Srun | LocalRanks) -> None:
+    def __init__(self, ranks: Srun | LocalRanks, run: Run) -> None:
         self.signal = ""
-        self._ranks = ranks
+        self._ranks, self._run = ranks, run
 
     def install(self) -> Asked:
         """Listen."""
@@ -181,6 +172,8 @@ class Asked:
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         again = bool(self.signal) and number == signal.SIGINT
+        if not self.signal:  # what Slurm says now, it may not say any more when the ranks have saved
+            threading.Thread(target=attempts.hear, args=(self._run, signal.Signals(number).name), daemon=True).start()
         self.signal = signal.Signals(number).name
         self._ranks.signal(
             signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
@@ -190,12 +183,14 @@ class Asked:
 class LocalRanks:
     """The ranks as processes of this machine."""
 
+    first = ""  # the rank that failed first
+
     def __init__(self, run: Run) -> None:
         from medtrain.configfile import load
 
         slurm = load(run.config_file).slurm
         self.count = slurm.tasks_per_node or slurm.gpus_per_node or 1
-        self._command = [sys.executable, "-m", "medtrain.worker", str(run.folder)]
+        self._command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._wanted = 0
 
@@ -220,15 +215,17 @@ class LocalRanks:
         if self._wanted:  # it came while they were being started
             self.signal(self._wanted)
         failure, deadline = 0, 0.0
-        while any(process.poll() is None for process in self._processes):
-            codes = [process.returncode for process in self._processes if process.returncode]
+        while True:
+            over = all(process.poll() is not None for process in self._processes)
+            codes = {rank: process.returncode for rank, process in enumerate(self._processes) if process.returncode}
             if codes and not failure:
-                failure, deadline = codes[0], time.monotonic() + (60 if codes[0] == EXIT_RESUMABLE else 5)
+                first, failure = next(iter(codes.items()))
+                self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
+            if over:
+                return failure
             if failure and time.monotonic() > deadline:
                 self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone
             time.sleep(0.1)
-        codes = [process.returncode for process in self._processes if process.returncode]
-        return failure or (codes[0] if codes else 0)
 
     def signal(self, number: int) -> None:
         """Send a signal to every rank that lives, and to those that are being started."""
@@ -242,14 +239,18 @@ class LocalRanks:
 
 
 class Srun:
-    """The ranks as one step of this Slurm job."""
+    """The ranks as one step of this Slurm job. What srun itself says goes to their log: it names what failed first."""
+
+    first = ""
+    _over = False
 
     def __init__(self, run: Run) -> None:
         self.count = int(os.environ.get("SLURM_NTASKS", 1))
         self._log = run.slurm / f"{os.environ['SLURM_JOB_ID']}.log"
         self._command = [
             "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",
-            f"--output={self._log}", sys.executable, "-m", "medtrain.worker", str(run.folder),
+            f"--output={self._log}",
+            *helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run)),
         ]  # fmt: skip
 
     def start_and_wait(self) -> int:
@@ -260,11 +261,17 @@ class Srun:
         # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
         if "SLURM_CPUS_PER_TASK" in environment:
             environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
-        process = subprocess.Popen(self._command, env=environment, start_new_session=True)
-        return process.wait()
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
+        self._over = False
+        code = process.wait()
+        self._over = True
+        return code
 
     def signal(self, number: int) -> None:
         """Send a signal to every task of the job's steps."""
+        if self._over:  # scancel would go on trying for half a minute, and this process has less to live
+            return
         name = signal.Signals(number).name.removeprefix("SIG")
         subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
 

@@ -1,4 +1,4 @@
-"""One rank of a run: `python -m medtrain.worker RUN_FOLDER`, started by the supervisor here or through srun."""
+"""One rank of a run, whose folder is its argument; started by the supervisor, here or through srun."""
 
 from __future__ import annotations
 

@@ -4,9 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ./run_hpc_training.sh setup dev
 
-if ! command -v slurmctld >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing Slurm for the cluster tests"
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null ||
+have() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
+if ! { have slurmctld && have slurmdbd && have mariadbd; } && [ "$(id -u)" = 0 ] && have apt-get; then
+    echo "installing Slurm, with accounting, for the cluster tests"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+        slurmctld slurmd slurm-client munge slurmdbd mariadb-server >/dev/null ||
         echo "!!! Slurm could not be installed; its tests will be skipped"
 fi
 

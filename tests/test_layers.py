@@ -20,8 +20,9 @@ cli
 flags
 runs packing data predict doctor
 launch
+freeze feed
 status supervise checks
-worker feed
+worker
 train
 saving
 trainer
@@ -35,6 +36,9 @@ verify loader_pool
 shards loader_worker
 transforms
 plan shardfile index order decode
+attempts
+causes goodput waiting
+slurmjob
 datasets recipes
 run record configfile console helper
 durable

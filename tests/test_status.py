@@ -39,7 +39,10 @@ def supervisor() -> Iterator[subprocess.Popen[bytes]]:
 
 def started(run: Run, pid: int, when: float, host: str = socket.gethostname()) -> None:
     """Note the start of an attempt, as the supervisor does."""
-    append_json(run.attempts, {"attempt": 1, "event": "start", "time": when, "nodes": host, "job": "", "pid": pid})
+    append_json(
+        run.attempts,
+        {"attempt": 1, "event": "start", "time": when, "nodes": host, "job": "", "pid": pid, "step": 0, "ranks": 1},
+    )
 
 
 def test_a_supervisor_of_this_machine_is_found_while_it_lives(run: Run, supervisor: subprocess.Popen[bytes]) -> None:

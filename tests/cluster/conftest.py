@@ -12,14 +12,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that any import mode of pytest finds the next line
 
+import slurm_accounting
 from slurm_cluster import PATH, Cluster
 
 INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue"]
 MISSING = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
 REASON = f"this machine has no Slurm (missing: {', '.join(MISSING)}); get it by: {INSTALL}"
-LOUD = f"!!! Slurm tests SKIPPED: {REASON}"
-FIXTURES = {"cluster", "cluster_user_signal"}
+NO_ACCOUNTING = (
+    f"this machine has no Slurm accounting (missing: {', '.join(slurm_accounting.MISSING)});"
+    f" get it by: {slurm_accounting.INSTALL}"
+)
+FIXTURES = {"cluster", "cluster_user_signal", "accounted"}
+NEEDING = {  # what is missing -> the fixtures that cannot do without
+    **({REASON: FIXTURES} if MISSING else {}),
+    **({NO_ACCOUNTING: {"accounted"}} if slurm_accounting.MISSING else {}),
+}
+LOUD = {reason: f"!!! Slurm tests SKIPPED: {reason}" for reason in NEEDING}
 
 
 def _running_cluster(preempt_send_user_signal: bool) -> Iterator[Cluster]:
@@ -41,6 +50,15 @@ def cluster_user_signal() -> Iterator[Cluster]:
     yield from _running_cluster(preempt_send_user_signal=True)
 
 
+@pytest.fixture(scope="session")
+def accounted() -> Iterator[Cluster]:
+    """The same with slurmdbd and MariaDB, so that sacct answers."""
+    for reason in NEEDING:
+        pytest.skip(reason)
+    with slurm_accounting.AccountedCluster() as cluster:
+        yield cluster
+
+
 @pytest.fixture(autouse=True)
 def leave_no_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Clears the session's clusters after each test that used them, so that a failure stays its own."""
@@ -51,9 +69,10 @@ def leave_no_jobs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says in one loud line that Slurm tests did not run, and what to do about it."""
-    reports = terminalreporter.stats.get("skipped", [])
-    if MISSING and any(REASON in str(report.longrepr) for report in reports):
-        terminalreporter.write_line(LOUD, red=True, bold=True)
+    reports = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for reason, line in LOUD.items():
+        if any(reason in report for report in reports):
+            terminalreporter.write_line(line, red=True, bold=True)
 
 
 # An xdist controller loads this file only if its command line names this folder or the one above. Then it
@@ -69,6 +88,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Prints the loud line from the first xdist worker where the controller cannot."""
     worker = getattr(session.config, "workerinput", {"workerid": "none"})
-    wanted = any(FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in session.items)
-    if MISSING and wanted and worker["workerid"] == "gw0" and "controller_knows_slurm" not in worker:
-        print(f"\n{LOUD}", file=sys.__stderr__, flush=True)
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if worker["workerid"] == "gw0" and "controller_knows_slurm" not in worker:
+        for reason, line in LOUD.items():
+            if asked & NEEDING[reason]:
+                print(f"\n{line}", file=sys.__stderr__, flush=True)

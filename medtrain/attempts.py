@@ -1,0 +1,278 @@
+"""The attempts of a run: what each did, what it lost, and why it ended.
+
+attempts.jsonl holds a line for each event. `begin`: a person started the run, so what crashed before is past.
+`start`: the ranks start. `signal`: the supervisor heard one, and what Slurm said at once. `end`: the ranks are gone,
+and why. `exclude`: nodes that the next attempt keeps off. An attempt that was killed with its supervisor has no `end`;
+the next one writes it, from what is left, before it cuts the journal back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from medtrain.causes import Cause, Evidence, judge
+from medtrain.configfile import load
+from medtrain.console import warn
+from medtrain.goodput import goodput, work
+from medtrain.run import Run, append_json, read_json_lines
+from medtrain.slurmjob import Place, accounted, gone, preemptor, seconds, show
+
+CRASHES = ("crashed", "killed", "hung", "memory")  # an attempt of these kinds failed by itself
+NODE_TO_BLAME = ("crashed", "killed", "hung")  # too little memory is not the node's fault
+FAILURES_OF_A_NODE = 2
+EVIDENCE = ("JobState", "Reason", "Restarts", "RunTime", "TimeLimit", "EndTime", "PreemptTime")
+Row = dict[str, Any]
+_writing = threading.Lock()  # a signal's line may come while another is written
+
+
+def note(run: Run, row: Row) -> None:
+    """Write a line about an attempt; where the disk is full the run still goes on."""
+    try:
+        with _writing:
+            append_json(run.attempts, row)
+    except OSError as error:
+        warn(f"{run.attempts}: {error.strerror}")
+
+
+def started(rows: list[Row]) -> list[Row]:
+    """The `start` rows."""
+    return [row for row in rows if row["event"] == "start"]
+
+
+def unended(rows: list[Row]) -> Row | None:
+    """The start of the last attempt, where nothing says that it ended."""
+    last = next((row for row in reversed(rows) if row["event"] in ("start", "end")), None)
+    return last if last and last["event"] == "start" else None
+
+
+def start_row(run: Run, ranks: int) -> Row:
+    """The line for an attempt that starts now, with what later explains its end."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    fields = show(job)[0] if job else {}
+    return {
+        "attempt": 1 + len(started(read_json_lines(run.attempts))),
+        "event": "start",
+        "time": time.time(),
+        "step": run.last_step(),
+        "job": job,
+        "nodes": here(),
+        "ranks": ranks,
+        "pid": os.getpid(),
+        "restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        "until": seconds(fields, "EndTime"),
+        "log_at": log_file(run, job).stat().st_size if job and log_file(run, job).exists() else 0,
+    }
+
+
+def log_file(run: Run, job: str) -> Path:
+    """Where srun and the ranks of a job print."""
+    return run.slurm / f"{job}.log"
+
+
+def said(run: Run, start: Row) -> str:
+    """What srun, slurmstepd and the ranks of an attempt have printed: the last of it, should it be much."""
+    path = log_file(run, start.get("job", ""))
+    if not start.get("job") or not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(start.get("log_at", 0), path.stat().st_size - 1_000_000))
+        return file.read().decode(errors="replace")
+
+
+def hear(run: Run, name: str) -> None:
+    """Note that the supervisor was sent a signal, and what Slurm says of the job at once: it may be dead soon."""
+    start = unended(read_json_lines(run.attempts))
+    if start and start["job"]:
+        fields = show(start["job"])[0]
+        ending = fields.get("JobState") == "COMPLETING" or seconds(fields, "PreemptTime") is not None
+        other = preemptor(fields, start["nodes"], time.time()) if ending else ""
+        row = {"attempt": start["attempt"], "event": "signal", "time": time.time(), "signal": name}
+        told = {name: fields[name] for name in EVIDENCE if name in fields}
+        note(run, {**row, "shown": told, "preemptor": other})
+
+
+def end_row(run: Run, start: Row, code: int, first: str, heard: str) -> Row:
+    """The line for an attempt whose ranks have just gone; the supervisor is there to ask what it wants to know.
+
+    `code` and `first` are the exit code and, where known, the rank that left with it.
+    """
+    evidence = Evidence(
+        **_left_behind(run, start),
+        ended=time.time(),
+        code=code,
+        first=first,
+        heard=heard,
+        warned_s=load(run.config_file).slurm.signal_seconds,
+        asked_to_stop=run.stop_file.exists(),
+    )
+    if start["job"]:
+        evidence = _ask_slurm(evidence, start)
+    return _end(run, start, evidence)
+
+
+def silent_end(run: Run, start: Row) -> Row:
+    """The line for an attempt that nobody saw end, from what it left behind and from what Slurm still knows.
+
+    It ended at its last sign of life: a step in the journal, a word in its log or in status.json.
+    """
+    signs = [
+        run.status().get("updated") or 0.0,
+        work(run.journal, start["time"], start["step"]).last_time,
+        start["time"],
+    ]
+    for path in (run.log, log_file(run, start["job"])):
+        if start["job"] and path.exists():
+            signs.append(path.stat().st_mtime)
+    evidence = Evidence(**_left_behind(run, start), ended=max(signs), asked_to_stop=run.stop_file.exists())
+    if start["job"]:
+        evidence = _ask_slurm(evidence, start)
+    return {**_end(run, start, evidence), "found_later": True}
+
+
+def _left_behind(run: Run, start: Row) -> dict[str, Any]:
+    """The evidence in the run folder."""
+    rows = read_json_lines(run.attempts)
+    signals = [row for row in rows if row["event"] == "signal" and row["attempt"] == start["attempt"]]
+    return {
+        "started": start["time"],
+        "job": start["job"],
+        "restarts": start.get("restarts", 0),
+        "until": start.get("until"),
+        "status": run.status(),
+        "failure": run.failure(),
+        "said": said(run, start),
+        "shown": tuple(row["shown"] for row in signals if row["shown"]),
+        "preemptor": next((row["preemptor"] for row in signals if row["preemptor"]), ""),
+    }
+
+
+def _ask_slurm(known: Evidence, start: Row) -> Evidence:
+    """The same evidence with what Slurm says now, and of the past where nobody saw the end."""
+    fields, _ = show(start["job"])
+    same_life = int(fields.get("Restarts", "0")) == known.restarts
+    shown = (*known.shown, fields) if fields else known.shown
+    until = seconds(fields, "EndTime") if same_life else None
+    unseen = known.code is None
+    told = replace(
+        known,
+        shown=shown,
+        until=until or known.until,
+        accounted=accounted(start["job"], start["time"]) if unseen else {},
+        gone=tuple(gone(start["nodes"], known.ended)) if unseen or "NODE FAILURE" in known.said else (),
+    )
+    if told.preemptor or judge(told).kind != "preempted":
+        return told
+    return replace(told, preemptor=preemptor(fields, start["nodes"], known.ended))  # it lists the whole queue
+
+
+def _end(run: Run, start: Row, evidence: Evidence) -> Row:
+    cause, done = judge(evidence), work(run.journal, start["time"], start["step"])
+    return {
+        "attempt": start["attempt"],
+        "event": "end",
+        "time": evidence.ended,
+        "step": run.last_step(),
+        "first": done.first,
+        "reached": done.reached,
+        "step_seconds": round(done.seconds, 3),
+        "exit_code": evidence.code,
+        "cause": cause.words,
+        **{name: value for name, value in asdict(cause).items() if name != "words"},
+        "state": _state(cause),
+    }
+
+
+def _state(cause: Cause) -> str:
+    """What counts towards giving up is a crash; what came from outside, a node failure too, is a stop."""
+    return "finished" if cause.kind == "finished" else "crashed" if cause.kind in CRASHES else "stopped"
+
+
+def history(run: Run, place: Place | None) -> list[Row]:
+    """One row for each attempt: start, end, nodes, cause, steps done and lost, goodput.
+
+    `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
+    an attempt that runs, steps that are not saved yet count too.
+    """
+    rows = read_json_lines(run.attempts)
+    starts, last = started(rows), unended(rows)
+    ends = {row["attempt"]: row for row in rows if row["event"] == "end"}
+    runs_on = last is not None and place is not None and _same_life(last, place)
+    if last is not None:
+        ends[last["attempt"]] = _so_far(run, last, place) if runs_on else silent_end(run, last)
+    avoided = {row["attempt"]: row for row in rows if row["event"] == "exclude"}
+    told = []
+    for start, following in zip(starts, [*starts[1:], None][: len(starts)], strict=True):
+        again = run.last_step() if following is None else following["step"]
+        if following is not None:  # it may have gone back further than to the newest checkpoint, which was damaged
+            again = ends.get(following["attempt"], {}).get("first", again)
+        kept = None if runs_on and following is None else again
+        left_out = avoided.get(start["attempt"], {"nodes": [], "problem": ""})
+        one = _told(start, ends.get(start["attempt"], {}), kept)
+        told.append({**one, "excluded": left_out["nodes"], "not_excluded_why": left_out["problem"]})
+    return told
+
+
+def _same_life(start: Row, place: Place) -> bool:
+    """Whether the attempt is what goes on at `place`, and not an earlier life of the same job."""
+    if place.state == "PENDING":
+        return False
+    restarts = place.fields.get("Restarts")
+    return place.kind == "process" or restarts is None or int(restarts) == start.get("restarts", 0)
+
+
+def _so_far(run: Run, start: Row, place: Place | None) -> Row:
+    done = work(run.journal, start["time"], start["step"])
+    silent = place is not None and place.kind == "job" and not place.fields
+    words = "under way, as far as is known: Slurm does not answer" if silent else "under way"
+    return {
+        "first": done.first,
+        "reached": done.reached,
+        "step_seconds": done.seconds,
+        "cause": words,
+        "kind": "running",
+    }
+
+
+def _told(start: Row, end: Row, again: int | None) -> Row:
+    reached, first = end.get("reached"), end.get("first", start["step"])
+    lost = None if again is None or reached is None else max(0, reached - again)
+    done = None if reached is None else reached - first
+    wall = end.get("time", time.time()) - start["time"]
+    good = None if done is None else goodput(end["step_seconds"], done, lost or 0, wall)
+    names = ("cause", "kind", "rank", "node", "exit_code", "found_later")
+    return {
+        "attempt": start["attempt"],
+        "start": start["time"],
+        "end": end.get("time"),
+        "job": start["job"],
+        "nodes": start["nodes"],
+        "ranks": start["ranks"],
+        **{name: end.get(name) for name in names},
+        "first_step": first,
+        "last_step": reached,
+        "steps": done,
+        "lost": lost,
+        "goodput_percent": None if good is None else round(100 * good, 1),
+    }
+
+
+def nodes_to_avoid(rows: list[Row]) -> set[str]:
+    """Nodes where the first failing rank of two attempts was, since a person last started the run."""
+    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
+    blamed = Counter(
+        row.get("node") for row in rows[begun:] if row["event"] == "end" and row.get("kind") in NODE_TO_BLAME
+    )
+    done = {node for row in rows[begun:] if row["event"] == "exclude" for node in row["nodes"]}
+    return {node for node, times in blamed.items() if node and times >= FAILURES_OF_A_NODE} - done
+
+
+def here() -> str:
+    """The nodes of this job as Slurm writes them, or this host."""
+    return os.environ.get("SLURM_JOB_NODELIST") or socket.gethostname()

@@ -1,0 +1,300 @@
+"""A run's own copy of medtrain: made with the run, used by every attempt, compared with the installed one.
+
+`RUN/code/medtrain` is the package, `RUN/code/manifest.json` says what it is. From then on the source can be edited,
+broken or deleted: the batch script, the ranks and their helpers run the copy. What pip installed is not copied; its
+versions are written down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain import __version__, configfile, helper
+from medtrain.console import say, say_json, table
+from medtrain.durable import UNFINISHED, sync_folder
+from medtrain.errors import InputError, MachineError, MedtrainError
+from medtrain.run import Run, read_json, resume_command, write_json
+from medtrain.status import alive
+
+MANIFEST = "manifest.json"
+# Those that compute or write what a run leaves behind.
+PACKAGES = (
+    "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "safetensors",
+    "xxhash", "PyYAML", "submitit", "wandb", "mlflow-skinny", "tensorboard",
+)  # fmt: skip
+NOT_OF_THE_RECIPE = ("recipe", "run", "runs", "data.shards")
+
+
+def freeze(run: Run) -> None:
+    """Copy the medtrain that runs here into a run, in place of an earlier copy."""
+    files = sources(helper.ROOT)
+    refuse_broken(files)
+    manifest = describe(files)
+    now = {key: manifest[key] for key in ("digest", "version")}
+    earlier = frozen(run).get("history", [])
+    manifest["history"] = [*earlier, {**now, "step": run.last_step(), "time": time.time()}]
+    try:
+        write_copy(run, files, manifest)
+    except OSError as error:
+        raise MachineError(
+            f"{run.code}: the copy of medtrain cannot be written ({error.strerror})", "make room on the disk"
+        ) from None
+
+
+def write_copy(run: Run, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
+    """Write the copy in a hidden folder and give it its name when it is whole and on the disk."""
+    for orphan in run.folder.glob(f".code*{UNFINISHED}"):
+        shutil.rmtree(orphan)
+    new = run.folder / f".code.{os.getpid()}{UNFINISHED}"
+    for name, content in files.items():
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        with (new / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    # The cluster files are the site's, not the run's: a resumed run sees them as they are then.
+    (new / "slurm").symlink_to(configfile.CLUSTERS.parent)
+    write_json(new / MANIFEST, manifest)
+    for path in (new, *new.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+            if path.is_dir():
+                sync_folder(path)
+    if run.code.exists():  # a full folder cannot be replaced in one go
+        run.code.rename(run.folder / f".code.old{UNFINISHED}")
+    new.rename(run.code)
+    sync_folder(run.folder)
+    shutil.rmtree(run.folder / f".code.old{UNFINISHED}", ignore_errors=True)
+
+
+def sources(root: Path) -> dict[str, bytes]:
+    """The files of the medtrain in `root` by their path from there, without what Python and editors leave."""
+    package = root / "medtrain"
+    files = {}
+    for path in sorted(package.rglob("*")):
+        parts = path.relative_to(root).parts
+        left_over = path.suffix == ".pyc" or any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not left_over:
+            files["/".join(parts)] = path.read_bytes()
+    return files
+
+
+def refuse_broken(files: dict[str, bytes]) -> None:
+    """A source that Python cannot read would fail only when the job starts."""
+    for name, content in files.items():
+        if name.endswith(".py"):
+            try:
+                compile(content, name, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError) as error:
+                line = getattr(error, "lineno", None)
+                raise InputError(
+                    f"{helper.ROOT / name}: not valid Python ({error.args[0]}, line {line})",
+                    "mend it: a run takes a copy of it",
+                ) from None
+
+
+def describe(files: dict[str, bytes]) -> dict[str, Any]:
+    """What the manifest says of a copy: versions, and a SHA-256 of each file and of them all."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    return {
+        "version": __version__,
+        "digest": hashlib.sha256(lines.encode()).hexdigest(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := version_of(name))},
+        "files": hashes,
+    }
+
+
+def version_of(package: str) -> str:
+    """Of an installed package; empty where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def frozen(run: Run) -> dict[str, Any]:
+    """The manifest of a run's copy; `{}` where it has none yet, or one that a power loss left empty."""
+    try:
+        return read_json(run.code / MANIFEST)
+    except ValueError:
+        return {}
+
+
+def is_here(run: Run) -> bool:
+    """Whether what runs here is the run's own copy."""
+    return run.code.exists() and run.code.samefile(helper.ROOT)
+
+
+def refuse_damaged(run: Run) -> None:
+    """A copy that somebody edited, or that is not whole, is not what the run was started with."""
+    told, there = frozen(run).get("files", {}), describe(sources(run.code))["files"]
+    bad = sorted(name for name in told.keys() | there.keys() if told.get(name) != there.get(name))
+    if bad or not told:
+        raise InputError(
+            f"{run.code}: the run's copy of medtrain was changed ({', '.join(bad[:5]) or f'{MANIFEST} is missing'})",
+            f"put it back, or take the installed medtrain: {resume_command(run)} --thaw",
+        )
+
+
+def hand_over(run: Run, arguments: list[str]) -> None:
+    """Give this process to the run's own copy, which begins the command line anew. Returns where that runs already, or
+    where the run is from before there were copies."""
+    if not run.code.exists() or is_here(run):
+        return
+    refuse_damaged(run)
+    if frozen(run)["digest"] != describe(sources(helper.ROOT))["digest"]:
+        where = resume_command(run).removeprefix("medtrain resume ")
+        text = f"run {run.name} goes on with its own copy of medtrain, the installed one differs:"
+        print(f"{text} medtrain diff {where} shows how; resume --thaw takes it", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, helper.command("medtrain.cli", *arguments, root=run.code))
+
+
+def resume_with(arguments: list[str]) -> list[str]:
+    """Let the run's own copy read what follows `resume`, with --thaw after it was replaced by the installed medtrain.
+
+    Returns the arguments that are left for the medtrain that runs here. --thaw is about which medtrain reads the
+    others, so it is taken off before.
+    """
+    words = [word for word in arguments if word != "--thaw"]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--runs", default="runs")
+    try:
+        runs = parser.parse_known_args(words)[0].runs
+    except argparse.ArgumentError:
+        return words  # and it is said there what is wrong
+    run = Run(Path(runs) / words[0]) if words else Run(runs)
+    if not words or not run.config_file.exists():
+        return words
+    if words != arguments and not {"-h", "--help"} & set(words):
+        thaw(run)
+    hand_over(run, ["resume", *words])
+    return words
+
+
+def thaw(run: Run) -> None:
+    """Replace a run's copy by the installed medtrain, if that can go on with it."""
+    place = alive(run)
+    if place is not None:
+        raise InputError(
+            f"run {run.name} is under way with its own copy of medtrain ({place.kind} {place.id})",
+            f"end it first: medtrain stop {run.name}",
+        )
+    if reason := obstacle(run):
+        raise InputError(f"the installed medtrain cannot go on with run {run.name}: {reason}", resume_command(run))
+    before = frozen(run)
+    freeze(run)
+    text = (
+        "had this medtrain already" if before.get("digest") == frozen(run)["digest"] else "goes on with this medtrain"
+    )
+    print(f"run {run.name} {text} ({__version__}, {frozen(run)['digest'][:12]})", file=sys.stderr)
+
+
+def obstacle(run: Run) -> str:
+    """Why the medtrain that runs here cannot go on with a run, as far as its settings tell; empty if it can."""
+    try:
+        config = configfile.load(run.config_file)
+    except MedtrainError as error:
+        return error.problem
+    saved = read_json(run.checkpoints / "last" / "manifest.json").get("fingerprints", {}).get("config")
+    if saved and saved != configfile.fingerprint(config):
+        return "it has other settings that decide the weights than the newest checkpoint was made with"
+    return ""
+
+
+def compare(run: Run) -> dict[str, Any]:
+    """What would change if a run went on with the installed medtrain: its files (and a unified diff from the copy to
+    them), its packages as (copy's, installed), the settings that differ from its recipe as (recipe's, run's)."""
+    old, new = sources(run.code), sources(helper.ROOT)
+    manifest, here = frozen(run), describe(new)
+    was = {"python": manifest.get("python", ""), **manifest.get("packages", {})}
+    now = {"python": here["python"], **here["packages"]}
+    return {
+        "run": run.name,
+        "copy": {"version": manifest.get("version", ""), "digest": describe(old)["digest"]},
+        "installed": {"version": here["version"], "digest": here["digest"]},
+        "history": manifest.get("history", []),
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "changed": sorted(name for name in old.keys() & new.keys() if old[name] != new[name]),
+        "diff": unified(old, new),
+        "packages": {n: (was.get(n, ""), now.get(n, "")) for n in [*was, *now] if was.get(n, "") != now.get(n, "")},
+        "settings": own_settings(run),
+        "obstacle": obstacle(run),
+    }
+
+
+def unified(old: dict[str, bytes], new: dict[str, bytes]) -> str:
+    """The files that differ, as `diff -uN copy installed` shows them."""
+    lines: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = (side.get(name, b"").decode(errors="replace").splitlines(True) for side in (old, new))
+        lines += difflib.unified_diff(before, after, f"copy/{name}", f"installed/{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def own_settings(run: Run) -> dict[str, tuple[Any, Any]]:
+    """The settings of a run that its recipe, as it is now, has otherwise; none where either cannot be read."""
+    try:
+        config = configfile.load(run.config_file)
+        recipe, own = configfile.flat(configfile.resolve(config.recipe)), configfile.flat(config)
+    except MedtrainError:
+        return {}
+    return {n: (recipe[n], own[n]) for n in own if own[n] != recipe[n] and n not in NOT_OF_THE_RECIPE}
+
+
+def diff(
+    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    runs: Path = Path("runs"),
+    json: FlagCreatePairsOff[bool] = False,
+) -> None:
+    """What would change if a run went on with the installed medtrain and not with its own copy.
+
+    Args:
+        name: Name of the run.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    run = Run.find(runs, name)
+    if not run.code.exists():
+        raise InputError(
+            f"run {run.name} has no copy of medtrain: it was made before runs had one",
+            f"it gets a copy of the installed one when it goes on: {resume_command(run)}",
+        )
+    found = compare(run)
+    if json:
+        say_json(found)
+        return
+    say(found["diff"] + f"medtrain: {counts(found)}")
+    if found["packages"]:
+        rows = [(package, *versions) for package, versions in found["packages"].items()]
+        say("\n" + table(("package", "when copied", "installed"), rows))
+    if found["settings"]:
+        rows = [(setting, *map(str, values)) for setting, values in found["settings"].items()]
+        say("\nIt keeps its settings; those that the recipe has otherwise:")
+        say(table(("setting", "recipe", "run"), rows))
+    if found["obstacle"]:
+        say(f"\nthe installed medtrain cannot go on with it: {found['obstacle']}")
+    elif found["diff"]:
+        say(f"\nwith its own copy: {resume_command(run)}   with the installed one: {resume_command(run)} --thaw")
+
+
+def counts(found: dict[str, Any]) -> str:
+    """How many files differ, in words."""
+    files = [f"{len(found[what])} {what}" for what in ("changed", "added", "removed") if found[what]]
+    return f"files {', '.join(files)}" if files else f"the copy is the installed one ({found['copy']['digest'][:12]})"

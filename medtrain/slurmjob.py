@@ -1,0 +1,198 @@
+"""Questions to Slurm about a job: each has a time limit, and each may stay without an answer.
+
+Without accounting, after a job was purged, or while the controller is down Slurm knows little or nothing; whoever
+asks must do without.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+
+ASK_SECONDS = 20.0  # Slurm's own commands give up after 10 (MessageTimeout) or later
+ENDED = frozenset(
+    ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
+     "REVOKED")
+)  # fmt: skip
+NO_ANSWER = "UNKNOWN"
+OUT_OF_SERVICE = (
+    "down",
+    "drain",
+    "fail",
+    "unknown",
+    "reboot",
+    "power",
+    "*",
+)  # in a node's state; * is "not responding"
+NOT_FOR_COMMANDS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is under way: a Slurm job (with its state and reason) or a process of this machine.
+
+    A job that Slurm says nothing about, because its controller does not answer, may well be running: its state is
+    NO_ANSWER, and nobody starts a second one beside it. `fields` are those of `scontrol show job`.
+    """
+
+    kind: str
+    id: str
+    state: str = ""
+    reason: str = ""
+    fields: Fields = field(default_factory=dict)
+
+
+def ask(*command: str) -> tuple[str, str]:
+    """What a command of Slurm prints and, where it failed, what it complained of. Times come as seconds since 1970.
+
+    Slurm sends a job's end to every process of its batch script, this one too: it must not die of that half way.
+    """
+    if shutil.which(command[0]) is None:
+        return "", f"{command[0]} is not installed here"
+    environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_COMMANDS)  # a child inherits it
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        answer, complaint = process.communicate(timeout=ASK_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return "", f"{command[0]} gave no answer within {ASK_SECONDS:g} s"
+    if process.returncode == 0:
+        return answer, ""
+    return answer, " ".join(complaint.split()) or f"{command[0]} left with exit code {process.returncode}"
+
+
+def parse(text: str) -> Fields:
+    """The fields of one line of `scontrol --oneliner show`."""
+    pairs = (word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", text.strip().split("\n")[0]))
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def show(job: str) -> tuple[Fields, str]:
+    """What the controller says of a job, or `{}` and why it says nothing."""
+    text, problem = ask("scontrol", "--oneliner", "show", "job", job)
+    return ({}, problem) if problem else (parse(text), "")
+
+
+def queue_state(job: str) -> Place | None:
+    """A job that waits or runs; None where Slurm knows it no more, or there is no Slurm."""
+    if shutil.which("scontrol") is None:
+        return None
+    fields, problem = show(job)
+    if problem and "Invalid job id" not in problem:
+        return Place("job", job, NO_ANSWER, f"Slurm does not answer ({problem})")
+    state = fields.get("JobState", "")
+    return Place("job", job, state, fields["Reason"], fields) if state and state not in ENDED else None
+
+
+def seconds(fields: Fields, name: str) -> float | None:
+    """A time among a job's fields, in seconds since 1970; None where it is not set."""
+    text = fields.get(name, "")
+    return float(text) if text.isdigit() else None
+
+
+def accounted(job: str, started: float) -> Fields:
+    """What sacct knows of the life of a job that ran at the time `started`; `{}` without accounting.
+
+    A requeued job has a row for each of its lives.
+    """
+    names = ("State", "ExitCode", "Start", "End", "NodeList")
+    text, _ = ask(
+        "sacct", "--duplicates", "--allocations", "--parsable2", "--noheader", f"--format={','.join(names)}",
+        f"--jobs={job}",
+    )  # fmt: skip
+    lives = [dict(zip(names, line.split("|"), strict=True)) for line in text.splitlines() if line.count("|") == 4]
+    began = [life for life in lives if (seconds(life, "Start") or float("inf")) <= started + 1]
+    return max(began, key=lambda life: seconds(life, "Start") or 0.0, default={})
+
+
+@functools.cache
+def hosts(nodes: str) -> frozenset[str]:
+    """The nodes of a list as Slurm writes it: `gpu[1-2],big` -> gpu1, gpu2, big."""
+    if not nodes or nodes == "(null)":  # both are written where there are none
+        return frozenset()
+    return frozenset(ask("scontrol", "show", "hostnames", nodes)[0].split() if "[" in nodes else nodes.split(","))
+
+
+def preemptor(fields: Fields, nodes: str, since: float) -> str:
+    """The job that a preempted one made room for; empty where none is seen (some clusters show only one's own).
+
+    It is of another partition or QOS: the first that started on the nodes after the time `since`, or else the first in
+    the queue that is planned there.
+    """
+    taken, ours = hosts(nodes), (fields.get("Partition"), _unset(fields.get("QOS", "")))
+    states = "--states=PENDING,CONFIGURING,RUNNING,COMPLETING,COMPLETED,FAILED,CANCELLED,TIMEOUT"
+    text, _ = ask("squeue", "--all", "--noheader", "--sort=-p", states, "--format=%A|%T|%P|%q|%Y|%N|%S")
+    began, planned = [], []
+    for line in text.splitlines():
+        job, state, partition, qos, scheduled, at, start = line.split("|")
+        if job == fields.get("JobId") or (partition, _unset(qos)) == ours:
+            continue
+        if state == "PENDING":
+            planned += [job] if taken & hosts(scheduled) else []
+        elif start.isdigit() and float(start) > since - 1 and taken & hosts(at):
+            began.append((float(start), job))
+    return min(began)[1] if began else planned[0] if planned else ""
+
+
+def _unset(name: str) -> str:
+    """A name that Slurm's commands write in different ways where there is none."""
+    return "" if name in ("(null)", "N/A") else name
+
+
+def gone(nodes: str, since: float) -> list[str]:
+    """Which of the nodes are out of service, or started anew after the time `since`."""
+    text, _ = ask("scontrol", "--oneliner", "show", "node", nodes)
+    found = []
+    for node in map(parse, text.splitlines()):
+        anew = max(seconds(node, "BootTime") or 0.0, seconds(node, "SlurmdStartTime") or 0.0) > since - 1
+        if anew or _out_of_service(node.get("State", "")):
+            found.append(node["NodeName"])
+    return found
+
+
+def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
+    """The list of nodes that a job must keep off to keep off these too, or an empty one and why it cannot.
+
+    It must still find nodes enough: those in service, of the same partition, features and GPUs as the ones it loses,
+    are counted.
+    """
+    fields, problem = show(job)
+    if problem:
+        return "", problem
+    left_out = nodes | hosts(fields.get("ExcNodeList", ""))
+    if nodes & hosts(fields.get("ReqNodeList", "")):
+        return "", "the job asks for it by name"
+    text, problem = ask("sinfo", "--noheader", "--Node", f"--partition={fields['Partition']}", "--format=%N|%T|%f|%G")
+    rows = [line.split("|") for line in text.splitlines()]
+    kinds = {(features, gpus) for name, _, features, gpus in rows if name in nodes}
+    usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not _out_of_service(state)}
+    wanted, there = int(fields.get("NumNodes", "1").split("-")[0]), len(usable - left_out)
+    if problem or there < wanted:
+        return "", problem or f"it needs {wanted} nodes, and of that kind only {there} would be left"
+    return ",".join(sorted(left_out)), ""
+
+
+def exclude(job: str, nodes: str) -> str:
+    """Keep a requeued job off a list of nodes. Returns why that was not done, or an empty string.
+
+    Slurm takes this for a pending job only. A requeued one counts as pending while its last processes end, and starts
+    only when they have, so the batch script that has just requeued itself can be sure that nothing comes between.
+    """
+    return ask("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")[1]
+
+
+def _out_of_service(state: str) -> bool:
+    return any(word in state.lower() for word in OUT_OF_SERVICE)

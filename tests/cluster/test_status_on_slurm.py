@@ -1,0 +1,178 @@
+"""`medtrain status` tells the truth about every kind of life that a job has, on a real cluster."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from cluster_user import User
+from job_life import TWO_NODES, Life
+from slurm_cluster import Cluster
+
+NEVER_SAVE = ["--every_steps", "0", "--every_minutes", "0"]  # what is not announced is lost
+IN_A_MOMENT = [
+    "waits  it was requeued and starts again in a moment (BeginTime); Slurm plans it for T",
+    "helps  nothing is needed",
+]
+BOTH = "127.0.0.[1-2]"
+
+
+@pytest.fixture
+def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
+    """A person who trains on the cluster without accounting."""
+    return User(cluster, tmp_path, demo_shards)
+
+
+def test_lives_that_end_with_a_word(user: User) -> None:
+    life = Life(user, "told", *TWO_NODES, *NEVER_SAVE)
+    life.trains(1)
+    expected = [f"1  T  -  {BOTH}  under way  "]
+    assert life.told()[0].startswith(expected[0].strip())
+    life.scontrol("requeue", life.job)
+    life.waits()
+    expected = [f"1  T  T  {BOTH}  requeued by scontrol requeue  steps  nothing lost"]
+    assert life.told() == [*expected, *IN_A_MOMENT]
+
+    life.trains(2)
+    life.urgent()
+    life.waits()
+    expected += [f"2  T  T  {BOTH}  preempted by job J  steps  nothing lost"]
+    assert life.told() == [*expected, *IN_A_MOMENT]
+
+    limited = Life(user, "limited", "--partition", "low", "--time", "1", "--signal_seconds", "30")
+    life.trains(3)
+    user.medtrain("stop", "told")
+    expected += [f"3  T  T  {BOTH}  asked to stop by the user (medtrain stop)  steps  nothing lost"]
+    assert life.told() == expected
+
+    status = user.status("told")
+    user.medtrain("resume", "told", "--epochs", status["epoch"] + 1)
+    user.until("told", "finishes", lambda row: row["state"] == "finished" and row["where"] is None)
+    expected += [f"4  T  T  {BOTH}  finished  steps  nothing lost"]
+    assert life.told() == expected
+
+    user.until("limited", "reaches its time limit", lambda row: row["last_cause"] is not None)
+    assert re.fullmatch(r"1  T  T  127\.0\.0\.\d  time limit  steps  nothing lost", limited.told()[0])
+    user.medtrain("stop", "limited")
+
+
+def test_lives_that_end_in_a_fault(user: User) -> None:
+    life = Life(user, "faults", *TWO_NODES, *NEVER_SAVE, "--hang_seconds", "5")
+
+    life.trains(1)
+    life.kill(1, signal.SIGKILL)
+    life.waits()
+    expected = [f"1  T  T  {BOTH}  rank 1 on 127.0.0.2 killed by signal 9 (SIGKILL)  steps  lost"]
+    assert life.told() == [*expected, *IN_A_MOMENT]
+
+    life.trains(2)
+    life.kill(1, signal.SIGSTOP)
+    life.waits()
+    hung = (
+        "hung: no sign of life for 5 s while step N: rank 1 does not answer (stopped, or its node is gone), the others"
+    )
+    expected += [f"2  T  T  {BOTH}  {hung} wait for it  steps  lost"]
+    few = "it needs 2 nodes, and of that kind only 1 would be left"
+    avoided = [f"not kept off 127.0.0.2 ({few}) after attempt 2: two attempts crashed there"]
+    assert life.told() == [*expected, *avoided, *IN_A_MOMENT]
+
+    life.set("MinMemoryCPU=200")
+    status = user.until("faults", "uses too much memory", lambda row: row["where"] is None)
+    expected += [f"3  T  T  {BOTH}  out of memory on 127.0.0.N: N MiB used, 200 allowed  no steps"]
+    assert life.told() == [*expected, *avoided]
+    assert (status["state"], status["saved_step"]) == ("failed", 0), "three crashes without a checkpoint"
+
+
+def test_lives_that_end_without_a_word(user: User) -> None:
+    life = Life(user, "silent", *TWO_NODES, *NEVER_SAVE)
+    cluster = user.cluster
+
+    life.trains(1)
+    cluster.node_down("127.0.0.2")
+    life.waits()
+    cluster.node_up("127.0.0.2")
+    expected = [f"1  T  T  {BOTH}  node failure (127.0.0.2)  steps  nothing lost"]
+    assert life.told()[:1] == expected
+
+    life.trains(2)
+    for change in (cluster.kill_node, cluster.node_down, cluster.node_up):
+        for node in cluster.nodes:
+            change(node)
+    expected += [f"2  T  T  {BOTH}  node failure (127.0.0.1, 127.0.0.2)  steps  lost"]
+    assert life.told()[:2] == expected, "nobody was left to write it down"
+
+    # Nodes that are back so soon may yet be told to end what ran before: that costs a short attempt, or none.
+    life.trains(3)
+    life.scontrol("requeue", life.job)
+    life.waits()
+    life.set("Partition=nograce")
+    number = user.status("silent")["attempts"] + 1
+    life.trains(number)
+    life.urgent()
+    life.waits()
+    preempted = f"{number}  T  T  {BOTH}  preempted by job J  steps  nothing lost"
+    assert life.told()[number - 1 :] == [preempted, *IN_A_MOMENT]
+
+    life.trains(number + 1)
+    cluster.run("scancel", life.job)
+    user.until("silent", "is cancelled", lambda row: row["where"] is None)
+    assert life.told()[number:] == [f"{number + 1}  T  T  {BOTH}  cancelled by scancel  steps  nothing lost"]
+    assert user.status("silent")["state"] == "stopped", "it does not come back"
+
+
+def test_a_node_where_two_attempts_crashed_is_avoided(user: User) -> None:
+    life = Life(user, "avoid", "--nodes", "1", "--tasks_per_node", "1", "--partition", "low", "--every_steps", "2")
+    for attempt in (1, 2):
+        life.trains(attempt)
+        life.kill(0, signal.SIGKILL)
+        life.waits()
+    bad = user.status("avoid")["history"][0]["nodes"]
+    assert user.cluster.job(life.job)["ExcNodeList"] == bad
+    assert life.told()[2] == f"kept off {bad} after attempt 2: two attempts crashed there"
+    life.trains(3)
+    nodes = [row["nodes"] for row in user.status("avoid")["history"]]
+    assert nodes == [bad, bad, ({"127.0.0.1", "127.0.0.2"} - {bad}).pop()]
+
+
+def test_with_accounting_with_a_silent_controller_and_after_a_purge(
+    accounted: Cluster, tmp_path: Path, demo_shards: Path
+) -> None:
+    user = User(accounted, tmp_path, demo_shards)
+    life = Life(user, "known", *TWO_NODES, *NEVER_SAVE)
+    life.trains(1)
+    for lose in (accounted.kill_node, accounted.node_down):
+        lose("127.0.0.1")
+    expected = [f"1  T  T  {BOTH}  node failure (127.0.0.1)  steps  lost"]
+    user.until("known", "is back in the queue", lambda row: row["state"] == "waiting")
+    assert life.told()[:1] == expected
+    accounted.node_up("127.0.0.1")
+    life.trains(2)
+
+    stop_controller(accounted)
+    assert life.told()[:1] == expected
+    assert "under way, as far as is known: Slurm does not answer" in life.told()[1]
+    accounted._start_controller()
+
+    life.set("Requeue=0")
+    for change in (accounted.kill_node, accounted.node_down):
+        for node in accounted.nodes:
+            change(node)
+    accounted.wait(life.job, "NODE_FAIL")
+    expected += [f"2  T  T  {BOTH}  node failure (127.0.0.1, 127.0.0.2)  steps  lost"]
+    assert life.told() == expected
+    stop_controller(accounted)
+    for file in (accounted.folder / "state").glob("job_state*"):  # what a controller forgets some minutes after the end
+        file.unlink()
+    accounted._start_controller()
+    assert "Invalid job id" in accounted.run("scontrol", "show", "job", life.job).stderr
+    assert life.told() == expected
+    status = user.status("known")
+    assert (status["state"], status["note"]) == ("interrupted", "go on with: medtrain resume known")
+
+
+def stop_controller(cluster: Cluster) -> None:
+    """Kill slurmctld."""
+    cluster._daemons["slurmctld"].kill()
+    cluster._daemons["slurmctld"].wait()
