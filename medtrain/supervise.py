@@ -219,7 +219,7 @@ class LocalRanks:
             over = all(process.poll() is not None for process in self._processes)
             codes = {rank: process.returncode for rank, process in enumerate(self._processes) if process.returncode}
             if codes and not failure:
-                first, failure = next(iter(codes.items()))
+                first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
                 self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
             if over:
                 return failure

@@ -71,7 +71,12 @@ def report(run: Run, text: str) -> None:
     """A failure in train.log and on standard error, with the rank and host in front."""
     from medtrain.tracker import log
 
-    log(run, f"rank {os.environ.get('RANK', '0')} on {socket.gethostname()}: {text}")
+    log(run, f"rank {os.environ.get('RANK', '0')} on {node_name()}: {text}")
+
+
+def node_name() -> str:
+    """This node as Slurm calls it, or this host."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
@@ -80,7 +85,8 @@ def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump({"exit_code": exit_code, "error": problem, "fix": fix}, file)
+            who = {"rank": int(os.environ.get("RANK", "0")), "host": node_name()}
+            json.dump({"exit_code": exit_code, "error": problem, "fix": fix, **who}, file)
 
 
 def leave_at_once(code: int) -> NoReturn:
