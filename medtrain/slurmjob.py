@@ -74,6 +74,14 @@ def ask(*command: str) -> tuple[str, str]:
     return answer, " ".join(complaint.split()) or f"{command[0]} left with exit code {process.returncode}"
 
 
+def ask_controller(*command: str) -> tuple[str, str]:
+    """As `ask`, for what the controller answers: where it is down, a ping knows at once, and others try for 18 s."""
+    answer, _ = ask("scontrol", "ping")
+    if "DOWN" in answer and "UP" not in answer:
+        return "", " ".join(answer.partition("\n")[0].split())
+    return ask(*command)
+
+
 def parse(text: str) -> Fields:
     """The fields of one line of `scontrol --oneliner show`."""
     pairs = (word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", text.strip().split("\n")[0]))
@@ -82,7 +90,7 @@ def parse(text: str) -> Fields:
 
 def show(job: str) -> tuple[Fields, str]:
     """What the controller says of a job, or `{}` and why it says nothing."""
-    text, problem = ask("scontrol", "--oneliner", "show", "job", job)
+    text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
     return ({}, problem) if problem else (parse(text), "")
 
 
@@ -134,7 +142,7 @@ def preemptor(fields: Fields, nodes: str, since: float) -> str:
     """
     taken, ours = hosts(nodes), (fields.get("Partition"), _unset(fields.get("QOS", "")))
     states = "--states=PENDING,CONFIGURING,RUNNING,COMPLETING,COMPLETED,FAILED,CANCELLED,TIMEOUT"
-    text, _ = ask("squeue", "--all", "--noheader", "--sort=-p", states, "--format=%A|%T|%P|%q|%Y|%N|%S")
+    text, _ = ask_controller("squeue", "--all", "--noheader", "--sort=-p", states, "--format=%A|%T|%P|%q|%Y|%N|%S")
     began, planned = [], []
     for line in text.splitlines():
         job, state, partition, qos, scheduled, at, start = line.split("|")
@@ -154,7 +162,7 @@ def _unset(name: str) -> str:
 
 def gone(nodes: str, since: float) -> list[str]:
     """Which of the nodes are out of service, or started anew after the time `since`."""
-    text, _ = ask("scontrol", "--oneliner", "show", "node", nodes)
+    text, _ = ask_controller("scontrol", "--oneliner", "show", "node", nodes)
     found = []
     for node in map(parse, text.splitlines()):
         anew = max(seconds(node, "BootTime") or 0.0, seconds(node, "SlurmdStartTime") or 0.0) > since - 1
@@ -175,7 +183,9 @@ def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
     left_out = nodes | hosts(fields.get("ExcNodeList", ""))
     if nodes & hosts(fields.get("ReqNodeList", "")):
         return "", "the job asks for it by name"
-    text, problem = ask("sinfo", "--noheader", "--Node", f"--partition={fields['Partition']}", "--format=%N|%T|%f|%G")
+    text, problem = ask_controller(
+        "sinfo", "--noheader", "--Node", f"--partition={fields['Partition']}", "--format=%N|%T|%f|%G"
+    )
     rows = [line.split("|") for line in text.splitlines()]
     kinds = {(features, gpus) for name, _, features, gpus in rows if name in nodes}
     usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not _out_of_service(state)}
@@ -191,7 +201,7 @@ def exclude(job: str, nodes: str) -> str:
     Slurm takes this for a pending job only. A requeued one counts as pending while its last processes end, and starts
     only when they have, so the batch script that has just requeued itself can be sure that nothing comes between.
     """
-    return ask("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")[1]
+    return ask_controller("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")[1]
 
 
 def _out_of_service(state: str) -> bool:

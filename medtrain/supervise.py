@@ -114,7 +114,7 @@ def requeue(run: Run) -> int:
     bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
     for _ in range(60):
-        _, problem = slurmjob.ask("scontrol", "requeue", job)
+        _, problem = slurmjob.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, slurmjob.exclude(job, left_out) if left_out else why_not)
