@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 
 from medtrain.errors import MachineError
+from medtrain.place import node_name
 from medtrain.tensorfile import tensor_hash
 
 MANIFEST = "manifest.json"
@@ -120,7 +120,7 @@ def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:
         except Damaged as fault:
             if time.monotonic() > deadline:
                 fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"
-                raise MachineError(f"{socket.gethostname()} cannot read {folder}: {fault}", fix) from None
+                raise MachineError(f"{node_name()} cannot read {folder}: {fault}", fix) from None
             time.sleep(0.5)
 
 

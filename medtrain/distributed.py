@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 
 from medtrain.errors import MachineError
+from medtrain.place import gpu_index, gpus_given, node_name
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def join(precision: str) -> World:
     """
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     on_cpu = not torch.cuda.is_available()
-    if on_cpu and os.environ.get("SLURM_GPUS_ON_NODE", "0") not in ("", "0"):
+    if on_cpu and gpus_given():
         raise MachineError(
-            f"{socket.gethostname()}: Slurm gave this job GPUs, but PyTorch can use none of them",
+            f"{node_name()}: Slurm gave this job GPUs, but PyTorch can use none of them",
             "medtrain doctor   on that node says why; leave it out with sbatch --exclude",
         )
     if on_cpu:
@@ -56,9 +56,8 @@ def join(precision: str) -> World:
     if expected == 1:
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):  # one rank needs no process group
             os.environ.pop(name, None)
-    local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if gpus and local >= gpus:
-        os.environ["LOCAL_RANK"] = str(local % gpus)  # Slurm showed each task its own GPUs only
+    if "LOCAL_RANK" in os.environ and torch.cuda.device_count():
+        os.environ["LOCAL_RANK"] = str(gpu_index(torch.cuda.device_count()))  # Accelerate's word for the device
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     chosen, reason = settle_precision(precision)
@@ -67,13 +66,13 @@ def join(precision: str) -> World:
     accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu, kwargs_handlers=[ddp])
     if accelerator.num_processes != expected:
         raise MachineError(
-            f"{socket.gethostname()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",
+            f"{node_name()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",
             "medtrain doctor   on that node shows whether its GPUs and network answer",
         )
     world = World(accelerator, accelerator.process_index, expected, chosen, reason)
     if any_rank(world, share(world, chosen) != chosen):
         raise MachineError(
-            f"{socket.gethostname()}: the ranks chose different precisions (this one {chosen}: {reason})",
+            f"{node_name()}: the ranks chose different precisions (this one {chosen}: {reason})",
             "give one that all nodes support: --precision",
         )
     return world
@@ -91,7 +90,7 @@ def settle_precision(precision: str) -> tuple[str, str]:
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
         raise MachineError(
-            f"{socket.gethostname()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
+            f"{node_name()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
             "a new run: --precision auto; a run that began in fp16: go on with it on a GPU",
         )
     if precision != "auto":

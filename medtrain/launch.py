@@ -18,6 +18,7 @@ from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
 from medtrain.index import data_fingerprint, read_manifest
+from medtrain.place import in_slurm_job, refuse_step_of_many
 from medtrain.run import (
     Run,
     default_name,
@@ -55,12 +56,13 @@ def with_name(config: Config) -> Config:
 
 def train(config: Config) -> int:
     """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
+    refuse_step_of_many()
     config = with_name(config)
     run = Run(Path(config.runs) / config.run)
     requeued = "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
     if requeued:
         freeze.hand_over(run, sys.argv[1:])
-    from medtrain.supervise import in_slurm_job, supervise  # the installed one may be broken by now
+    from medtrain.supervise import supervise  # the installed one may be broken by now
 
     if not (requeued and in_slurm_job()):
         run, _ = new_run(config)
@@ -180,6 +182,7 @@ def need_slurm() -> None:
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
     """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
+    refuse_step_of_many()
     refuse_if_alive(run)
     before = configfile.load(run.config_file)
     changed = configfile.difference(before, config)

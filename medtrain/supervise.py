@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,10 +16,12 @@ from types import FrameType
 
 from medtrain import attempts, helper, slurmjob
 from medtrain.attempts import note
+from medtrain.configfile import load
 from medtrain.console import say, show_error, warn
 from medtrain.durable import sweep
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
-from medtrain.preempt import SUPERVISOR
+from medtrain.place import in_batch_script, in_slurm_job
+from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
 
 CRASHES_WITHOUT_PROGRESS = 3
@@ -30,7 +30,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal
 
 def supervise(run: Run) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
-    ranks = Srun(run) if in_slurm_job() else LocalRanks(run)
+    command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
+    if in_slurm_job():
+        ranks: Srun | LocalRanks = Srun(attempts.log_file(run, os.environ["SLURM_JOB_ID"]), command)
+    else:
+        slurm = load(run.config_file).slurm
+        ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
     asked = Asked(ranks, run).install()
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
@@ -138,23 +143,6 @@ def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
         say(f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
 
 
-def in_slurm_job() -> bool:
-    """Whether this is the batch script of a Slurm job or an salloc shell, and not one of a job's tasks."""
-    return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ
-
-
-def in_batch_script() -> bool:
-    """Whether Slurm can requeue what this process runs in; an salloc shell it cannot."""
-    return in_slurm_job() and os.environ.get("ENVIRONMENT") == "BATCH"
-
-
-def free_port() -> int:
-    """A port that nothing listens on; rank 0 runs on this host."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
 class Asked:
     """Passes a signal on to the ranks and remembers it. A second Ctrl-C ends them at once."""
 
@@ -178,111 +166,6 @@ class Asked:
         self._ranks.signal(
             signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
         )
-
-
-class LocalRanks:
-    """The ranks as processes of this machine."""
-
-    first = ""  # the rank that failed first
-
-    def __init__(self, run: Run) -> None:
-        from medtrain.configfile import load
-
-        slurm = load(run.config_file).slurm
-        self.count = slurm.tasks_per_node or slurm.gpus_per_node or 1
-        self._command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._wanted = 0
-
-    def start_and_wait(self) -> int:
-        """Start every rank; when one fails, end the others. Returns the first failure's exit code, or 0."""
-        place = {
-            "WORLD_SIZE": str(self.count),
-            "LOCAL_WORLD_SIZE": str(self.count),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(free_port()),
-            SUPERVISOR: str(os.getpid()),
-        }
-        self._processes = [
-            # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
-            subprocess.Popen(
-                self._command,
-                env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                start_new_session=True,
-            )
-            for rank in range(self.count)
-        ]
-        if self._wanted:  # it came while they were being started
-            self.signal(self._wanted)
-        failure, deadline = 0, 0.0
-        while True:
-            over = all(process.poll() is not None for process in self._processes)
-            codes = {rank: process.returncode for rank, process in enumerate(self._processes) if process.returncode}
-            if codes and not failure:
-                first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
-                self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
-            if over:
-                return failure
-            if failure and time.monotonic() > deadline:
-                self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone
-            time.sleep(0.1)
-
-    def signal(self, number: int) -> None:
-        """Send a signal to every rank that lives, and to those that are being started."""
-        self._wanted = number
-        self._send(number)
-
-    def _send(self, number: int) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(number)
-
-
-class Srun:
-    """The ranks as one step of this Slurm job. What srun itself says goes to their log: it names what failed first."""
-
-    first = ""
-    _over = False
-
-    def __init__(self, run: Run) -> None:
-        self.count = int(os.environ.get("SLURM_NTASKS", 1))
-        self._log = run.slurm / f"{os.environ['SLURM_JOB_ID']}.log"
-        self._command = [
-            "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",
-            f"--output={self._log}",
-            *helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run)),
-        ]  # fmt: skip
-
-    def start_and_wait(self) -> int:
-        """Start the step and wait for its end."""
-        environment = {**os.environ, "MASTER_PORT": str(free_port())}
-        if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
-            environment["MASTER_ADDR"] = first_node_address()
-        # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
-        if "SLURM_CPUS_PER_TASK" in environment:
-            environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
-        self._over = False
-        code = process.wait()
-        self._over = True
-        return code
-
-    def signal(self, number: int) -> None:
-        """Send a signal to every task of the job's steps."""
-        if self._over:  # scancel would go on trying for half a minute, and this process has less to live
-            return
-        name = signal.Signals(number).name.removeprefix("SIG")
-        subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
-
-
-def first_node_address() -> str:
-    """The address of the first node of this allocation."""
-    names = subprocess.run(["scontrol", "show", "hostnames"], capture_output=True, text=True, check=True).stdout
-    shown = subprocess.run(
-        ["scontrol", "--oneliner", "show", "node", names.split()[0]], capture_output=True, text=True, check=True
-    ).stdout
-    return next(word.removeprefix("NodeAddr=") for word in shown.split() if word.startswith("NodeAddr="))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import fcntl
 import os
 import platform
 import secrets
-import socket
 import time
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -27,6 +26,7 @@ from medtrain.evaluate import open_loader
 from medtrain.index import data_fingerprint
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
+from medtrain.place import node_name
 from medtrain.preempt import StopRequest
 from medtrain.reduction import Exact, Fast
 from medtrain.run import Run, read_json
@@ -115,9 +115,8 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
 
 def meet_team(world: World) -> Team:
     """The ranks on rank 0's host write checkpoints together."""
-    node = f"{socket.gethostname()} {os.environ.get('SLURM_NODEID', '')}"
-    first, word = share(world, (node, secrets.token_hex(4)))
-    here = gather_rows(world, torch.tensor([[float(node == first)]], device=world.device))
+    first, word = share(world, (node_name(), secrets.token_hex(4)))
+    here = gather_rows(world, torch.tensor([[float(node_name() == first)]], device=world.device))
     members = torch.nonzero(here[:, 0]).flatten().tolist()
     return Team(members.index(world.rank) if world.rank in members else None, len(members), word)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from medtrain.durable import write_whole
 from medtrain.errors import MachineError
+from medtrain.place import node_name
 from medtrain.run import Run, resume_command
 
 START_S = 300.0  # for what happens once: imports on a slow filesystem, meeting the others, compiling
@@ -92,7 +92,7 @@ class Watchdog:
 
     def _dump(self) -> None:
         frame = sys._current_frames().get(self._main or 0)
-        report = {"rank": self._rank, "host": socket.gethostname(), "pid": os.getpid(), "time": time.time(),
+        report = {"rank": self._rank, "host": node_name(), "pid": os.getpid(), "time": time.time(),
                   "doing": self._doing, **where(frame)}  # fmt: skip
         with (self._run.hangs / f"rank-{self._rank}.txt").open("w") as file:
             faulthandler.dump_traceback(file, all_threads=True)

@@ -9,12 +9,12 @@ STOP = StopRequest().install()  # before anything heavy: importing torch takes s
 import contextlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-import socket  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
+from medtrain.place import node_name, take_place  # noqa: E402
 from medtrain.run import Run  # noqa: E402
 
 
@@ -23,9 +23,9 @@ def main() -> int:
     run = Run(sys.argv[1])
     if SUPERVISOR in os.environ:
         end_with_parent()
-    take_place()
     os.umask(0o077)
     try:
+        take_place()
         from medtrain.train import train
 
         return train(run, STOP, lambda error: fail(run, error))
@@ -44,39 +44,11 @@ def fail(run: Run, error: MedtrainError) -> NoReturn:
     leave_at_once(error.exit_code)
 
 
-def take_place() -> None:
-    """Tell torch which rank this is where srun started it; the supervisor here has said so already."""
-    slurm = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
-    if "SLURM_STEP_ID" in os.environ and "RANK" not in os.environ:
-        os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
-        # An address, not the first node's name: names do not resolve everywhere.
-        os.environ.setdefault("MASTER_ADDR", os.environ["SLURM_LAUNCH_NODE_IPADDR"])
-    # The number of threads decides the order of sums, so it must not drift between attempts. One core is left to the
-    # loader and the system: all threads wait for the slowest, and on a core that something else wants that is 10x.
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or cores_here() // ranks_here()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores - 1)))
-
-
-def cores_here() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def ranks_here() -> int:
-    """Ranks on this node."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
-
-
 def report(run: Run, text: str) -> None:
     """A failure in train.log and on standard error, with the rank and host in front."""
     from medtrain.tracker import log
 
     log(run, f"rank {os.environ.get('RANK', '0')} on {node_name()}: {text}")
-
-
-def node_name() -> str:
-    """This node as Slurm calls it, or this host."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def note(run: Run, exit_code: int, problem: str, fix: str) -> None:

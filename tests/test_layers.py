@@ -22,6 +22,7 @@ runs packing data predict doctor
 launch
 freeze feed
 status supervise checks
+ranks
 worker
 train
 saving
@@ -40,7 +41,7 @@ attempts
 causes goodput waiting
 slurmjob
 datasets recipes
-run record configfile console helper
+run record configfile console helper place
 durable
 configrules errors
 config orphan

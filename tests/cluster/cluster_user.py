@@ -79,7 +79,8 @@ class User:
             if path.is_file() and path.suffix in (".log", ".out")
         ]
         raise AssertionError(
-            f"{what}: not within {timeout} s; {status}\n{self.cluster.run('squeue').stdout}\n" + "\n".join(logs)
+            f"{what}: not within {timeout} s; {status}\n{self.cluster.run('scontrol', 'show', 'job').stdout}\n"
+            + "\n".join(logs)
         )
 
     def attempts(self, name: str) -> list[dict[str, Any]]:

@@ -69,8 +69,14 @@ def marked_processes(conf: Path, node: str = "") -> list[int]:
 
 
 def kill_marked(conf: Path, node: str = "", timeout: float = 10) -> None:
-    """Kills a cluster's or a node's processes until none is left: one may start another while we look."""
+    """Kills a cluster's or a node's processes until none is left: one may start another while we look.
+
+    They are stopped first: else one would see another die, and tell the controller.
+    """
     deadline = time.monotonic() + timeout
+    for pid in marked_processes(conf, node):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
     while pids := marked_processes(conf, node):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {pids} of {conf.parent} survive SIGKILL")

@@ -19,10 +19,10 @@ IN_A_MOMENT = [
 BOTH = "127.0.0.[1-2]"
 
 
-@pytest.fixture
-def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
-    """A person who trains on the cluster without accounting."""
-    return User(cluster, tmp_path, demo_shards)
+@pytest.fixture(params=["cluster", "accounted"])
+def user(request: pytest.FixtureRequest, tmp_path: Path, demo_shards: Path) -> User:
+    """A person who trains on a cluster without accounting, and on one with it: `status` says the same there."""
+    return User(request.getfixturevalue(request.param), tmp_path, demo_shards)
 
 
 def test_lives_that_end_with_a_word(user: User) -> None:
@@ -136,37 +136,35 @@ def test_a_node_where_two_attempts_crashed_is_avoided(user: User) -> None:
     assert nodes == [bad, bad, ({"127.0.0.1", "127.0.0.2"} - {bad}).pop()]
 
 
-def test_with_accounting_with_a_silent_controller_and_after_a_purge(
-    accounted: Cluster, tmp_path: Path, demo_shards: Path
-) -> None:
-    user = User(accounted, tmp_path, demo_shards)
+def test_lives_with_a_silent_controller_and_after_a_purge(user: User) -> None:
+    cluster = user.cluster
     life = Life(user, "known", *TWO_NODES, *NEVER_SAVE)
     life.trains(1)
-    for lose in (accounted.kill_node, accounted.node_down):
+    for lose in (cluster.kill_node, cluster.node_down):
         lose("127.0.0.1")
     expected = [f"1  T  T  {BOTH}  node failure (127.0.0.1)  steps  lost"]
     user.until("known", "is back in the queue", lambda row: row["state"] == "waiting")
     assert life.told()[:1] == expected
-    accounted.node_up("127.0.0.1")
+    cluster.node_up("127.0.0.1")
     life.trains(2)
 
-    stop_controller(accounted)
+    stop_controller(cluster)
     assert life.told()[:1] == expected
     assert "under way, as far as is known: Slurm does not answer" in life.told()[1]
-    accounted._start_controller()
+    cluster._start_controller()
 
     life.set("Requeue=0")
-    for change in (accounted.kill_node, accounted.node_down):
-        for node in accounted.nodes:
+    for change in (cluster.kill_node, cluster.node_down):
+        for node in cluster.nodes:
             change(node)
-    accounted.wait(life.job, "NODE_FAIL")
+    cluster.wait(life.job, "NODE_FAIL")
     expected += [f"2  T  T  {BOTH}  node failure (127.0.0.1, 127.0.0.2)  steps  lost"]
     assert life.told() == expected
-    stop_controller(accounted)
-    for file in (accounted.folder / "state").glob("job_state*"):  # what a controller forgets some minutes after the end
+    stop_controller(cluster)
+    for file in (cluster.folder / "state").glob("job_state*"):  # what a controller forgets some minutes after the end
         file.unlink()
-    accounted._start_controller()
-    assert "Invalid job id" in accounted.run("scontrol", "show", "job", life.job).stderr
+    cluster._start_controller()
+    assert "Invalid job id" in cluster.run("scontrol", "show", "job", life.job).stderr
     assert life.told() == expected
     status = user.status("known")
     assert (status["state"], status["note"]) == ("interrupted", "go on with: medtrain resume known")
