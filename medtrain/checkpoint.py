@@ -63,6 +63,7 @@ class Loaded:
     state: TrainState
     model: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]  # of the weights; empty where the run keeps none
     fingerprints: dict[str, str]
 
 
@@ -108,7 +109,7 @@ def load_checkpoint(folder: Path) -> Loaded:
             raise Damaged(f"{name}: tensor {wrong} does not match its checksum")
     state = TrainState(**json.loads(data[STATE]))
     model, optimizer = tensors["model.safetensors"], tensors["optimizer.safetensors"]
-    return Loaded(folder, state, model, optimizer, manifest["fingerprints"])
+    return Loaded(folder, state, model, optimizer, tensors.get("ema.safetensors", {}), manifest["fingerprints"])
 
 
 def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:

@@ -61,7 +61,7 @@ class ModelConfig:
     """The network."""
 
     backbone: str = "densenet121"
-    """Architecture by its name in torchvision."""
+    """Architecture: densenet121, 161, 169, 201 (torchvision), or convnext_atto to convnext_xlarge (timm)."""
     channels: Literal[1, 3] = 1
     """Input channels; one-channel images are repeated for 3."""
     dropout: float = 0.0
@@ -90,6 +90,8 @@ class OptimConfig:
     """Decay of the weights; norms and biases are left out."""
     clip_norm: float = 0.0
     """Largest gradient norm of a step (0: no clipping)."""
+    ema_decay: float = 0.0
+    """Decay of a moving average of the weights, which then is what is validated and kept as best (0: none)."""
 
 
 @dataclass(frozen=True)

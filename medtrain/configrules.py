@@ -40,7 +40,9 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "slurm.mem_gb": (0, "the cluster's default"),
     "slurm.signal_seconds": (1, ""),
 }
-PROBABILITIES = ("augment.rotate_p", "augment.flip_p", "augment.zoom_p", "model.dropout", "loss.label_smoothing")
+PROBABILITIES = (
+    "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "model.dropout", "loss.label_smoothing", "optim.ema_decay",
+)  # fmt: skip
 
 
 def problems(config: Config) -> list[str]:

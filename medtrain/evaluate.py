@@ -140,7 +140,8 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
     name = share(world, next((link.resolve().name for link in links if link.exists()), None))
     if name is None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
-    model.load_state_dict(load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30).model)
+    best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30)
+    model.load_state_dict(best.average or best.model)
 
 
 def write_report(run: Run, split: str, report: dict[str, Any], classes: tuple[str, ...]) -> None:

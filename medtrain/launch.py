@@ -75,8 +75,10 @@ def train(config: Config) -> int:
 
 def where(run: Run) -> str:
     """Where a finished run's results lie."""
+    best = run.checkpoints / "best"
+    average = best / "ema.safetensors"
     places = {
-        "best weights": (run.checkpoints / "best" / "model.safetensors"),
+        "best weights": average if average.exists() else best / "model.safetensors",
         "test report": run.evaluation / "test.json",
         "figures": run.figures,
         "curve": run.journal,

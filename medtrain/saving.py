@@ -23,6 +23,8 @@ def save(trainer: Trainer, state: TrainState) -> None:
         "model.safetensors": trainer.model.state_dict(),
         "optimizer.safetensors": optimizer_tensors(trainer.optimizer, trainer.model),
     }
+    if trainer.average:
+        files["ema.safetensors"] = trainer.average.tensors()
     buffers = frozenset(name for name, _ in trainer.model.named_buffers())
     # The journal's lines up to this step are durable before the manifest that claims them.
     trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.durable_so_far())

@@ -91,10 +91,12 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     """Validate, move the learning rate, judge, save. The flag says that a stop came first: nothing has changed then."""
     share_buffers(trainer.world, trainer.model)
+    if trainer.average:
+        share_buffers(trainer.world, trainer.average.model)
     config, world = trainer.config, trainer.world
     started = time.monotonic()
     scores = score(
-        trainer.model,
+        trainer.judged,
         trainer.task,
         trainer.validation,
         config.data,
@@ -148,6 +150,8 @@ def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
         accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
+    if trainer.average:
+        trainer.average.update(trainer.model, step + 1)
     total[2] = float(bool(trainer.stop))
     total[3] = float(trainer.checkpoints.due_by_time())
     return total

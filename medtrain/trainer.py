@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from medtrain import __version__, configfile, distributed, models, tasks
+from medtrain.average import Average
 from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_chosen, newest
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
@@ -55,6 +56,12 @@ class Trainer:
     sums: StepSum
     reduction: Fast | Exact
     watchdog: Watchdog
+    average: Average | None
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated, tested and kept as best: the average of the weights where there is one."""
+        return self.average.model if self.average else self.model
 
 
 def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
@@ -105,6 +112,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         sums=StepSum(world),
         reduction=make_reduction(config, state, world, model, parallel),
         watchdog=watchdog,
+        average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
     )
     settle_reduction(trainer)
     if found:
@@ -238,6 +246,8 @@ def settle_reduction(trainer: Trainer) -> None:
 def restore(trainer: Trainer, found: Loaded) -> None:
     """Put a checkpoint's tensors and numbers in place."""
     trainer.model.load_state_dict(found.model)
+    if trainer.average:
+        trainer.average.model.load_state_dict(found.average)
     restore_optimizer(trainer.optimizer, trainer.model, found.optimizer)
     trainer.schedule.restore(found.state.schedule)
     scaler = trainer.world.accelerator.scaler

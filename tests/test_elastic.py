@@ -53,26 +53,31 @@ def stop_after(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
     assert process.wait(120) == 75
 
 
-@pytest.fixture(scope="module")
-def exact(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exact run of one rank that nobody touched."""
+@pytest.fixture(scope="module", params=["densenet121", "convnext_atto"])
+def exact(
+    request: pytest.FixtureRequest, demo_shards: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], dict[str, Any]]:
+    """Options, with BatchNorm and without, and the result of one rank that nobody touched."""
+    options = ["--determinism", "exact", "--ema_decay", "0.9", "--backbone", request.param]
     runs = tmp_path_factory.mktemp("exact")
-    medtrain(*arguments(demo_shards, runs, "one", 1, "--determinism", "exact"))
-    return runs / "one"
+    medtrain(*arguments(demo_shards, runs, "one", 1, *options))
+    expected = result(runs / "one")
+    assert set(expected["tensors"]) == {"model.safetensors", "optimizer.safetensors", "ema.safetensors"}
+    return options, expected
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_exact_is_the_same_bits_at_any_number_of_ranks(
-    exact: Path, demo_shards: Path, tmp_path: Path, ranks: int
+    exact: Any, demo_shards: Path, tmp_path: Path, ranks: int
 ) -> None:
-    medtrain(*arguments(demo_shards, tmp_path, "more", ranks, "--determinism", "exact"))
-    assert result(tmp_path / "more") == result(exact)
+    options, expected = exact
+    medtrain(*arguments(demo_shards, tmp_path, "more", ranks, *options))
+    assert result(tmp_path / "more") == expected
 
 
-def test_exact_is_the_same_bits_when_the_ranks_change_on_the_way(
-    exact: Path, demo_shards: Path, tmp_path: Path
-) -> None:
-    assert result(interrupted(demo_shards, tmp_path, "elastic", "--determinism", "exact")) == result(exact)
+def test_exact_is_the_same_bits_when_the_ranks_change_on_the_way(exact: Any, demo_shards: Path, tmp_path: Path) -> None:
+    options, expected = exact
+    assert result(interrupted(demo_shards, tmp_path, "elastic", *options)) == expected
 
 
 def test_fast_keeps_the_order_the_steps_and_the_schedule(demo_shards: Path, tmp_path: Path) -> None:

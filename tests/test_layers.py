@@ -32,7 +32,8 @@ reduction
 tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-loader models metrics figures distributed tensorfile tree
+loader models metrics figures distributed tensorfile tree average
+weights
 verify loader_pool
 shards loader_worker
 transforms

@@ -30,6 +30,8 @@ SETTINGS = [
     "32",
     "--every_steps",
     "5",
+    "--ema_decay",
+    "0.9",
 ]
 TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2"]
 
