@@ -116,7 +116,7 @@ def _journal(plan: Plan, again: Run) -> list[str]:
 def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     run, told = plan.run, []
     if not curve_differs:
-        told.append("every line of the curve is the same: the checkpoint was changed after that, or while it was saved")
+        told.append("every line of the curve is the same: it was changed in the last step, in saving, or later")
     before, now = (run.environment.read_text().splitlines() if run.environment.exists() else [] for run in (run, again))
     told += [f"the run began with {line}, the replay has {_same(now, line)}" for line in before if line not in now]
     if run.log.exists():

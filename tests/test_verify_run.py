@@ -133,7 +133,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     first, second = [line for line in done.stdout.splitlines() if line.startswith("MISMATCH")]
     assert "1 of 1,819 tensors differ; the first, classifier.weight in model.safetensors, in 1 of" in first
     assert "the state's best is 0.5, and" in second
-    assert "perhaps     every line of the curve is the same: the checkpoint was changed after that" in done.stdout
+    assert "perhaps     every line of the curve is the same: it was changed in the last step" in done.stdout
     assert "perhaps     the run began with torch 0" in done.stdout and "began with threads" not in done.stdout
     assert "not proved  training does not make step-00000024-epoch-002" in done.stdout
 
@@ -238,7 +238,7 @@ def test_a_run_that_is_under_way_is_refused(demo_shards: Path, tmp_path: Path) -
 def test_a_trainer_elsewhere_holds_the_lock(run: Run) -> None:
     with run.lock_file.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(MachineError, match="another process trains run first"):
+        with pytest.raises(MachineError, match="another process trains or verifies run first"):
             verify_run(run, files_only=True, from_step=-1, ranks=0, scratch=None, json=False)
 
 
