@@ -126,7 +126,7 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
         told += [f"train.log says: {line}" for line in warned[-3:]]
     attempts = _attempts_between(plan)
     counts = sorted({row["ranks"] for row in attempts} | {plan.ranks})
-    if len(counts) > 1 and not plan.after["virtual_ranks"]:
+    if len(counts) > 1 and not plan.after.get("virtual_ranks"):
         told.append(f"the steps between were made by {' and '.join(map(str, counts))} ranks (replay: {plan.ranks})")
     told += [f"it was made on {nodes}, the replay on {here()}" for nodes in {r["nodes"] for r in attempts} - {here()}]
     for entry in frozen(run).get("history", [])[1:]:

@@ -93,7 +93,7 @@ def plan(run: Run, from_step: int = -1, ranks: int = 0) -> Plan:
         refuse_long(run, after["step"])
     before = states[start] if start else {"step": 0, "epoch": 0}
     made = read_json(newest / "manifest.json")["ranks"]
-    return Plan(run, start, newest, before, after, settle_ranks(run, made, ranks, bool(after["virtual_ranks"])))
+    return Plan(run, start, newest, before, after, settle_ranks(run, made, ranks, bool(after.get("virtual_ranks"))))
 
 
 def refuse_long(run: Run, steps: int) -> None:

@@ -24,7 +24,7 @@ from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
 from medtrain.errors import InputError, MachineError
-from medtrain.replay import LONG_S, plan
+from medtrain.replay import LONG_S, plan, scratch
 from medtrain.run import Run, read_json
 from medtrain.verify_run import check_files, verify_run
 
@@ -112,7 +112,9 @@ def test_two_ranks_from_the_beginning_to_mid_epoch(demo_shards: Path, tmp_path: 
 
 def test_an_exact_run_of_two_ranks_is_proved_by_one(demo_shards: Path, tmp_path: Path) -> None:
     run = train(demo_shards, tmp_path, 2, *EXACT)
-    told = verify(run, "--ranks", 1)["replay"]
+    (tmp_path / "elsewhere").mkdir()
+    told = verify(run, "--ranks", 1, "--scratch", tmp_path / "elsewhere")["replay"]
+    assert not list((tmp_path / "elsewhere").iterdir())
     assert told["same"] and told["ranks"] == 1 and told["to_checkpoint"] == "step-00000012-epoch-002"
 
 
@@ -243,6 +245,12 @@ def test_a_trainer_elsewhere_holds_the_lock(run: Run) -> None:
 
 
 def test_what_cannot_be_replayed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(MachineError, match="the replay finds no place there") as found,
+        scratch(plan(run), Path("/none")),
+    ):
+        raise AssertionError("it begins")
+    assert "--scratch DIR" in found.value.fix
     with pytest.raises(InputError, match="no checkpoint of step 7 before its newest, of step 24"):
         plan(run, from_step=7)
     with pytest.raises(InputError, match=r"made by 1 rank\(s\); 2 would sum in another order"):
