@@ -12,7 +12,7 @@ from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
 COMMANDS = {
     "check": ("medtrain.data:check", "look at a raw dataset: layout, labels, damaged images, copies"),
     "shard": ("medtrain.packing:shard", "pack a dataset into tar shards"),
-    "verify": ("medtrain.packing:verify", "prove that packed shards are whole and splits do not leak"),
+    "verify": ("medtrain.packing:verify", "prove that packed shards are whole and do not leak, or a run's checkpoints"),
     "train": ("medtrain.runs:train", "train a recipe here, supervised"),
     "submit": ("medtrain.runs:submit", "train a recipe as a Slurm job"),
     "status": ("medtrain.runs:status", "what the runs are doing"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 
@@ -30,6 +31,21 @@ def show_error(problem: str, fix: str) -> None:
 def say_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=1), flush=True)
+
+
+@contextlib.contextmanager
+def talk_to_stderr(wanted: bool) -> Iterator[None]:
+    """Send what this process and its ranks print to standard error, where standard output is kept for JSON."""
+    if not wanted:
+        yield
+        return
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def paint(text: str, code: str, stream: TextIO) -> str:

@@ -1,4 +1,4 @@
-"""The commands that make and prove packed datasets: shard and verify."""
+"""The commands that pack datasets, and prove them and runs: shard and verify."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from medtrain import datasets
 from medtrain.console import say, say_json, table, warn
+from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.plan import PackOptions
+from medtrain.run import Run, run_names
 from medtrain.shards import pack
 from medtrain.verify import verify_shards
 
@@ -60,19 +62,78 @@ def shard(
 
 
 def verify(
-    out: Positional[Annotated[Path, arg(metavar="SHARDS")]],
+    what: Positional[Annotated[Path, arg(metavar="SHARDS|RUN")]],
     level: Literal["quick", "crc", "decode"] = "crc",
     workers: int = 0,
+    runs: Path = Path("runs"),
+    files_only: Flag = False,
+    from_step: int = -1,
+    ranks: int = 0,
+    scratch: Path | None = None,
     json: Flag = False,
 ) -> int:
-    """Prove that a packed dataset is whole and that no patient or image stands in two splits. Exit code 2 if not.
+    """Prove a packed dataset or a run. Nothing of it is changed.
+
+    A packed dataset (a folder): it is whole, and no patient or image stands in two splits. Exit code 2 if not.
+
+    A run (its name or folder): every file of its checkpoints is as it was written (exit code 2 if not), and the newest
+    checkpoint is what training makes: its last steps are trained again, beside the run, and give the same bits
+    (exit code 3 if not). In a Slurm allocation with its ranks, else here.
 
     Args:
-        out: Folder of the packed dataset.
-        level: Sizes only, every byte, or every image decoded.
-        workers: Threads (0: one a core).
+        what: Folder of a packed dataset, or name or folder of a run.
+        level: Shards: sizes only, every byte, or every image decoded.
+        workers: Shards: threads (0: one a core).
+        runs: Run: folder that holds the runs.
+        files_only: Run: only its files, no training.
+        from_step: Run: train again from the checkpoint of this step (-1: the one before the newest; 0: the beginning).
+        ranks: Run: ranks that train (0: as many as made the checkpoint; others only with --determinism exact).
+        scratch: Run: folder where the steps are trained again (default: beside the run).
         json: Print one JSON document.
     """
+    run = run_of(what, runs)
+    if run is None:
+        if files_only or from_step != -1 or ranks or scratch:
+            raise InputError(
+                f"{what} is a packed dataset: --files_only, --from_step, --ranks and --scratch are for runs",
+                f"leave them away: medtrain verify {what}",
+            )
+        return verify_dataset(what, level, workers, json)
+    if level != "crc" or workers:
+        raise InputError(
+            f"{what} is a run: --level and --workers are for packed datasets",
+            f"leave them away (a quick look at a run: medtrain verify {what} --files_only)",
+        )
+    from medtrain.verify_run import verify_run  # torch
+
+    return verify_run(run, files_only, from_step, ranks, scratch, json)
+
+
+def run_of(what: Path, runs: Path) -> Run | None:
+    """The run that a name or folder means; None where it is a packed dataset. Raises InputError for anything else."""
+    named = Run(runs / what)
+    found = next((run for run in (Run(what), named) if run.config_file.exists()), None)
+    packed = (what / "manifest.json").exists() and not (what / "state.json").exists()
+    if packed and found and found.folder != what.absolute():
+        raise InputError(
+            f"{what} is a packed dataset here, and a run in {runs}",
+            f"write medtrain verify {what.absolute()}   or medtrain verify {runs / what}",
+        )
+    if found or packed:
+        return None if packed else found
+    if (what / "state.json").exists():
+        raise InputError(f"{what} is one checkpoint", "verify its run, by name: medtrain verify RUN")
+    if what.is_dir() and list(what.glob("*.tar")):
+        return None  # shards without a manifest: there it is said what to do
+    raise InputError(
+        f"{what} is neither a packed dataset (a folder with manifest.json) nor a run in {runs.absolute()}"
+        f"{nearest(str(what), run_names(runs))}",
+        "list the runs: medtrain status   (another folder: --runs DIR)",
+    )
+
+
+def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers: int, json: bool) -> int:
+    """Prove that a packed dataset is whole; returns 0, or 2 if it is not."""
     faults = verify_shards(out, level, workers)
     images = sum(entry["samples"] for entry in read_manifest(out)["splits"].values())
     if json:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +9,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from medtrain import configfile, launch
 from medtrain.config import Config
-from medtrain.console import say, say_json, table
+from medtrain.console import say, say_json, table, talk_to_stderr
 from medtrain.run import Run
 from medtrain.status import alive, attempts_table, describe, follow, status_table
 from medtrain.status import status as statuses
@@ -51,21 +48,6 @@ def resume(config: Config, here: bool, json: bool) -> int:
     if json:
         say_json(describe(run))
     return code
-
-
-@contextlib.contextmanager
-def talk_to_stderr(wanted: bool) -> Iterator[None]:
-    """Send what this process and its ranks print to standard error, where standard output is kept for JSON."""
-    if not wanted:
-        yield
-        return
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def status(

@@ -169,7 +169,7 @@ def hold(run: Run, wait_s: float = 180) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise MachineError(
-                    f"another process trains run {run.name}, or a node that died still holds {run.lock_file}",
+                    f"another process trains or verifies run {run.name}, or a dead node still holds {run.lock_file}",
                     f"medtrain stop {run.name}   or wait until the file server lets the lock go, then resume",
                 ) from None
             time.sleep(0.2)

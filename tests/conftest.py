@@ -14,9 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The storm's length and draw."""
+    """The storm's length and draw, and how often a tracked training is killed."""
     parser.addoption("--faults", type=int, default=4, help="faults in the storm (default: 4; a long run: 100)")
     parser.addoption("--storm-seed", type=int, default=1, help="which faults, in which order")
+    parser.addoption("--kills", type=int, default=3, help="SIGKILLs of a training with W&B (default: 3; long: 20)")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,9 @@ LAYERS = """
 cli
 flags
 runs packing data predict doctor
-launch
+launch verify_run
+mismatch
+replay
 freeze feed
 status supervise checks
 ranks

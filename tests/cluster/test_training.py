@@ -128,20 +128,16 @@ def test_the_dry_run_prints_what_is_sent(user: User) -> None:
     user.medtrain("stop", "twin")
 
 
-def test_an_interactive_allocation_trains_on_its_nodes(user: User) -> None:
-    medtrain = [
-        sys.executable,
-        "-m",
-        "medtrain.cli",
-        "train",
-        "mednist",
-        "--shards",
-        str(user.shards),
-        "--run",
-        "inter",
-    ]
-    command = ["salloc", "--partition=low", "--nodes=2", "--ntasks-per-node=1", *medtrain, *SETTINGS, "--epochs", "1"]
-    done = subprocess.run(command, cwd=user.folder, env=user.env, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_an_interactive_allocation_trains_and_verifies_on_its_nodes(user: User) -> None:
+    def allocated(*words: str) -> str:
+        command = ["salloc", "--partition=low", "--nodes=2", "--ntasks-per-node=1"]
+        command += [sys.executable, "-m", "medtrain.cli", *words]
+        done = subprocess.run(command, cwd=user.folder, env=user.env, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    allocated("train", "mednist", "--shards", str(user.shards), "--run", "inter", *SETTINGS, "--epochs", "1")
     assert user.status("inter")["state"] == "finished"
     assert [row["ranks"] for row in user.attempts("inter") if row["event"] == "start"] == [2]
+    printed = allocated("verify", "inter")
+    assert "from step 20 (step-00000020) to step 24 on 2 ranks in" in printed and "bit for bit" in printed
