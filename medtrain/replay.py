@@ -26,8 +26,8 @@ from medtrain.console import Progress, warn
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError, MachineError
 from medtrain.orphan import end_with
+from medtrain.place import in_slurm_job
 from medtrain.run import Run, read_json, read_json_lines, runs_flag
-from medtrain.supervise import in_slurm_job
 
 LONG_S = 900  # a run with one checkpoint is not trained again from the beginning unasked where that takes longer
 POLL_S = 0.3
