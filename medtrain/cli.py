@@ -19,7 +19,7 @@ COMMANDS = {
     "logs": ("medtrain.runs:logs", "a run's log; -f follows it"),
     "stop": ("medtrain.runs:stop", "save and end a run"),
     "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
-    "diff": ("medtrain.freeze:diff", "what would change if a run went on with the installed medtrain"),
+    "diff": ("medtrain.codediff:diff", "what would change if a run went on with the installed medtrain"),
     "sync": ("medtrain.feed:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
     "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),
     "predict": ("medtrain.runs:predict", "what a run's best weights say of image files"),

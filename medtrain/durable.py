@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +37,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder; nobody may be writing there."""
+    """Remove the files and folders that killed processes left half written in a folder; nobody may be writing there."""
     for litter in folder.glob(f".*{UNFINISHED}"):
-        litter.unlink(missing_ok=True)
+        if litter.is_dir():
+            shutil.rmtree(litter, ignore_errors=True)
+        else:
+            litter.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
-runs packing data predict doctor
+runs packing data predict doctor codediff
 launch verify_run
 mismatch
 replay

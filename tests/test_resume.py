@@ -149,6 +149,7 @@ def test_everything_killed_before_the_first_checkpoint_resumes_from_the_beginnin
         subprocess.run(["kill", "-9", str(pid)], check=True)
     process.communicate()
     (tmp_path / "early" / ".status.json.4711.unfinished").write_text('{"sta')  # as if killed while it wrote
+    (tmp_path / "early" / ".code.4711.unfinished" / "medtrain").mkdir(parents=True)
     resumed = medtrain("resume", "early", "--runs", tmp_path)
     assert not list((tmp_path / "early").rglob("*.unfinished"))
     assert "has no checkpoint yet: it starts from the beginning" in resumed.stdout
