@@ -41,11 +41,12 @@ class Target:
         return int(self.checkpoints[-1].name.split("-")[1]) if self.checkpoints else 0
 
     def processes(self, module: str) -> list[int]:
-        """Those of the job that run a module of the package, on all nodes."""
+        """Those of the job that run a module of the package, on all nodes; srun only says what they are to run."""
         found = []
         for pid in marked_processes(self.user.cluster.conf):
             with contextlib.suppress(OSError):
-                if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if module.encode() in words and not words[0].endswith(b"srun"):
                     found.append(pid)
         return sorted(found)
 
