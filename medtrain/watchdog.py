@@ -18,9 +18,10 @@ from typing import Any
 from medtrain.durable import write_whole
 from medtrain.errors import MachineError
 from medtrain.place import node_name
-from medtrain.run import Run, resume_command
+from medtrain.run import Run, resume_command, set_status
 
-START_S = 300.0  # for what happens once: imports on a slow filesystem, meeting the others, compiling
+START_S = 300.0  # for what happens once: meeting the others, reading a checkpoint, the first step; where none is known
+START_AGAIN_S = 60.0  # the least for the same where an earlier attempt has shown how long it takes
 TICK_S = 1.0
 GATHER_S = 3.0  # ranks that hang together notice within this and a step's time of each other
 # A rank whose main thread is in one of these waits for the others; it is not the one that they wait for.
@@ -43,7 +44,10 @@ class Watchdog:
         self._main = threading.main_thread().ident
         self._ticks = 0
         self._step_began = self._slowest = 0.0
-        self._limit = START_S
+        self._began = time.monotonic()
+        known = run.status().get("start_seconds")
+        self._start_s = max(START_AGAIN_S, 5 * known) if known else START_S
+        self._limit = self._start_s
         self._doing = "starting"
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -54,13 +58,15 @@ class Watchdog:
 
     def step_begins(self, step: int, seconds: float) -> None:
         """A sign of life at the start of a step, which may take `seconds`, or three times as long as the slowest one so
-        far; the first of an attempt as long as starting does."""
+        far; the first of an attempt as long as starting does, by what earlier attempts took for that."""
         now = time.monotonic()
-        if self._step_began:
-            self._slowest = max(self._slowest, now - self._step_began)
         first = not self._step_began
+        if not first:
+            if not self._slowest and self._rank == 0:
+                set_status(self._run, start_seconds=round(now - self._began, 1))
+            self._slowest = max(self._slowest, now - self._step_began)
         self._step_began = now
-        self.alive(f"step {step}", START_S if first else max(seconds, 3 * self._slowest))
+        self.alive(f"step {step}", max(seconds, self._start_s if first else 3 * self._slowest))
 
     def close(self) -> None:
         """Watch no longer."""
