@@ -17,15 +17,23 @@ COLOURS = {"ok": "32", "warn": "33", "FAIL": "31;1"}
 
 
 # No alias from tyro in the signature: the doctor must be able to say that tyro is missing.
-def doctor(folder: Path = Path(), json: bool = False) -> int:
+def doctor(
+    folder: Path = Path(), cluster: str = "", settings: Path | None = None, wait: float = 120, json: bool = False
+) -> int:
     """Check this machine: packages, GPUs, Slurm, shared folder. Exit code 1 if training would not work.
+
+    With --cluster the cluster is checked instead: what Slurm says of a profile, then a probe, a job of a minute or two
+    on two nodes, which looks at signals, requeue, GPUs, software, the shared folder, clocks, names and ports.
 
     Args:
         folder: Where runs and shards are to be kept.
+        cluster: A file of slurm/clusters by name, or a path: its partition, account, GPUs are what the probe asks for.
+        settings: With --cluster: settings (a -c file) whose pretrained weights the nodes must have.
+        wait: With --cluster: seconds to wait for the probe to start, and to come back after its requeue.
         json: Print one JSON document.
     """
     found = []
-    for name, finding in findings(folder):
+    for name, finding in of_cluster(cluster, folder, settings, wait) if cluster else findings(folder):
         found.append((name, finding))
         if not json:
             say(line(name, finding))
@@ -35,6 +43,13 @@ def doctor(folder: Path = Path(), json: bool = False) -> int:
         counts = {state: sum(finding.state == state for _, finding in found) for state in COLOURS}
         say(f"\n{counts['ok']} ok, {counts['warn']} warnings, {counts['FAIL']} failures")
     return EXIT_ENVIRONMENT if any(finding.state == "FAIL" for _, finding in found) else EXIT_DONE
+
+
+def of_cluster(cluster: str, folder: Path, settings: Path | None, wait: float) -> Iterator[tuple[str, Finding]]:
+    """The checks of a cluster, which need medtrain's packages: without them it is the plain doctor who says so."""
+    from medtrain.probe import send
+
+    return send.findings(cluster, folder, settings, wait)
 
 
 CHECKS: dict[str, Check] = {

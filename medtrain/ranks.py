@@ -84,15 +84,9 @@ class Srun:
 
     def start_and_wait(self) -> int:
         """Start the step and wait for its end."""
-        environment = {**os.environ, "MASTER_PORT": str(free_port())}
+        environment = {**for_srun(), "MASTER_PORT": str(free_port())}
         if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
             environment["MASTER_ADDR"] = first_node_address()
-        # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
-        if "SLURM_CPUS_PER_TASK" in environment:
-            environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
-        # It would show a task all GPUs of the node, and the ranks would compute on another job's.
-        if environment.get("SLURM_GPU_BIND", "").split(",")[-1] == "none":
-            del environment["SLURM_GPU_BIND"]
         with self._log.open("ab") as log:
             process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
         self._over = False
@@ -106,6 +100,18 @@ class Srun:
             return
         name = signal.Signals(number).name.removeprefix("SIG")
         subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
+
+
+def for_srun() -> dict[str, str]:
+    """This batch script's environment as srun needs it to start ranks."""
+    environment = dict(os.environ)
+    # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
+    if "SLURM_CPUS_PER_TASK" in environment:
+        environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
+    # It would show a task all GPUs of the node, and the ranks would compute on another job's.
+    if environment.get("SLURM_GPU_BIND", "").split(",")[-1] == "none":
+        del environment["SLURM_GPU_BIND"]
+    return environment
 
 
 def first_node_address() -> str:

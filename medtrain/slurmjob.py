@@ -166,7 +166,7 @@ def gone(nodes: str, since: float) -> list[str]:
     found = []
     for node in map(parse, text.splitlines()):
         anew = max(seconds(node, "BootTime") or 0.0, seconds(node, "SlurmdStartTime") or 0.0) > since - 1
-        if anew or _out_of_service(node.get("State", "")):
+        if anew or out_of_service(node.get("State", "")):
             found.append(node["NodeName"])
     return found
 
@@ -188,7 +188,7 @@ def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
     )
     rows = [line.split("|") for line in text.splitlines()]
     kinds = {(features, gpus) for name, _, features, gpus in rows if name in nodes}
-    usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not _out_of_service(state)}
+    usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not out_of_service(state)}
     wanted, there = int(fields.get("NumNodes", "1").split("-")[0]), len(usable - left_out)
     if problem or there < wanted:
         return "", problem or f"it needs {wanted} nodes, and of that kind only {there} would be left"
@@ -204,5 +204,6 @@ def exclude(job: str, nodes: str) -> str:
     return ask_controller("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")[1]
 
 
-def _out_of_service(state: str) -> bool:
+def out_of_service(state: str) -> bool:
+    """Whether a node in this state takes no jobs."""
     return any(word in state.lower() for word in OUT_OF_SERVICE)

@@ -19,6 +19,7 @@ LAYERS = """
 cli
 flags
 runs packing data predict doctor codediff
+probe
 launch verify_run
 mismatch
 replay

@@ -112,13 +112,17 @@ def privacy(folder: Path) -> Finding:
 
 def clock(folder: Path) -> Finding:
     """Whether the file server's clock and this machine's agree."""
+    return clock_finding(*written(folder))
+
+
+def written(folder: Path) -> tuple[float, float, float]:
+    """When a file was written by the file server's clock, and this machine's time before and after."""
     with tempfile.NamedTemporaryFile(prefix=".medtrain-doctor-", dir=folder) as file:
         before = time.time()
         os.write(file.fileno(), b"now")
         os.fsync(file.fileno())
-        written = os.fstat(file.fileno()).st_mtime
-        after = time.time()
-    return clock_finding(written, before, after)
+        stamp = os.fstat(file.fileno()).st_mtime
+        return stamp, before, time.time()
 
 
 def clock_finding(written: float, before: float, after: float) -> Finding:

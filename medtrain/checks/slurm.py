@@ -135,6 +135,11 @@ def job() -> Finding:
     return ok(f"inside job {number} on {nodes}, tasks: {tasks}")
 
 
+def setting(name: str) -> str:
+    """One entry of Slurm's configuration; empty where it is not set or not known."""
+    return (_settings() or {}).get(name, "")
+
+
 @functools.cache
 def _settings() -> dict[str, str] | None:
     """`scontrol show config` as a mapping; None where there is no Slurm or no answer (`partitions` says so)."""

@@ -1,0 +1,153 @@
+"""The probe's batch script: starts a rank wherever the profile would, has them look at each other, and asks Slurm
+for the signals that a run gets.
+
+One pass in the job's first life, which ends with a requeue (or, where that is refused, a cancel); in its second life
+it only notes that it is back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medtrain import helper, slurmjob
+from medtrain.probe import BATCH, LINGER_SECONDS, RANKS, REQUEST, SRUN
+from medtrain.ranks import for_srun
+from medtrain.run import append_json, read_json
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+HELLO_SECONDS = 60.0  # the first start of Python from a shared folder may be slow
+LOOK_SECONDS = 45.0
+SIGNAL_SECONDS = 5.0
+WARNING_SECONDS = 40.0  # Slurm looks at time limits every 30 s
+# A shell around each rank: it lives where Python does not, and says so. It must outlive the signals too.
+SHELL = """trap : TERM USR1 USR2
+"$@" || printf '{"event":"died","rank":%s,"node":"%s","code":%s}\\n' "$SLURM_PROCID" "$SLURMD_NODENAME" "$?"
+"""
+
+
+class Step:
+    """All ranks, started by one srun; what they say, and what they are told."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.count = int(os.environ.get("SLURM_NTASKS", "1"))
+        self._lines: list[dict[str, Any]] = []
+        command = ["srun", "--kill-on-bad-exit=0", "--label", "sh", "-c", SHELL, "probe"]
+        with (place / RANKS).open("ab") as out, (place / SRUN).open("ab") as complaints:
+            self.process = subprocess.Popen(
+                [*command, *helper.command("medtrain.probe.rank", str(place))],
+                env=for_srun(), stdin=subprocess.PIPE, stdout=out, stderr=complaints, start_new_session=True,
+            )  # fmt: skip
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """What all ranks said of one kind so far."""
+        self._lines = read_ranks(self.place / RANKS)
+        return [line for line in self._lines if line["event"] == event]
+
+    def order(self, order: str, **facts: Any) -> None:
+        """Tell every rank."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"order": order, **facts}).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:  # srun has ended: nobody is left to obey
+            pass
+
+    def until(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Wait for something that the ranks say, but not for ever, and not for ranks that are no more."""
+        deadline = time.monotonic() + seconds
+        while not holds() and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def alive(self) -> int:
+        """Ranks that run."""
+        return self.count - len(self.said("died"))
+
+
+def read_ranks(path: Path) -> list[dict[str, Any]]:
+    """The whole lines that srun has written, `RANK: {json}`; anything else in between is not the probe's."""
+    found: list[dict[str, Any]] = []
+    begun: dict[int, str] = defaultdict(str)
+    for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
+        _, _, text = line.partition(": ")
+        with contextlib.suppress(ValueError):  # a setup line of the profile printed in between
+            if text.startswith('{"event"'):  # of the shell around a rank
+                found.append(json.loads(text))
+            elif text.startswith('{"more"'):
+                piece = json.loads(text)
+                begun[piece["rank"]] += piece["more"]
+            elif text.startswith('{"last"'):
+                piece = json.loads(text)
+                found.append(json.loads(begun.pop(piece["rank"], "") + piece["last"]))
+    return found
+
+
+def first_life(place: Path) -> None:
+    """Everything that is measured."""
+    step = Step(place)
+    begun = time.monotonic()
+    step.until(lambda: len(step.said("hello")) >= step.alive(), HELLO_SECONDS)
+    leaders = {line["node"] for line in step.said("hello")}
+    step.order("look", weights=read_json(place / REQUEST)["weights"])
+    step.until(lambda: len(step.said("node")) >= len(leaders), LOOK_SECONDS)
+    ports = {line["node"]: line["port"] for line in step.said("node")}
+    if len(ports) > 1:
+        step.order("meet", nodes={node: (address(node), port) for node, port in ports.items()})
+        step.until(lambda: len(step.said("met")) >= len(ports), LOOK_SECONDS)
+        step.order("flip", writer=max(ports))
+        step.until(lambda: len(step.said("flipped")) >= len(ports), LOOK_SECONDS)
+    # As the supervisor passes a signal on. USR1, so that it is not taken for the time limit's USR2.
+    job = os.environ["SLURM_JOB_ID"]
+    note(place, "signalled", problem=slurmjob.ask("scancel", "--signal=USR1", job)[1])
+    step.until(lambda: heard(step, "SIGUSR1") >= step.alive(), SIGNAL_SECONDS)
+    step.until(lambda: heard(step, "SIGUSR2") >= step.alive(), begun + WARNING_SECONDS - time.monotonic())
+    _, problem = slurmjob.ask("scontrol", "requeue", job)
+    note(place, "requeued", problem=problem)
+    if problem:
+        slurmjob.ask("scancel", job)  # its TERM is as good
+    step.until(lambda: False, 2 * LINGER_SECONDS)
+    step.order("end")
+
+
+def heard(step: Step, name: str) -> int:
+    """How many ranks got a signal."""
+    return len({line["rank"] for line in step.said("signal") if line["name"] == name})
+
+
+def address(node: str) -> str:
+    """Where the others find a node: its address as Slurm has it, as names may not resolve."""
+    shown, _ = slurmjob.ask("scontrol", "--oneliner", "show", "node", node)
+    return slurmjob.parse(shown).get("NodeAddr", node)
+
+
+def note(place: Path, event: str, **facts: Any) -> None:
+    """Write down what the batch script does."""
+    row = {"event": event, "node": os.environ.get("SLURMD_NODENAME", "?"), "time": time.time(), **facts}
+    append_json(place / BATCH, row)
+
+
+def main() -> int:
+    """Signals are for the ranks: this process only must not die of them."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    place = Path(sys.argv[1])
+    life = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    note(place, "begun", life=life)
+    if life == 0:
+        first_life(place)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Send the probe to a cluster, wait for what it finds, and take everything away again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from medtrain import configfile, helper, launch, slurmjob, waiting
+from medtrain.checks import Finding, cluster, fail, folder, nodes, ok, slurm, warn
+from medtrain.config import Config, SlurmConfig
+from medtrain.errors import MachineError
+from medtrain.probe import BATCH, CLOCK, RANKS, REQUEST, SRUN, batch, machine
+from medtrain.run import Run, read_json_lines, write_json
+
+MINUTES = 5  # the job's limit; it needs one or two
+POLL_SECONDS = 1.0
+END_SECONDS = 60.0  # for the processes of a cancelled job to end
+Named = tuple[str, Finding]
+
+
+@dataclass
+class Course:
+    """How the job went, seen from here, and every line of its ranks with the time at which it showed here."""
+
+    job: str = ""
+    waited: float = 0.0
+    fields: slurmjob.Fields = field(default_factory=dict)
+    requeue_seconds: float | None = None
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    never: Finding | None = None  # why it did not start, or did not come back
+
+
+def findings(profile: str, runs: Path, settings: Path | None, wait: float) -> Iterator[Named]:
+    """Check a cluster with the settings of a profile: what Slurm says first, then a probe."""
+    config = configfile.with_cluster(Config(), profile)
+    if settings is not None:
+        config = configfile.overlay(config, [str(settings)])
+    configfile.check(config, f"cluster {profile}")
+    failed = False
+    for name, finding in before(config, runs):
+        failed |= finding.state == "FAIL"
+        yield name, finding
+    if failed:
+        yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
+        return
+    with interruptible(), probe_folder(runs) as place:
+        yield from probed(config, place, wait)
+
+
+def before(config: Config, runs: Path) -> Iterator[Named]:
+    """What can be known without a job; nothing more where a thing is missing that the rest needs."""
+    for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
+        if finding := look():
+            yield name, finding
+            if finding.state == "FAIL":
+                return
+    launch.need_slurm()
+    run = Run(runs / "medtrain-doctor")
+    yield from cluster.findings(config.slurm, launch.script(run, config.slurm))
+    yield "folder", folder.writing(runs)
+
+
+def probed(config: Config, place: Path, wait: float) -> Iterator[Named]:
+    """Send the probe, and say what it found."""
+    asked = request(config.slurm)
+    write_json(place / REQUEST, {"weights": wanted_weights(config)})
+    course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
+    try:
+        try:
+            course.job = submit(place, name, asked)
+        except MachineError as error:
+            yield "probe", fail(error.problem, error.fix)
+            return
+        ranks = asked.nodes * (asked.tasks_per_node or asked.gpus_per_node or 1)
+        yield "probe", ok(f"job {course.job} asks for {asked.nodes} nodes with {ranks} ranks; it takes about a minute")
+        follow(course, place, wait)
+    finally:
+        cancel(name, course.job)
+    complaints = "\n".join(tail(path) for path in (place / SRUN, *place.glob("job/slurm/*_log.out")))
+    told = nodes.Told(
+        asked, course.job, course.waited, course.fields, course.requeue_seconds, course.never,
+        course.lines, read_json_lines(place / BATCH), complaints, machine.software_facts(), place.parent,
+    )  # fmt: skip
+    yield from nodes.findings(told)
+
+
+def request(slurm_config: SlurmConfig) -> SlurmConfig:
+    """What the probe asks for: as the profile, but short, on two nodes at least, and warned at once.
+
+    Slurm looks at time limits every 30 s, and warns whoever has less left than asked for.
+    """
+    partition = cluster.partition(slurm_config.partition)
+    most = cluster.most_nodes(partition)
+    limit = cluster.minutes(partition.get("MaxTime", "")) or MINUTES
+    minutes = int(min(MINUTES, max(1, limit)))
+    return dataclasses.replace(
+        slurm_config,
+        nodes=min(max(slurm_config.nodes, 2), max(most, 1)),
+        time=str(minutes),
+        signal_seconds=minutes * 60,
+    )
+
+
+def wanted_weights(config: Config) -> list[dict[str, str]]:
+    """The pretrained weights that the recipes and the user's settings start from."""
+    models = [configfile.resolve(name).model for name in configfile.recipe_names()] + [config.model]
+    unique = {(model.weights, model.backbone): model for model in models if model.weights}
+    absolute = {name: name if name == "imagenet" else str(Path(name).absolute()) for name, _ in unique}
+    return [{"weights": absolute[name], "backbone": backbone} for name, backbone in unique]
+
+
+def submit(place: Path, name: str, asked: SlurmConfig) -> str:
+    """Hand the probe to Slurm as `medtrain submit` does a run; returns the job's id."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    run = Run(place / "job")
+    run.slurm.mkdir(parents=True)
+    made = launch.executor(run, asked)
+    made.update_parameters(job_name=name)
+    command = shlex.join(helper.command("medtrain.probe.batch", str(place)))
+    try:
+        return str(made._submit_command(command).job_id)
+    except (FailedJobError, FailedSubmissionError) as error:
+        problem = f"Slurm did not take the probe: {' '.join(str(error).split())[-400:]}"
+        raise MachineError(problem, "correct the profile, or ask the administrators of the cluster") from None
+
+
+def follow(course: Course, place: Path, wait: float) -> None:
+    """Watch the job until it is over; give up where it does not start, or does not come back, within `wait` seconds."""
+    begun = requeued = time.monotonic()
+    started = False
+    while True:
+        (place / f"{CLOCK}.new").write_text(str(time.time()))
+        (place / f"{CLOCK}.new").replace(place / CLOCK)
+        read(course, place / RANKS)
+        fields, problem = slurmjob.show(course.job)
+        state = fields.get("JobState", "")
+        now = time.monotonic()
+        course.fields = fields or course.fields
+        if state == "RUNNING" and not started:
+            started, course.waited = True, now - begun
+        again = fields.get("Restarts", "0") != "0"
+        if not again:
+            requeued = now
+        elif state not in ("PENDING", "COMPLETING", "REQUEUED") and course.requeue_seconds is None:
+            course.requeue_seconds = now - requeued
+        if state in slurmjob.ENDED or "Invalid job id" in problem:
+            read(course, place / RANKS)
+            return
+        if (late := now - (requeued if again else begun)) > wait + (0 if again or not started else MINUTES * 60):
+            course.never = not_started(fields, late, again)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def read(course: Course, path: Path) -> None:
+    """Take new lines of the ranks, with the time at which they showed."""
+    for line in batch.read_ranks(path)[len(course.lines) :]:
+        course.lines.append({**line, "seen": time.time()})
+
+
+def not_started(fields: slurmjob.Fields, late: float, again: bool) -> Finding:
+    """Why the job waits, in words."""
+    reason = fields.get("Reason", "no answer")
+    words = waiting.words(reason, {**fields, "job": fields.get("JobId", ""), "run": "RUN"})
+    helps = words.helps.replace(waiting.STOP.format(run="RUN"), "change the profile:")
+    what = "was requeued and did not come back" if again else "did not start"
+    return fail(
+        f"the probe {what} within {late:.0f} s: {words.why} ({reason})",
+        f"{helps or 'nothing is wrong'}; where it only takes longer: --wait SECONDS",
+    )
+
+
+def cancel(name: str, job: str) -> None:
+    """Leave no job behind, by its name too: it may be in the queue before its id is known here."""
+    slurmjob.ask("scancel", "--quiet", f"--name={name}")
+    deadline = time.monotonic() + END_SECONDS
+    while job and time.monotonic() < deadline:
+        state = slurmjob.queue_state(job)
+        if state is None:
+            return
+        slurmjob.ask("scancel", "--quiet", job)  # a requeue may have come in between
+        time.sleep(0.5)
+
+
+def tail(path: Path) -> str:
+    """The end of a log."""
+    try:
+        return path.read_text(errors="replace")[-2000:]
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def probe_folder(runs: Path) -> Iterator[Path]:
+    """A folder beside the runs, private to the user, which is gone afterwards."""
+    place = Path(tempfile.mkdtemp(prefix=".medtrain-doctor-", dir=runs.absolute()))
+    try:
+        yield place
+    finally:
+        for _ in range(5):  # a network file system keeps files that a dying process has open
+            shutil.rmtree(place, ignore_errors=True)
+            if not place.exists():
+                break
+            time.sleep(1)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """A TERM or a closed terminal ends the doctor as Ctrl-C does: with the job cancelled and the folder gone."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
