@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.causes import Cause, Evidence, judge
-from medtrain.configfile import load
 from medtrain.console import warn
 from medtrain.goodput import goodput, work
+from medtrain.place import in_batch_script
 from medtrain.run import Run, append_json, read_json_lines
 from medtrain.slurmjob import Place, accounted, gone, preemptor, seconds, show
 
@@ -98,23 +98,46 @@ def hear(run: Run, name: str) -> None:
         note(run, {**row, "shown": told, "preemptor": other})
 
 
-def end_row(run: Run, start: Row, code: int, first: str, heard: str) -> Row:
+def end_row(run: Run, start: Row, code: int, first: str, heard: str, warned_s: float) -> Row:
     """The line for an attempt whose ranks have just gone; the supervisor is there to ask what it wants to know.
 
-    `code` and `first` are the exit code and, where known, the rank that left with it.
+    `code` and `first` are the exit code and, where known, the rank that left with it. Whatever goes wrong in finding
+    out why, the run goes on.
     """
-    evidence = Evidence(
-        **_left_behind(run, start),
-        ended=time.time(),
-        code=code,
-        first=first,
-        heard=heard,
-        warned_s=load(run.config_file).slurm.signal_seconds,
-        asked_to_stop=run.stop_file.exists(),
-    )
-    if start["job"]:
-        evidence = _ask_slurm(evidence, start)
+    known: dict[str, Any] = {"code": code, "first": first, "heard": heard, "warned_s": warned_s}
+    evidence = Evidence(started=start["time"], ended=time.time(), status=run.status(), **known)
+    try:
+        left, stop = _left_behind(run, start), run.stop_file.exists()
+        evidence = Evidence(**left, ended=time.time(), asked_to_stop=stop, **known)
+        if start["job"]:
+            evidence = _ask_slurm(evidence, start)
+    except Exception as error:
+        warn(f"why attempt {start['attempt']} ended is not known for sure: {type(error).__name__}: {error}")
     return _end(run, start, evidence)
+
+
+def close_silent(run: Run) -> None:
+    """Write down how the last attempt ended, where nobody could: before anything hides what it left behind."""
+    if silent := unended(read_json_lines(run.attempts)):
+        try:
+            note(run, silent_end(run, silent))
+        except Exception as error:
+            warn(f"how attempt {silent['attempt']} ended is not known: {type(error).__name__}: {error}")
+
+
+def ended_by_user(run: Run, end: Row) -> bool:
+    """Whether the user wants the job gone, also where a crash hid it: Slurm would take a cancelled job back."""
+    return end["kind"] == "cancelled" or (end["kind"] in CRASHES and in_batch_script() and cancelled(run))
+
+
+def cancelled(run: Run) -> bool:
+    """Whether somebody has ended the job while its batch script still runs. After a requeue, a preemption or a node
+    failure Slurm shows the same, and brings the job back whatever this process does."""
+    start = started(read_json_lines(run.attempts))[-1:]
+    fields, _ = show(os.environ["SLURM_JOB_ID"])
+    until = seconds(fields, "EndTime") if not start or start[0].get("until") is None else start[0]["until"]
+    ending = fields.get("JobState") == "COMPLETING" and seconds(fields, "PreemptTime") is None
+    return ending and (until is None or time.time() < until - 5)
 
 
 def silent_end(run: Run, start: Row) -> Row:

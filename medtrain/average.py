@@ -7,8 +7,8 @@ from torch import nn
 
 
 class Average:
-    """timm's ModelEmaV3 with its warm-up: after step t the average moves by max(1 - decay, (1 + t) ** -2/3) of the
-    way to the weights. BatchNorm statistics are averaged too; counters are copied."""
+    """timm's ModelEmaV3 with its warm-up: after step t the average moves by max(1 - decay, t ** (-2/3)) of the way
+    to the weights. BatchNorm statistics are averaged too; counters are copied."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         from timm.utils.model_ema import ModelEmaV3  # importing it costs a second, which a run without it does not pay

@@ -133,8 +133,7 @@ def _failure(evidence: Evidence) -> Cause | None:
 def _slurm_answered(evidence: Evidence) -> Cause | None:
     """What the controller said when it was asked, at the first signal and at the end."""
     for fields in evidence.shown:
-        preempted = seconds(fields, "PreemptTime")
-        if preempted is not None and preempted >= evidence.started - 1:
+        if _preempted_in(evidence, fields):
             return _preempted(evidence)
     for fields in evidence.shown:
         state = fields.get("JobState", "")
@@ -143,9 +142,16 @@ def _slurm_answered(evidence: Evidence) -> Cause | None:
             return _requeued(evidence) if evidence.code is not None else None
         if state in BY_STATE:
             return BY_STATE[state](evidence)
-        if state == "COMPLETING" and evidence.code is not None:
-            return _cancelled(evidence)  # somebody ended the job while its batch script ran
+        if state == "COMPLETING" and evidence.code is not None:  # something ends the job while its batch script runs
+            late = evidence.until is not None and evidence.ended >= evidence.until - 5
+            return _time_limit(evidence) if late else _cancelled(evidence)
     return None
+
+
+def _preempted_in(evidence: Evidence, fields: Fields) -> bool:
+    """Whether the job was preempted in this attempt, and not in an earlier one."""
+    preempted = seconds(fields, "PreemptTime")
+    return preempted is not None and preempted >= evidence.started - 1
 
 
 def _sacct_answered(evidence: Evidence) -> Cause | None:
@@ -161,7 +167,11 @@ def _warned_of_limit(evidence: Evidence) -> Cause | None:
 
 
 def _node_gone(evidence: Evidence) -> Cause | None:
-    return _node_failure(", ".join(evidence.gone)) if evidence.gone and evidence.code is None else None
+    preempted = any(_preempted_in(evidence, fields) for fields in evidence.shown)
+    otherwise = evidence.accounted.get("State", "").split(" ")[0] in ("FAILED", "COMPLETED")
+    if evidence.code is not None or not evidence.gone or preempted or otherwise:
+        return None
+    return _node_failure(", ".join(evidence.gone))
 
 
 def _by_signal(evidence: Evidence) -> Cause | None:
@@ -186,6 +196,8 @@ def _exit_code(evidence: Evidence) -> Cause | None:
 def _signal(evidence: Evidence) -> str:
     """The signal that the ranks say they stopped for; the supervisor hears a Ctrl-C and passes on a TERM."""
     if evidence.status.get("state") not in ("stopped", "queued"):
+        return ""
+    if evidence.status.get("updated", evidence.started) < evidence.started:  # of before: the disk may be full
         return ""
     return evidence.heard or str(evidence.status.get("signal") or "a signal")
 

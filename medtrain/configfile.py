@@ -16,6 +16,7 @@ from medtrain.configrules import problems
 from medtrain.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
+ADDED_LATER = {"optim.ema_decay": 0.0}  # setting -> the value that changes nothing
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"
 # How YAML 1.2 reads a plain scalar (its core schema): tag, pattern, first characters.
@@ -113,11 +114,14 @@ def difference(old: Config, new: Config) -> list[str]:
 
 
 def binding(config: Config) -> dict[str, Any]:
-    """The settings that decide the weights: those that a resumed run may not change."""
+    """The settings that decide the weights: those that a resumed run may not change.
+
+    A setting that came later and is not used is left out, so that runs from before it go on.
+    """
     decides = {
         name: value
         for name, value in flat(config).items()
-        if name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS
+        if name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS and value != ADDED_LATER.get(name, ...)
     }
     # A cosine is stretched over all epochs, so their number decides every learning rate of it.
     return {**decides, "epochs": config.epochs if config.schedule.schedule == "cosine" else "any"}

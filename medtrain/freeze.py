@@ -206,7 +206,7 @@ def obstacle(run: Run) -> str:
         config = configfile.load(run.config_file)
     except MedtrainError as error:
         return error.problem
-    saved = read_json(run.checkpoints / "last" / "manifest.json").get("fingerprints", {}).get("config")
+    saved = run.newest_manifest().get("fingerprints", {}).get("config")
     if saved and saved != configfile.fingerprint(config):
         return "it has other settings that decide the weights than the newest checkpoint was made with"
     return ""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile, freeze, helper
+from medtrain import attempts, configfile, freeze, helper
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
@@ -22,7 +22,6 @@ from medtrain.place import in_slurm_job, refuse_step_of_many
 from medtrain.run import (
     Run,
     default_name,
-    read_json,
     read_json_lines,
     resume_command,
     set_status,
@@ -105,6 +104,7 @@ def send(run: Run, slurm: SlurmConfig) -> str:
     """Hand a run to Slurm and note its job id in the run folder."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    attempts.close_silent(run)
     write_json(run.job_file, {"job": ""})  # if Slurm says no, `resume` asks it again and does not train here
     try:
         job = executor(run, slurm)._submit_command(supervisor(run))
@@ -223,7 +223,7 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
 
 def refuse_other_shards(run: Run, config: Config) -> None:
     """The same for the packed dataset, as the newest checkpoint names it."""
-    manifest = read_json(run.checkpoints / "last" / "manifest.json")
+    manifest = run.newest_manifest()
     if manifest and manifest["fingerprints"]["data"] != data_fingerprint(config.data.shards):
         raise InputError(
             f"{config.data.shards}: was made with other shards than run {run.name}",
@@ -260,6 +260,7 @@ def stop(run: Run, wait_s: float = 120) -> str:
     again = f"go on with: {resume_command(run)}"
     if place.kind == "job" and place.state == "PENDING":
         cancel(place.id)
+        attempts.close_silent(run)
         set_status(run, state="stopped")
         return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"
     run.stop_file.touch()  # before the signal: the supervisor reads it when the ranks have ended

@@ -63,7 +63,7 @@ def in_batch_script() -> bool:
 def refuse_step_of_many() -> None:
     """Under the user's own srun every task would train a model of its own; raises InputError."""
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    if tasks > 1 and not in_slurm_job():
+    if tasks > 1 and not in_slurm_job() and "SLURM_PTY_PORT" not in os.environ:  # a shell by srun --pty is one process
         raise InputError(
             f"{node_name()}: srun started medtrain {tasks} times, and each of them would train alone",
             "call it once, without srun: it starts the ranks by itself on all nodes of the job",

@@ -72,7 +72,7 @@ class Srun:
     """The ranks as one step of this Slurm job. What srun itself says goes to their log: it names what failed first."""
 
     first = ""
-    _over = False
+    _over = True
 
     def __init__(self, log: Path, command: list[str]) -> None:
         self.count = int(os.environ.get("SLURM_NTASKS", 1))

@@ -20,15 +20,9 @@ ENDED = frozenset(
      "REVOKED")
 )  # fmt: skip
 NO_ANSWER = "UNKNOWN"
-OUT_OF_SERVICE = (
-    "down",
-    "drain",
-    "fail",
-    "unknown",
-    "reboot",
-    "power",
-    "*",
-)  # in a node's state; * is "not responding"
+FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not responding"
+OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
+RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
 NOT_FOR_COMMANDS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 Fields = dict[str, str]
 
@@ -61,6 +55,8 @@ def ask(*command: str) -> tuple[str, str]:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
         )
+    except OSError as error:  # no more processes or memory: as good as no answer
+        return "", f"{command[0]} could not be started ({error.strerror})"
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
@@ -144,8 +140,8 @@ def preemptor(fields: Fields, nodes: str, since: float) -> str:
     states = "--states=PENDING,CONFIGURING,RUNNING,COMPLETING,COMPLETED,FAILED,CANCELLED,TIMEOUT"
     text, _ = ask_controller("squeue", "--all", "--noheader", "--sort=-p", states, "--format=%A|%T|%P|%q|%Y|%N|%S")
     began, planned = [], []
-    for line in text.splitlines():
-        job, state, partition, qos, scheduled, at, start = line.split("|")
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 6]
+    for job, state, partition, qos, scheduled, at, start in rows:
         if job == fields.get("JobId") or (partition, _unset(qos)) == ours:
             continue
         if state == "PENDING":
@@ -161,12 +157,13 @@ def _unset(name: str) -> str:
 
 
 def gone(nodes: str, since: float) -> list[str]:
-    """Which of the nodes are out of service, or started anew after the time `since`."""
+    """Which of the nodes are down, or started anew within minutes after the time `since`."""
     text, _ = ask_controller("scontrol", "--oneliner", "show", "node", nodes)
     found = []
     for node in map(parse, text.splitlines()):
-        anew = max(seconds(node, "BootTime") or 0.0, seconds(node, "SlurmdStartTime") or 0.0) > since - 1
-        if anew or out_of_service(node.get("State", "")):
+        starts = [seconds(node, name) or 0.0 for name in ("BootTime", "SlurmdStartTime")]
+        anew = any(since - 1 < start < since + RETURN_SECONDS for start in starts)
+        if anew or any(word in node.get("State", "").lower() for word in FAILED):
             found.append(node["NodeName"])
     return found
 
@@ -186,10 +183,11 @@ def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
     text, problem = ask_controller(
         "sinfo", "--noheader", "--Node", f"--partition={fields['Partition']}", "--format=%N|%T|%f|%G"
     )
-    rows = [line.split("|") for line in text.splitlines()]
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
     kinds = {(features, gpus) for name, _, features, gpus in rows if name in nodes}
     usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not out_of_service(state)}
-    wanted, there = int(fields.get("NumNodes", "1").split("-")[0]), len(usable - left_out)
+    asked = re.match(r"\d+", fields.get("NumNodes", "1"))
+    wanted, there = int(asked[0]) if asked else 1, len(usable - left_out)
     if problem or there < wanted:
         return "", problem or f"it needs {wanted} nodes, and of that kind only {there} would be left"
     return ",".join(sorted(left_out)), ""

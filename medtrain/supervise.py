@@ -25,27 +25,30 @@ from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
 
 CRASHES_WITHOUT_PROGRESS = 3
+REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def supervise(run: Run) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
+    slurm = load(run.config_file).slurm
     if in_slurm_job():
         ranks: Srun | LocalRanks = Srun(attempts.log_file(run, os.environ["SLURM_JOB_ID"]), command)
     else:
-        slurm = load(run.config_file).slurm
         ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
     asked = Asked(ranks, run).install()
+    ends: list[attempts.Row] = []
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
-        end = attempt(run, ranks, asked)
+        end = attempt(run, ranks, asked, slurm.signal_seconds)
+        ends.append(end)
         if end["kind"] == "finished":
             return EXIT_DONE
-        if hopeless(run):
+        if hopeless(run, ends):
             return give_up(run, end)
-        if end["kind"] == "cancelled":  # Slurm would take it back, and the user wants it gone
+        if attempts.ended_by_user(run, end):
             break
         if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
@@ -54,34 +57,39 @@ def supervise(run: Run) -> int:
     return leave(run)
 
 
-def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked) -> attempts.Row:
-    """One start of all ranks, written down before and after in attempts.jsonl. Returns what was written after."""
-    if silent := attempts.unended(read_json_lines(run.attempts)):
-        note(run, attempts.silent_end(run, silent))  # now: the ranks will cut the journal back to the checkpoint
+def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -> attempts.Row:
+    """One start of all ranks, written down before and after in attempts.jsonl. Returns what was written after.
+
+    `warned_s` is how long before its time limit the job wants a signal.
+    """
+    attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
     start = attempts.start_row(run, ranks.count)
     note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)
     for folder in (run.folder, run.hangs, run.figures, run.evaluation):
         sweep(folder)
-    code = ranks.start_and_wait()
+    # A signal that came before the ranks: in a grace time there is none to start them in.
+    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait()
     if failure := run.failure():
         set_status(run, state="failed", **failure)
     elif run.status().get("state") in ("starting", "running"):
         set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
-    end = attempts.end_row(run, start, code, ranks.first, asked.signal)
+    end = attempts.end_row(run, start, code, ranks.first, asked.signal, warned_s)
     note(run, end)
     return end
 
 
-def hopeless(run: Run) -> bool:
-    """Whether another attempt would end the same way."""
+def hopeless(run: Run, own: list[attempts.Row]) -> bool:
+    """Whether another attempt would end the same way; `own` are the ends that this process saw, should a full disk
+    keep them from being written down."""
     status = run.status()
     if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
         return True
     rows = read_json_lines(run.attempts)
     begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
-    ends = [row for row in rows[begun:] if row["event"] == "end"][-CRASHES_WITHOUT_PROGRESS:]
+    written = [row for row in rows[begun:] if row["event"] == "end"]
+    ends = max(written, own, key=len)[-CRASHES_WITHOUT_PROGRESS:]
     crashed = all(row["state"] in ("crashed", "failed") for row in ends)
     stuck = len({row["step"] for row in ends}) == 1
     return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
@@ -118,14 +126,15 @@ def requeue(run: Run) -> int:
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
-    for _ in range(60):
+    deadline = time.monotonic() + REQUEUE_S
+    while True:
         _, problem = slurmjob.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, slurmjob.exclude(job, left_out) if left_out else why_not)
             say(f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
             return EXIT_RESUMABLE
-        if "disabled" in problem or "denied" in problem.lower():
+        if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
     warn(f"job {job} could not be requeued: {problem}; go on with: {resume_command(run)}")

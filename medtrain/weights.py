@@ -16,11 +16,12 @@ def load_local(model: nn.Module, path: Path, first: str, head: str) -> None:
     `first` names the weight of the first convolution, which is summed over colours where the model has one channel;
     `head` is how the names of the classifier's tensors begin. Raises InputError.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(path)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"{path}: weights cannot be read: {error}", "give a .safetensors file of this backbone"
         ) from None

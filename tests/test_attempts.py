@@ -69,6 +69,19 @@ LIVES = {
     "a time limit": (
         evidence(status=USR2, until=NOW + 100, warned_s=120, shown=({**RUNNING, "PreemptTime": "None"},)), "time limit",
     ),
+    "a time limit that came before the save": (
+        evidence(status=USR2, until=NOW - 1, shown=({"JobState": "COMPLETING", "Restarts": "0"},)), "time limit",
+    ),
+    "a signal of an earlier attempt": (
+        evidence(code=1, status={**USR2, "updated": NOW - 100}), "a rank left with exit code 1",
+    ),
+    "preempted, and the node was rebooted": (
+        evidence(code=None, gone=("gpu1",), shown=({**RUNNING, "PreemptTime": "999990"},)), "preempted",
+    ),
+    "failed, and the node was rebooted": (
+        evidence(code=None, gone=("gpu1",), accounted={"State": "FAILED"}),
+        "ended without a word: node failure, power loss, or everything was killed",
+    ),
     "the same signal long before the limit": (
         evidence(status=USR2, until=NOW + 5000, warned_s=120), "asked to stop by SIGUSR2",
     ),
@@ -200,12 +213,21 @@ def test_an_end_is_written_once_and_by_the_next_attempt_where_nobody_else_could(
     assert unended(read_json_lines(run.attempts)) is None
 
 
+def test_what_cannot_be_found_out_does_not_end_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.create(tmp_path, "first")
+    start = {"attempt": 1, "event": "start", "time": time.time(), "step": 0, "job": "", "nodes": "here", "ranks": 2}
+    run.failure_file.mkdir()  # as unreadable as a stale file of a file server
+    end = end_row(run, start, 3, "1", "", 120)
+    assert (end["cause"], end["state"]) == ("rank 1: left with exit code 3", "crashed")
+    assert "why attempt 1 ended is not known for sure: IsADirectoryError" in capsys.readouterr().err
+
+
 def test_a_failure_is_told_from_what_the_rank_wrote(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "first")
     run.config_file.write_text("recipe: mednist\n")
     start = {"attempt": 1, "event": "start", "time": time.time(), "step": 0, "job": "", "nodes": "here", "ranks": 2}
     write_json(run.failure_file, {"exit_code": 1, "error": "ValueError: bad", "fix": "", "rank": 1, "host": "node7"})
-    end = end_row(run, start, 1, "1", "")
+    end = end_row(run, start, 1, "1", "", 120)
     assert (end["cause"], end["kind"]) == ("rank 1 on node7: ValueError: bad", "crashed")
 
 

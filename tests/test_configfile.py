@@ -260,3 +260,10 @@ def test_a_resumed_run_starts_from_its_own_settings(tmp_path: Path, yaml) -> Non
         parse_settings("resume", ["first", "--runs", runs, "--run", "second"])
     with pytest.raises(InputError, match=r"no run 'frist'.*did you mean first\?"):
         parse_settings("resume", ["frist", "--runs", runs])
+
+
+def test_a_setting_that_came_later_leaves_old_runs_what_they_were() -> None:
+    assert configfile.fingerprint(configfile.resolve("demo")) == "18f0e05d828cedb8", "as before there was an EMA"
+    smooth = configfile.resolve("demo")
+    smooth = dataclasses.replace(smooth, optim=dataclasses.replace(smooth.optim, ema_decay=0.9))
+    assert configfile.fingerprint(smooth) != "18f0e05d828cedb8"

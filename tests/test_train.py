@@ -139,6 +139,9 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
     save_file({"features.conv0.weight": weights["features.conv0.weight"]}, tmp_path / "part.safetensors")
     refused = train(demo_shards, tmp_path, "cold", "--weights", tmp_path / "part.safetensors", check=False)
     assert refused.returncode == 2 and "tensors are missing" in refused.stderr
+    (tmp_path / "torn.safetensors").write_bytes((tmp_path / "part.safetensors").read_bytes()[:-9])
+    torn = train(demo_shards, tmp_path, "torn", "--weights", tmp_path / "torn.safetensors", check=False)
+    assert torn.returncode == 2 and "torn.safetensors: weights cannot be read" in torn.stderr
     attempts = (tmp_path / "cold" / "attempts.jsonl").read_text().splitlines()
     assert len(attempts) == 3, "a fault that another attempt cannot mend is not tried again"
 
