@@ -22,7 +22,7 @@ from medtrain.console import warn
 from medtrain.goodput import goodput, work
 from medtrain.place import in_batch_script
 from medtrain.run import Run, append_json, read_json_lines
-from medtrain.slurmjob import Place, accounted, gone, preemptor, seconds, show
+from medtrain.slurmjob import Fields, Place, accounted, gone, preemptor, seconds, show
 
 CRASHES = ("crashed", "killed", "hung", "memory")  # an attempt of these kinds failed by itself
 NODE_TO_BLAME = ("crashed", "killed", "hung")  # too little memory is not the node's fault
@@ -86,9 +86,10 @@ def said(run: Run, start: Row) -> str:
         return file.read().decode(errors="replace")
 
 
-def hear(run: Run, name: str) -> None:
+def hear(run: Run, name: str) -> Fields:
     """Note that the supervisor was sent a signal, and what Slurm says of the job at once: it may be dead soon."""
     start = unended(read_json_lines(run.attempts))
+    fields: Fields = {}
     if start and start["job"]:
         fields = show(start["job"])[0]
         ending = fields.get("JobState") == "COMPLETING" or seconds(fields, "PreemptTime") is not None
@@ -96,6 +97,7 @@ def hear(run: Run, name: str) -> None:
         row = {"attempt": start["attempt"], "event": "signal", "time": time.time(), "signal": name}
         told = {name: fields[name] for name in EVIDENCE if name in fields}
         note(run, {**row, "shown": told, "preemptor": other})
+    return fields
 
 
 def end_row(run: Run, start: Row, code: int, first: str, heard: str, warned_s: float) -> Row:
@@ -126,18 +128,17 @@ def close_silent(run: Run) -> None:
 
 
 def ended_by_user(run: Run, end: Row) -> bool:
-    """Whether the user wants the job gone, also where a crash hid it: Slurm would take a cancelled job back."""
-    return end["kind"] == "cancelled" or (end["kind"] in CRASHES and in_batch_script() and cancelled(run))
+    """Whether the user wants the job gone, also where a crash hid it: Slurm would take a cancelled job back.
 
-
-def cancelled(run: Run) -> bool:
-    """Whether somebody has ended the job while its batch script still runs. After a requeue, a preemption or a node
-    failure Slurm shows the same, and brings the job back whatever this process does."""
-    start = started(read_json_lines(run.attempts))[-1:]
+    After a requeue or a node failure Slurm shows the same as after scancel, and brings the job back whatever this
+    process does.
+    """
+    if end["kind"] not in CRASHES or not in_batch_script():
+        return bool(end["kind"] == "cancelled")
     fields, _ = show(os.environ["SLURM_JOB_ID"])
-    until = seconds(fields, "EndTime") if not start or start[0].get("until") is None else start[0]["until"]
-    ending = fields.get("JobState") == "COMPLETING" and seconds(fields, "PreemptTime") is None
-    return ending and (until is None or time.time() < until - 5)
+    begun = max((row["time"] for row in started(read_json_lines(run.attempts))), default=0.0)
+    preempted = (seconds(fields, "PreemptTime") or 0.0) >= begun - 1
+    return fields.get("JobState") == "COMPLETING" and fields.get("Reason") != "TimeLimit" and not preempted
 
 
 def silent_end(run: Run, start: Row) -> Row:
@@ -181,7 +182,8 @@ def _ask_slurm(known: Evidence, start: Row) -> Evidence:
     fields, _ = show(start["job"])
     same_life = int(fields.get("Restarts", "0")) == known.restarts
     shown = (*known.shown, fields) if fields else known.shown
-    until = seconds(fields, "EndTime") if same_life else None
+    # Of a job that has ended it is when that was, of one that runs when its limit comes.
+    until = seconds(fields, "EndTime") if same_life and fields.get("JobState") == "RUNNING" else None
     unseen = known.code is None
     told = replace(
         known,

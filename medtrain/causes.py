@@ -143,8 +143,7 @@ def _slurm_answered(evidence: Evidence) -> Cause | None:
         if state in BY_STATE:
             return BY_STATE[state](evidence)
         if state == "COMPLETING" and evidence.code is not None:  # something ends the job while its batch script runs
-            late = evidence.until is not None and evidence.ended >= evidence.until - 5
-            return _time_limit(evidence) if late else _cancelled(evidence)
+            return _time_limit(evidence) if fields.get("Reason") == "TimeLimit" else _cancelled(evidence)
     return None
 
 

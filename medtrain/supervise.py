@@ -169,12 +169,18 @@ class Asked:
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         again = bool(self.signal) and number == signal.SIGINT
-        if not self.signal:  # what Slurm says now, it may not say any more when the ranks have saved
-            threading.Thread(target=attempts.hear, args=(self._run, signal.Signals(number).name), daemon=True).start()
+        if not self.signal or number == signal.SIGTERM:  # what Slurm says now, it may not say any more afterwards
+            threading.Thread(target=self._ask_why, args=(signal.Signals(number).name,), daemon=True).start()
         self.signal = signal.Signals(number).name
         self._ranks.signal(
             signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
         )
+
+    def _ask_why(self, name: str) -> None:
+        """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""
+        over = attempts.hear(self._run, name).get("Reason") == "TimeLimit"
+        if over and in_batch_script() and not self._run.stop_file.exists():
+            slurmjob.ask_controller("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
 
 
 if __name__ == "__main__":

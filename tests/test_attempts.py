@@ -70,7 +70,7 @@ LIVES = {
         evidence(status=USR2, until=NOW + 100, warned_s=120, shown=({**RUNNING, "PreemptTime": "None"},)), "time limit",
     ),
     "a time limit that came before the save": (
-        evidence(status=USR2, until=NOW - 1, shown=({"JobState": "COMPLETING", "Restarts": "0"},)), "time limit",
+        evidence(status=USR2, shown=({**RUNNING, "JobState": "COMPLETING", "Reason": "TimeLimit"},)), "time limit",
     ),
     "a signal of an earlier attempt": (
         evidence(code=1, status={**USR2, "updated": NOW - 100}), "a rank left with exit code 1",

@@ -217,8 +217,9 @@ def test_a_medtrain_that_cannot_go_on_with_a_run_is_not_taken(installed: Path, t
     assert done.returncode == 2 and "there is no setting model.dropout" in done.stderr
     assert freeze.sources(run.code) == before
     (installed / "config.py").write_text(config)
-    write_json(run.checkpoints / "manifest.json", {"fingerprints": {"config": "other"}})
-    (run.checkpoints / "last").symlink_to(".")
+    for step, told in ((1, '{"fingerprints": {"config": "other"}}'), (2, "")):  # a power loss left the newest one empty
+        (run.checkpoints / f"step-{step:08d}").mkdir()
+        (run.checkpoints / f"step-{step:08d}" / "manifest.json").write_text(told)
     done = medtrain("resume", "first", "--thaw", check=False)
     assert done.returncode == 2 and "other settings that decide the weights" in done.stderr
 

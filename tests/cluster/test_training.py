@@ -55,6 +55,16 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards
     finish_and_compare(user, "storm", demo_shards)
 
 
+def test_a_time_limit_without_a_warning_is_survived(user: User, demo_shards: Path) -> None:
+    """A user's own setting took the signal away; or it came with the limit, as Slurm looks only every half minute."""
+    user.env["SBATCH_SIGNAL"] = "B:23@1"  # SIGURG, which nobody minds
+    user.submit("unwarned", *TWO_BY_TWO, "--partition", "low", "--time", "1", "--signal_seconds", "30")
+    user.until("unwarned", "runs again after its limit", lambda s: s["attempts"] == 2 and s["state"] == "running")
+    first_end = next(row for row in user.attempts("unwarned") if row["event"] == "end")
+    assert first_end["cause"] == "time limit"
+    finish_and_compare(user, "unwarned", demo_shards)
+
+
 def lost_nothing(run: Path, step: int) -> int:
     """The step that the log says it saved when it was asked to stop."""
     log = (run / "train.log").read_text()
