@@ -113,7 +113,7 @@ def requeue(run: Run) -> int:
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
-    for _ in range(60):
+    for _ in range(360):
         _, problem = slurmjob.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:
             if bad:
