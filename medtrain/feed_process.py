@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 from medtrain import configfile, helper
 from medtrain.console import warn
-from medtrain.run import Run, runs_flag
+from medtrain.run import Run, command_for
 
 
 class Feeder:
@@ -49,5 +48,4 @@ class Feeder:
 
 def catch_up(run: Run) -> str:
     """What a user types, in the folder they are in, to send the whole journal after training."""
-    runs = run.folder.parent
-    return f"medtrain sync {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
+    return command_for(run, "sync")

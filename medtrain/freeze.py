@@ -21,7 +21,7 @@ from typing import Any
 from medtrain import __version__, configfile, helper
 from medtrain.durable import UNFINISHED, sync_folder
 from medtrain.errors import InputError, MachineError, MedtrainError
-from medtrain.run import Run, read_json, resume_command, write_json
+from medtrain.run import Run, command_for, read_json, resume_command, write_json
 from medtrain.status import alive
 
 MANIFEST = "manifest.json"
@@ -152,9 +152,8 @@ def hand_over(run: Run, arguments: list[str]) -> None:
         return
     refuse_damaged(run)
     if frozen(run)["digest"] != describe(sources(helper.ROOT))["digest"]:
-        where = resume_command(run).removeprefix("medtrain resume ")
         text = f"run {run.name} goes on with its own copy of medtrain, the installed one differs:"
-        print(f"{text} medtrain diff {where} shows how; resume --thaw takes it", file=sys.stderr)
+        print(f"{text} {command_for(run, 'diff')} shows how; resume --thaw takes it", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, helper.command("medtrain.cli", *arguments, root=run.code))

@@ -233,7 +233,7 @@ def refuse_other_shards(run: Run, config: Config) -> None:
 
 def refuse_login_node(run: Run, here: bool) -> None:
     """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
-    starts = [row for row in read_json_lines(run.attempts) if row["event"] == "start"]
+    starts = attempts.started(read_json_lines(run.attempts))
     by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
     if by_hand and not here and "SLURM_JOB_ID" not in os.environ:
         raise InputError(

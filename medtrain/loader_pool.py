@@ -141,11 +141,13 @@ class LoaderPool:
         caller, waiting = self._callers, deque[_Order]()
         ring = self._ring(largest, ahead)
         for number, part in enumerate(parts):
+            self._refuse_earlier(caller)  # before its next part is made, in a slot that is another's by now
             waiting.append(self._order(part, ring, number % len(ring)))
             if len(waiting) == len(ring):
-                yield self._made(waiting.popleft(), caller)
+                yield self._made(waiting.popleft())
         while waiting:
-            yield self._made(waiting.popleft(), caller)
+            self._refuse_earlier(caller)
+            yield self._made(waiting.popleft())
 
     def close(self) -> None:
         """End the processes and free the memory; a second call does nothing."""
@@ -182,9 +184,11 @@ class LoaderPool:
             idlest.ask(order, start, Piece(first_byte, part.epoch, self._places[part.samples[start:end]]))
         return order
 
-    def _made(self, order: _Order, caller: int) -> tuple[Part, Pixels]:
+    def _refuse_earlier(self, caller: int) -> None:
         if caller != self._callers:
             raise RuntimeError("these batches ended when others of the same Loader began")
+
+    def _made(self, order: _Order) -> tuple[Part, Pixels]:
         while order.missing:
             self._hear()
         if order.error:

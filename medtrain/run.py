@@ -101,10 +101,15 @@ def runs_flag(runs: Path | str) -> str:
     return "" if str(runs) == "runs" else f" --runs {runs}"
 
 
-def resume_command(run: Run) -> str:
-    """What a person types, in the folder they are in, to go on with a run."""
+def command_for(run: Run, command: str) -> str:
+    """What a person types, in the folder they are in, to have a command done to a run."""
     runs = run.folder.parent
-    return f"medtrain resume {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
+    return f"medtrain {command} {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
+
+
+def resume_command(run: Run) -> str:
+    """The same to go on with it."""
+    return command_for(run, "resume")
 
 
 def default_name(recipe: str) -> str:
