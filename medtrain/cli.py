@@ -28,7 +28,10 @@ COMMANDS = {
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
-    "doctor": ("medtrain.doctor:doctor", "check this machine: packages, GPU, Slurm, shared folder"),
+    "doctor": (
+        "medtrain.doctor:doctor",
+        "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster",
+    ),
 }
 SETTINGS = ("train", "submit", "resume")  # these take every setting of a recipe as a flag
 

@@ -7,33 +7,42 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from medtrain.checks import Finding, devices, fail, slurm, software
+from medtrain.checks import Check, Finding, devices, examine, slurm, software
 from medtrain.checks import folder as folders
 from medtrain.console import paint, say, say_json
-from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT
+from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, InputError
 
-Check = Callable[[], Finding | None]
 COLOURS = {"ok": "32", "warn": "33", "FAIL": "31;1"}
 
 
 # No alias from tyro in the signature: the doctor must be able to say that tyro is missing.
 def doctor(
-    folder: Path = Path(), cluster: str = "", settings: Path | None = None, wait: float = 120, json: bool = False
+    folder: Path = Path(),
+    cluster: str = "",
+    nodes: int = 0,
+    wait: float = 300.0,
+    config: Path | None = None,
+    json: bool = False,
 ) -> int:
     """Check this machine: packages, GPUs, Slurm, shared folder. Exit code 1 if training would not work.
 
-    With --cluster the cluster is checked instead: what Slurm says of a profile, then a probe, a job of a minute or two
-    on two nodes, which looks at signals, requeue, GPUs, software, the shared folder, clocks, names and ports.
+    With --cluster, check a Slurm cluster instead, by a short job (about a minute, and the time it waits): signals,
+    requeueing, GPUs, ports, clocks, shared folder and software of its nodes.
 
     Args:
         folder: Where runs and shards are to be kept.
-        cluster: A file of slurm/clusters by name, or a path: its partition, account, GPUs are what the probe asks for.
-        settings: With --cluster: settings (a -c file) whose pretrained weights the nodes must have.
-        wait: With --cluster: seconds to wait for the probe to start, and to come back after its requeue.
+        cluster: A file of slurm/clusters by name, or a path: probe that cluster with these settings.
+        nodes: Nodes of the probe (0: the profile's, but two at least where there are two).
+        wait: Seconds that the probe may wait in the queue.
+        config: Settings file of a run that you plan: its pretrained weights are looked for on the nodes.
         json: Print one JSON document.
     """
+    if not cluster and (nodes or config):
+        raise InputError("doctor: --nodes and --config are about a cluster", "name it too: --cluster NAME")
+    if nodes < 0 or wait <= 0:
+        raise InputError("doctor: --nodes and --wait must not be negative", "leave them out, or give --wait 300")
     found = []
-    for name, finding in of_cluster(cluster, folder, settings, wait) if cluster else findings(folder):
+    for name, finding in probed(cluster, folder, config, nodes, wait) if cluster else findings(folder):
         found.append((name, finding))
         if not json:
             say(line(name, finding))
@@ -43,13 +52,6 @@ def doctor(
         counts = {state: sum(finding.state == state for _, finding in found) for state in COLOURS}
         say(f"\n{counts['ok']} ok, {counts['warn']} warnings, {counts['FAIL']} failures")
     return EXIT_ENVIRONMENT if any(finding.state == "FAIL" for _, finding in found) else EXIT_DONE
-
-
-def of_cluster(cluster: str, folder: Path, settings: Path | None, wait: float) -> Iterator[tuple[str, Finding]]:
-    """The checks of a cluster, which need medtrain's packages: without them it is the plain doctor who says so."""
-    from medtrain.probe import send
-
-    return send.findings(cluster, folder, settings, wait)
 
 
 CHECKS: dict[str, Check] = {
@@ -90,17 +92,11 @@ def findings(folder: Path) -> Iterator[tuple[str, Finding]]:
                 return  # nothing else about it matters then
 
 
-def examine(check: Check) -> Finding | None:
-    """A check's finding; a check that crashes is a finding too."""
-    try:
-        return check()
-    except ModuleNotFoundError as error:
-        return fail(f"the package {error.name} is missing", "see the check `packages`")
-    except Exception as error:
-        return fail(
-            f"this check crashed: {type(error).__name__}: {error}",
-            "please report it, with the output of: medtrain doctor",
-        )
+def probed(cluster: str, folder: Path, config: Path | None, nodes: int, wait: float) -> Iterator[tuple[str, Finding]]:
+    """What a probe of a cluster finds."""
+    from medtrain.probe import send  # needs packages that the doctor must be able to call missing
+
+    yield from send.findings(cluster, folder, config, nodes, wait)
 
 
 def line(name: str, finding: Finding) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the folder of the medtrain that ru
 # `python -m` would look for medtrain in the current folder first, where a checkout may lie, then in PYTHONPATH.
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from medtrain import helper; helper.begin()"
 # These listen as soon as they can; a signal before that would end them.
-LISTENERS = ("medtrain.supervise", "medtrain.worker")
+LISTENERS = ("medtrain.supervise", "medtrain.worker", "medtrain.probe.batch", "medtrain.probe.rank")
 # Slurm sends these to every process of a step, a terminal sends INT and HUP to every process in it. They are news for
 # the trainer; a helper ends when the pipe to its trainer does, however the trainer ends.
 NOT_FOR_HELPERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)

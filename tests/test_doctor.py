@@ -15,8 +15,9 @@ import pytest
 from command import medtrain
 
 from medtrain import doctor as module
-from medtrain.checks import Finding, ask, devices, fail, folder, ok, slurm, software, warn
+from medtrain.checks import Finding, ask, cluster, devices, fail, folder, ok, slurm, software, warn
 from medtrain.doctor import doctor, examine, line
+from medtrain.errors import InputError, MachineError
 
 ROOT = Path(module.__file__).parents[1]
 
@@ -28,7 +29,7 @@ def no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    slurm._settings.cache_clear()
+    slurm.configuration.cache_clear()
     return tmp_path / "bin"
 
 
@@ -244,6 +245,41 @@ def test_a_command_that_hangs_is_given_up() -> None:
     answer = ask("sleep", "60", seconds=0.3)
     assert (answer.code, answer.reason) == (None, "no answer in time")
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("90", 90), ("1:30", 1.5), ("00:01:00", 1), ("12:00:00", 720), ("2-12", 3600), ("1-00:30:00", 1470),
+        ("UNLIMITED", None), ("NONE", None), ("", None),
+    ],
+)  # fmt: skip
+def test_times_as_slurm_writes_them(text: str, minutes: float | None) -> None:
+    assert cluster.minutes(text) == minutes
+
+
+def test_gpus_among_the_resources_of_a_node() -> None:
+    assert [cluster._gpus(gres) for gres in ("gpu:4", "gpu:a100:4(S:0-1),nvme:1", "gpu:a:1,gpu:b:2", "(null)")] == [
+        4,
+        4,
+        3,
+        0,
+    ]
+
+
+def test_options_that_need_a_cluster(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are about a cluster"):
+        doctor(tmp_path, nodes=2)
+    with pytest.raises(InputError, match="there is no cluster file"):
+        doctor(tmp_path, cluster="nowhere")
+    with pytest.raises(InputError, match="must not be negative"):
+        doctor(tmp_path, cluster="example", wait=-1)
+
+
+def test_without_slurm_no_probe_is_sent(no_slurm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MachineError, match="there is no Slurm here"):
+        doctor(tmp_path, cluster="example")
+    assert list(tmp_path.iterdir()) == [no_slurm]
 
 
 # The folder.

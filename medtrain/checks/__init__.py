@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,22 @@ def warn(text: str, fix: str) -> Finding:
 def fail(text: str, fix: str) -> Finding:
     """Training will not work."""
     return Finding("FAIL", text, fix)
+
+
+Check = Callable[[], Finding | None]
+
+
+def examine(check: Check) -> Finding | None:
+    """A check's finding; a check that crashes is a finding too."""
+    try:
+        return check()
+    except ModuleNotFoundError as error:
+        return fail(f"the package {error.name} is missing", "see the check `packages`")
+    except Exception as error:
+        return fail(
+            f"this check crashed: {type(error).__name__}: {error}",
+            "please report it, with the output of: medtrain doctor",
+        )
 
 
 @dataclass(frozen=True)

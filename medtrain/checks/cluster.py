@@ -1,131 +1,168 @@
-"""What Slurm itself says of a profile, before any job is sent: would it take the job, start it, let it come back."""
+"""Checks of a cluster's profile against what Slurm says of itself, before any job is sent."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 
-from medtrain import slurmjob
-from medtrain.checks import Finding, ask, fail, ok, slurm, warn
+from medtrain.checks import Check, Finding, ask, examine, fail, ok, slurm
 from medtrain.config import SlurmConfig
-from medtrain.slurmjob import Fields
+from medtrain.slurmjob import Fields, out_of_service, parse
 
-SHORT_SECONDS = 5  # less than that between TERM and KILL is not enough to save
-ADMIN = "ask the administrators of the cluster"
-Named = tuple[str, Finding]
+WARNING_SECONDS = 60  # Slurm may send the warning of a time limit so much too early
 
 
-def findings(asked: SlurmConfig, script: str) -> Iterator[Named]:
-    """The profile against the cluster's configuration; `script` is what `medtrain submit` would send."""
-    yield "profile", taken(script)
-    fields = partition(asked.partition)
-    if fields:
-        yield "partition", open_enough(asked, fields)
-        yield "time", long_enough(asked, fields)
-        yield "grace", grace(fields)
-    yield "killwait", killwait()
+def findings(asked: SlurmConfig, script: str) -> Iterator[tuple[str, Finding]]:
+    """Check by check; only the first where the partition cannot be used at all. `script` is what would be sent."""
+    there = partition(asked.partition)
+    found = usable(asked, there)
+    yield "partition", found
+    if found.state == "FAIL":
+        return
+    checks: dict[str, Check] = {
+        "limits": lambda: limits(asked, there),
+        "request": lambda: request(script),
+        "time limit": lambda: warning(asked, there),
+        "requeueing": slurm.requeueing,
+        "preemption": lambda: slurm.preemption(there["PartitionName"]),
+    }
+    for name, check in checks.items():
+        if finding := examine(check):
+            yield name, finding
 
 
-def taken(script: str) -> Finding:
-    """Whether Slurm would take the job: partition, account, QOS, features, GPUs, memory."""
+def partition(names: str) -> Fields:
+    """What Slurm says of a partition (empty: the default one; `a,b`: the first that is up), or `{}`."""
+    rows = [row for row in _partitions() if (row["PartitionName"] in names.split(",") if names else _default(row))]
+    return min(rows, key=lambda row: row["State"] != "UP", default={})
+
+
+def most_nodes(there: Fields) -> int:
+    """Nodes that one job may have in a partition."""
+    most, total = there.get("MaxNodes", ""), int(there.get("TotalNodes", "1"))
+    return min(int(most), total) if most.isdigit() else total
+
+
+def suitable_nodes(asked: SlurmConfig, there: Fields) -> int:
+    """Nodes of a partition that are in service and have what is asked of each."""
+    ranks = asked.tasks_per_node or asked.gpus_per_node or 1
+    return sum(
+        not out_of_service(state)
+        and _gpus(gres) >= asked.gpus_per_node
+        and int(cores) >= asked.cpus_per_task * ranks
+        and int(mb) >= asked.mem_gb * 1024
+        for _, state, gres, cores, mb in _nodes(there["PartitionName"])
+    )
+
+
+def minutes(text: str) -> float | None:
+    """A time as Slurm writes it, in minutes; None where there is no limit."""
+    if not re.fullmatch(r"[\d:-]+", text):
+        return None
+    days, dash, clock = text.rpartition("-")
+    parts = [float(part) for part in clock.split(":")]
+    if dash or len(parts) == 3:
+        hours, minute, second = (*parts, 0.0, 0.0)[:3]
+    else:  # minutes, or minutes:seconds
+        hours, (minute, second) = 0.0, (*parts, 0.0)[:2]
+    return float(days or 0) * 1440 + hours * 60 + minute + second / 60
+
+
+def usable(asked: SlurmConfig, there: Fields) -> Finding:
+    """Whether there is such a partition, and nodes of it are in service."""
+    known = [row["PartitionName"] for row in _partitions()]
+    names = ", ".join(known)
+    strange = [name for name in asked.partition.split(",") if name and name not in known]
+    if strange or not there:
+        what = f"there is no partition {', '.join(strange)}" if strange else "no partition is the default one"
+        return fail(f"{what} (there are: {names})", "write one of them into the profile: partition: NAME")
+    name = there["PartitionName"]
+    if there["State"] != "UP":
+        return fail(
+            f"partition {name} is {there['State']}: no job starts in it",
+            f"wait, or take another (there are: {names}); the administrators know why",
+        )
+    rows = _nodes(name)
+    bad = sorted(row[0] for row in rows if out_of_service(row[1]))
+    text = f"{name}: {len(rows) - len(bad)} of {len(rows)} nodes in service, limit {there['MaxTime']}"
+    if len(rows) - len(bad) < asked.nodes:
+        gone = f" ({', '.join(bad)} out of service)" if bad else ""
+        return fail(
+            f"{text}; the profile asks for {asked.nodes}{gone}",
+            "wait until they are back (sinfo -R says why they are not), or ask for fewer: nodes: N",
+        )
+    return ok(text)
+
+
+def limits(asked: SlurmConfig, there: Fields) -> Finding:
+    """Whether the profile asks for more than the partition gives: Slurm takes such a job and never starts it."""
+    most = minutes(there["MaxTime"])
+    wrong = []
+    if most is not None and (minutes(asked.time) or 0) > most:
+        wrong.append(f"time {asked.time} is more than the limit {there['MaxTime']}")
+    if asked.nodes > most_nodes(there):
+        wrong.append(f"nodes {asked.nodes} is more than {most_nodes(there)}, the most for a job")
+    rows = _nodes(there["PartitionName"])
+    ranks = asked.tasks_per_node or asked.gpus_per_node or 1
+    for what, wanted, each in (
+        ("gpus_per_node", asked.gpus_per_node, [_gpus(row[2]) for row in rows]),
+        ("cpus_per_task x ranks a node", asked.cpus_per_task * ranks, [int(row[3]) for row in rows]),
+        ("mem_gb", asked.mem_gb, [int(row[4]) / 1024 for row in rows]),
+    ):
+        if sum(has >= wanted for has in each) < asked.nodes:
+            wrong.append(f"{what} {wanted:g} is more than a node has ({max(each):g})")
+    if wrong:
+        return fail(
+            f"partition {there['PartitionName']}: {'; '.join(wrong)}",
+            "correct the profile; what there is: sinfo -o '%P %l %D %G %c %m'",
+        )
+    return ok(f"{there['PartitionName']} gives what the profile asks for")
+
+
+def request(script: str) -> Finding:
+    """Whether Slurm would take the very script that `medtrain submit` sends."""
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()
         answer = ask("sbatch", "--test-only", file.name)
     if answer.code != 0:
-        reason = answer.reason.replace("allocation failure: ", "")
         return fail(
-            f"Slurm would refuse a job with this profile ({reason})", "correct the profile: sinfo -o '%P %D %G %l'"
+            f"Slurm refuses such a job ({answer.reason})",
+            "correct account, qos, partition or the request in the profile (sacctmgr show assoc user=$USER)",
         )
-    return ok("Slurm would take a job with this profile")
+    return ok("Slurm would take the job of this profile")
 
 
-def partition(name: str) -> Fields:
-    """A partition's fields as scontrol has them; of the default partition where `name` is empty; `{}` if unknown."""
-    text, _ = slurmjob.ask_controller("scontrol", "--oneliner", "show", "partition", *([name] if name else []))
-    found = [slurmjob.parse(line) for line in text.splitlines()]
-    return next((fields for fields in found if name or fields.get("Default") == "YES"), {})
-
-
-def open_enough(asked: SlurmConfig, fields: Fields) -> Finding:
-    """Whether the partition is open and has as many nodes in service as the profile asks for."""
-    name, state = fields["PartitionName"], fields.get("State", "?")
-    if state != "UP":
-        return fail(f"partition {name} is {state}: its jobs wait until it is opened", f"choose another, or {ADMIN}")
-    text, _ = slurmjob.ask_controller("sinfo", "--noheader", "--Node", f"--partition={name}", "--format=%N|%T")
-    states = dict(line.split("|") for line in text.splitlines())
-    out = [f"{node} ({state})" for node, state in sorted(states.items()) if slurmjob.out_of_service(state)]
-    there, most = len(states) - len(out), most_nodes(fields)
-    if asked.nodes > most:
-        fix = f"give --nodes {most} or fewer, or another partition"
-        return fail(f"partition {name} gives a job {most} nodes at the most, the profile asks for {asked.nodes}", fix)
-    if asked.nodes > there:
-        text = f"{there} of {len(states)} nodes of {name} are in service, the profile asks for {asked.nodes}"
-        return fail(f"{text}: out of service are {', '.join(out)}", f"fewer --nodes, or {ADMIN} (sinfo -R says why)")
-    return ok(f"{name} is up, {there} of {len(states)} nodes are in service")
-
-
-def long_enough(asked: SlurmConfig, fields: Fields) -> Finding:
-    """Whether the time that the profile asks for is within the partition's limit: a job beyond it waits for ever."""
-    wanted, most = minutes(asked.time), minutes(fields.get("MaxTime", ""))
-    if wanted and most and wanted > most:
+def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
+    """Whether the warning before the time limit leaves time to train."""
+    given = asked.time or (there["MaxTime"] if there["DefaultTime"] == "NONE" else there["DefaultTime"])
+    limit = minutes(given)
+    if limit is None:
+        return ok("no time limit")
+    if asked.signal_seconds + WARNING_SECONDS >= limit * 60:
         return fail(
-            f"the profile asks for {asked.time}, and {fields['PartitionName']} gives {fields['MaxTime']}:"
-            " its jobs never start",
-            f"time: {fields['MaxTime']} or less in the profile; a run goes on by itself in the next job",
+            f"the time limit {given} leaves no time to train: the warning comes {asked.signal_seconds} s before it, "
+            "or up to a minute earlier",
+            "in the profile: a longer time:, or a shorter signal_seconds:",
         )
-    if wanted and wanted * 60 <= asked.signal_seconds:
-        return fail(
-            f"the profile asks for {asked.time}, and to be warned {asked.signal_seconds} s before: at once",
-            "a longer time, or a smaller signal_seconds",
-        )
-    return ok(f"time limit {asked.time or fields.get('DefaultTime', '?')}, of {fields.get('MaxTime')} at the most")
+    return ok(f"{given}; Slurm warns {asked.signal_seconds} s before it, or up to a minute earlier")
 
 
-def grace(fields: Fields) -> Finding:
-    """What becomes of a preempted job of this partition."""
-    name, mode, seconds = fields["PartitionName"], fields.get("PreemptMode", "OFF"), int(fields.get("GraceTime", "0"))
-    if mode == "OFF":
-        return ok(f"jobs of {name} are not preempted")
-    if "CANCEL" in mode:
-        return warn(f"preempted jobs of {name} are cancelled", "go on by hand after it: medtrain resume NAME")
-    if seconds < SHORT_SECONDS and "preempt_send_user_signal" not in slurm.setting("SlurmctldParameters"):
-        return warn(
-            f"preempted jobs of {name} have {seconds} s to save: the steps since the newest checkpoint are done again",
-            "save more often there: --every_minutes 2",
-        )
-    return ok(f"preempted jobs of {name} have {seconds} s to save, and are requeued")
+def _partitions() -> list[Fields]:
+    return [parse(line) for line in ask("scontrol", "--oneliner", "show", "partition").out.splitlines() if line]
 
 
-def killwait() -> Finding:
-    """How long Slurm waits between TERM and KILL where a job is requeued or its node goes down."""
-    text = slurm.setting("KillWait")
-    seconds = int(text.split()[0]) if text and text.split()[0].isdigit() else SHORT_SECONDS
-    if seconds < SHORT_SECONDS:
-        return warn(
-            f"KillWait is {seconds} s: a requeued job has no time to save",
-            f"save more often (--every_minutes 2), or {ADMIN}",
-        )
-    return ok(f"KillWait is {seconds} s")
+def _default(row: Fields) -> bool:
+    return row.get("Default") == "YES"
 
 
-def most_nodes(fields: Fields) -> int:
-    """Nodes that a job in a partition may have."""
-    limit, total = fields.get("MaxNodes", "UNLIMITED"), int(fields.get("TotalNodes", "1"))
-    return min(int(limit), total) if limit.isdigit() else total
+def _nodes(name: str) -> list[list[str]]:
+    """Name, state, GPUs and the like, CPUs and memory (MB) of a partition's nodes."""
+    lines = ask("sinfo", "--noheader", "--Node", f"--partition={name}", "--format=%N|%T|%G|%c|%m").out.splitlines()
+    return [line.split("|") for line in lines if line.count("|") == 4]
 
 
-def minutes(text: str) -> float | None:
-    """A time as Slurm writes it (minutes, H:MM:SS, D-HH:MM:SS); None for none or no limit."""
-    days, dash, rest = text.rpartition("-")
-    try:
-        parts = [int(part) for part in rest.split(":")]
-    except ValueError:
-        return None
-    if dash:
-        hours, mins, seconds = (*parts, 0, 0)[:3]
-    elif len(parts) == 3:
-        hours, mins, seconds = parts
-    else:
-        hours, mins, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
-    return int(days or 0) * 1440 + hours * 60 + mins + seconds / 60
+def _gpus(gres: str) -> int:
+    """`gpu:a100:4(S:0-1),nvme:1` has 4."""
+    return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:(,]+:)?(\d+)", gres))

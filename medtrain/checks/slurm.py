@@ -34,10 +34,10 @@ def partitions() -> Finding | None:
         return None
     answer = ask("sinfo", "--noheader", "--format=%P|%a|%l|%F|%G")
     if answer.code != 0:
-        return fail(
-            f"Slurm does not answer ({answer.reason})",
-            "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator",
-        )
+        fix = "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator"
+        if "munge" in answer.error.lower():
+            fix = "munged must run on this machine, with the cluster's key: tell your administrator"
+        return fail(f"Slurm does not answer ({answer.reason})", fix)
     rows = [line.split("|") for line in answer.out.splitlines() if line.count("|") == 4]
     if not rows:
         return fail("sinfo shows no partition", "ask your administrator for access to one")
@@ -52,7 +52,7 @@ def partitions() -> Finding | None:
 
 def submitting() -> Finding | None:
     """Whether Slurm would take a job of yours."""
-    if shutil.which("sbatch") is None or _settings() is None:
+    if shutil.which("sbatch") is None or configuration() is None:
         return None
     answer = ask("sbatch", "--test-only", "--ntasks=1", "--time=1", "--wrap=true")
     if answer.code != 0:
@@ -65,7 +65,7 @@ def submitting() -> Finding | None:
 
 def requeueing() -> Finding | None:
     """Whether jobs that are stopped go back to the queue."""
-    settings = _settings()
+    settings = configuration()
     if settings is None:
         return None
     if settings.get("JobRequeue") == "0":
@@ -76,14 +76,14 @@ def requeueing() -> Finding | None:
     return ok("JobRequeue=1: stopped jobs go back to the queue")
 
 
-def preemption() -> Finding | None:
-    """What happens to a job that must make way."""
-    settings = _settings()
+def preemption(partition: str = "") -> Finding | None:
+    """What happens to a job of a partition (empty: of each) that must make way."""
+    settings = configuration()
     if settings is None:
         return None
     if settings.get("PreemptType", "preempt/none") == "preempt/none":
         return ok("jobs are not preempted here")
-    rows = _partition_rules()
+    rows = [row for row in _partition_rules() if partition in ("", row[0])]
     text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
     lost = [name for name, mode, _ in rows if "CANCEL" in mode]
     if lost:
@@ -103,7 +103,7 @@ def preemption() -> Finding | None:
 
 def accounting() -> Finding | None:
     """Whether ended jobs are remembered."""
-    settings = _settings()
+    settings = configuration()
     if settings is None:
         return None
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
@@ -135,13 +135,8 @@ def job() -> Finding:
     return ok(f"inside job {number} on {nodes}, tasks: {tasks}")
 
 
-def setting(name: str) -> str:
-    """One entry of Slurm's configuration; empty where it is not set or not known."""
-    return (_settings() or {}).get(name, "")
-
-
 @functools.cache
-def _settings() -> dict[str, str] | None:
+def configuration() -> dict[str, str] | None:
     """`scontrol show config` as a mapping; None where there is no Slurm or no answer (`partitions` says so)."""
     if shutil.which("scontrol") is None:
         return None

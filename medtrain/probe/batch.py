@@ -7,20 +7,19 @@ it only notes that it is back.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from medtrain import helper, slurmjob
-from medtrain.probe import BATCH, LINGER_SECONDS, RANKS, REQUEST, SRUN
+from medtrain.probe import BATCH, LAST_PIECE, LINGER_SECONDS, PIECE, RANKS, REQUEST, SRUN, read_clock
 from medtrain.ranks import for_srun
 from medtrain.run import append_json, read_json
 
@@ -29,9 +28,10 @@ HELLO_SECONDS = 60.0  # the first start of Python from a shared folder may be sl
 LOOK_SECONDS = 45.0
 SIGNAL_SECONDS = 5.0
 WARNING_SECONDS = 40.0  # Slurm looks at time limits every 30 s
+DOCTOR_SECONDS = 120.0  # a network file system may keep a file's old content so long
 # A shell around each rank: it lives where Python does not, and says so. It must outlive the signals too.
 SHELL = """trap : TERM USR1 USR2
-"$@" || printf '{"event":"died","rank":%s,"node":"%s","code":%s}\\n' "$SLURM_PROCID" "$SLURMD_NODENAME" "$?"
+"$@" || printf 'probe.{"event":"died","rank":%s,"node":"%s","code":%s}\\n' "$SLURM_PROCID" "$SLURMD_NODENAME" "$?"
 """
 
 
@@ -41,7 +41,6 @@ class Step:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.count = int(os.environ.get("SLURM_NTASKS", "1"))
-        self._lines: list[dict[str, Any]] = []
         command = ["srun", "--kill-on-bad-exit=0", "--label", "sh", "-c", SHELL, "probe"]
         with (place / RANKS).open("ab") as out, (place / SRUN).open("ab") as complaints:
             self.process = subprocess.Popen(
@@ -51,8 +50,7 @@ class Step:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """What all ranks said of one kind so far."""
-        self._lines = read_ranks(self.place / RANKS)
-        return [line for line in self._lines if line["event"] == event]
+        return [line for line in read_ranks(self.place / RANKS) if line["event"] == event]
 
     def order(self, order: str, **facts: Any) -> None:
         """Tell every rank."""
@@ -75,27 +73,22 @@ class Step:
 
 
 def read_ranks(path: Path) -> list[dict[str, Any]]:
-    """The whole lines that srun has written, `RANK: {json}`; anything else in between is not the probe's."""
-    found: list[dict[str, Any]] = []
-    begun: dict[int, str] = defaultdict(str)
+    """What the ranks said, in what srun has written so far: `RANK: ` before each piece, lines of others in between."""
+    found = []
+    begun: dict[str, str] = {}
     for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
-        _, _, text = line.partition(": ")
-        with contextlib.suppress(ValueError):  # a setup line of the profile printed in between
-            if text.startswith('{"event"'):  # of the shell around a rank
-                found.append(json.loads(text))
-            elif text.startswith('{"more"'):
-                piece = json.loads(text)
-                begun[piece["rank"]] += piece["more"]
-            elif text.startswith('{"last"'):
-                piece = json.loads(text)
-                found.append(json.loads(begun.pop(piece["rank"], "") + piece["last"]))
+        rank, _, text = line.partition(": ")
+        if text.startswith((PIECE, LAST_PIECE)):
+            begun[rank] = begun.get(rank, "") + text[len(PIECE) :]
+        if text.startswith(LAST_PIECE):
+            found.append(json.loads(begun.pop(rank)))
     return found
 
 
 def first_life(place: Path) -> None:
     """Everything that is measured."""
     step = Step(place)
-    begun = time.monotonic()
+    begun, clock = time.monotonic(), read_clock(place)
     step.until(lambda: len(step.said("hello")) >= step.alive(), HELLO_SECONDS)
     leaders = {line["node"] for line in step.said("hello")}
     step.order("look", weights=read_json(place / REQUEST)["weights"])
@@ -104,13 +97,19 @@ def first_life(place: Path) -> None:
     if len(ports) > 1:
         step.order("meet", nodes={node: (address(node), port) for node, port in ports.items()})
         step.until(lambda: len(step.said("met")) >= len(ports), LOOK_SECONDS)
-        step.order("flip", writer=max(ports))
+        writers = [line["node"] for line in step.said("node") if not line["token"]]
+        step.order("flip", writer=max(writers, default=""))
         step.until(lambda: len(step.said("flipped")) >= len(ports), LOOK_SECONDS)
     # As the supervisor passes a signal on. USR1, so that it is not taken for the time limit's USR2.
     job = os.environ["SLURM_JOB_ID"]
     note(place, "signalled", problem=slurmjob.ask("scancel", "--signal=USR1", job)[1])
     step.until(lambda: heard(step, "SIGUSR1") >= step.alive(), SIGNAL_SECONDS)
     step.until(lambda: heard(step, "SIGUSR2") >= step.alive(), begun + WARNING_SECONDS - time.monotonic())
+    step.until(lambda: read_clock(place) != clock, begun + DOCTOR_SECONDS - time.monotonic())
+    if read_clock(place) == clock:  # the doctor was killed: nobody else will clear up
+        step.order("end")
+        shutil.rmtree(place, ignore_errors=True)
+        return
     _, problem = slurmjob.ask("scontrol", "requeue", job)
     note(place, "requeued", problem=problem)
     if problem:

@@ -15,9 +15,9 @@ from typing import Any
 
 from medtrain import __version__
 from medtrain.checks import ask, folder, software
-from medtrain.probe import CLOCK
+from medtrain.probe import CLOCK, read_clock
 
-GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_GPU_BIND")
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -75,6 +75,8 @@ def weights_fault(weights: str, backbone: str) -> str:
     """Why pretrained weights cannot be loaded here without a network; empty if they can."""
     if weights != "imagenet":
         return "" if os.access(weights, os.R_OK) else f"{weights} cannot be read"
+    if backbone.startswith("convnext"):
+        return _timm_fault(backbone)
     name = _published(backbone)
     if not name:
         return f"torchvision here knows no published weights of {backbone}"
@@ -86,6 +88,16 @@ def weights_fault(weights: str, backbone: str) -> str:
         return f"{file}: {error.strerror}"
     # torch names a file after the first digits of its hash.
     return "" if digest.startswith(name.split("-")[-1].split(".")[0]) else f"{file} is damaged"
+
+
+def _timm_fault(backbone: str) -> str:
+    """timm keeps published weights where Hugging Face's library does."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    kept = f"models--timm--{backbone}.*/snapshots/*/*"
+    if any(path.suffix in (".safetensors", ".bin") and path.exists() for path in cache.glob(kept)):
+        return ""
+    return f"{cache}: none of {backbone}"
 
 
 def _published(backbone: str) -> str:
@@ -133,10 +145,9 @@ def _folder_facts(place: Path) -> dict[str, Any]:
     """How the folder of the runs looks from here; `missing` where there is none with the probe in it."""
     runs = place.parent
     if not (place / CLOCK).exists():
-        return {"missing": f"{runs} is not there" if not runs.exists() else f"{runs} is another folder here"}
+        return {"missing": "another folder of that name" if runs.exists() else "no folder of that name"}
     written = folder.writing(runs)
     facts: dict[str, Any] = {"kind": folder.kind(runs), "writing": vars(written)}
     if written.state == "ok":
         facts |= {"clock": folder.written(runs), "room": vars(folder.room(runs))}
-    told = float((place / CLOCK).read_text())
-    return {**facts, "doctors_clock": told}
+    return {**facts, "doctors_clock": read_clock(place)}

@@ -1,4 +1,4 @@
-"""The probe on one rank: it says what it sees and notes every signal, in lines of JSON on standard output.
+"""The probe on one rank: it says what it sees and notes every signal, in JSON on standard output.
 
 srun carries the lines to the batch script, and the orders of the batch script back to standard input, so that a rank
 is heard even where no folder is shared. It outlives a TERM for a while, to see whether it may.
@@ -13,16 +13,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medtrain.probe import LINGER_SECONDS, machine, peers
+from medtrain.probe import LAST_PIECE, LINGER_SECONDS, PIECE, PIECE_BYTES, machine, peers
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 LIFE_SECONDS = 280.0  # nothing outlives the job's limit, whoever forgot it
-HEARTBEAT_SECONDS = 0.25
-PIECE = 400  # characters; with every quote escaped it is less than 1024 bytes
+HEARTBEAT_SECONDS = 0.5
 
 
 class Rank:
@@ -32,7 +32,7 @@ class Rank:
         self.place = place
         self.rank = int(os.environ.get("SLURM_PROCID", "0"))
         self.node = os.environ.get("SLURMD_NODENAME", "?")
-        self.leads = os.environ.get("SLURM_LOCALID") == "0"  # speaks for its node
+        self.local = int(os.environ.get("SLURM_LOCALID", "0"))  # 0 speaks for its node
         self._heard: list[tuple[str, float]] = []
         self._told = 0
         self._term = 0.0
@@ -43,33 +43,33 @@ class Rank:
         for number in SIGNALS:
             signal.signal(number, self._hear)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self.say("hello", **machine.rank_facts())
+        self.say("hello", local=self.local, **machine.rank_facts())
         end = time.monotonic() + LIFE_SECONDS
         listening = True
         while time.monotonic() < end:
             orders = self._orders() if listening else []
-            if not listening:
-                time.sleep(HEARTBEAT_SECONDS)
             self._tell()
             if self._term:
                 if time.time() > self._term + LINGER_SECONDS:
                     break
                 self.say("alive")
-            for order in orders or []:
+            for order in orders or ():
                 self._obey(**order)
-            if orders is None:
+            if not listening:
+                time.sleep(HEARTBEAT_SECONDS)
+            elif orders is None:
                 listening = False  # srun lets go of its standard input before it ends the ranks
                 end = min(end, time.monotonic() + 2 * LINGER_SECONDS)
         self.say("left")
         return 0
 
     def say(self, event: str, **facts: Any) -> None:
-        """One line, or several where it is long: srun cuts lines of more than 1024 bytes in pieces of its own."""
-        line = json.dumps({"event": event, "rank": self.rank, "node": self.node, "time": time.time(), **facts})
-        pieces = [line[start : start + PIECE] for start in range(0, len(line), PIECE)]
-        for text in pieces[:-1]:
-            os.write(1, f"{json.dumps({'more': text, 'rank': self.rank})}\n".encode())
-        os.write(1, f"{json.dumps({'last': pieces[-1], 'rank': self.rank})}\n".encode())
+        """One line, in pieces that srun leaves whole."""
+        line = {"event": event, "rank": self.rank, "node": self.node, "time": time.time(), **facts}
+        text = json.dumps(line)
+        pieces = [text[i : i + PIECE_BYTES] for i in range(0, len(text), PIECE_BYTES)]
+        marks = [PIECE] * (len(pieces) - 1) + [LAST_PIECE]
+        print("".join(f"{mark}{piece}\n" for mark, piece in zip(marks, pieces, strict=True)), end="", flush=True)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._heard.append((signal.Signals(number).name, time.time()))
@@ -95,19 +95,21 @@ class Rank:
     def _obey(self, order: str, **facts: Any) -> None:
         if order == "end":
             sys.exit(0)
-        deeds: dict[str, Callable[..., None]] = {"look": self._look, "meet": self._meet, "flip": self._flip}
-        if self.leads:
-            deeds[order](**facts)
+        if self.local == 0:
+            known: dict[str, Callable[..., None]] = {"look": self._look, "meet": self._meet, "flip": self._flip}
+            known[order](**facts)
 
     def _look(self, weights: list[dict[str, str]]) -> None:
         facts = machine.node_facts(self.place, weights)
         self.say("node", **facts, port=peers.listen(), token=peers.leave_token(self.place, self.node))
 
     def _meet(self, nodes: dict[str, tuple[str, int]]) -> None:
-        others = {node: where for node, where in nodes.items() if node != self.node}
-        met = {node: peers.meet(*where) for node, where in others.items()}
-        resolved = {node: machine.addresses(node) for node in nodes}
-        self.say("met", met=met, resolved=resolved, unseen=peers.unseen(self.place, list(others)))
+        others = [node for node in nodes if node != self.node]
+        with ThreadPoolExecutor(32) as pool:  # a closed port and a silent name server each take seconds
+            met = pool.map(lambda node: peers.meet(*nodes[node]), others)
+            resolved = pool.map(machine.addresses, nodes)
+        facts = {"met": dict(zip(others, met, strict=True)), "resolved": dict(zip(nodes, resolved, strict=True))}
+        self.say("met", **facts, unseen=peers.unseen(self.place, others))
 
     def _flip(self, writer: str) -> None:
         facts = peers.flip(self.place) if writer == self.node else peers.watch(self.place)

@@ -16,15 +16,18 @@ from types import FrameType
 from typing import Any
 
 from medtrain import configfile, helper, launch, slurmjob, waiting
-from medtrain.checks import Finding, cluster, fail, folder, nodes, ok, slurm, warn
+from medtrain.checks import Finding, cluster, fail, folder, nodes, ok, slurm, told, warn
 from medtrain.config import Config, SlurmConfig
 from medtrain.errors import MachineError
-from medtrain.probe import BATCH, CLOCK, RANKS, REQUEST, SRUN, batch, machine
+from medtrain.probe import BATCH, RANKS, REQUEST, SRUN, batch, machine, write_clock
 from medtrain.run import Run, read_json_lines, write_json
 
 MINUTES = 5  # the job's limit; it needs one or two
+BACK_SECONDS = 240.0  # Slurm's default for the way back from a requeue is 2 minutes
 POLL_SECONDS = 1.0
+OLD_SECONDS = 86_400.0
 END_SECONDS = 60.0  # for the processes of a cancelled job to end
+PREFIX = ".medtrain-doctor-"
 Named = tuple[str, Finding]
 
 
@@ -40,7 +43,7 @@ class Course:
     never: Finding | None = None  # why it did not start, or did not come back
 
 
-def findings(profile: str, runs: Path, settings: Path | None, wait: float) -> Iterator[Named]:
+def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: float) -> Iterator[Named]:
     """Check a cluster with the settings of a profile: what Slurm says first, then a probe."""
     config = configfile.with_cluster(Config(), profile)
     if settings is not None:
@@ -54,32 +57,33 @@ def findings(profile: str, runs: Path, settings: Path | None, wait: float) -> It
         yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
         return
     with interruptible(), probe_folder(runs) as place:
-        yield from probed(config, place, wait)
+        yield from probed(config, place, count, wait)
 
 
 def before(config: Config, runs: Path) -> Iterator[Named]:
     """What can be known without a job; nothing more where a thing is missing that the rest needs."""
+    launch.need_slurm()
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
             if finding.state == "FAIL":
                 return
-    launch.need_slurm()
     run = Run(runs / "medtrain-doctor")
     yield from cluster.findings(config.slurm, launch.script(run, config.slurm))
     yield "folder", folder.writing(runs)
 
 
-def probed(config: Config, place: Path, wait: float) -> Iterator[Named]:
+def probed(config: Config, place: Path, count: int, wait: float) -> Iterator[Named]:
     """Send the probe, and say what it found."""
-    asked = request(config.slurm)
+    asked = request(config.slurm, count)
+    write_clock(place)
     write_json(place / REQUEST, {"weights": wanted_weights(config)})
     course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
     try:
         try:
-            course.job = submit(place, name, asked)
+            course.job = submit(place, name, asked, wait)
         except MachineError as error:
-            yield "probe", fail(error.problem, error.fix)
+            yield "probe", fail(error.problem, "correct the profile, or ask the administrators of the cluster")
             return
         ranks = asked.nodes * (asked.tasks_per_node or asked.gpus_per_node or 1)
         yield "probe", ok(f"job {course.job} asks for {asked.nodes} nodes with {ranks} ranks; it takes about a minute")
@@ -87,25 +91,25 @@ def probed(config: Config, place: Path, wait: float) -> Iterator[Named]:
     finally:
         cancel(name, course.job)
     complaints = "\n".join(tail(path) for path in (place / SRUN, *place.glob("job/slurm/*_log.out")))
-    told = nodes.Told(
+    everything = told.Told(
         asked, course.job, course.waited, course.fields, course.requeue_seconds, course.never,
         course.lines, read_json_lines(place / BATCH), complaints, machine.software_facts(), place.parent,
     )  # fmt: skip
-    yield from nodes.findings(told)
+    yield from nodes.findings(everything)
 
 
-def request(slurm_config: SlurmConfig) -> SlurmConfig:
+def request(slurm_config: SlurmConfig, count: int) -> SlurmConfig:
     """What the probe asks for: as the profile, but short, on two nodes at least, and warned at once.
 
     Slurm looks at time limits every 30 s, and warns whoever has less left than asked for.
     """
     partition = cluster.partition(slurm_config.partition)
-    most = cluster.most_nodes(partition)
+    most = min(cluster.most_nodes(partition), cluster.suitable_nodes(slurm_config, partition))
     limit = cluster.minutes(partition.get("MaxTime", "")) or MINUTES
     minutes = int(min(MINUTES, max(1, limit)))
     return dataclasses.replace(
         slurm_config,
-        nodes=min(max(slurm_config.nodes, 2), max(most, 1)),
+        nodes=count or min(max(slurm_config.nodes, 2), max(most, 1)),
         time=str(minutes),
         signal_seconds=minutes * 60,
     )
@@ -119,20 +123,22 @@ def wanted_weights(config: Config) -> list[dict[str, str]]:
     return [{"weights": absolute[name], "backbone": backbone} for name, backbone in unique]
 
 
-def submit(place: Path, name: str, asked: SlurmConfig) -> str:
+def submit(place: Path, name: str, asked: SlurmConfig, wait: float) -> str:
     """Hand the probe to Slurm as `medtrain submit` does a run; returns the job's id."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     run = Run(place / "job")
     run.slurm.mkdir(parents=True)
     made = launch.executor(run, asked)
-    made.update_parameters(job_name=name)
-    command = shlex.join(helper.command("medtrain.probe.batch", str(place)))
+    # Slurm itself takes it out of the queue where the doctor was killed meanwhile.
+    seconds = int(wait + MINUTES * 60 + BACK_SECONDS)
+    extra = {**made.parameters["additional_parameters"], "deadline": f"now+{seconds}seconds"}
+    made.update_parameters(job_name=name, additional_parameters=extra)
+    command = " ".join(map(shlex.quote, helper.command("medtrain.probe.batch", str(place))))
     try:
         return str(made._submit_command(command).job_id)
     except (FailedJobError, FailedSubmissionError) as error:
-        problem = f"Slurm did not take the probe: {' '.join(str(error).split())[-400:]}"
-        raise MachineError(problem, "correct the profile, or ask the administrators of the cluster") from None
+        raise MachineError(f"Slurm did not take the probe: {' '.join(str(error).split())[-400:]}") from None
 
 
 def follow(course: Course, place: Path, wait: float) -> None:
@@ -140,8 +146,7 @@ def follow(course: Course, place: Path, wait: float) -> None:
     begun = requeued = time.monotonic()
     started = False
     while True:
-        (place / f"{CLOCK}.new").write_text(str(time.time()))
-        (place / f"{CLOCK}.new").replace(place / CLOCK)
+        write_clock(place)
         read(course, place / RANKS)
         fields, problem = slurmjob.show(course.job)
         state = fields.get("JobState", "")
@@ -157,7 +162,8 @@ def follow(course: Course, place: Path, wait: float) -> None:
         if state in slurmjob.ENDED or "Invalid job id" in problem:
             read(course, place / RANKS)
             return
-        if (late := now - (requeued if again else begun)) > wait + (0 if again or not started else MINUTES * 60):
+        patience = max(wait, BACK_SECONDS) if again else wait + started * MINUTES * 60
+        if (late := now - (requeued if again else begun)) > patience:
             course.never = not_started(fields, late, again)
             return
         time.sleep(POLL_SECONDS)
@@ -177,7 +183,7 @@ def not_started(fields: slurmjob.Fields, late: float, again: bool) -> Finding:
     what = "was requeued and did not come back" if again else "did not start"
     return fail(
         f"the probe {what} within {late:.0f} s: {words.why} ({reason})",
-        f"{helps or 'nothing is wrong'}; where it only takes longer: --wait SECONDS",
+        f"{helps or 'nothing is wrong'}; where it only takes longer: --wait SECONDS; with one node only: --nodes 1",
     )
 
 
@@ -196,7 +202,7 @@ def cancel(name: str, job: str) -> None:
 def tail(path: Path) -> str:
     """The end of a log."""
     try:
-        return path.read_text(errors="replace")[-2000:]
+        return path.read_text(errors="replace")[-20_000:]
     except OSError:
         return ""
 
@@ -204,7 +210,10 @@ def tail(path: Path) -> str:
 @contextlib.contextmanager
 def probe_folder(runs: Path) -> Iterator[Path]:
     """A folder beside the runs, private to the user, which is gone afterwards."""
-    place = Path(tempfile.mkdtemp(prefix=".medtrain-doctor-", dir=runs.absolute()))
+    for old in runs.glob(f"{PREFIX}*"):  # of a doctor that was killed
+        if old.stat().st_mtime < time.time() - OLD_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=runs.absolute()))
     try:
         yield place
     finally:

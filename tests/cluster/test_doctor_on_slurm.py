@@ -14,9 +14,9 @@ from medtrain.checks import Finding, slurm
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """No check remembers the cluster of the test before."""
-    slurm._settings.cache_clear()
+    slurm.configuration.cache_clear()
     yield
-    slurm._settings.cache_clear()
+    slurm.configuration.cache_clear()
 
 
 def inside(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_jobs_that_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
             cluster.wait(job, "RUNNING")
         assert cluster.run("scontrol", "requeue", asking).returncode == 0
         assert cluster.run("scontrol", "requeue", plain).returncode != 0
-        slurm._settings.cache_clear()
+        slurm.configuration.cache_clear()
         conf = cluster.conf.read_text().replace("PreemptMode=REQUEUE GraceTime=20", "PreemptMode=CANCEL GraceTime=20")
         cluster.conf.write_text(conf)
         restart_with(cluster, PreemptMode="CANCEL")
