@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 
 # Several processes train at once on few cores; more threads than cores would fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A script's background job has INT ignored, and so would have every program that the tests send one to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The storm's length and draw, and how often a tracked training is killed."""
-    parser.addoption("--faults", type=int, default=4, help="faults in the storm (default: 4; a long run: 100)")
+    parser.addoption("--faults", type=int, default=10, help="faults in the storm (default: 10; a long run: 100)")
     parser.addoption("--storm-seed", type=int, default=1, help="which faults, in which order")
     parser.addoption("--kills", type=int, default=3, help="SIGKILLs of a training with W&B (default: 3; long: 20)")
 
