@@ -55,14 +55,16 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards
     finish_and_compare(user, "storm", demo_shards)
 
 
-def test_a_time_limit_without_a_warning_is_survived(user: User, demo_shards: Path) -> None:
+def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     """A user's own setting took the signal away; or it came with the limit, as Slurm looks only every half minute."""
     user.env["SBATCH_SIGNAL"] = "B:23@1"  # SIGURG, which nobody minds
     user.submit("unwarned", *TWO_BY_TWO, "--partition", "low", "--time", "1", "--signal_seconds", "30")
     user.until("unwarned", "runs again after its limit", lambda s: s["attempts"] == 2 and s["state"] == "running")
-    first_end = next(row for row in user.attempts("unwarned") if row["event"] == "end")
-    assert first_end["cause"] == "time limit"
-    finish_and_compare(user, "unwarned", demo_shards)
+    _, _, end, again = user.attempts("unwarned")
+    assert (end["cause"], again["event"]) == ("time limit", "start")
+    assert again["step"] >= end["reached"] - 5, "no more is lost than the steps between two saves"
+    user.medtrain("stop", "unwarned")
+    user.until("unwarned", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
 
 
 def lost_nothing(run: Path, step: int) -> int:
