@@ -15,9 +15,10 @@ import pytest
 from command import medtrain
 
 from medtrain import doctor as module
-from medtrain.checks import Finding, ask, cluster, devices, fail, folder, ok, slurm, software, warn
+from medtrain.checks import Finding, ask, cluster, devices, fail, folder, ok, resources, slurm, software, warn
 from medtrain.doctor import doctor, examine, line
 from medtrain.errors import InputError, MachineError
+from medtrain.probe import batch
 
 ROOT = Path(module.__file__).parents[1]
 
@@ -255,7 +256,7 @@ def test_a_command_that_hangs_is_given_up() -> None:
     ],
 )  # fmt: skip
 def test_times_as_slurm_writes_them(text: str, minutes: float | None) -> None:
-    assert cluster.minutes(text) == minutes
+    assert slurm.minutes(text) == minutes
 
 
 def test_gpus_among_the_resources_of_a_node() -> None:
@@ -265,6 +266,40 @@ def test_gpus_among_the_resources_of_a_node() -> None:
         3,
         0,
     ]
+
+
+ONE_EACH: dict[int, list[str] | None] = {0: ["0"], 1: ["0"]}  # a cgroup shows each rank its own, as number 0
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices", "fault"),
+    [
+        ({0: ["0", "1"], 1: ["0", "1"]}, {0: None, 1: None}, ""),
+        ({0: ["0", "1"], 1: ["0", "1"]}, {0: ["GPU-a", "GPU-b"], 1: ["GPU-a", "GPU-b"]}, ""),
+        (ONE_EACH, {0: ["GPU-a"], 1: ["GPU-b"]}, ""),
+        (ONE_EACH, {0: ["GPU-a"], 1: ["GPU-a"]}, "nvidia-smi shows 1 GPUs"),
+        (ONE_EACH, {0: ["GPU-a", "GPU-b"], 1: ["GPU-a", "GPU-b"]}, "2 ranks share 1 GPU(s)"),
+        (ONE_EACH, {0: None, 1: None}, "2 ranks share 1 GPU(s)"),
+        ({0: ["MIG-a", "MIG-b"], 1: ["MIG-a", "MIG-b"]}, {0: ["MIG-a", "MIG-b"], 1: ["MIG-a", "MIG-b"]}, ""),
+        ({0: ["0", "1"], 1: ["0", "1"]}, {0: [], 1: []}, "nvidia-smi shows 0 GPUs"),
+        ({0: [], 1: []}, {0: None, 1: None}, "ranks see no GPU, although Slurm granted some"),
+    ],
+)
+def test_each_rank_has_a_gpu_of_its_own(
+    visible: dict[int, list[str] | None], devices: dict[int, list[str] | None], fault: str
+) -> None:
+    assert resources._gpu_fault(visible, devices, 2, "") == fault
+
+
+@pytest.mark.parametrize(
+    "left", ["\0" * 40, 'probe+{"event": "met", "ra', "probe.no JSON", "a line of somebody else's"]
+)
+def test_what_a_rank_left_half_said_spoils_nothing(left: str, tmp_path: Path) -> None:
+    died = {"event": "died", "rank": 0, "node": "a", "code": 1}
+    whole = {"event": "hello", "rank": 1}
+    lines = [f"0: {left}", f"0: probe.{json.dumps(died)}", f"1: probe.{json.dumps(whole)}", '1: probe+{"event": "me']
+    (tmp_path / "ranks.log").write_text("\n".join(lines))
+    assert batch.read_ranks(tmp_path / "ranks.log") == [died, whole]
 
 
 def test_options_that_need_a_cluster(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TOO_LONG_SECONDS = 30.0
+ADMIN = "ask the administrators of the cluster"
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,19 @@ import re
 import tempfile
 from collections.abc import Iterator
 
-from medtrain.checks import Check, Finding, ask, examine, fail, ok, slurm
+from medtrain.checks import Answer, Check, Finding, ask, examine, fail, ok, slurm
 from medtrain.config import SlurmConfig
+from medtrain.errors import MachineError
 from medtrain.slurmjob import Fields, out_of_service, parse
 
 WARNING_SECONDS = 60  # Slurm may send the warning of a time limit so much too early
 
 
-def findings(asked: SlurmConfig, script: str) -> Iterator[tuple[str, Finding]]:
-    """Check by check; only the first where the partition cannot be used at all. `script` is what would be sent."""
-    there = partition(asked.partition)
+def findings(asked: SlurmConfig, script: str, there: Fields) -> Iterator[tuple[str, Finding]]:
+    """Check by check; only the first where the partition cannot be used at all.
+
+    `script` is what would be sent, `there` the partition that `chosen` found for it.
+    """
     found = usable(asked, there)
     yield "partition", found
     if found.state == "FAIL":
@@ -25,17 +28,36 @@ def findings(asked: SlurmConfig, script: str) -> Iterator[tuple[str, Finding]]:
         "request": lambda: request(script),
         "time limit": lambda: warning(asked, there),
         "requeueing": slurm.requeueing,
-        "preemption": lambda: slurm.preemption(there["PartitionName"]),
+        "preemption": lambda: slurm.preemption(there["PartitionName"], asked.qos),
     }
     for name, check in checks.items():
         if finding := examine(check):
             yield name, finding
 
 
-def partition(names: str) -> Fields:
-    """What Slurm says of a partition (empty: the default one; `a,b`: the first that is up), or `{}`."""
-    rows = [row for row in _partitions() if (row["PartitionName"] in names.split(",") if names else _default(row))]
-    return min(rows, key=lambda row: row["State"] != "UP", default={})
+def chosen(asked: SlurmConfig, script: str) -> Fields:
+    """What Slurm says of the partition that a job would run in, or `{}`.
+
+    Of several that a profile names Slurm takes whichever can start the job first, so one that fits is enough. Where it
+    names none, a variable, the site's own rules or the default decide, and Slurm says which.
+    """
+    rows = {row["PartitionName"]: row for row in _partitions()}
+    if asked.partition:
+        names = asked.partition.split(",")
+    else:
+        routed = re.findall(r"in partition (\S+)", test(script).error)
+        names = routed or [name for name, row in rows.items() if row.get("Default") == "YES"]
+    named = [rows[name] for name in names if name in rows]
+    faults = {row["PartitionName"]: [usable(asked, row).state, limits(asked, row).state] for row in named}
+    return min(named, key=lambda row: faults[row["PartitionName"]].count("FAIL"), default={})
+
+
+def test(script: str) -> Answer:
+    """What Slurm says of a script that it only has to look at."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        return ask("sbatch", "--test-only", file.name)
 
 
 def most_nodes(there: Fields) -> int:
@@ -54,19 +76,6 @@ def suitable_nodes(asked: SlurmConfig, there: Fields) -> int:
         and int(mb) >= asked.mem_gb * 1024
         for _, state, gres, cores, mb in _nodes(there["PartitionName"])
     )
-
-
-def minutes(text: str) -> float | None:
-    """A time as Slurm writes it, in minutes; None where there is no limit."""
-    if not re.fullmatch(r"[\d:-]+", text):
-        return None
-    days, dash, clock = text.rpartition("-")
-    parts = [float(part) for part in clock.split(":")]
-    if dash or len(parts) == 3:
-        hours, minute, second = (*parts, 0.0, 0.0)[:3]
-    else:  # minutes, or minutes:seconds
-        hours, (minute, second) = 0.0, (*parts, 0.0)[:2]
-    return float(days or 0) * 1440 + hours * 60 + minute + second / 60
 
 
 def usable(asked: SlurmConfig, there: Fields) -> Finding:
@@ -97,9 +106,9 @@ def usable(asked: SlurmConfig, there: Fields) -> Finding:
 
 def limits(asked: SlurmConfig, there: Fields) -> Finding:
     """Whether the profile asks for more than the partition gives: Slurm takes such a job and never starts it."""
-    most = minutes(there["MaxTime"])
+    most = slurm.minutes(there["MaxTime"])
     wrong = []
-    if most is not None and (minutes(asked.time) or 0) > most:
+    if most is not None and (slurm.minutes(asked.time) or 0) > most:
         wrong.append(f"time {asked.time} is more than the limit {there['MaxTime']}")
     if asked.nodes > most_nodes(there):
         wrong.append(f"nodes {asked.nodes} is more than {most_nodes(there)}, the most for a job")
@@ -122,10 +131,7 @@ def limits(asked: SlurmConfig, there: Fields) -> Finding:
 
 def request(script: str) -> Finding:
     """Whether Slurm would take the very script that `medtrain submit` sends."""
-    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
-        file.write(script)
-        file.flush()
-        answer = ask("sbatch", "--test-only", file.name)
+    answer = test(script)
     if answer.code != 0:
         return fail(
             f"Slurm refuses such a job ({answer.reason})",
@@ -137,7 +143,7 @@ def request(script: str) -> Finding:
 def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
     """Whether the warning before the time limit leaves time to train."""
     given = asked.time or (there["MaxTime"] if there["DefaultTime"] == "NONE" else there["DefaultTime"])
-    limit = minutes(given)
+    limit = slurm.minutes(given)
     if limit is None:
         return ok("no time limit")
     if asked.signal_seconds + WARNING_SECONDS >= limit * 60:
@@ -150,11 +156,12 @@ def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
 
 
 def _partitions() -> list[Fields]:
-    return [parse(line) for line in ask("scontrol", "--oneliner", "show", "partition").out.splitlines() if line]
-
-
-def _default(row: Fields) -> bool:
-    return row.get("Default") == "YES"
+    answer = ask("scontrol", "--all", "--oneliner", "show", "partition")
+    if answer.code != 0:
+        raise MachineError(
+            f"Slurm does not answer ({answer.reason})", "ask again; is the controller up (scontrol ping)?"
+        )
+    return [parse(line) for line in answer.out.splitlines() if line]
 
 
 def _nodes(name: str) -> list[list[str]]:

@@ -6,34 +6,27 @@ import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 
-from medtrain.checks import Finding, examine, fail, folder, ok, resources, signals, warn
-from medtrain.checks.told import ADMIN, Told, all_nodes, each
+from medtrain.checks import ADMIN, Finding, examine, fail, folder, ok, resources, signals, warn
+from medtrain.checks.told import Told, all_nodes, each
+
+Look = Callable[[Told], Finding | None]
+BEFORE_IT_RAN = ("CANCELLED", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED")
 
 
 def findings(told: Told) -> Iterator[tuple[str, Finding]]:
-    """Every check in turn; nothing about nodes where no rank was heard."""
-    found = start(told)
-    yield "start", found
-    if found.state == "FAIL":
+    """Every check in turn; nothing about ranks where none was heard, and nothing about nodes that said nothing."""
+    yield "start", start(told)
+    if not told.said("hello"):
         return
-    checks: dict[str, Callable[[Told], Finding | None]] = {
-        "ranks": ranks,
-        "software": software,
-        "sharing": sharing,
-        "writing": writing,
-        "rename": rename,
-        "clocks": clocks,
-        "names": names,
-        "ports": ports,
-        "gpus": resources.gpus,
-        "memory": resources.memory,
+    of_nodes: dict[str, Look] = {
+        "software": software, "sharing": sharing, "writing": writing, "room": room, "rename": rename,
+        "clocks": clocks, "names": names, "ports": ports, "gpus": resources.gpus, "memory": resources.memory,
         "weights": resources.weights,
-        "signals": signals.passed_on,
-        "warning": signals.warning,
-        "ending": signals.ending,
-        "requeue": signals.requeue,
-    }
-    for name, check in checks.items():
+    }  # fmt: skip
+    of_the_job: dict[str, Look] = {
+        "signals": signals.passed_on, "warning": signals.warning, "ending": signals.ending, "requeue": signals.requeue,
+    }  # fmt: skip
+    for name, check in {"ranks": ranks, **(of_nodes if told.nodes else {}), **of_the_job}.items():
         if finding := examine(functools.partial(check, told)):
             yield name, finding
 
@@ -42,7 +35,9 @@ def start(told: Told) -> Finding:
     """Whether the job ran at all."""
     if told.never and not told.batch:
         return told.never
-    host, reason = (told.fields.get(name, "?") for name in ("BatchHost", "Reason"))
+    host, reason, state = (told.fields.get(name, "?") for name in ("BatchHost", "Reason", "JobState"))
+    if not told.batch and state in BEFORE_IT_RAN:
+        return warn(f"job {told.job} was ended before it ran ({state}, {reason})", "ask again")
     if not told.batch and not told.complaints.strip():
         return fail(
             f"job {told.job} ran on {host} and left nothing in {told.runs}: that folder is not shared with it, "
@@ -60,7 +55,7 @@ def start(told: Told) -> Finding:
 def ranks(told: Told) -> Finding:
     """Whether every rank started, with Python and medtrain at hand."""
     heard = {line["rank"] for line in told.said("hello")}
-    dead = {line["node"]: line["code"] for line in told.said("died") if line["rank"] not in heard}
+    dead = {line["node"]: line["code"] for line in told.lost if line["rank"] not in heard}
     if dead:
         nodes = ", ".join(sorted(dead))
         codes = ", ".join(map(str, sorted(set(dead.values()))))
@@ -71,6 +66,11 @@ def ranks(told: Told) -> Finding:
     if len(heard) < told.ranks:
         return fail(
             f"{len(heard)} of {told.ranks} ranks started: {told.last_words}", f"{ADMIN} (the logs of slurmd say more)"
+        )
+    if told.lost:
+        ended = {line["node"]: f"exit code {line['code']}" for line in told.lost}
+        return fail(
+            f"ranks started and ended by themselves: {each(ended)}: {told.last_words}", "ask again, and tell us"
         )
     silent = {line["node"] for line in told.said("hello")} - told.nodes.keys()
     if silent:
@@ -120,12 +120,8 @@ def sharing(told: Told) -> Finding:
 
 def writing(told: Told) -> Finding | None:
     """Whether every node can do to files what a run does."""
-    bad = {}
-    for node, line in told.together.items():
-        for part in ("writing", "room"):
-            finding = line["folder"].get(part, {"state": "ok"})
-            if finding["state"] != "ok":
-                bad[node] = finding["text"]
+    facts = {node: line["folder"]["writing"] for node, line in told.together.items()}
+    bad = {node: finding["text"] for node, finding in facts.items() if finding["state"] != "ok"}
     if not told.together:
         return None
     if bad:
@@ -136,14 +132,22 @@ def writing(told: Told) -> Finding | None:
     return ok(f"one can {', '.join(folder.STEPS)} on every node")
 
 
+def room(told: Told) -> Finding | None:
+    """Whether there is room for checkpoints: it is one folder, so one node's word is enough."""
+    facts = [line["folder"]["room"] for line in told.together.values() if "room" in line["folder"]]
+    return Finding(**min(facts, key=lambda finding: finding["state"] == "ok")) if facts else None
+
+
 def rename(told: Told) -> Finding | None:
     """Whether a file that is replaced by rename is whole at every moment, as another node sees it."""
+    if len(told.together) < 2:
+        return None
     seen = [line for line in told.said("flipped") if line["node"] in told.together]
     done = sum(line.get("renames", 0) for line in seen)
     readers = [line for line in seen if line["node"] != line["writer"]]
     reads = sum(line["whole"] for line in readers)
-    if not done or not reads:
-        return None  # one node only, or the folder is not shared, which was said
+    if faults := {line["node"]: line["fault"] for line in seen if "fault" in line}:
+        return fail(f"a file cannot be replaced by rename: {each(faults)}", f"{ADMIN}, or another --folder DIR")
     bad = {
         line["node"]: f"{line['torn']} torn, {line['gone']} missing" for line in readers if line["torn"] + line["gone"]
     }
@@ -152,8 +156,11 @@ def rename(told: Told) -> Finding | None:
             f"a file that is replaced by rename is not whole at every moment: {each(bad)} of {reads} reads",
             "choose a POSIX file system (NFS, Lustre, GPFS, BeeGFS): --folder DIR",
         )
+    if not done or not reads:
+        return warn("no node saw how another replaces a file", "ask again; if it stays so, choose another --folder DIR")
     stale = sum(line["stale"] for line in readers)
     again = f"; {stale} more were stale, as NFS does it" if stale else ""
+    again += "; the reader saw only one version" if min(line["contents"] for line in readers) < 2 else ""
     return ok(f"atomic as seen from another node: {done} renames, {reads} reads, each whole{again}")
 
 
@@ -194,7 +201,8 @@ def names(told: Told) -> Finding | None:
     }
     lost = _lost(told)
     if lost:
-        say = warn if told.asked.gpus_per_node else fail  # NCCL looks at the interfaces, gloo at the name
+        # NCCL looks at the interfaces, gloo at the name; a run on one node needs neither.
+        say = warn if told.asked.gpus_per_node or told.planned_nodes < 2 else fail
         return say(
             "; ".join(filter(None, (each(lost), each(unknown)))),
             f"{ADMIN} to mend /etc/hosts or DNS; until then in the profile: "
@@ -231,7 +239,7 @@ def ports(told: Told) -> Finding | None:
     if len(told.nodes) < 2:
         return None
     if closed:
-        return fail(
+        return (fail if told.planned_nodes > 1 else warn)(
             "; ".join(closed),
             f"{ADMIN} to open TCP between compute nodes (the ports of /proc/sys/net/ipv4/ip_local_port_range); "
             "until then use one node: --nodes 1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medtrain.checks import Finding, fail, ok, warn
-from medtrain.checks.told import Line, Told, each
+from medtrain.checks.told import Told, each
 
 SMALL_MB, TOO_SMALL_MB = 2048, 1024  # a rank with torch, a network and its loader's processes
 
@@ -17,6 +17,7 @@ def gpus(told: Told) -> Finding | None:
     for node in told.nodes:
         heard = [line for line in told.said("hello") if line["node"] == node]
         lists = {line["local"]: _visible(line["gpus"]) for line in heard}
+        devices = {line["local"]: line["devices"] for line in heard}
         bind = next(
             (
                 f" (SLURM_GPU_BIND={line['gpus']['SLURM_GPU_BIND']})"
@@ -26,7 +27,7 @@ def gpus(told: Told) -> Finding | None:
             "",
         )
         shown += [" and ".join(dict.fromkeys(",".join(found or []) for _, found in sorted(lists.items())))]
-        if fault := _gpu_fault(lists, wanted, bind) or _driver_fault(told.nodes[node], wanted):
+        if fault := _gpu_fault(lists, devices, wanted, bind):
             bad[node] = fault
     if bad:
         return fail(
@@ -45,22 +46,27 @@ def _visible(variables: dict[str, str]) -> list[str] | None:
     return [gpu for gpu in text.split(",") if gpu not in ("", "-1", "NoDevFiles")]
 
 
-def _gpu_fault(lists: dict[int, list[str] | None], wanted: int, bind: str) -> str:
+def _gpu_fault(lists: dict[int, list[str] | None], devices: dict[int, list[str] | None], wanted: int, bind: str) -> str:
+    """What is wrong with the GPUs of a node's ranks; by their UUIDs where the driver names them, as a cgroup may number
+    the GPUs of each rank from 0."""
     if any(found is None for found in lists.values()):
         return f"CUDA_VISIBLE_DEVICES is not set{bind}: ranks would use GPUs that Slurm gave to others"
     if any(not found for found in lists.values()):
         return f"ranks see no GPU{bind}, although Slurm granted some"
-    used = [found[local % len(found)] for local, found in lists.items() if found]
+    shown = {gpu for known in devices.values() for gpu in known or ()}
+    if any(known is not None for known in devices.values()) and len(shown) < wanted:
+        return f"nvidia-smi shows {len(shown)} GPUs"  # it shows all of the node, or those of the job
+    named = {local: [_device(gpu, devices[local] or []) for gpu in found or ()] for local, found in lists.items()}
+    used = [found[local % len(found)] for local, found in named.items()]
     if len(set(used)) < len(used):
         return f"{len(used)} ranks share {len(set(used))} GPU(s){bind}"
-    granted = len({gpu for found in lists.values() for gpu in found or ()})
+    granted = len({gpu for found in named.values() for gpu in found})
     return f"{granted} GPUs are seen, {wanted} were asked for" if granted < wanted else ""
 
 
-def _driver_fault(line: Line, wanted: int) -> str:
-    """nvidia-smi shows all GPUs of the node, or those of the job."""
-    there = line["driver_gpus"]
-    return f"nvidia-smi shows {there} GPUs" if there is not None and there < wanted else ""
+def _device(gpu: str, devices: list[str]) -> str:
+    """A GPU of CUDA_VISIBLE_DEVICES, a number or a UUID, by its UUID where that is known."""
+    return devices[int(gpu)] if gpu.isdigit() and int(gpu) < len(devices) else gpu
 
 
 def memory(told: Told) -> Finding:
@@ -87,7 +93,7 @@ def weights(told: Told) -> Finding:
         what = ", ".join(sorted({name for line in told.nodes.values() for name in line["weights"]}))
         return fail(
             f"pretrained weights {what} are not there: {each(missing)}",
-            "load them once where there is a network, into a home or TORCH_HOME that the nodes share "
-            "(medtrain train RECIPE --weights imagenet --epochs 1), or give --weights FILE.safetensors",
+            "remove a damaged file; load them once where there is a network, into a home or TORCH_HOME that the nodes "
+            "share (medtrain train RECIPE --weights imagenet --epochs 1), or give --weights FILE.safetensors",
         )
     return ok("all pretrained weights that the recipes and settings name are on every node (or none is named)")

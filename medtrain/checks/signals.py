@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from medtrain.checks import Finding, fail, ok, slurm, warn
-from medtrain.checks.told import ADMIN, Told
+from medtrain.checks import ADMIN, Finding, fail, ok, slurm, warn
+from medtrain.checks.told import Line, Told
 
 BY_HAND = "until then go on by hand after each stop: medtrain resume RUN"
+SOON_SECONDS = 25.0  # Slurm's warning comes half a minute after the start at the earliest
 SLACK_SECONDS = 2.0  # between the KILL and a rank's last sign of life
 
 
@@ -20,7 +21,7 @@ def passed_on(told: Told) -> Finding | None:
             f"scancel --signal=USR1 did not reach {_ranks(missing)} {row['problem']}".rstrip(),
             f"{ADMIN}; until then stop runs by medtrain stop, which leaves a file as well",
         )
-    return ok(f"scancel --signal reaches all {_alive(told)} ranks")
+    return ok(f"scancel --signal reaches all {len(told.up)} ranks")
 
 
 def warning(told: Told) -> Finding | None:
@@ -28,6 +29,12 @@ def warning(told: Told) -> Finding | None:
     if _row(told, "requeued") is None:
         return None
     missing = _missing(told, "SIGUSR2")
+    slow = (_row(told, "up") or {"seconds": 0.0})["seconds"]
+    if missing and slow > SOON_SECONDS:
+        return warn(
+            f"the ranks took {slow:.0f} s to start; the warning before the time limit may have come before them",
+            "ask again: the first start on a node is the slowest",
+        )
     if missing:
         return fail(
             f"the warning before the time limit (--signal=USR2) did not reach {_ranks(missing)}: "
@@ -36,7 +43,7 @@ def warning(told: Told) -> Finding | None:
         )
     begun = {line["rank"]: line["time"] for line in told.said("hello")}
     after = [line["at"] - begun[line["rank"]] for line in told.said("signal") if line["name"] == "SIGUSR2"]
-    return ok(f"USR2 before the time limit reaches all {_alive(told)} ranks ({max(after):.0f} s after it was due)")
+    return ok(f"USR2 before the time limit reaches all {len(told.up)} ranks ({max(after):.0f} s after they started)")
 
 
 def ending(told: Told) -> Finding | None:
@@ -59,7 +66,7 @@ def ending(told: Told) -> Finding | None:
     last = {line["rank"]: line["time"] for line in told.said("alive")}
     killed = [last.get(rank, at) - at for rank, at in terms.items() if rank not in left]
     wait = (slurm.configuration() or {}).get("KillWait", "?").split()[0]
-    text = f"{what} sends TERM to all {_alive(told)} ranks"
+    text = f"{what} sends TERM to all {len(told.up)} ranks"
     if not killed:
         return ok(f"{text}, and they could live on for more than {slurm.SHORT_GRACE_SECONDS} s (KillWait={wait})")
     text = f"{text}, and KILL {min(killed):.0f} s later (KillWait={wait})"
@@ -94,18 +101,13 @@ def requeue(told: Told) -> Finding | None:
     return ok(f"the job ran again {told.requeue_seconds:.0f} s after scontrol requeue")
 
 
-def _row(told: Told, event: str) -> dict[str, str] | None:
+def _row(told: Told, event: str) -> Line | None:
     return next((line for line in told.batch if line["event"] == event), None)
 
 
 def _missing(told: Told, name: str) -> list[int]:
     """The ranks that were there and did not get a signal."""
-    got = {line["rank"] for line in told.said("signal") if line["name"] == name}
-    return sorted({line["rank"] for line in told.said("hello")} - got)
-
-
-def _alive(told: Told) -> int:
-    return len({line["rank"] for line in told.said("hello")})
+    return sorted(told.up - {line["rank"] for line in told.said("signal") if line["name"] == name})
 
 
 def _ranks(numbers: list[int]) -> str:

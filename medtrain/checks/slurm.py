@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from medtrain.checks import Finding, ask, fail, ok, warn
+from medtrain.checks import ADMIN, Finding, ask, fail, ok, warn
 
 NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 SHORT_GRACE_SECONDS = 10
@@ -76,14 +76,19 @@ def requeueing() -> Finding | None:
     return ok("JobRequeue=1: stopped jobs go back to the queue")
 
 
-def preemption(partition: str = "") -> Finding | None:
-    """What happens to a job of a partition (empty: of each) that must make way."""
+def preemption(partition: str = "", qos: str = "") -> Finding | None:
+    """What happens to a job of a partition and QOS (empty: of each) that must make way."""
     settings = configuration()
     if settings is None:
         return None
-    if settings.get("PreemptType", "preempt/none") == "preempt/none":
+    kind = settings.get("PreemptType", "preempt/none")
+    if kind == "preempt/none":
         return ok("jobs are not preempted here")
-    rows = [row for row in _partition_rules() if partition in ("", row[0])]
+    rows = _qos_rules(qos, settings.get("PreemptMode", "OFF")) if kind == "preempt/qos" else _partition_rules(partition)
+    if rows is None:
+        return warn("jobs are preempted by their QOS, and sacctmgr does not say how", ADMIN)
+    if not rows:
+        return ok(f"jobs of {qos or partition or 'any QOS'} are not preempted")
     text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
     lost = [name for name, mode, _ in rows if "CANCEL" in mode]
     if lost:
@@ -91,7 +96,7 @@ def preemption(partition: str = "") -> Finding | None:
             f"preempted jobs of {', '.join(lost)} are cancelled ({text})",
             "go on by hand after it: medtrain resume NAME",
         )
-    hasty = [name for name, mode, grace in rows if mode != "OFF" and grace < SHORT_GRACE_SECONDS]
+    hasty = [name for name, mode, grace in rows if "REQUEUE" in mode and grace < SHORT_GRACE_SECONDS]
     user_signal = "preempt_send_user_signal" in settings.get("SlurmctldParameters", "")
     if hasty and not user_signal:
         return warn(
@@ -145,14 +150,44 @@ def configuration() -> dict[str, str] | None:
     return {name.strip(): value.strip() for name, equals, value in pairs if equals} if answer.code == 0 else None
 
 
-def _partition_rules() -> list[tuple[str, str, int]]:
-    """Name, preemption mode and seconds of grace of each partition."""
-    shown = ask("scontrol", "--oneliner", "show", "partition").out
+def minutes(text: str) -> float | None:
+    """A time as Slurm writes it, in minutes; None where there is no limit."""
+    if not re.fullmatch(r"[\d:-]+", text):
+        return None
+    days, dash, clock = text.rpartition("-")
+    parts = [float(part) for part in clock.split(":")]
+    if dash or len(parts) == 3:
+        hours, minute, second = (*parts, 0.0, 0.0)[:3]
+    else:  # minutes, or minutes:seconds
+        hours, (minute, second) = 0.0, (*parts, 0.0)[:2]
+    return float(days or 0) * 1440 + hours * 60 + minute + second / 60
+
+
+def _partition_rules(wanted: str) -> list[tuple[str, str, int]]:
+    """Name, preemption mode and seconds of grace of a partition (empty: of each)."""
+    shown = ask("scontrol", "--all", "--oneliner", "show", "partition").out
     rows = []
     for line in shown.splitlines():
         fields = dict(re.findall(r"(\w+)=(\S+)", line))
         rows.append((fields["PartitionName"], fields.get("PreemptMode", "OFF"), int(fields.get("GraceTime", "0"))))
-    return rows
+    return [row for row in rows if wanted in ("", row[0])]
+
+
+def _qos_rules(wanted: str, cluster_mode: str) -> list[tuple[str, str, int]] | None:
+    """The same of a QOS (empty: of each) that another may preempt; None where sacctmgr does not tell."""
+    if shutil.which("sacctmgr") is None:
+        return None
+    columns = "format=Name,PreemptMode,GraceTime,Preempt"
+    answer = ask("sacctmgr", "--noheader", "--parsable2", "show", "qos", columns)
+    rows = [line.split("|") for line in answer.out.splitlines() if line.count("|") == 3]
+    if answer.code != 0 or not rows:
+        return None
+    preempted = {name for *_, names in rows for name in names.split(",")}
+    return [
+        (name, cluster_mode if mode == "cluster" else mode.upper(), round(60 * (minutes(grace) or 0)))
+        for name, mode, grace, _ in rows
+        if name in preempted and wanted in ("", name)
+    ]
 
 
 def _nodes(counts: str) -> str:

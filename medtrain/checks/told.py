@@ -10,7 +10,6 @@ from typing import Any
 from medtrain.checks import Finding
 from medtrain.config import SlurmConfig
 
-ADMIN = "ask the administrators of the cluster"
 # What srun and slurmstepd write at every end, a good one too.
 NOISE = ("CANCELLED AT", "srun: got SIG", "srun: forcing", "srun: Job step aborted", "srun: Terminating", "Exited with")
 SAID_LINES = 4
@@ -22,6 +21,7 @@ class Told:
     """All that is known of a probe: what was asked for, how the job went, and what batch script and ranks said."""
 
     asked: SlurmConfig
+    planned_nodes: int  # of the profile, where the probe may have asked for more
     job: str
     waited: float
     fields: dict[str, str]
@@ -48,6 +48,17 @@ class Told:
     def ranks(self) -> int:
         """Ranks that were asked for."""
         return self.asked.nodes * (self.asked.tasks_per_node or self.asked.gpus_per_node or 1)
+
+    @functools.cached_property
+    def lost(self) -> list[Line]:
+        """What the shells of ranks said that ended by themselves, before any TERM."""
+        asked = {line["rank"] for line in self.said("signal") if line["name"] == "SIGTERM"}
+        return [line for line in self.said("died") if line["rank"] not in asked]
+
+    @functools.cached_property
+    def up(self) -> set[int]:
+        """Ranks that started, and were there to the end."""
+        return {line["rank"] for line in self.said("hello")} - {line["rank"] for line in self.lost}
 
     @functools.cached_property
     def nodes(self) -> dict[str, Line]:

@@ -7,6 +7,7 @@ it only notes that it is back.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,8 +28,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 HELLO_SECONDS = 60.0  # the first start of Python from a shared folder may be slow
 LOOK_SECONDS = 45.0
 SIGNAL_SECONDS = 5.0
-WARNING_SECONDS = 40.0  # Slurm looks at time limits every 30 s
-DOCTOR_SECONDS = 120.0  # a network file system may keep a file's old content so long
+WARNING_SECONDS = 75.0  # it comes 30 to 60 s after the start, see send.request
+DOCTOR_SECONDS = 60.0  # a network file system may keep a file's old content so long
 # A shell around each rank: it lives where Python does not, and says so. It must outlive the signals too.
 SHELL = """trap : TERM USR1 USR2
 "$@" || printf 'probe.{"event":"died","rank":%s,"node":"%s","code":%s}\\n' "$SLURM_PROCID" "$SLURMD_NODENAME" "$?"
@@ -79,17 +80,22 @@ def read_ranks(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []:
         rank, _, text = line.partition(": ")
         if text.startswith((PIECE, LAST_PIECE)):
-            begun[rank] = begun.get(rank, "") + text[len(PIECE) :]
+            piece = text[len(PIECE) :]
+            # One that died in the middle of a line left the rest of it unsaid.
+            begun[rank] = piece if piece.startswith('{"event"') else begun.get(rank, "") + piece
         if text.startswith(LAST_PIECE):
-            found.append(json.loads(begun.pop(rank)))
+            with contextlib.suppress(ValueError):  # a network file system may show the end as zeros for a moment
+                found.append(json.loads(begun.pop(rank)))
     return found
 
 
 def first_life(place: Path) -> None:
     """Everything that is measured."""
     step = Step(place)
-    begun, clock = time.monotonic(), read_clock(place)
+    begun = time.monotonic()
     step.until(lambda: len(step.said("hello")) >= step.alive(), HELLO_SECONDS)
+    fields, _ = slurmjob.show(os.environ["SLURM_JOB_ID"])
+    note(place, "up", seconds=time.time() - (slurmjob.seconds(fields, "StartTime") or time.time()))
     leaders = {line["node"] for line in step.said("hello")}
     step.order("look", weights=read_json(place / REQUEST)["weights"])
     step.until(lambda: len(step.said("node")) >= len(leaders), LOOK_SECONDS)
@@ -101,21 +107,30 @@ def first_life(place: Path) -> None:
         step.order("flip", writer=max(writers, default=""))
         step.until(lambda: len(step.said("flipped")) >= len(ports), LOOK_SECONDS)
     # As the supervisor passes a signal on. USR1, so that it is not taken for the time limit's USR2.
-    job = os.environ["SLURM_JOB_ID"]
+    job, clock = os.environ["SLURM_JOB_ID"], read_clock(place)
     note(place, "signalled", problem=slurmjob.ask("scancel", "--signal=USR1", job)[1])
     step.until(lambda: heard(step, "SIGUSR1") >= step.alive(), SIGNAL_SECONDS)
-    step.until(lambda: heard(step, "SIGUSR2") >= step.alive(), begun + WARNING_SECONDS - time.monotonic())
-    step.until(lambda: read_clock(place) != clock, begun + DOCTOR_SECONDS - time.monotonic())
-    if read_clock(place) == clock:  # the doctor was killed: nobody else will clear up
+    if not doctor_lives(place, clock):
         step.order("end")
-        shutil.rmtree(place, ignore_errors=True)
         return
+    step.until(lambda: heard(step, "SIGUSR2") >= step.alive(), begun + WARNING_SECONDS - time.monotonic())
     _, problem = slurmjob.ask("scontrol", "requeue", job)
     note(place, "requeued", problem=problem)
     if problem:
         slurmjob.ask("scancel", job)  # its TERM is as good
     step.until(lambda: False, 2 * LINGER_SECONDS)
     step.order("end")
+
+
+def doctor_lives(place: Path, clock: float) -> bool:
+    """Whether the doctor's clock goes on; else he was killed, and his folder goes: nobody else will clear up."""
+    deadline = time.monotonic() + DOCTOR_SECONDS
+    while read_clock(place) == clock and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if read_clock(place) != clock:
+        return True
+    shutil.rmtree(place, ignore_errors=True)
+    return False
 
 
 def heard(step: Step, name: str) -> int:
@@ -145,6 +160,8 @@ def main() -> int:
     note(place, "begun", life=life)
     if life == 0:
         first_life(place)
+    else:
+        doctor_lives(place, read_clock(place))
     return 0
 
 

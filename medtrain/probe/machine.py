@@ -27,6 +27,7 @@ def rank_facts() -> dict[str, Any]:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return {
         "gpus": environment,
+        "devices": _devices(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_mb": _memory_mb(),
         "address_space_mb": None if limit == resource.RLIM_INFINITY else limit // 2**20,
@@ -41,7 +42,6 @@ def node_facts(place: Path, weights: list[dict[str, str]]) -> dict[str, Any]:
         "own_addresses": addresses(host),
         "network": _network(),
         "software": software_facts(),
-        "driver_gpus": _driver_gpus(),
         "folder": _folder_facts(place),
         "weights": {_title(wanted): fault for wanted in weights if (fault := weights_fault(**wanted))},
     }
@@ -122,13 +122,14 @@ def _network() -> str:
         return socket.gethostname()
 
 
-def _driver_gpus() -> int | None:
-    """GPUs that the driver shows to this process; None where there is no driver."""
+def _devices() -> list[str] | None:
+    """UUIDs of the GPUs, or of the MIG slices where a GPU is cut, that the driver shows here; None without a driver."""
     try:
         answer = ask("nvidia-smi", "-L")
     except OSError:
         return None
-    return answer.out.count("GPU ") if answer.code == 0 else 0
+    found = re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", answer.out) if answer.code == 0 else []
+    return [uuid for uuid in found if uuid.startswith("MIG")] or found
 
 
 def _memory_mb() -> int | None:

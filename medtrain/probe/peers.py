@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def listen() -> int:
     def serve() -> None:
         while True:
             connection, _ = server.accept()
-            with connection:
+            with connection, suppress(OSError):  # one that hung up must not keep the others waiting
                 connection.sendall(struct.pack("!d", time.time()))
 
     threading.Thread(target=serve, daemon=True).start()
@@ -42,8 +43,12 @@ def meet(address: str, port: int) -> dict[str, Any]:
 
 
 def leave_token(place: Path, node: str) -> str:
-    """Leave a file that other nodes should see; returns why that is not possible, or an empty string."""
+    """Leave files that other nodes should see; returns why that is not possible, or an empty string.
+
+    None may look for a file that is not there yet: NFS would take it for missing for half a minute.
+    """
     try:
+        (place / f"flip-{node}").write_bytes(bytes(FLIP_BYTES))
         (place / f"seen-{node}").write_text(node)
     except OSError as error:
         return error.strerror or str(error)
@@ -67,13 +72,13 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-def flip(place: Path) -> dict[str, Any]:
-    """Replace a file again and again by rename, each time with other content."""
+def flip(place: Path, node: str) -> dict[str, Any]:
+    """Replace this node's file again and again by rename, each time with other content."""
     done, deadline = 0, time.monotonic() + FLIP_SECONDS
     try:
         while time.monotonic() < deadline:
             (place / "flip.new").write_bytes(bytes([done % 256]) * FLIP_BYTES)
-            (place / "flip.new").replace(place / "flip")
+            (place / "flip.new").replace(place / f"flip-{node}")
             done += 1
             time.sleep(0.001)
     except OSError as error:
@@ -81,16 +86,13 @@ def flip(place: Path) -> dict[str, Any]:
     return {"renames": done}
 
 
-def watch(place: Path) -> dict[str, Any]:
+def watch(place: Path, writer: str) -> dict[str, Any]:
     """Read the file that another node flips: how often it was whole, torn, or for a moment not there."""
     counts = {"whole": 0, "torn": 0, "gone": 0, "stale": 0}
     contents: set[bytes] = set()
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not (place / "flip").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
     deadline = time.monotonic() + FLIP_SECONDS
     while time.monotonic() < deadline:
-        kind = _read(place / "flip", contents)
+        kind = _read(place / f"flip-{writer}", contents)
         counts[kind] += 1
         time.sleep(0.001)
     return {**counts, "contents": len(contents)}

@@ -112,7 +112,7 @@ class Rank:
         self.say("met", **facts, unseen=peers.unseen(self.place, others))
 
     def _flip(self, writer: str) -> None:
-        facts = peers.flip(self.place) if writer == self.node else peers.watch(self.place)
+        facts = peers.flip(self.place, writer) if writer == self.node else peers.watch(self.place, writer)
         self.say("flipped", writer=writer, **facts)
 
 

@@ -27,6 +27,8 @@ BACK_SECONDS = 240.0  # Slurm's default for the way back from a requeue is 2 min
 POLL_SECONDS = 1.0
 OLD_SECONDS = 86_400.0
 END_SECONDS = 60.0  # for the processes of a cancelled job to end
+# Reasons to wait that end by themselves: a busy cluster is a good one.
+PASSING = ("None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning", "ReqNodeNotAvail", "BurstBufferStageIn")
 PREFIX = ".medtrain-doctor-"
 Named = tuple[str, Finding]
 
@@ -50,38 +52,33 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         config = configfile.overlay(config, [str(settings)])
     configfile.check(config, f"cluster {profile}")
     failed = False
-    for name, finding in before(config, runs):
-        failed |= finding.state == "FAIL"
-        yield name, finding
-    if failed:
-        yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
-        return
-    with interruptible(), probe_folder(runs) as place:
-        yield from probed(config, place, count, wait)
-
-
-def before(config: Config, runs: Path) -> Iterator[Named]:
-    """What can be known without a job; nothing more where a thing is missing that the rest needs."""
     launch.need_slurm()
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
             if finding.state == "FAIL":
                 return
-    run = Run(runs / "medtrain-doctor")
-    yield from cluster.findings(config.slurm, launch.script(run, config.slurm))
-    yield "folder", folder.writing(runs)
+    script = launch.script(Run(runs / "medtrain-doctor"), config.slurm)
+    there = cluster.chosen(config.slurm, script)
+    for name, finding in (*cluster.findings(config.slurm, script, there), ("folder", folder.writing(runs))):
+        failed |= finding.state == "FAIL"
+        yield name, finding
+    if failed:
+        yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
+        return
+    with interruptible(), probe_folder(runs) as place:
+        yield from probed(config, there, place, count, wait)
 
 
-def probed(config: Config, place: Path, count: int, wait: float) -> Iterator[Named]:
+def probed(config: Config, there: slurmjob.Fields, place: Path, count: int, wait: float) -> Iterator[Named]:
     """Send the probe, and say what it found."""
-    asked = request(config.slurm, count)
+    asked = request(config.slurm, there, count)
     write_clock(place)
     write_json(place / REQUEST, {"weights": wanted_weights(config)})
     course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
     try:
         try:
-            course.job = submit(place, name, asked, wait)
+            asked, course.job = submit_either(place, name, asked, count or config.slurm.nodes, wait)
         except MachineError as error:
             yield "probe", fail(error.problem, "correct the profile, or ask the administrators of the cluster")
             return
@@ -92,26 +89,27 @@ def probed(config: Config, place: Path, count: int, wait: float) -> Iterator[Nam
         cancel(name, course.job)
     complaints = "\n".join(tail(path) for path in (place / SRUN, *place.glob("job/slurm/*_log.out")))
     everything = told.Told(
-        asked, course.job, course.waited, course.fields, course.requeue_seconds, course.never,
+        asked, config.slurm.nodes, course.job, course.waited, course.fields, course.requeue_seconds, course.never,
         course.lines, read_json_lines(place / BATCH), complaints, machine.software_facts(), place.parent,
     )  # fmt: skip
     yield from nodes.findings(everything)
 
 
-def request(slurm_config: SlurmConfig, count: int) -> SlurmConfig:
-    """What the probe asks for: as the profile, but short, on two nodes at least, and warned at once.
+def request(slurm_config: SlurmConfig, there: slurmjob.Fields, count: int) -> SlurmConfig:
+    """What the probe asks for: as the profile, but short, on two nodes at least, and warned early.
 
-    Slurm looks at time limits every 30 s, and warns whoever has less left than asked for.
+    Slurm looks at time limits every 30 s, and warns whoever has less left than asked for, and those 30 s: so the
+    warning comes 30 to 60 s after the start, when the ranks are there, or at once where the limit is a minute.
     """
-    partition = cluster.partition(slurm_config.partition)
-    most = min(cluster.most_nodes(partition), cluster.suitable_nodes(slurm_config, partition))
-    limit = cluster.minutes(partition.get("MaxTime", "")) or MINUTES
+    most = min(cluster.most_nodes(there), cluster.suitable_nodes(slurm_config, there))
+    limit = slurm.minutes(there.get("MaxTime", "")) or MINUTES
     minutes = int(min(MINUTES, max(1, limit)))
     return dataclasses.replace(
         slurm_config,
         nodes=count or min(max(slurm_config.nodes, 2), max(most, 1)),
         time=str(minutes),
-        signal_seconds=minutes * 60,
+        partition=slurm_config.partition and there.get("PartitionName", ""),
+        signal_seconds=max(minutes - 1, 1) * 60,
     )
 
 
@@ -123,15 +121,27 @@ def wanted_weights(config: Config) -> list[dict[str, str]]:
     return [{"weights": absolute[name], "backbone": backbone} for name, backbone in unique]
 
 
+def submit_either(place: Path, name: str, asked: SlurmConfig, nodes: int, wait: float) -> tuple[SlurmConfig, str]:
+    """Submit the probe; on `nodes` nodes where Slurm refuses more, as a limit may. Returns what was asked for, and the
+    job's id."""
+    try:
+        return asked, submit(place, name, asked, wait)
+    except MachineError:
+        if asked.nodes == nodes:
+            raise
+    asked = dataclasses.replace(asked, nodes=nodes)
+    return asked, submit(place, name, asked, wait)
+
+
 def submit(place: Path, name: str, asked: SlurmConfig, wait: float) -> str:
     """Hand the probe to Slurm as `medtrain submit` does a run; returns the job's id."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     run = Run(place / "job")
-    run.slurm.mkdir(parents=True)
+    run.slurm.mkdir(parents=True, exist_ok=True)
     made = launch.executor(run, asked)
     # Slurm itself takes it out of the queue where the doctor was killed meanwhile.
-    seconds = int(wait + MINUTES * 60 + BACK_SECONDS)
+    seconds = int(wait + max(wait, BACK_SECONDS) + 2 * MINUTES * 60)  # Slurm counts the whole limit of both lives
     extra = {**made.parameters["additional_parameters"], "deadline": f"now+{seconds}seconds"}
     made.update_parameters(job_name=name, additional_parameters=extra)
     command = " ".join(map(shlex.quote, helper.command("medtrain.probe.batch", str(place))))
@@ -146,12 +156,13 @@ def follow(course: Course, place: Path, wait: float) -> None:
     begun = requeued = time.monotonic()
     started = False
     while True:
-        write_clock(place)
+        with contextlib.suppress(OSError):  # a full quota; the probe says so
+            write_clock(place)
         read(course, place / RANKS)
-        fields, problem = slurmjob.show(course.job)
+        shown, problem = slurmjob.show(course.job)
+        fields = course.fields = shown or course.fields  # a controller may be silent for a moment
         state = fields.get("JobState", "")
         now = time.monotonic()
-        course.fields = fields or course.fields
         if state == "RUNNING" and not started:
             started, course.waited = True, now - begun
         again = fields.get("Restarts", "0") != "0"
@@ -159,11 +170,12 @@ def follow(course: Course, place: Path, wait: float) -> None:
             requeued = now
         elif state not in ("PENDING", "COMPLETING", "REQUEUED") and course.requeue_seconds is None:
             course.requeue_seconds = now - requeued
-        if state in slurmjob.ENDED or "Invalid job id" in problem:
+        back = course.requeue_seconds is not None and any(line.get("life") for line in read_json_lines(place / BATCH))
+        if back or state in slurmjob.ENDED or "Invalid job id" in problem:
             read(course, place / RANKS)
             return
         patience = max(wait, BACK_SECONDS) if again else wait + started * MINUTES * 60
-        if (late := now - (requeued if again else begun)) > patience:
+        if shown and (late := now - (requeued if again else begun)) > patience:
             course.never = not_started(fields, late, again)
             return
         time.sleep(POLL_SECONDS)
@@ -181,9 +193,10 @@ def not_started(fields: slurmjob.Fields, late: float, again: bool) -> Finding:
     words = waiting.words(reason, {**fields, "job": fields.get("JobId", ""), "run": "RUN"})
     helps = words.helps.replace(waiting.STOP.format(run="RUN"), "change the profile:")
     what = "was requeued and did not come back" if again else "did not start"
-    return fail(
+    passes = reason.partition(",")[0] in PASSING or words.helps == waiting.LIMITED
+    return (warn if passes else fail)(
         f"the probe {what} within {late:.0f} s: {words.why} ({reason})",
-        f"{helps or 'nothing is wrong'}; where it only takes longer: --wait SECONDS; with one node only: --nodes 1",
+        f"{helps + '; ' if helps else ''}where it only takes longer: --wait SECONDS; with one node only: --nodes 1",
     )
 
 
@@ -211,8 +224,9 @@ def tail(path: Path) -> str:
 def probe_folder(runs: Path) -> Iterator[Path]:
     """A folder beside the runs, private to the user, which is gone afterwards."""
     for old in runs.glob(f"{PREFIX}*"):  # of a doctor that was killed
-        if old.stat().st_mtime < time.time() - OLD_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another's, or gone meanwhile
+            if old.stat().st_mtime < time.time() - OLD_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
     place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=runs.absolute()))
     try:
         yield place

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import slurm_accounting
 from slurm_cluster import Cluster
 
 from medtrain.checks import Finding, slurm
@@ -80,6 +81,21 @@ def test_jobs_that_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
         restart_with(cluster, PreemptMode="CANCEL")
         state, text = found(slurm.preemption())
         assert (state, "preempted jobs of low" in text, "cancelled" in text) == ("warn", True, True)
+
+
+@pytest.mark.skipif(bool(slurm_accounting.MISSING), reason=f"NOT TESTED: needs {slurm_accounting.MISSING}")
+def test_preemption_by_qos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode and grace are those of the QOS then, whatever the partition says."""
+    with slurm_accounting.AccountedCluster(nodes=1) as cluster:
+        for name, rule in (("spot", "gracetime=60"), ("gone", "preemptmode=cancel"), ("calm", ""), ("urgent", "")):
+            cluster._demand("sacctmgr", "-i", "add", "qos", name, *rule.split())
+        cluster._demand("sacctmgr", "-i", "modify", "qos", "urgent", "set", "preempt=spot,gone")
+        restart_with(cluster, PreemptType="preempt/qos", PreemptMode="REQUEUE")
+        inside(cluster, monkeypatch)
+        assert found(slurm.preemption("low", "spot")) == ("ok", "preempted jobs are warned (spot: REQUEUE, 60 s grace)")
+        assert found(slurm.preemption("low", "calm")) == ("ok", "jobs of calm are not preempted")
+        state, text = found(slurm.preemption("low", "gone"))
+        assert (state, "preempted jobs of gone are cancelled" in text) == ("warn", True)
 
 
 def test_no_node_in_service(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import fcntl
 import json
-import os
 import shutil
 import signal
 import sys
@@ -18,7 +15,9 @@ import pytest
 from probed_sites import IN_VENV, MAY_NAMESPACE, Network, Report, Site, in_mounts, other_medtrain
 from slurm_cluster import PATH
 
+from medtrain.checks import cluster
 from medtrain.config import SlurmConfig
+from medtrain.errors import MachineError
 from medtrain.probe import send
 
 pytestmark = pytest.mark.skipif(not shutil.which("slurmctld", path=PATH), reason="this machine has no Slurm")
@@ -37,6 +36,7 @@ function slurm_job_modify(job, record, partitions, uid) return slurm.SUCCESS end
 NEEDS_ACCOUNT = """
 function slurm_job_submit(job, partitions, uid)
   if job.account == nil then slurm.log_user("name your account"); return slurm.ERROR end
+  if job.account == "small" and job.min_nodes > 1 then slurm.log_user("one node only"); return slurm.ERROR end
   return slurm.SUCCESS
 end
 function slurm_job_modify(job, record, partitions, uid) return slurm.SUCCESS end
@@ -47,7 +47,7 @@ exit 0
 """
 TWO = "partition: low\nnodes: 2\ntasks_per_node: 2\ntime: '1:00:00'\n"
 LIKE_A_REAL_ONE = ("KillWait=5", "KillWait=30")
-SITES = ("good", "rules", "node", "network", "start", "alone")
+SITES = ("good", "rules", "node", "network", "start", "alone", "killed")
 
 # what was done to the cluster: the site, the check that finds it, its state, words of the finding
 PLANTED = {
@@ -73,17 +73,31 @@ PLANTED = {
 NEED_ROOT = ("node", "network", "start", "alone")
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """What the doctor says of each site. All are asked at once, by one xdist worker for all: a probe mostly waits."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    answers = base / "probe-reports.json"
-    with (base / "probe-reports.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not answers.exists():
-            answers.write_text(json.dumps(ask_all(tmp_path_factory.mktemp("sites"))))
-    return dict(json.loads(answers.read_text()))
+def test_what_the_probe_finds(tmp_path: Path) -> None:
+    """All sites are asked at once, as a probe mostly waits: each planted defect is found, and nothing else."""
+    reports = ask_all(tmp_path)
+    good = reports["good"]
+    assert not [check for check in good.values() if check["state"] != "ok"]
+    for name in ("sharing", "rename", "clocks", "ports", "gpus", "weights", "signals", "warning", "ending", "requeue"):
+        assert name in good, "nothing was left out"
+    assert "all 4 ranks" in good["warning"]["text"]
+    assert "scontrol requeue sends TERM to all 4 ranks" in good["ending"]["text"]
+    assert reports.pop("killed")["left"]["text"] == "[]", "the probe of a killed doctor clears up"
+    not_found, not_tested = {}, []
+    for defect, (site, check, state, words) in PLANTED.items():
+        found = reports.get(site, {}).get(check, {"state": "nothing was said", "text": "", "fix": ""})
+        if site not in reports or (defect == "no environment on a node" and not IN_VENV):
+            not_tested.append(defect)
+        elif (found["state"], words in found["text"]) != (state, True) or not found["fix"]:
+            not_found[defect] = found
+    assert not not_found, reports
+    planted = {(site, check) for site, check, _, _ in PLANTED.values()}
+    alarms = {(site, check) for site, report in reports.items() for check in report if report[check]["state"] != "ok"}
+    assert alarms <= planted, reports
+    if not_tested:
+        pytest.skip(f"!!! NOT TESTED: {', '.join(not_tested)}: this needs root, namespaces and a virtual environment")
+    text = reports["start"]["ranks"]["text"]
+    assert f"{sys.executable}: not found" in text and "CANCELLED" not in text, "it says why a rank cannot start"
 
 
 def ask_all(place: Path) -> dict[str, Report]:
@@ -102,7 +116,27 @@ def ask_all(place: Path) -> dict[str, Report]:
             stack.enter_context(site)
             asked[name] = (site, runs, site.ask_doctor(runs, profile, *options))
             stack.callback(asked[name][2].kill)
-        return {name: site.report(process, runs) for name, (site, runs, process) in asked.items()}
+        killed = asked.pop("killed")
+        wait_for_ranks(killed[1])
+        killed[2].kill()
+        reports = {name: site.report(process, runs) for name, (site, runs, process) in asked.items()}
+        return {**reports, "killed": left_by(killed[0], killed[1])}
+
+
+def wait_for_ranks(runs: Path) -> None:
+    """Until the probe's ranks speak."""
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in runs.glob(".medtrain-doctor-*/ranks.log")):
+        assert time.monotonic() < deadline, "the ranks say nothing"
+        time.sleep(0.1)
+
+
+def left_by(site: Site, runs: Path) -> Report:
+    """What a doctor who was killed leaves to his probe, once it has found that out."""
+    deadline = time.monotonic() + 150
+    while (left := [*runs.iterdir(), *site.run("squeue", "--noheader").stdout.split()]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return {"left": {"state": "FAIL" if left else "ok", "text": str(left)}}
 
 
 def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[object]]:
@@ -136,6 +170,8 @@ def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[obje
         wraps = {"127.0.0.2": in_mounts(f"mount --bind {place / 'empty'} {sys.prefix}")} if IN_VENV else {}
         profile = "partition: low\nnodes: 2\ngpus_per_node: 2\nsetup: ['export SLURM_GPU_BIND=map_gpu:0,0']\n"
         return Site([LIKE_A_REAL_ONE], wraps=wraps, gpus_per_node=2), profile, []
+    if name == "killed":
+        return Site(nodes=1), "partition: low\n", []
     if name == "alone":
         return Site(wraps={"127.0.0.1": in_mounts(f"mount -t tmpfs tmpfs {runs}")}, nodes=1), "partition: low\n", []
     weights = place / "weights.safetensors"
@@ -163,45 +199,6 @@ def network_site(runs: Path, network: Network) -> tuple[Site, str, list[object]]
     return site, TWO, ["--config", settings]
 
 
-def test_no_false_alarm_on_a_good_cluster(reports: dict[str, Report]) -> None:
-    report = reports["good"]
-    assert not [check for check in report.values() if check["state"] != "ok"]
-    for name in ("sharing", "rename", "clocks", "ports", "gpus", "weights", "signals", "warning", "ending", "requeue"):
-        assert name in report, "nothing was left out"
-    assert "all 4 ranks" in report["warning"]["text"]
-    assert "scontrol requeue sends TERM to all 4 ranks" in report["ending"]["text"]
-
-
-@pytest.mark.parametrize("defect", PLANTED)
-def test_a_planted_defect_is_found(defect: str, reports: dict[str, Report]) -> None:
-    site, check, state, words = PLANTED[defect]
-    if site not in reports or (defect == "no environment on a node" and not IN_VENV):
-        pytest.skip(f"NOT TESTED: {defect}: this needs root, namespaces and a virtual environment")
-    found = reports[site].get(check, {"state": "nothing was said", "text": ""})
-    assert (found["state"], words in found["text"]) == (state, True), (found, reports[site])
-    assert found["fix"], "it says what to do"
-
-
-def test_a_rank_that_cannot_start_says_why(reports: dict[str, Report]) -> None:
-    if "start" not in reports or not IN_VENV:
-        pytest.skip("NOT TESTED: this needs root, namespaces and a virtual environment")
-    text = reports["start"]["ranks"]["text"]
-    assert f"{sys.executable}: not found" in text
-    assert "CANCELLED" not in text
-
-
-def test_nothing_else_is_found(reports: dict[str, Report]) -> None:
-    """A defect raises no alarm about something that is in order."""
-    planted = {(site, check) for site, check, _, _ in PLANTED.values()}
-    others = {
-        (site, name): check
-        for site, report in reports.items()
-        for name, check in report.items()
-        if check["state"] != "ok" and (site, name) not in planted
-    }
-    assert not others
-
-
 # What is found without a probe, and what becomes of one that is not left in peace.
 
 
@@ -209,8 +206,17 @@ def test_nothing_else_is_found(reports: dict[str, Report]) -> None:
 def closed() -> Iterator[Site]:
     """A cluster whose partitions are narrow."""
     more = "JobSubmitPlugins=lua\nPartitionName=closed Nodes=ALL State=DOWN\nPartitionName=one Nodes=ALL MaxNodes=1\n"
-    with Site(more=more, files={"job_submit.lua": NEEDS_ACCOUNT}, gpus_per_node=2) as site:
+    hidden = "PartitionName=hidden Nodes=ALL Hidden=YES\n"
+    with Site(more=more + hidden, files={"job_submit.lua": NEEDS_ACCOUNT}, gpus_per_node=2) as site:
         yield site
+
+
+@pytest.fixture
+def here(closed: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The same, with this process as its user."""
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, closed.env[name])
+    return closed
 
 
 def findings(site: Site, runs: Path, profile: str, *options: object) -> Report:
@@ -274,7 +280,7 @@ def test_a_probe_that_does_not_start(closed: Site, tmp_path: Path) -> None:
     out, error = asked.communicate(timeout=120)
     assert out, error
     found = {check["name"]: check for check in json.loads(out)["checks"]}["start"]
-    assert found["state"] == "FAIL"
+    assert found["state"] == "warn", "a busy cluster is a good one"
     assert "did not start within" in found["text"]
     assert "the nodes asked for are busy (Resources)" in found["text"]
     assert "fewer --nodes" in found["fix"]
@@ -283,29 +289,55 @@ def test_a_probe_that_does_not_start(closed: Site, tmp_path: Path) -> None:
     closed.reset()
 
 
-def test_the_probe_makes_do_with_the_nodes_that_are_in_service(
-    closed: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("SLURM_CONF", "PATH"):
-        monkeypatch.setenv(name, closed.env[name])
-    asked = SlurmConfig(account="mine", partition="low,one", gpus_per_node=2)
-    assert send.request(asked, 0).nodes == 2
-    assert send.request(asked, 1).nodes == 1
-    assert send.request(dataclasses.replace(asked, partition="one"), 0).nodes == 1, "MaxNodes"
-    closed.node_down("127.0.0.2")
+SCRIPT = "#!/bin/bash\n#SBATCH --account=mine\ntrue\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "partition"),
+    [
+        ({}, "low"),
+        ({"partition": "short,low", "time": "2:00:00"}, "low"),
+        ({"partition": "closed,one"}, "one"),
+        ({"partition": "hidden"}, "hidden"),
+    ],
+)
+def test_the_partition_where_a_job_would_run(here: Site, settings: dict[str, str], partition: str) -> None:
+    assert cluster.chosen(SlurmConfig(**settings), SCRIPT)["PartitionName"] == partition
+
+
+def test_a_variable_names_the_partition(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SBATCH_PARTITION", "one")
+    assert cluster.chosen(SlurmConfig(), SCRIPT)["PartitionName"] == "one"
+
+
+def test_the_probe_makes_do_with_the_nodes_that_are_in_service(here: Site) -> None:
+    asked = SlurmConfig(account="mine", gpus_per_node=2)
+    low, one = (cluster.chosen(SlurmConfig(partition=name), SCRIPT) for name in ("low", "one"))
+    assert send.request(asked, low, 0).nodes == 2
+    assert send.request(asked, low, 1).nodes == 1
+    assert send.request(asked, one, 0).nodes == 1, "MaxNodes"
+    here.node_down("127.0.0.2")
     try:
-        assert send.request(asked, 0).nodes == 1
+        assert send.request(asked, low, 0).nodes == 1
     finally:
-        closed.node_up("127.0.0.2")
+        here.node_up("127.0.0.2")
+
+
+def test_where_a_second_node_is_refused_the_probe_takes_those_of_the_profile(here: Site, tmp_path: Path) -> None:
+    asked = send.request(SlurmConfig(account="small"), cluster.chosen(SlurmConfig(), SCRIPT), 0)
+    assert asked.nodes == 2
+    got, job = send.submit_either(tmp_path, "medtrain-doctor-small", asked, 1, 60)
+    assert (got.nodes, here.job(job)["NumNodes"]) == (1, "1-1")
+    with pytest.raises(MachineError, match="one node only"):
+        send.submit_either(tmp_path, "medtrain-doctor-small", asked, 2, 60)
+    here.reset()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_doctor_leaves_nothing(closed: Site, tmp_path: Path, number: int) -> None:
     runs = tmp_path / "runs"
     asked = closed.ask_doctor(runs, "account: mine\npartition: low\n")
-    deadline = time.monotonic() + 120
-    while not list(runs.glob(".medtrain-doctor-*/ranks.log")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for_ranks(runs)
     assert closed.run("squeue", "--noheader", "--format=%j").stdout.startswith("medtrain-doctor-")
     asked.send_signal(number)
     asked.communicate(timeout=120)
