@@ -69,20 +69,13 @@ def measure(run: Run, supervisor: subprocess.Popen[bytes], options: argparse.Nam
     wait(lambda: run.last_step() > 0, supervisor)
     for number in numbers:
         time.sleep(draw.uniform(0, 1))
-        stops, starts = len(said(run, SAVED)), len(said(run, RESUMED))
         lengths += [later - time_ for time_, later in pairwise(steps(run)[-5:])]
-        sent = time.time()
-        os.kill(draw.choice(workers(supervisor)), number)
+        to_save, to_step = end_one(run, supervisor, draw.choice(workers(supervisor)), number)
         if number == signal.SIGTERM:
-            wait(lambda known=stops: len(said(run, SAVED)) > known, supervisor)  # type: ignore[misc]
-            durable.append(time.time() - sent)
+            durable.append(to_save)
             saves.append(run.status().get("save_seconds", 0.0))
-        wait(lambda known=starts: len(said(run, RESUMED)) > known, supervisor)  # type: ignore[misc]
-        first = int(said(run, RESUMED)[-1].replace(",", "")) + 1
-        wait(lambda wanted=first: last_step(run) >= wanted, supervisor)  # type: ignore[misc]
-        if number == signal.SIGKILL:
-            again.append(time.time() - sent)
-        wait(lambda wanted=first + 4: last_step(run) >= wanted, supervisor)  # type: ignore[misc]
+        else:
+            again.append(to_step)
     step, save = statistics.median(lengths), statistics.median(saves)
     rows = [
         ("signal to durable", len(durable), *percentiles(durable), f"{step + save + 0.5:.2f} (p99)"),
@@ -92,12 +85,28 @@ def measure(run: Run, supervisor: subprocess.Popen[bytes], options: argparse.Nam
     print(table(("seconds from", "times", "median", "p99", "slowest", "goal"), rows))
 
 
+def end_one(run: Run, supervisor: subprocess.Popen[bytes], rank: int, number: int) -> tuple[float, float]:
+    """Signal a rank, and wait until the run trains again; seconds to a durable checkpoint (0 for a kill), and to the
+    next step."""
+    seen, sent, saved = run.log.stat().st_size, time.time(), 0.0
+    os.kill(rank, number)
+    if number == signal.SIGTERM:
+        wait(lambda: said(run, SAVED, seen), supervisor)
+        saved = time.time() - sent
+    wait(lambda: said(run, RESUMED, seen), supervisor)
+    first = int(said(run, RESUMED, seen)[-1].replace(",", "")) + 1
+    wait(lambda: last_step(run) >= first, supervisor)
+    trains = time.time() - sent
+    wait(lambda: last_step(run) >= first + 4, supervisor)
+    return saved, trains
+
+
 def percentiles(times: list[float]) -> tuple[str, str, str]:
     """Median, 99th percentile, and the slowest."""
     return tuple(f"{np.percentile(times, q):.2f}" for q in (50, 99, 100)) if times else ("", "", "")  # type: ignore
 
 
-def wait(holds: Callable[[], bool], supervisor: subprocess.Popen[bytes]) -> None:
+def wait(holds: Callable[[], object], supervisor: subprocess.Popen[bytes]) -> None:
     """Look every millisecond; a run that ends by itself is an error."""
     deadline = time.monotonic() + 120
     while not holds():
@@ -106,9 +115,11 @@ def wait(holds: Callable[[], bool], supervisor: subprocess.Popen[bytes]) -> None
         time.sleep(0.001)
 
 
-def said(run: Run, pattern: str) -> list[str]:
-    """What the log has of a pattern."""
-    return re.findall(pattern, run.log.read_text()) if run.log.exists() else []
+def said(run: Run, pattern: str, seen: int) -> list[str]:
+    """What the log has of a pattern, beyond the bytes that were there before."""
+    with run.log.open("rb") as file:
+        file.seek(seen)
+        return re.findall(pattern, file.read().decode(errors="replace"))
 
 
 def steps(run: Run) -> list[float]:
