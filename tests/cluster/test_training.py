@@ -60,7 +60,7 @@ def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     user.env["SBATCH_SIGNAL"] = "B:23@1"  # SIGURG, which nobody minds
     user.submit("unwarned", *TWO_BY_TWO, "--partition", "low", "--time", "1", "--signal_seconds", "30")
     user.until("unwarned", "runs again after its limit", lambda s: s["attempts"] == 2 and s["state"] == "running")
-    _, _, end, again = user.attempts("unwarned")
+    *_, end, again = user.attempts("unwarned")
     assert (end["cause"], again["event"]) == ("time limit", "start")
     assert again["step"] >= end["reached"] - 5, "no more is lost than the steps between two saves"
     user.medtrain("stop", "unwarned")
