@@ -98,6 +98,8 @@ def end_one(run: Run, supervisor: subprocess.Popen[bytes], rank: int, number: in
     wait(lambda: last_step(run) >= first, supervisor)
     trains = time.time() - sent
     wait(lambda: last_step(run) >= first + 4, supervisor)
+    if number == signal.SIGKILL:  # several in a row without a newer checkpoint end the run
+        wait(lambda: run.last_step() >= first, supervisor)
     return saved, trains
 
 

@@ -46,12 +46,12 @@ class LocalRanks:
             self.signal(self._wanted)
         failure, deadline = 0, 0.0
         while True:
-            over = all(process.poll() is not None for process in self._processes)
-            codes = {rank: process.returncode for rank, process in enumerate(self._processes) if process.returncode}
+            ended = [process.poll() for process in self._processes]  # of every one: what is not asked is not known
+            codes = {rank: code for rank, code in enumerate(ended) if code}
             if codes and not failure:
                 first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
                 self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
-            if over:
+            if None not in ended:
                 return failure
             if failure and time.monotonic() > deadline:
                 self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone

@@ -89,7 +89,8 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 
 
 def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
-    """Validate, move the learning rate, judge, save. The flag says that a stop came first: nothing has changed then."""
+    """Validate, move the learning rate, judge, save. The flag says that a stop was asked for; nothing has changed where
+    it came before the end of the validation."""
     share_buffers(trainer.world, trainer.model)
     if trainer.average:
         share_buffers(trainer.world, trainer.average.model)
@@ -123,7 +124,7 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     trainer.tracker.log(epoch_line(config, row, better, time.monotonic() - started))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)
-    return state, False
+    return state, any_rank(world, bool(trainer.stop))
 
 
 def alive(trainer: Trainer, doing: str) -> bool:
