@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from medtrain.attempts import here, history, started, unended
+from medtrain.attempts import here, started, unended
 from medtrain.console import table
+from medtrain.history import history
 from medtrain.run import Run, read_json, read_json_lines, run_names
 from medtrain.slurmjob import NO_ANSWER, Place, queue_state, seconds
 from medtrain.waiting import words

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 
-from medtrain.attempts import end_row, history, nodes_to_avoid, note, silent_end, started, unended
+from medtrain.attempts import end_row, nodes_to_avoid, note, silent_end, started, unended
 from medtrain.causes import Evidence, judge
 from medtrain.goodput import Work, goodput, work
+from medtrain.history import history
 from medtrain.run import Run, append_json, read_json_lines, set_status, write_json
 from medtrain.slurmjob import parse
 from medtrain.waiting import words

@@ -41,6 +41,7 @@ verify loader_pool
 shards loader_worker
 transforms
 plan shardfile index order decode
+history
 attempts
 causes goodput waiting
 slurmjob
