@@ -10,7 +10,7 @@ from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
 
 # command -> (module:function, what it does). Imported only when called, so that --help is instant.
 COMMANDS = {
-    "check": ("medtrain.data:check", "look at a raw dataset: layout, labels, damaged images, copies"),
+    "check": ("medtrain.check:check", "look at a raw dataset: layout, labels, damaged images, copies"),
     "shard": ("medtrain.packing:shard", "pack a dataset into tar shards"),
     "verify": ("medtrain.packing:verify", "prove that packed shards are whole and do not leak, or a run's checkpoints"),
     "train": ("medtrain.runs:train", "train a recipe here, supervised"),

@@ -1,70 +1,22 @@
-"""The commands that look at raw data before it is packed: check, and data list, info, download and explore."""
+"""The commands data list, info, download and explore: what can be had, and what it looks like."""
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
-from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from medtrain import datasets
-from medtrain.console import Progress, say, say_json, table, warn
-from medtrain.decode import decode, header
+from medtrain.check import Dataset, Flag, command, look_at, read_records
+from medtrain.console import say, say_json, table, warn
+from medtrain.decode import decode
 from medtrain.errors import InputError, MachineError
 from medtrain.record import Record
 
-SHOWN = 10  # of a list of faulty images
 GRID_COLUMNS = 8
-CHUNK = 64  # images a task of the thread pool: one at a time would cost more than decoding a small image
-
-Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
-Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it
-
-
-class Look(NamedTuple):
-    """What one image file turned out to be; `reason` says why it cannot be used, or is empty."""
-
-    there: bool = True
-    reason: str = ""
-    digest: int = 0
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-
-
-def check(dataset: Dataset, root: Path, quick: Flag = False, workers: int = 0, json: Flag = False) -> None:
-    """Look at every image of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
-
-    Unreadable images are a warning, not an error: they are left out when the dataset is packed.
-
-    Args:
-        dataset: Name of the dataset (medtrain data list).
-        root: Folder with its raw files.
-        quick: Read the header of each image only, and decode none.
-        workers: Threads that read and decode (0: two a core).
-        json: Print one JSON document.
-    """
-    source = datasets.source(dataset)
-    records = _records(source, dataset, root)
-    looks = list(_looks(records, quick, workers, quiet=json))
-    found = _summary(dataset, root, records, looks, source.CLASSES)
-    found["duplicates"], conflicts = _copies(records, looks)
-    found["conflicts"] = len(conflicts)
-    if json:
-        say_json(found)
-    else:
-        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), quick)
-    _warn_of_faults(found, conflicts)
-    if not json:
-        say(f"\npack it: {_command('shard', dataset, root)} --out shards/{dataset}")
 
 
 def data_list(json: Flag = False) -> None:
@@ -114,7 +66,7 @@ def data_download(name: Dataset, root: Path) -> None:
     except OSError as error:
         problem = f"{root} cannot be written ({error.strerror}: {error.filename})"
         raise MachineError(problem, "choose another --root, or make room") from None
-    say(f"{name} is in {root}\nlook at it: {_command('check', name, root)}")
+    say(f"{name} is in {root}\nlook at it: {command('check', name, root)}")
 
 
 def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json: Flag = False) -> None:
@@ -129,9 +81,9 @@ def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json
     from medtrain import figures
 
     source = datasets.source(dataset)
-    records = _records(source, dataset, root)
-    see_why = f"see what is wrong: {_command('check', dataset, root)}"
-    looks = list(_looks(records, quick=True, workers=0, quiet=json))
+    records = read_records(source, dataset, root)
+    see_why = f"see what is wrong: {command('check', dataset, root)}"
+    looks = list(look_at(records, quick=True, workers=0, quiet=json))
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
     examples = _examples(source.CLASSES, [record for record, _ in readable])
     if not any(examples.values()):
@@ -150,10 +102,6 @@ def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json
         warn(f"images that cannot be read: {len(records) - len(readable):,}; {see_why}")
 
 
-def _command(verb: str, dataset: str, root: Path) -> str:
-    return f"medtrain {verb} {dataset} --root {shlex.quote(str(root))}"
-
-
 def _description(name: str) -> dict[str, Any]:
     source = datasets.source(name)
     return {
@@ -167,111 +115,6 @@ def _records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:
     if not records:
         raise InputError(f"{root} holds no records of {dataset}", source.ACCESS)
     return records
-
-
-def _looks(records: list[Record], quick: bool, workers: int, quiet: bool) -> Iterator[Look]:
-    """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output."""
-    progress = Progress(len(records), "checking", "images", every_seconds=float("inf") if quiet else 30.0)
-    chunks = [records[i : i + CHUNK] for i in range(0, len(records), CHUNK)]
-    with ThreadPoolExecutor(workers or 2 * len(os.sched_getaffinity(0))) as pool:
-        for looks in pool.map(lambda chunk: [_look(record.path, quick) for record in chunk], chunks):
-            yield from looks
-            progress.advance(len(looks))
-    progress.close()
-
-
-def _look(path: Path, quick: bool) -> Look:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return Look(there=not isinstance(error, FileNotFoundError), reason=error.strerror or str(error))
-    try:
-        found = header(data)
-        if not quick:
-            decode(data)
-    except ValueError as error:
-        return Look(reason=str(error))
-    return Look(True, "", xxhash.xxh3_128_intdigest(data), *found)
-
-
-def _copies(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
-    """How many images are byte-identical to an earlier one, and the groups of identical images with clashing labels."""
-    groups: dict[int, list[Record]] = defaultdict(list)
-    for record, look in zip(records, looks, strict=True):
-        if not look.reason:
-            groups[look.digest].append(record)
-    conflicts = [group for group in groups.values() if len(group) > 1 and _clash(group)]
-    return sum(len(group) - 1 for group in groups.values()), conflicts
-
-
-def _clash(group: list[Record]) -> bool:
-    """Whether one record says that a label is present and another that it is absent."""
-    return any({0, 1} <= {record.labels.get(name) for record in group} for name in group[0].labels)
-
-
-def _summary(
-    dataset: str, root: Path, records: list[Record], looks: list[Look], classes: tuple[str, ...]
-) -> dict[str, Any]:
-    faulty = [(record, look) for record, look in zip(records, looks, strict=True) if look.reason]
-    states = {name: Counter(record.labels.get(name) for record in records) for name in classes}
-    sizes = Counter(f"{look.width}x{look.height}" for look in looks if not look.reason)
-    return {
-        "dataset": dataset,
-        "root": str(root),
-        "records": len(records),
-        "patients": len({record.patient for record in records if record.patient}),
-        "images": {
-            "found": sum(look.there for look in looks),
-            "unreadable": [{"image": record.image, "reason": look.reason} for record, look in faulty],
-        },
-        "labels": {
-            name: {"positive": state[1], "negative": state[0], "unknown": state[None]} for name, state in states.items()
-        },
-        "sizes": dict(sizes.most_common()),
-    }
-
-
-def _show(found: dict[str, Any], complete: int, modes: Counter[str], quick: bool) -> None:
-    images, unreadable = found["images"]["found"], len(found["images"]["unreadable"])
-    patients = f"{found['patients']:,}" if found["patients"] else "unknown: the dataset has no patient ids"
-    seen = "only the headers were read" if quick else "all were decoded"
-    say(f"{found['dataset']} in {found['root']}\n")
-    say(f"records     {found['records']:,} (the complete dataset has about {complete:,})")
-    say(f"patients    {patients}")
-    say(f"images      {images:,} found, {unreadable:,} unreadable ({seen})")
-    say(f"sizes       {_tally(found['sizes'])}")
-    say(f"modes       {_tally(dict(modes.most_common()))}")
-    say(f"copies      {found['duplicates']:,} (byte-identical to another image; a split keeps them together)")
-    rows = [(name, *states.values()) for name, states in found["labels"].items()]
-    say("\n" + table(("label", "positive", "negative", "unknown"), rows))
-
-
-def _tally(counts: dict[str, int]) -> str:
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN]]
-    more = [f"{len(counts) - SHOWN:,} others"] if len(counts) > SHOWN else []
-    return ", ".join(shown + more) or "-"
-
-
-def _warn_of_faults(found: dict[str, Any], conflicts: list[list[Record]]) -> None:
-    unreadable = found["images"]["unreadable"]
-    if unreadable:
-        lines = [f"{each['image']}: {each['reason']}" for each in unreadable]
-        warn(_listing(f"images that cannot be read ({len(lines):,}); packing leaves them out", lines))
-    if conflicts:
-        lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
-        warn(_listing(f"LABEL ERROR: identical images with different labels ({len(lines):,})", lines))
-    empty = [name for name, states in found["labels"].items() if not states["positive"]]
-    if empty:
-        warn(f"no image shows {', '.join(empty)}: nothing can be learned about it")
-
-
-def _listing(head: str, lines: list[str]) -> str:
-    more = [f"and {len(lines) - SHOWN:,} more (--json lists every unreadable image)"] if len(lines) > SHOWN else []
-    return "\n  ".join([f"{head}:", *lines[:SHOWN], *more])
-
-
-def _positive(record: Record) -> str:
-    return ", ".join(name for name, state in record.labels.items() if state) or "no finding"
 
 
 def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:

@@ -24,7 +24,7 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
     `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
     (zlib), `rest_crc32` that of the sample's other bytes (tar headers, padding, labels); `content` is the xxh3-64 of
     the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
-    split never cuts apart; `labels` holds 1, 0 or -1 (unknown).
+    split never cuts apart; `labels` holds 1, 0, -1 (unknown), or a state of medtrain.labels below that.
     """
     return np.dtype(
         [
@@ -68,7 +68,7 @@ class ShardIndex:
 
     @property
     def labels(self) -> npt.NDArray[np.int8]:
-        """[N, L] of 1 (present), 0 (absent), -1 (unknown)."""
+        """[N, L] of 1 (present), 0 (absent), negative (unknown, see medtrain.labels)."""
         return self.samples["labels"]  # type: ignore[no-any-return]
 
     def shard_path(self, shard: int) -> Path:

@@ -16,6 +16,7 @@ from medtrain.index import SPLITS, UNKNOWN
 from medtrain.record import Record
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 
 
 @dataclass(frozen=True)
@@ -90,40 +91,55 @@ def tie(records: list[Record], contents: list[int]) -> list[int]:
 def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
     """The official split where a record has one; else 80/10/10 by group, in proportion within each set of labels.
 
-    A group is never cut apart, and goes where its first image with an official split is.
+    A group is never cut apart, and goes where its first image with an official split is. What is officially for
+    training and validation together is cut 8 to 1.
     """
-    unknown = {record.split for record in records} - {"", *SPLITS}
+    unknown = {record.split for record in records} - {"", TRAIN_VAL, *SPLITS}
     if unknown:
         raise ValueError(f"a record's split is {unknown}, not one of {SPLITS}")
     sizes = Counter(groups)
     labels: dict[int, tuple[Any, ...]] = {}
     split_of: dict[int, str] = {}
+    no_test = set()
     for record, group in zip(records, groups, strict=True):
         labels.setdefault(group, tuple(record.labels.values()))
-        if record.split:
+        if record.split == TRAIN_VAL:
+            no_test.add(group)
+        elif record.split:
             split_of.setdefault(group, record.split)
     open_groups = sorted(set(groups) - set(split_of), key=lambda group: _hash("split", seed, group))
-    alike = Counter(labels[group] for group in open_groups)
+    alike = Counter((labels[group], group in no_test) for group in open_groups)
     # Labels too rare to be cut in ten are cut together: each alone would go to train.
-    stratum = {group: labels[group] if alike[labels[group]] >= 10 else () for group in open_groups}
+    stratum = {
+        group: (labels[group] if alike[labels[group], group in no_test] >= 10 else (), group in no_test)
+        for group in open_groups
+    }
     totals: Counter[tuple[Any, ...]] = Counter()
     for group in open_groups:
         totals[stratum[group]] += sizes[group]
     taken = dict.fromkeys(totals, 0)
     for group in open_groups:
-        label = stratum[group]
-        position = taken[label] / totals[label]
-        split_of[group] = (
-            "train" if position < FRACTIONS["train"] else "val" if position < 1 - FRACTIONS["test"] else "test"
-        )
-        taken[label] += sizes[group]
-    return [record.split or split_of[group] for record, group in zip(records, groups, strict=True)]
+        own = stratum[group]
+        split_of[group] = _cut_at(taken[own] / totals[own], own[1])
+        taken[own] += sizes[group]
+    return [
+        split_of[group] if record.split in ("", TRAIN_VAL) else record.split
+        for record, group in zip(records, groups, strict=True)
+    ]
+
+
+def _cut_at(position: float, no_test: bool) -> str:
+    """The split of what lies at a position from 0 to 1."""
+    position *= 1 - FRACTIONS["test"] if no_test else 1
+    return "train" if position < FRACTIONS["train"] else "val" if position < 1 - FRACTIONS["test"] else "test"
 
 
 def split_rule(records: list[Record]) -> str:
     """The rule that `assign_splits` follows, in words, for the manifest."""
     cut = "80/10/10 by patient or identical bytes, in proportion within labels"
     told = sum(bool(record.split) for record in records)
+    if any(record.split == TRAIN_VAL for record in records):
+        return f"official, its {TRAIN_VAL} cut 8 to 1; without one {cut}"
     return "official" if told == len(records) else f"official where there is one, else {cut}" if told else cut
 
 

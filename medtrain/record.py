@@ -11,11 +11,12 @@ from typing import Any
 class Record:
     """What a dataset knows about one image.
 
-    `image` names the image inside its dataset and stays the same from machine to machine (a relative path); `path` is
-    where its file is here. `labels` holds 1 (present), 0 (absent) or None (unknown) per label name. `patient` and
-    `study` are the dataset's own ids and never reach a shard: only a hash does. An empty `patient`
-    means that the dataset does not tell; the split then keeps byte-identical images together. `split` is the
-    official split ("train", "val", "test"), or empty where there is none.
+    `image` names the image inside its dataset and stays the same from machine to machine; `path` is where its file is
+    here. `labels` holds per label name 1 (present), 0 (absent), None (the source does not tell), or labels.UNCERTAIN
+    or labels.UNMENTIONED, which a policy may settle later. `patient` and `study` are the dataset's own ids and never
+    reach a shard: only a hash does. An empty `patient` means that the dataset does not tell; the split then keeps
+    byte-identical images together. `split` is the official one ("train", "val", "test", or "train+val" where it leaves
+    the validation open), or empty where there is none.
     """
 
     source: str

@@ -20,7 +20,8 @@ from medtrain import __version__
 from medtrain.console import Progress
 from medtrain.durable import sweep, write_whole
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, UNKNOWN, ShardIndex, index_digest, open_index
+from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, open_index
+from medtrain.labels import ABSENT, PRESENT
 from medtrain.orphan import end_with
 from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
 from medtrain.record import Record
@@ -152,7 +153,11 @@ def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ..
     merged = np.concatenate(parts)
     write_whole(out / f"{split}.idx", npy(merged))
     counts = {
-        name: {state: int((merged["labels"][:, i] == value).sum()) for state, value in _STATES.items()}
+        name: {
+            "positive": int((merged["labels"][:, i] == PRESENT).sum()),
+            "negative": int((merged["labels"][:, i] == ABSENT).sum()),
+            "unknown": int((merged["labels"][:, i] < 0).sum()),
+        }
         for i, name in enumerate(classes)
     }
     shards = [
@@ -160,6 +165,3 @@ def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ..
         for name, rows in zip(names, parts, strict=True)
     ]
     return {"samples": len(merged), "digest": index_digest(out / f"{split}.idx"), "counts": counts, "shards": shards}
-
-
-_STATES = {"positive": 1, "negative": 0, "unknown": UNKNOWN}

@@ -60,3 +60,12 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
     yield mount
     subprocess.run(["umount", str(disk)], check=False)
+
+
+@pytest.fixture(scope="session")
+def openi_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real OpenI reports, unpacked."""
+    root = tmp_path_factory.mktemp("openi")
+    archive = Path(__file__).parents[2] / "shared" / "data" / "openi" / "NLMCXR_reports.tgz"
+    subprocess.run(["tar", "xzf", archive, "-C", root], check=True)
+    return root

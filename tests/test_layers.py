@@ -18,7 +18,7 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
-runs packing data predict doctor codediff
+runs packing data check predict doctor codediff
 probe
 launch verify_run
 mismatch
@@ -45,11 +45,11 @@ history
 attempts
 causes goodput waiting
 slurmjob
-datasets recipes
-run record configfile console helper place
+datasets recipes reports
+run record csvfile configfile console helper place
 durable
 configrules errors
-config orphan
+config orphan labels
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}

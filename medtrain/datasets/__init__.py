@@ -56,6 +56,16 @@ def source(name: str) -> Source:
     return cast(Source, importlib.import_module(f"{__name__}.{name}"))
 
 
+def images_in(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
+    """file name -> path of every image in `root` and in `folders` below it; of several alike the last counts."""
+    found = {}
+    for folder in (root, *(root / name for name in folders)):
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                found.update({entry.name: folder / entry.name for entry in entries if _is_image(entry)})
+    return found
+
+
 def class_folders(name: str, root: Path, classes: tuple[str, ...], folder: str, access: str) -> list[Record]:
     """Records of the layout ROOT/CLASS/IMAGE, in the order of `classes`, then by file name; labels are one-hot.
 

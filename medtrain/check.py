@@ -1,0 +1,213 @@
+"""The command check: every image and label of a raw dataset, before it is packed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import xxhash
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain import datasets, labels
+from medtrain.console import Progress, say, say_json, table, warn
+from medtrain.decode import decode, header
+from medtrain.errors import InputError
+from medtrain.record import Record
+
+SHOWN = 10  # of a list of faulty images
+CHUNK = 64  # images a task of the thread pool: one at a time would cost more than decoding a small image
+
+Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
+Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it
+
+
+class Look(NamedTuple):
+    """What one image file turned out to be; `reason` says why it cannot be used, or is empty."""
+
+    there: bool = True
+    reason: str = ""
+    digest: int = 0
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+
+
+def check(
+    dataset: Dataset,
+    root: Path,
+    quick: Flag = False,
+    metadata_only: Flag = False,
+    uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
+    unmentioned: Literal["nan", "zero"] = "nan",
+    workers: int = 0,
+    json: Flag = False,
+) -> None:
+    """Look at every image of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
+
+    Missing and unreadable images are a warning, not an error: they are left out when the dataset is packed.
+
+    Args:
+        dataset: Name of the dataset (medtrain data list).
+        root: Folder with its raw files.
+        quick: Read the header of each image only, and decode none.
+        metadata_only: Read the tables only, and look for no image.
+        uncertain: What a label that the source leaves open counts as (nan: unknown).
+        unmentioned: What a label counts as where the source could have named it and does not.
+        workers: Threads that read and decode (0: two a core).
+        json: Print one JSON document.
+    """
+    source = datasets.source(dataset)
+    records = read_records(source, dataset, root)
+    looks = [] if metadata_only else list(look_at(records, quick, workers, quiet=json))
+    found = _summary(dataset, root, records, looks)
+    found["labels"] = {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES}
+    found["duplicates"], conflicts = _copies(records, looks)
+    found["conflicts"] = len(conflicts)
+    if json:
+        say_json(found)
+    else:
+        how = "only the headers were read" if quick else "all were decoded"
+        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how)
+    _warn_of_faults(found, conflicts)
+    if not json:
+        say(f"\npack it: {command('shard', dataset, root)} --out shards/{dataset}")
+
+
+def read_records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:
+    """Every record of a dataset; InputError where there is none."""
+    records = source.records(root)
+    if not records:
+        raise InputError(f"{root} holds no records of {dataset}", source.ACCESS)
+    return records
+
+
+def command(verb: str, dataset: str, root: Path) -> str:
+    """What to type to do something with a raw dataset."""
+    return f"medtrain {verb} {dataset} --root {shlex.quote(str(root))}"
+
+
+def look_at(records: list[Record], quick: bool, workers: int, quiet: bool) -> Iterator[Look]:
+    """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output."""
+    progress = Progress(len(records), "checking", "images", every_seconds=float("inf") if quiet else 30.0)
+    chunks = [records[i : i + CHUNK] for i in range(0, len(records), CHUNK)]
+    with ThreadPoolExecutor(workers or 2 * len(os.sched_getaffinity(0))) as pool:
+        for looks in pool.map(lambda chunk: [_look(record.path, quick) for record in chunk], chunks):
+            yield from looks
+            progress.advance(len(looks))
+    progress.close()
+
+
+def _look(path: Path, quick: bool) -> Look:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return Look(there=not isinstance(error, FileNotFoundError), reason=error.strerror or str(error))
+    try:
+        found = header(data)
+        if not quick:
+            decode(data)
+    except ValueError as error:
+        return Look(reason=str(error))
+    return Look(True, "", xxhash.xxh3_128_intdigest(data), *found)
+
+
+def _copies(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
+    """How many images are byte-identical to an earlier one, and the groups of identical images with clashing labels."""
+    groups: dict[int, list[Record]] = defaultdict(list)
+    for record, look in zip(records, looks, strict=False):  # no looks where the images do not count
+        if not look.reason:
+            groups[look.digest].append(record)
+    conflicts = [group for group in groups.values() if len(group) > 1 and _clash(group)]
+    return sum(len(group) - 1 for group in groups.values()), conflicts
+
+
+def _clash(group: list[Record]) -> bool:
+    """Whether one record says that a label is present and another that it is absent."""
+    return any({0, 1} <= {record.labels.get(name) for record in group} for name in group[0].labels)
+
+
+def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look]) -> dict[str, Any]:
+    """Everything but the labels; what is not known without the images is None."""
+    pairs = list(zip(records, looks, strict=False))
+    sizes = Counter(f"{look.width}x{look.height}" for look in looks if not look.reason)
+    return {
+        "dataset": dataset,
+        "root": str(root),
+        "records": len(records),
+        "patients": len({record.patient for record in records if record.patient}),
+        "splits": dict(sorted(Counter(record.split for record in records if record.split).items())),
+        "images": {
+            "found": sum(look.there for look in looks) if looks else None,
+            "missing": sum(not look.there for look in looks) if looks else None,
+            "first_missing": [record.image for record, look in pairs if not look.there][:SHOWN],
+            "unreadable": [
+                {"image": record.image, "reason": look.reason} for record, look in pairs if look.there and look.reason
+            ],
+        },
+        "sizes": dict(sizes.most_common()),
+    }
+
+
+def _states(name: str, records: list[Record], uncertain: str, unmentioned: str) -> dict[str, int]:
+    """How many records have a label, have it not, and do not tell; a soft target counts as positive."""
+    settled = Counter(labels.settle(record.labels.get(name), uncertain, unmentioned) for record in records)
+    unknown = settled.pop(None, 0)
+    negative = settled.pop(0, 0)
+    return {"positive": sum(settled.values()), "negative": negative, "unknown": unknown}
+
+
+def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -> None:
+    images = found["images"]
+    patients = f"{found['patients']:,}" if found["patients"] else "unknown: the dataset has no patient ids"
+    say(f"{found['dataset']} in {found['root']}\n")
+    say(f"records     {found['records']:,} (the complete dataset has about {complete:,})")
+    say(f"patients    {patients}")
+    if found["splits"]:
+        say(f"splits      {_tally(found['splits'])} (official)")
+    if images["found"] is None:
+        say("images      not looked for")
+    else:
+        faults = f"{images['missing']:,} missing, {len(images['unreadable']):,} unreadable"
+        say(f"images      {images['found']:,} found, {faults} ({how})")
+        say(f"sizes       {_tally(found['sizes'])}")
+        say(f"modes       {_tally(dict(modes.most_common()))}")
+        say(f"copies      {found['duplicates']:,} (byte-identical to another image; a split keeps them together)")
+    rows = [(name, *states.values()) for name, states in found["labels"].items()]
+    say("\n" + table(("label", "positive", "negative", "unknown"), rows))
+
+
+def _tally(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN]]
+    more = [f"{len(counts) - SHOWN:,} others"] if len(counts) > SHOWN else []
+    return ", ".join(shown + more) or "-"
+
+
+def _warn_of_faults(found: dict[str, Any], conflicts: list[list[Record]]) -> None:
+    images, unreadable = found["images"], found["images"]["unreadable"]
+    if images["missing"]:
+        head = f"images that are not there ({images['missing']:,}); packing leaves them out"
+        warn(_listing(head, images["first_missing"], images["missing"]))
+    if unreadable:
+        lines = [f"{each['image']}: {each['reason']}" for each in unreadable]
+        warn(_listing(f"images that cannot be read ({len(lines):,}); packing leaves them out", lines))
+    if conflicts:
+        lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
+        warn(_listing(f"LABEL ERROR: identical images with different labels ({len(lines):,})", lines))
+    empty = [name for name, states in found["labels"].items() if not states["positive"]]
+    if empty:
+        warn(f"no image shows {', '.join(empty)}: nothing can be learned about it")
+
+
+def _listing(head: str, lines: list[str], total: int = 0) -> str:
+    more = [f"and {len(lines) - SHOWN:,} more (--json lists every unreadable image)"] if len(lines) > SHOWN else []
+    more = [f"and {total - SHOWN:,} more"] if total > SHOWN else more
+    return "\n  ".join([f"{head}:", *lines[:SHOWN], *more])
+
+
+def _positive(record: Record) -> str:
+    return ", ".join(name for name, state in record.labels.items() if state) or "no finding"

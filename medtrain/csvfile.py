@@ -1,0 +1,48 @@
+"""The metadata tables of datasets: found under their names, plain or gzipped, and read by column names."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from medtrain.errors import InputError
+
+Row = dict[str, str]
+
+
+def find(root: Path, names: tuple[str, ...], fix: str) -> Path:
+    """The first of `names` that lies in `root`, as it is or with `.gz` behind it; InputError, with `fix`, for none."""
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder" if root.exists() else f"{root} does not exist", fix)
+    for name in names:
+        for path in (root / name, root / f"{name}.gz"):
+            if path.exists():
+                return path
+    holds = ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
+    raise InputError(f"{root} has no {' or '.join(names)} (or the same with .gz); it holds {holds}", fix)
+
+
+def rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+    """Each row as a mapping from column to text; `columns` must be there, the others may be anything.
+
+    InputError names the columns that are missing, and the place where a damaged file ends.
+    """
+    fix = "fetch the file again: it is damaged, or is another one of that name"
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                has = ", ".join(reader.fieldnames or ()) or "nothing"
+                raise InputError(f"{path} has no column {', '.join(missing)}; it has {has}", fix)
+            for row in reader:
+                if any(row[name] is None for name in columns):
+                    raise InputError(f"{path}, line {reader.line_num}: the line is cut off", fix)
+                yield row
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})", fix) from None
+    except (EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged ({error})", fix) from None

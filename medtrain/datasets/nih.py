@@ -1,0 +1,78 @@
+"""NIH ChestX-ray14: 112,120 frontal chest X-rays of 30,805 patients; 14 findings, read from reports by a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medtrain import csvfile
+from medtrain.datasets import images_in
+from medtrain.errors import InputError
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
+from medtrain.record import Record
+
+TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
+CLASSES = PATHOLOGIES
+IMAGES = 112_120
+LICENCE = "No restriction on use; cite Wang et al., CVPR 2017, and link to the NIH Clinical Center's page."
+ACCESS = (
+    "open, about 45 GB in 12 archives, with Data_Entry_2017_v2020.csv and the two split lists: "
+    "https://nihcc.app.box.com/v/ChestXray-NIHCC   unpack all into one folder, then use --root FOLDER"
+)
+
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
+LISTS = {"train_val_list.txt": "train+val", "test_list.txt": "test"}
+FOLDERS = ("images", *(f"images_{number:03d}/images" for number in range(1, 13)))
+NO_FINDING = "No Finding"
+TOKENS = (*PATHOLOGIES, NO_FINDING)
+OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514)
+
+
+def records(root: Path) -> list[Record]:
+    """Every row of the metadata table, in its order, also where the image file is not there.
+
+    The images lie in ROOT, in ROOT/images, or in ROOT/images_001/images to images_012/images. The official split counts
+    where both of its lists are beside the table.
+    """
+    table = csvfile.find(root, TABLES, ACCESS)
+    paths, splits = images_in(root, FOLDERS), _official_splits(table.parent)
+    known: dict[str, dict[str, int | None]] = {}
+    found = []
+    for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
+        image, findings, patient = row["Image Index"], row["Finding Labels"], row["Patient ID"]
+        if findings not in known:
+            known[findings] = _labels(findings, f"{table}, line {line}")
+        if image[:8] != patient.zfill(8):
+            raise InputError(f"{table}, line {line}: {image} is not of patient {patient}", "fetch the table again")
+        meta = {"view": row["View Position"], "sex": row["Patient Gender"], "age": _years(row["Patient Age"])}
+        path = paths.get(image, root / "images" / image)
+        raw = {"findings": findings}
+        found.append(Record("nih", image, path, known[findings], patient, "", splits.get(image, ""), raw, meta))
+    unlisted = sum(not record.split for record in found)
+    if splits and unlisted:
+        raise InputError(
+            f"{unlisted:,} images of {table.name} are in none of {', '.join(LISTS)}", "fetch the lists again"
+        )
+    return found
+
+
+def _labels(findings: str, where: str) -> dict[str, int | None]:
+    """`Mass|Nodule`: what is named is present, all else absent."""
+    tokens = findings.split("|")
+    strange = [token for token in tokens if token not in TOKENS]
+    if strange or (NO_FINDING in tokens and len(tokens) > 1):
+        raise InputError(f"{where}: the findings are {findings!r}", "fetch the table again: they must be of the 14")
+    return {name: PRESENT if name in tokens else ABSENT for name in PATHOLOGIES}
+
+
+def _official_splits(folder: Path) -> dict[str, str]:
+    """image -> its official split; empty unless both lists are there. Neither ends in a newline."""
+    if not all((folder / name).exists() for name in LISTS):
+        return {}
+    return {image: split for name, split in LISTS.items() for image in (folder / name).read_text().split()}
+
+
+def _years(text: str) -> int | None:
+    """`58`, or `058Y` as the first release has it; None for what is no age (it had some of up to 414)."""
+    digits = text.strip().rstrip("Y")
+    return min(int(digits), OLDEST) if digits.isdigit() and int(digits) <= 120 else None

@@ -1,0 +1,150 @@
+"""OpenI, the Indiana University collection: 7,470 chest X-rays of 3,851 reports, with manually indexed findings."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtrain import csvfile
+from medtrain.datasets import images_in
+from medtrain.errors import InputError
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
+from medtrain.record import Record
+
+TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."
+CLASSES = PATHOLOGIES
+IMAGES = 7_470
+LICENCE = "CC BY-NC-ND 4.0; cite Demner-Fushman et al., JAMIA 2016."
+ACCESS = (
+    "open, 1.3 GB: https://openi.nlm.nih.gov/imgs/collections/NLMCXR_png.tgz and NLMCXR_reports.tgz beside it   "
+    "unpack both into one folder, then use --root FOLDER (the copy of Kaggle, raddar/chest-xrays-indiana-university, "
+    "is read as well)"
+)
+
+REPORTS = "ecgen-radiology"
+KAGGLE = ("indiana_reports.csv", "indiana_projections.csv")
+FOLDERS = ("NLMCXR_png", "png", "images", "images/images_normalized", "images_normalized")
+# The heading before the first "/". What is not named is absent: every report was indexed for all that it finds.
+HEADINGS = {
+    "Pulmonary Atelectasis": ("Atelectasis",),
+    "Cardiomegaly": ("Cardiomegaly",),
+    "Consolidation": ("Consolidation",),
+    "Pulmonary Edema": ("Edema",),
+    "Pleural Effusion": ("Effusion",),
+    "Hydropneumothorax": ("Effusion", "Pneumothorax"),
+    "Hemopneumothorax": ("Pneumothorax",),
+    "Emphysema": ("Emphysema",),
+    "Pulmonary Emphysema": ("Emphysema",),
+    "Bullous Emphysema": ("Emphysema",),
+    "Pulmonary Fibrosis": ("Fibrosis",),
+    "Fibrosis": ("Fibrosis",),
+    "Hernia, Hiatal": ("Hernia",),
+    "Hernia, Diaphragmatic": ("Hernia",),
+    "Infiltrate": ("Infiltration",),
+    "Mass": ("Mass",),
+    "Nodule": ("Nodule",),
+    "Pneumonia": ("Pneumonia",),
+    "Pneumothorax": ("Pneumothorax",),
+}
+# Headings that may mean a finding: unknown, unless another one says it.
+DOUBTFUL = {
+    "Opacity": "Infiltration",
+    "Airspace Disease": "Infiltration",
+    "Pulmonary Disease, Chronic Obstructive": "Emphysema",
+    "Lung, Hyperlucent": "Emphysema",
+    "Calcified Granuloma": "Nodule",
+    "Granuloma": "Nodule",
+    "Granulomatous Disease": "Nodule",
+    "Heart Failure": "Edema",
+    "Pulmonary Congestion": "Edema",
+}
+NOT_INDEXED = "No Indexing"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One study: its id, MeSH headings, images (file name -> view, where known), and text."""
+
+    study: str
+    headings: tuple[str, ...]
+    images: dict[str, str]
+    text: str
+
+
+def records(root: Path) -> list[Record]:
+    """Every image that a report names, by study and name, also where the file is not there. There is no patient id:
+    all images of a report are one patient."""
+    paths = images_in(root, FOLDERS)
+    found = []
+    for report in reports(root):
+        labels = mesh_labels(report.headings)
+        raw = {"mesh": list(report.headings)}
+        for image, view in report.images.items():
+            path = paths.get(image, root / image)
+            found.append(Record("openi", image, path, labels, report.study, report.study, "", raw, {"view": view}))
+    return found
+
+
+def reports(root: Path) -> list[Report]:
+    """Every study, of NLM's XML files or of Kaggle's two tables."""
+    if (root / KAGGLE[0]).exists():
+        found = list(_kaggle_reports(root))
+    else:
+        found = list(_nlm_reports(root))
+    return sorted(found, key=lambda report: int(report.study))
+
+
+def mesh_labels(headings: tuple[str, ...]) -> dict[str, int | None]:
+    """MeSH headings -> labels; all unknown where the report was not indexed."""
+    if NOT_INDEXED in headings or not headings:
+        return dict.fromkeys(PATHOLOGIES)
+    states: dict[str, int | None] = dict.fromkeys(PATHOLOGIES, ABSENT)
+    for heading in headings:
+        name, *qualifiers = heading.strip().split("/")
+        if label := DOUBTFUL.get(name):
+            states[label] = UNCERTAIN
+        if name == "Cardiac Shadow" and "enlarged" in qualifiers:
+            states["Cardiomegaly"] = UNCERTAIN
+    for heading in headings:
+        name, *qualifiers = heading.strip().split("/")
+        states.update(dict.fromkeys(HEADINGS.get(name, ()), PRESENT))
+        if name == "Thickening" and "pleura" in qualifiers:
+            states["Pleural_Thickening"] = PRESENT
+    return states
+
+
+def _nlm_reports(root: Path) -> Iterator[Report]:
+    """ecgen-radiology/N.xml, in ROOT or in a folder of it."""
+    files = sorted(root.glob(f"{REPORTS}/*.xml")) or sorted(root.glob(f"*/{REPORTS}/*.xml"))
+    if not files:
+        raise InputError(f"{root} has no {REPORTS}/*.xml and no {KAGGLE[0]}", ACCESS)
+    for file in files:
+        try:
+            tree = ET.parse(file).getroot()
+        except (ET.ParseError, OSError) as error:
+            raise InputError(f"{file} cannot be read ({error})", "unpack NLMCXR_reports.tgz again") from None
+        name = tree.find("uId")
+        study = re.fullmatch(r"CXR(\d+)", name.get("id", "") if name is not None else "")
+        if study is None:
+            raise InputError(f"{file} names no study", "unpack NLMCXR_reports.tgz again")
+        sections = {part.get("Label", ""): (part.text or "").strip() for part in tree.iter("AbstractText")}
+        yield Report(
+            study[1],
+            tuple((heading.text or "").strip() for heading in tree.iter("major")),
+            {f"{image.get('id')}.png": "" for image in tree.iter("parentImage")},
+            "\n".join(filter(None, (sections.get("FINDINGS"), sections.get("IMPRESSION")))),
+        )
+
+
+def _kaggle_reports(root: Path) -> Iterator[Report]:
+    """indiana_reports.csv and indiana_projections.csv."""
+    images: dict[str, dict[str, str]] = {}
+    for row in csvfile.rows(csvfile.find(root, KAGGLE[1:], ACCESS), ("uid", "filename", "projection")):
+        images.setdefault(row["uid"], {})[row["filename"]] = row["projection"].lower()
+    for row in csvfile.rows(root / KAGGLE[0], ("uid", "MeSH", "findings", "impression")):
+        headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
+        text = "\n".join(filter(None, (row["findings"].strip(), row["impression"].strip())))
+        yield Report(row["uid"], headings, images.get(row["uid"], {}), text)

@@ -1,0 +1,150 @@
+"""The text of a chest X-ray report -> which of the 14 pathologies it states, denies or leaves open.
+
+Phrases that name a finding, and cues around a mention that deny it or cast doubt on it, as in NegEx (Chapman et al.
+2001) and ConText (Harkema et al. 2009); several mentions are summed up as by the CheXpert labeller (Irvin et al. 2019).
+Radiologists deny far more than they find, so that a mention alone says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN, UNMENTIONED
+
+HEART = r"(?:heart|cardiac|cardio[- ]?(?:pericardial|mediastinal|vascular|thymic)?)"
+SHAPE = r"(?:(?: and)?(?: mediastinal| silhouette| size| shadow| contours?| borders?| outline)*)"
+UP_TO_FIVE_WORDS = r"(?: (?!and\b|with\b|without\b|of\b)\w+){0,5}?"
+# What a finding is called, in lower case. Borderline is taken for a degree of enlargement.
+NAMES = {
+    "Atelectasis": (
+        r"atelecta\w*",
+        r"(?:lobe|lobar|lung|segmental|partial|complete) collapse",
+        r"collapse of (?:the )?(?:\w+ ){0,3}(?:lobe|lung)",
+    ),
+    "Cardiomegaly": (
+        r"cardiomegaly",
+        rf"(?:enlarge(?:d|ment)|large)(?: of)?(?: the)? {HEART}{SHAPE}",
+        rf"{HEART}{SHAPE}{UP_TO_FIVE_WORDS} (?:enlarged|enlargement|large)",
+        rf"borderline {HEART} size",
+        rf"{HEART}{SHAPE} (?:is |remains )?borderline(?! (?:normal|\w+ normal))",
+    ),
+    "Consolidation": (r"consolidat\w*",),
+    "Edema": (r"o?edema",),
+    "Effusion": (r"effusions?", r"pleural fluid", r"hydropneumothora\w*", r"empyema", r"ha?emothora\w*"),
+    "Emphysema": (r"emphysema\w*",),
+    "Fibrosis": (r"fibrosis", r"fibrotic"),
+    "Hernia": (r"herni\w+",),
+    "Infiltration": (r"infiltrat\w*",),
+    "Mass": (r"mass(?:es)?",),
+    "Nodule": (r"nodules?", r"nodularit(?:y|ies)"),
+    "Pleural_Thickening": (
+        r"(?:pleural|biapical|apical|fissural)(?:[- ]based)?(?: and \w+)?(?: \w+)? thickening",
+        r"thickening of (?:the )?(?:\w+ )?pleura",
+    ),
+    "Pneumonia": (r"(?:broncho)?pneumonias?",),
+    "Pneumothorax": (r"(?:hydro)?pneumothora\w*",),
+}
+NAMED = {label: re.compile(rf"\b(?:{'|'.join(names)})\b") for label, names in NAMES.items()}
+# The same words for something else.
+OTHER_THINGS = re.compile(
+    r"pericardial effusions?|(?:subcutaneous|soft tissue|mediastinal) emphysema|mass effect|mass[- ]like"
+    r"|cystic fibrosis|(?:inguinal|dis[ck]|umbilical|ventral|incisional) herni\w+"
+    r"|(?:soft tissue|ankle|leg|peripheral|marrow|mucosal) o?edema|nipple nodules?"
+)
+# No denial of what follows: it is there, and as it was.
+NO_CHANGE = re.compile(
+    r"no (?:significant |interval |definite |appreciable |substantial )*(?:change|increase|difference)"
+    r"|(?:not|without) (?:significant(?:ly)? |interval )*chang(?:e|ed)|not (?:only|increased)"
+)
+# Where the reach of a cue ends.
+CLAUSE_ENDS = re.compile(
+    r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
+    r"|despite)\b|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
+    r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|lungs? (?:is|are)|mediastin\w+ ))"
+)
+DENIED = re.compile(
+    r"\b(?:no|not|non|nor|without|w/o|negative for|free of|absen(?:ce|t)|clear of|den(?:y|ies)|resol(?:ved|ution of)"
+    r"|lack of|exclud(?:es|ed|ing)|rules? out|ruled out|never|neither)\b"
+)
+DENIED_AFTER = re.compile(
+    r"[\w ,/-]*?\b(?:(?:not|no longer|never) (?:\w+ )?(?:seen|identified|visuali[sz]ed|demonstrated|present|appreciated"
+    r"|evident|noted|detected|apparent|suspected|visible)|(?:is|are|has|have) (?:absent|cleared|(?:been )?ruled out)"
+    r"|unlikely|resolved)\b"
+)
+NOT_EXCLUDED = r"\b(?:can ?not|can't|not|difficult to|hard to)(?: \w+){0,3} (?:excluded?|ruled? out)\b"
+CANNOT_EXCLUDE, NOT_EXCLUDED_AFTER = re.compile(NOT_EXCLUDED), re.compile(rf"[\w ,/-]*?{NOT_EXCLUDED}")
+NOTHING_NEW = re.compile(r"\bno (?:further|additional|new|other)\b")  # of those that are there it says nothing
+PAST = re.compile(r"\b(?:history of|hx of|prior|previous(?:ly)?|status post|s/p|old)\b[\w ]*$")
+DOUBTED = re.compile(
+    r"\b(?:possib(?:le|ly|ility)|may(?:be)?|might|could|can ?not|can't|question(?:able|ed)?|suspect(?:ed)?"
+    r"|suspicio(?:us|n)|concern\w*|suggest\w*|differential|r/o|exclude|evaluat\w+ (?:for|of)|correlat\w+"
+    r"|clinical setting|recommend\w*|sensitive|equivocal|would|if|perhaps|potential(?:ly)?)\b|\?"
+)
+DOUBTED_AFTER = re.compile(
+    r"[\w ,/-]*?\b(?:(?:may|might|could|would|is|are) (?:be )?(?:possible|considered|questioned|suspected)|possible"
+    r"|suspected|in question|possibility)\b| ?\?"
+)
+# Three findings that are denied together in most reports. Joined by `or` and without a cue, de-identification has cut
+# out the denial in front ("XXXX pneumothorax or pleural effusion").
+DENIED_TOGETHER = ("Consolidation", "Effusion", "Pneumothorax")
+
+
+def label_report(text: str) -> dict[str, int | None]:
+    """The 14 pathologies -> 1 (stated), 0 (denied) or None (left open, or not mentioned).
+
+    Give it findings and impression, never the indication: that tells what was asked, and the patient's history.
+    """
+    return {label: state if state >= 0 else None for label, state in report_states(text).items()}
+
+
+def report_states(text: str) -> dict[str, int]:
+    """The same with the reason for a None: labels.UNCERTAIN or labels.UNMENTIONED.
+
+    Of several mentions a statement counts before a doubt, and a doubt before a denial. Of alternatives ("atelectasis or
+    infiltrate", "effusion versus thickening") each is taken as stated, as readers who index reports do.
+    """
+    found: dict[str, set[int]] = defaultdict(set)
+    for label, state in mentions(text):
+        found[label].add(state)
+    order = (PRESENT, UNCERTAIN, ABSENT)
+    return {label: next((state for state in order if state in found[label]), UNMENTIONED) for label in PATHOLOGIES}
+
+
+def mentions(text: str) -> Iterator[tuple[str, int]]:
+    """Each mention of a pathology and its state, in the order of the text."""
+    for sentence in _sentences(text):
+        for clause in _clauses(sentence):
+            named = [(label, match) for label in PATHOLOGIES for match in NAMED[label].finditer(clause)]
+            lost = " or " in clause and len({label for label, _ in named} & set(DENIED_TOGETHER)) > 1
+            for label, match in sorted(named, key=lambda each: each[1].start()):
+                state = _state(clause[: match.start()], match[0], clause[match.end() :])
+                open_ = lost or (label == "Pneumothorax" and match[0].startswith("hydro"))
+                yield label, UNCERTAIN if state == PRESENT and open_ else state
+
+
+def _sentences(text: str) -> list[str]:
+    plain = re.sub(r"\b\d+\.(?=\s|$)", ". ", " ".join(text.lower().split()))  # 1. 2. of a list
+    return re.split(r"(?<=[.!?])\s+|\.(?=[a-z])", plain)
+
+
+def _clauses(sentence: str) -> Iterator[str]:
+    for pattern in (OTHER_THINGS, NO_CHANGE):
+        sentence = pattern.sub(lambda match: "_" * len(match[0]), sentence)
+    start = 0
+    for end in CLAUSE_ENDS.finditer(sentence):
+        yield sentence[start : end.start()]
+        start = end.end()
+    yield sentence[start:]
+
+
+def _state(before: str, words: str, after: str) -> int:
+    """What the words around a mention make of it."""
+    if NOTHING_NEW.search(before) or CANNOT_EXCLUDE.search(before) or NOT_EXCLUDED_AFTER.match(after):
+        return UNCERTAIN
+    if DENIED.search(before) or DENIED.search(words) or DENIED_AFTER.match(after):
+        return ABSENT
+    if PAST.search(before) or DOUBTED.search(before) or DOUBTED_AFTER.match(after):
+        return UNCERTAIN
+    return PRESENT
