@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import xxhash
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -155,10 +156,13 @@ def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look])
 
 def _states(name: str, records: list[Record], uncertain: str, unmentioned: str) -> dict[str, int]:
     """How many records have a label, have it not, and do not tell; a soft target counts as positive."""
-    settled = Counter(labels.settle(record.labels.get(name), uncertain, unmentioned) for record in records)
-    unknown = settled.pop(None, 0)
-    negative = settled.pop(0, 0)
-    return {"positive": sum(settled.values()), "negative": negative, "unknown": unknown}
+    states = [labels.UNKNOWN if (state := record.labels.get(name)) is None else state for record in records]
+    settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
+    return {
+        "positive": int((settled > 0).sum()),
+        "negative": int((settled == labels.ABSENT).sum()),
+        "unknown": int((settled < 0).sum()),
+    }
 
 
 def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -> None:

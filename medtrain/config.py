@@ -34,6 +34,10 @@ class DataConfig:
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
     """Processes a rank that read, decode and augment."""
+    uncertain: Literal["nan", "zero", "one", "soft"] = "nan"
+    """What a label that its source leaves open counts as (nan: unknown; soft: a target of 0.7)."""
+    unmentioned: Literal["nan", "zero"] = "nan"
+    """What a label counts as where its source could have named it and does not (nan: unknown)."""
     prefetch: int = 4
     """Batches made ready ahead of the training step (small ones: more, so that every worker is busy)."""
 
@@ -75,7 +79,9 @@ class LossConfig:
     """What is minimised."""
 
     label_smoothing: float = 0.0
-    """Share of each target that is spread over all classes."""
+    """Share of each target that is spread over all classes (multiclass)."""
+    focal_gamma: float = 0.0
+    """Weight of what is predicted well falls with this power, the focal loss (multilabel; 0: cross entropy)."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,7 @@ class Config:
     """Name of the run (empty: recipe, date and time)."""
     runs: str = "runs"
     """Folder that holds the runs."""
-    task: Literal["multiclass"] = "multiclass"
+    task: Literal["multiclass", "multilabel"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""

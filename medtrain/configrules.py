@@ -25,6 +25,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "data.max_samples": (0, "all"),
     "data.workers": (1, ""),
     "data.prefetch": (1, ""),
+    "loss.focal_gamma": (0, "cross entropy"),
     "optim.weight_decay": (0, "none"),
     "optim.clip_norm": (0, "none"),
     "schedule.plateau_patience": (0, ""),

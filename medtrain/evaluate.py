@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from medtrain import figures
 from medtrain.checkpoint import load_chosen
 from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
@@ -77,7 +76,8 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     rows = loader.index.samples[scores.samples]
     _, first = np.unique(rows["content"], return_index=True)
     first.sort()
-    report = task.metrics(scores.values[first], rows["labels"][first], rows["group"][first])
+    labels = loader.labels[scores.samples[first]]
+    report = task.metrics(scores.values[first], labels, rows["group"][first])
     return {**report, "copies_left_out": len(rows) - len(first)}
 
 
@@ -103,6 +103,8 @@ def open_loader(
         prefetch=data.prefetch,
         max_samples=data.max_samples,
         pieces=pieces,
+        uncertain=data.uncertain,
+        unmentioned=data.unmentioned,
     )
 
 
@@ -126,8 +128,8 @@ def evaluate_best(
         raise RuntimeError("an evaluation without a stop question was stopped")
     report: dict[str, Any] = share(world, measure(scores, task, loader))
     if world.main:
-        write_report(run, split, report, loader.index.classes)
-        say(f"{split} split, best weights:\n{report_text(report)}")
+        write_report(run, split, report, task)
+        say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
 
 
@@ -144,20 +146,17 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
     model.load_state_dict(best.average or best.model)
 
 
-def write_report(run: Run, split: str, report: dict[str, Any], classes: tuple[str, ...]) -> None:
-    """`evaluation/SPLIT.json` and the confusion matrix as a picture."""
+def write_report(run: Run, split: str, report: dict[str, Any], task: Task) -> None:
+    """`evaluation/SPLIT.json` and its figure."""
     for folder in (run.evaluation, run.figures):
         folder.mkdir(exist_ok=True, mode=0o700)
     write_json(run.evaluation / f"{split}.json", report)
-    figures.confusion(np.array(report["confusion"]), classes, run.figures / f"confusion_{split}.png")
+    task.draw(report, run.figures / f"{task.figure}_{split}.png")
 
 
-def report_text(report: dict[str, Any]) -> str:
-    """The headline and the per-class table."""
-    low, high = report["accuracy_interval"]
-    interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+def report_text(report: dict[str, Any], task: Task) -> str:
+    """The headline and a table with a row for each label."""
     copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
-    head = f"accuracy {report['accuracy']:.4f}{interval} on {report['samples']:,} images{copies}"
-    columns = ("precision", "recall", "f1", "auroc")
-    rows = [(name, row["support"], *(row[column] for column in columns)) for name, row in report["per_class"].items()]
-    return head + "\n" + table(("class", "images", *columns), rows)
+    rows = [(name, *(row[column] for column in task.columns.values())) for name, row in report["per_class"].items()]
+    head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
+    return head + "\n" + table((task.label, *task.columns), rows)

@@ -24,21 +24,21 @@ DPI = 150
 MARKED_EPOCHS = 25  # beyond this many epochs, a dot on each would hide the line
 
 
-def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Loss and accuracy by epoch, training and validation, and the learning rate beside them.
+def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str = "accuracy") -> None:
+    """Loss and the watched metric by epoch, training and validation, and the learning rate beside them.
 
-    A row has `epoch` and any of `train_loss val_loss train_accuracy val_accuracy` (a share, 0..1) and `lr`; a
-    missing key or None leaves a gap. The epoch of the highest validation accuracy is marked, the first of
-    equals. ValueError without rows.
+    A row has `epoch` and any of `train_loss val_loss train_WATCH val_WATCH` and `lr`; a missing key or None leaves a
+    gap. The epoch of the best is marked, the first of equals. Where the loss is watched, accuracy stands beside it.
+    ValueError without rows.
     """
     _need("history", "an epoch", rows_by_epoch)
     rows = sorted(rows_by_epoch, key=lambda row: row["epoch"])
     epochs = np.array([row["epoch"] for row in rows])
-    accuracies = _column(rows, "val_accuracy")
-    best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
+    watched = _column(rows, f"val_{watch}") * (-1 if watch == "loss" else 1)
+    best = None if np.isnan(watched).all() else int(np.nanargmax(watched))
     figure = _figure(13, 4)
-    loss, accuracy, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
-    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+    loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
+    for axes, name in ((loss, "loss"), (metric, "accuracy" if watch == "loss" else watch)):
         validation = _column(rows, f"val_{name}")
         _curve(axes, epochs, _column(rows, f"train_{name}"), BLUE, "training")
         _curve(axes, epochs, validation, VERMILION, "validation")
@@ -71,6 +71,29 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     _cells(left, counts / max(counts.max(), 1), words, classes, "Samples")
     words = [[_percent(share) for share in row] for row in percent.tolist()]
     _cells(right, percent / 100, words, classes, "Percent of the true class")
+    _save(figure, path)
+
+
+def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """AUROC of each label, `{label: {"auroc", "known", "positives"}}`, with its counts; 0.5 is chance.
+
+    A label whose AUROC is None has no bar. ValueError without a label.
+    """
+    _need("label_scores", "a label", list(rows))
+    figure = _figure(8, 1.2 + 0.34 * len(rows))
+    axes = figure.add_subplot(title="AUROC", xlim=(0, 1))
+    places = np.arange(len(rows))
+    areas = [row["auroc"] or 0.0 for row in rows.values()]
+    said = ["undefined" if row["auroc"] is None else f"{row['auroc']:.3f}" for row in rows.values()]
+    words = [
+        f"{area} ({row['positives']:,} of {row['known']:,})" for area, row in zip(said, rows.values(), strict=True)
+    ]
+    bars = axes.barh(places, areas, 0.7, color=BLUE)
+    axes.bar_label(bars, words, padding=4, fontsize=8, color=INK)
+    axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
+    axes.set_yticks(places, list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)  # the first label on top
+    axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

@@ -15,7 +15,6 @@ from medtrain.errors import InputError
 
 SCHEMA = 1
 SPLITS = ("train", "val", "test")
-UNKNOWN = -1
 
 
 def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:

@@ -1,6 +1,9 @@
-"""The 14 thoracic pathologies, and the states that a label can have."""
+"""The 14 thoracic pathologies, the states that a label can have, and the policies that settle them."""
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 PATHOLOGIES = (
     "Atelectasis",
@@ -18,22 +21,18 @@ PATHOLOGIES = (
     "Pneumonia",
     "Pneumothorax",
 )
+
 PRESENT, ABSENT = 1, 0
+UNKNOWN = -1  # the source does not tell; no policy changes that
 UNCERTAIN = -2  # the source names it and leaves it open
 UNMENTIONED = -3  # the source could have named it and does not
-SOFT = 0.7  # the middle of the range from 0.55 to 0.85 of Pham et al. 2021 (label smoothing of uncertain labels)
-UNCERTAIN_AS = {"nan": None, "zero": 0.0, "one": 1.0, "soft": SOFT}
-UNMENTIONED_AS = {"nan": None, "zero": 0.0}
+SOFT = 2  # only as a target: present, more or less
+SOFT_TARGET = 0.7  # the middle of 0.55 to 0.85, from which Pham et al. 2021 draw the targets of uncertain labels
+# What the two open states can be taken for. U-Ignore, U-Zeros and U-Ones are those of Irvin et al. 2019.
+AS = {"nan": UNKNOWN, "zero": ABSENT, "one": PRESENT, "soft": SOFT}
 
 
-def settle(state: int | None, uncertain: str, unmentioned: str) -> float | None:
-    """What a state means under a policy: the target (1 present, 0 absent), or None where the label is not known.
-
-    `uncertain` is nan (not known), zero, one (the U-Zeros and U-Ones of Irvin et al. 2019) or soft; `unmentioned` nan
-    or zero.
-    """
-    if state == UNCERTAIN:
-        return UNCERTAIN_AS[uncertain]
-    if state == UNMENTIONED:
-        return UNMENTIONED_AS[unmentioned]
-    return state
+def settle(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:
+    """States of any shape -> PRESENT, ABSENT, SOFT or UNKNOWN, by the policies for the two open ones (see AS)."""
+    settled = np.where(states == UNCERTAIN, AS[uncertain], states)
+    return np.where(settled == UNMENTIONED, AS[unmentioned], settled).astype(np.int8)

@@ -12,6 +12,7 @@ import torch
 from medtrain.config import AugmentConfig
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
+from medtrain.labels import settle
 from medtrain.loader_pool import LoaderPool, Part
 from medtrain.loader_worker import Setup
 from medtrain.order import epoch_order, rank_share
@@ -21,8 +22,9 @@ from medtrain.order import epoch_order, rank_share
 class Batch:
     """One rank's samples of one optimizer step (training) or of one forward pass (evaluation).
 
-    `inputs` uint8 [B, 1, H, W]; `labels` int8 [B, L] of 1, 0 or -1 (unknown); `samples` int64 [B], positions in the
-    index; `global_known` int64 [L], known cells over the global batch on all ranks, which a loss divides by.
+    `inputs` uint8 [B, 1, H, W]; `labels` int8 [B, L] of 1, 0, labels.SOFT or negative (unknown); `samples` int64 [B],
+    positions in the index; `global_known` int64 [L], known cells over the global batch on all ranks, which a loss
+    divides by.
     """
 
     inputs: torch.Tensor
@@ -49,7 +51,8 @@ class Loader:
     Global batch k of an epoch is `order[k*G : (k+1)*G]` for G = `global_batch`, whatever the number of ranks, workers
     or shards; a rank takes its contiguous share, which is made of whole pieces where a batch is cut into `pieces`. The
     last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
-    (seed, epoch, sample). `augment=None` only resizes.
+    (seed, epoch, sample). `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the
+    policies `uncertain` and `unmentioned` (see labels.settle).
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -68,6 +71,8 @@ class Loader:
         prefetch: int = 4,
         max_samples: int = 0,
         pieces: int = 0,
+        uncertain: str = "nan",
+        unmentioned: str = "nan",
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
@@ -77,7 +82,7 @@ class Loader:
         self._pieces = pieces or world
         self._prefetch = prefetch
         self._pin = torch.cuda.is_available()
-        self._labels = np.ascontiguousarray(index.labels[: self.samples])
+        self.labels = settle(index.labels[: self.samples], uncertain, unmentioned)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
         self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed), workers)
 
@@ -116,5 +121,5 @@ class Loader:
             # A copy, which belongs to whoever has the batch; from pinned memory a GPU takes it while the CPU goes on.
             inputs = torch.empty((len(pixels), 1, *pixels.shape[1:]), dtype=torch.uint8, pin_memory=self._pin)
             inputs.numpy()[:, 0] = pixels
-            known = (self._labels[part.step] >= 0).sum(0)
-            yield Batch(inputs, torch.from_numpy(self._labels[part.samples]), part.samples, known)
+            known = (self.labels[part.step] >= 0).sum(0)
+            yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known)

@@ -12,6 +12,7 @@ from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.plan import PackOptions
+from medtrain.record import Record
 from medtrain.run import Run, run_names
 from medtrain.shards import pack
 from medtrain.verify import verify_shards
@@ -28,6 +29,7 @@ def shard(
     seed: int = 42,
     workers: int = 0,
     max_rejects: int = 100,
+    partial: Flag = False,
     json: Flag = False,
 ) -> None:
     """Pack a dataset into WebDataset tar shards. A call that was cut off goes on where it stopped.
@@ -40,13 +42,15 @@ def shard(
         shard_mb: Size of a shard in MB.
         seed: Decides the split and the order in the shards.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
-        max_rejects: More unreadable images than this are an error.
+        max_rejects: More missing or unreadable images than this are an error.
+        partial: Pack what there is of a dataset whose tables name more images than are there.
         json: Print the manifest as one JSON document.
     """
     source = datasets.source(dataset)
     out = out or Path("shards") / dataset
     options = PackOptions(seed=seed, shard_mb=shard_mb, max_samples=max_samples)
-    manifest = pack(source.records(root), source.CLASSES, out, options, workers, max_rejects)
+    records = _there(source.records(root), root, max_rejects, partial)
+    manifest = pack(records, source.CLASSES, out, options, workers, max_rejects)
     if manifest["rejects"]:
         warn(f"{manifest['rejects']} images cannot be used and were left out: see {out / 'rejects.jsonl'}")
     if json:
@@ -59,6 +63,21 @@ def shard(
     ]  # fmt: skip
     say(table(("split", "images", "shards", "MB", *manifest["classes"]), rows))
     say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
+
+
+def _there(records: list[Record], root: Path, max_rejects: int, partial: bool) -> list[Record]:
+    """The records to pack: all of them, or with `partial` those whose image is there."""
+    there = [record for record in records if record.path.exists()]
+    missing = len(records) - len(there)
+    if missing > max_rejects and not partial:
+        first = next(record.image for record in records if not record.path.exists())
+        raise InputError(
+            f"{missing:,} of {len(records):,} images are not in {root} (the first: {first})",
+            "complete the dataset, or pack what there is: --partial",
+        )
+    if partial and missing:
+        warn(f"{missing:,} of {len(records):,} images are not there and were left out")
+    return there if partial else records
 
 
 def verify(

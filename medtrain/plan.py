@@ -12,7 +12,8 @@ from typing import Any
 import xxhash
 
 from medtrain.console import Progress
-from medtrain.index import SPLITS, UNKNOWN
+from medtrain.index import SPLITS
+from medtrain.labels import UNKNOWN
 from medtrain.record import Record
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}

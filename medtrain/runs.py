@@ -127,7 +127,8 @@ def evaluate(
     if json:
         say_json(report)
     else:
-        say(f"report: {run.evaluation / f'{split}.json'}   figure: {run.figures / f'confusion_{split}.png'}")
+        figure = run.figures / f"{opened.task.figure}_{split}.png"
+        say(f"report: {run.evaluation / f'{split}.json'}   figure: {figure}")
 
 
 def predict(

@@ -223,7 +223,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     if world.main:
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
         run.figures.mkdir(exist_ok=True, mode=0o700)
-        figures.history(rows, run.figures / "history.png")
+        figures.history(rows, run.figures / "history.png", config.watch)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
     best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
     trainer.tracker.log(f"finished ({ended}): {best}")

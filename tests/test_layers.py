@@ -35,6 +35,7 @@ reduction
 tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
+multilabel
 loader models metrics figures distributed tensorfile tree average
 weights
 verify loader_pool

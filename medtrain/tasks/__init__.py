@@ -6,6 +6,7 @@ One file a kind of problem.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,12 @@ class Task(Protocol):
     """The contract of a kind of problem. B samples, L labels of the dataset, K logits."""
 
     outputs: int
+    label: str
+    """What one of the dataset's labels is called."""
+    columns: dict[str, str]
+    """Heads of the table of a report -> names of the numbers in its `per_class`."""
+    figure: str
+    """Name of the figure of a report."""
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Sum over this batch divided by the known cells of the global batch: adding it up over micro-batches and
@@ -35,6 +42,12 @@ class Task(Protocol):
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
+
+    def headline(self, report: dict[str, Any]) -> str:
+        """What counts most of a report, in a few words."""
+
+    def draw(self, report: dict[str, Any], path: Path) -> None:
+        """The figure of a report, as a PNG."""
 
 
 def make(config: Config, classes: tuple[str, ...]) -> Task:

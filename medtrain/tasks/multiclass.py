@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,22 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import metrics
+from medtrain import figures, metrics
 from medtrain.config import Config
 from medtrain.loader import Batch
+
+COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
 
 
 class Multiclass:
     """Labels are one-hot; a sample whose class is unknown counts for nothing."""
 
+    label = "class"
+    figure = "confusion"
+
     def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:
         self.classes = classes
+        self.columns = COLUMNS
         self.outputs = len(classes)
         self.label_smoothing = label_smoothing
 
@@ -48,6 +55,16 @@ class Multiclass:
         report = metrics.multiclass_report(scores, targets, self.classes, groups)
         likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
         return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **report}
+
+    def headline(self, report: dict[str, Any]) -> str:
+        """Accuracy with its interval."""
+        low, high = report["accuracy_interval"]
+        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+        return f"accuracy {report['accuracy']:.4f}{interval}"
+
+    def draw(self, report: dict[str, Any], path: Path) -> None:
+        """The confusion matrix."""
+        figures.confusion(np.array(report["confusion"]), self.classes, path)
 
 
 def make(config: Config, classes: tuple[str, ...]) -> Multiclass:

@@ -1,0 +1,89 @@
+"""Several labels at once, each present, absent or unknown: masked focal loss, sigmoid, AUROC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from medtrain import figures
+from medtrain.config import Config
+from medtrain.labels import SOFT, SOFT_TARGET
+from medtrain.loader import Batch
+from medtrain.multilabel import multilabel_report
+
+COLUMNS = {
+    "known": "known",
+    "positives": "positives",
+    "auroc": "auroc",
+    "avg precision": "average_precision",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "f1",
+}
+
+
+class Multilabel:
+    """A cell whose label is unknown counts for nothing, in the loss and in every number."""
+
+    label = "label"
+    figure = "auroc"
+
+    def __init__(self, classes: tuple[str, ...], gamma: float) -> None:
+        self.classes = classes
+        self.columns = COLUMNS
+        self.outputs = len(classes)
+        self.gamma = gamma
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Focal loss (Lin et al., ICCV 2017) summed over the known cells / known cells of the global batch.
+
+        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's.
+        """
+        known, targets = batch.labels >= 0, _targets(batch.labels)
+        # Masked twice, before and after: an infinite loss times 0 would be NaN, in the value or in the gradient.
+        logits = torch.where(known, logits.float(), 0.0)
+        losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        if self.gamma:
+            losses = losses * (targets - logits.sigmoid()).abs() ** self.gamma
+        return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.sum()), 1)
+
+    def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Scalar: the share of its known cells that are right, summed over the samples."""
+        known = batch.labels >= 0
+        right = ((logits > 0) == (batch.labels > 0)) & known
+        return (right.sum(1) / known.sum(1).clamp(min=1)).sum()
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Sigmoid in float32 [B, labels]."""
+        return logits.float().sigmoid()
+
+    def metrics(
+        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+    ) -> dict[str, Any]:
+        """`multilabel_report` over the cells that are known for sure: a soft target is none."""
+        return multilabel_report(scores, labels, self.classes)
+
+    def headline(self, report: dict[str, Any]) -> str:
+        """Mean AUROC and over how many labels."""
+        if report["macro_auroc"] is None:
+            return "no AUROC (no label has both a positive and a negative)"
+        return f"mean AUROC {report['macro_auroc']:.4f} over {report['macro_labels']} of {len(self.classes)} labels"
+
+    def draw(self, report: dict[str, Any], path: Path) -> None:
+        """AUROC by label."""
+        figures.label_scores(report["per_class"], path)
+
+
+def _targets(labels: torch.Tensor) -> torch.Tensor:
+    """int8 codes -> float32 targets; unknown ones are 0, and masked."""
+    return torch.where(labels == SOFT, SOFT_TARGET, labels.clamp(min=0).float())
+
+
+def make(config: Config, classes: tuple[str, ...]) -> Multilabel:
+    """The task for a dataset's labels."""
+    return Multilabel(classes, config.loss.focal_gamma)

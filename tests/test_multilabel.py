@@ -1,0 +1,125 @@
+"""Several labels at once: the masked focal loss and its numbers, against references computed otherwise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn import metrics as reference
+
+from medtrain import labels
+from medtrain.loader import Batch
+from medtrain.multilabel import multilabel_report
+from medtrain.tasks.multilabel import Multilabel
+
+NAMES = ("a", "b", "c", "d")
+
+
+def batch(states: NDArray[np.int8], known: NDArray[np.int64] | None = None) -> Batch:
+    counts = (states >= 0).sum(0) if known is None else known
+    return Batch(torch.empty(len(states), 1, 1, 1), torch.from_numpy(states), np.arange(len(states)), counts)
+
+
+def drawn(rng: np.random.Generator, samples: int = 24) -> NDArray[np.int8]:
+    return rng.choice(np.array([1, 0, 2, -1, -2, -3], np.int8), (samples, len(NAMES)))
+
+
+def cell_by_cell(logits: NDArray[Any], states: NDArray[np.int8], gamma: float) -> float:
+    """The mean over the known cells, each computed on its own in float64."""
+    total, known = 0.0, 0
+    for logit, state in zip(logits.ravel().astype(float), states.ravel(), strict=True):
+        if state < 0:
+            continue
+        target, probability = {0: 0.0, 1: 1.0, 2: 0.7}[int(state)], 1 / (1 + math.exp(-logit))
+        entropy = -(target * math.log(probability) + (1 - target) * math.log(1 - probability))
+        total, known = total + entropy * abs(target - probability) ** gamma, known + 1
+    return total / max(known, 1)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("sizes", [(24,), (12, 12), (1, 5, 18), (8, 8, 8)])
+def test_the_loss_is_the_mean_over_known_cells_however_they_are_spread(gamma: float, sizes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    states, logits = drawn(rng), rng.normal(0, 3, (24, len(NAMES))).astype(np.float32)
+    task, known, start, total = Multilabel(NAMES, gamma), (states >= 0).sum(0), 0, 0.0
+    for size in sizes:  # micro-batches, of whichever ranks
+        part = slice(start, start + size)
+        total += float(task.loss(torch.from_numpy(logits[part]), batch(states[part], known)))
+        start += size
+    assert total == pytest.approx(cell_by_cell(logits, states, gamma), rel=1e-5)
+
+
+def test_nothing_known_is_a_loss_of_zero() -> None:
+    states = np.full((3, len(NAMES)), labels.UNKNOWN, np.int8)
+    logits = torch.zeros(3, len(NAMES), requires_grad=True)
+    loss = Multilabel(NAMES, 2.0).loss(logits, batch(states))
+    loss.backward()
+    assert float(loss) == 0
+    assert torch.equal(logits.grad, torch.zeros(3, len(NAMES)))  # type: ignore[arg-type]
+
+
+def test_an_unknown_cell_spoils_nothing() -> None:
+    states = np.array([[1, -1, 0, -2]], np.int8)
+    logits = torch.tensor([[1.0, torch.inf, -1.0, torch.nan]], requires_grad=True)
+    loss = Multilabel(NAMES, 2.0).loss(logits, batch(states))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    assert (logits.grad[0, [1, 3]] == 0).all()
+
+
+def test_policies() -> None:
+    states = np.array([1, 0, labels.UNKNOWN, labels.UNCERTAIN, labels.UNMENTIONED], np.int8)
+    expected = {
+        ("nan", "nan"): [1, 0, -1, -1, -1],
+        ("zero", "nan"): [1, 0, -1, 0, -1],
+        ("one", "nan"): [1, 0, -1, 1, -1],
+        ("soft", "zero"): [1, 0, -1, labels.SOFT, 0],
+    }
+    for (uncertain, unmentioned), settled in expected.items():
+        assert labels.settle(states, uncertain, unmentioned).tolist() == settled
+
+
+def test_numbers_equal_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    states, scores = drawn(rng, 400), np.round(rng.random((400, len(NAMES))), 2).astype(np.float32)
+    report = multilabel_report(scores, states, NAMES)
+    areas = []
+    for i, name in enumerate(NAMES):
+        known = (states[:, i] == 0) | (states[:, i] == 1)
+        truth, score = states[known, i], scores[known, i].astype(np.float64)
+        row, predicted = report["per_class"][name], score >= 0.5
+        areas.append(reference.roc_auc_score(truth, score))
+        assert (row["known"], row["positives"]) == (known.sum(), truth.sum())
+        assert row["auroc"] == pytest.approx(areas[-1], abs=1e-9)
+        assert row["average_precision"] == pytest.approx(reference.average_precision_score(truth, score), abs=1e-9)
+        assert row["precision"] == pytest.approx(reference.precision_score(truth, predicted), abs=1e-9)
+        assert row["recall"] == pytest.approx(reference.recall_score(truth, predicted), abs=1e-9)
+        assert row["f1"] == pytest.approx(reference.f1_score(truth, predicted), abs=1e-9)
+    known = (states == 0) | (states == 1)
+    truth, score = states[known], scores[known].astype(np.float64)
+    assert report["macro_auroc"] == pytest.approx(np.mean(areas), abs=1e-9)
+    assert report["micro_auroc"] == pytest.approx(reference.roc_auc_score(truth, score), abs=1e-9)
+    assert report["micro_f1"] == pytest.approx(reference.f1_score(truth, score >= 0.5), abs=1e-9)
+    assert report["accuracy"] == pytest.approx(1 - reference.zero_one_loss(truth, score >= 0.5), abs=1e-9)
+    clipped = np.clip(score, 1e-12, 1 - 1e-12)
+    assert report["loss"] == pytest.approx(reference.log_loss(truth, clipped), rel=1e-6)
+
+
+def test_what_is_undefined_is_none_and_counted() -> None:
+    states = np.array([[1, 0, -1, 1], [0, 0, -1, 1]], np.int8)
+    report = multilabel_report(np.full((2, 4), 0.4), states, NAMES)
+    assert [row["auroc"] for row in report["per_class"].values()] == [0.5, None, None, None]
+    assert [row["positives"] for row in report["per_class"].values()] == [1, 0, 0, 2]
+    assert (report["macro_auroc"], report["macro_labels"]) == (0.5, 1)
+    assert multilabel_report(np.zeros((0, 4)), np.zeros((0, 4), np.int8), NAMES)["macro_auroc"] is None
+
+
+def test_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"expected \[N, 4\] of both"):
+        multilabel_report(np.zeros((2, 3)), np.zeros((2, 3), np.int8), NAMES)
