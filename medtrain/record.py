@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older ones are said to be so old
+
 
 @dataclass(frozen=True)
 class Record:

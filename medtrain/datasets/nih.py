@@ -8,7 +8,7 @@ from medtrain import csvfile
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
-from medtrain.record import Record
+from medtrain.record import OLDEST, Record
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
 CLASSES = PATHOLOGIES
@@ -25,7 +25,6 @@ LISTS = {"train_val_list.txt": "train+val", "test_list.txt": "test"}
 FOLDERS = ("images", *(f"images_{number:03d}/images" for number in range(1, 13)))
 NO_FINDING = "No Finding"
 TOKENS = (*PATHOLOGIES, NO_FINDING)
-OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514)
 
 
 def records(root: Path) -> list[Record]:

@@ -1,0 +1,70 @@
+"""MIMIC-CXR-JPG: 377,110 chest X-rays of Beth Israel Deaconess; labels that the CheXpert labeller read from reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medtrain import csvfile
+from medtrain.datasets.chexpert import NO_FINDING, OBSERVATIONS, TOO_WIDE, observed, raw_values
+from medtrain.errors import InputError
+from medtrain.labels import PATHOLOGIES
+from medtrain.record import Record
+
+TITLE = "MIMIC-CXR-JPG (Boston): chest X-rays, seven of the 14 labels, read from the reports by the CheXpert labeller."
+CLASSES = PATHOLOGIES
+IMAGES = 377_110
+LICENCE = "PhysioNet Credentialed Health Data License; cite Johnson et al. 2019 and 2024, and PhysioNet."
+ACCESS = (
+    "PhysioNet, with a credentialed account, CITI training and the signed agreement (570 GB): "
+    "https://physionet.org/content/mimic-cxr-jpg/2.1.0/   then use --root FOLDER"
+)
+
+METADATA, SPLIT, LABELS = (f"mimic-cxr-2.0.0-{name}.csv" for name in ("metadata", "split", "chexpert"))
+DOWNLOADED = "physionet.org/files/mimic-cxr-jpg/2.1.0"  # where wget -r puts it
+SPLITS = {"train": "train", "validate": "val", "test": "test"}
+# ViewCodeSequence_CodeMeaning, where ViewPosition is blank
+MEANINGS = {"postero-anterior": "PA", "antero-posterior": "AP", "lateral": "lateral", "left lateral": "lateral"}
+LATERAL = ("LATERAL", "LL", "RL")
+
+
+def records(root: Path) -> list[Record]:
+    """Every row of the metadata table, in its order, also where the image file is not there."""
+    base = root / DOWNLOADED if (root / DOWNLOADED).is_dir() else root
+    splits = {
+        row["dicom_id"]: row["split"]
+        for row in csvfile.rows(csvfile.find(base, (SPLIT,), ACCESS), ("dicom_id", "split"))
+    }
+    labels, raw = _labels(csvfile.find(base, (LABELS,), ACCESS))
+    unlabelled: dict[str, int | None] = dict.fromkeys(PATHOLOGIES)
+    table = csvfile.find(base, (METADATA,), ACCESS)
+    found = []
+    for line, row in enumerate(csvfile.rows(table, ("dicom_id", "subject_id", "study_id", "ViewPosition")), start=2):
+        image, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
+        split = SPLITS.get(splits.get(image, ""))
+        if split is None:
+            raise InputError(f"{table}, line {line}: {image} has no split in {SPLIT}", "fetch both tables again")
+        name = f"p{patient[:2]}/p{patient}/s{study}/{image}.jpg"
+        meta = {"view": _view(row)}
+        known = labels.get(study, unlabelled)
+        found.append(
+            Record("mimic_cxr", name, base / "files" / name, known, patient, study, split, raw.get(study, {}), meta)
+        )
+    return found
+
+
+def _labels(table: Path) -> tuple[dict[str, dict[str, int | None]], dict[str, dict[str, str]]]:
+    """study -> its labels, and study -> its raw values. Eight studies have no row."""
+    columns = ("study_id", NO_FINDING, *OBSERVATIONS, *TOO_WIDE)
+    labels, raw = {}, {}
+    for line, row in enumerate(csvfile.rows(table, columns), start=2):
+        labels[row["study_id"]] = observed(row, f"{table}, line {line}")
+        raw[row["study_id"]] = raw_values(row)
+    return labels, raw
+
+
+def _view(row: csvfile.Row) -> str:
+    """PA, AP, lateral, other, or nothing where nobody says."""
+    position = row["ViewPosition"].strip().upper()
+    if position:
+        return position if position in ("PA", "AP") else "lateral" if position in LATERAL else "other"
+    return MEANINGS.get((row.get("ViewCodeSequence_CodeMeaning") or "").strip().lower(), "")

@@ -1,0 +1,71 @@
+"""ReXGradient-160K: 273,004 chest X-rays of 79 sites in the US, labelled by medtrain from their reports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medtrain import csvfile
+from medtrain.errors import InputError
+from medtrain.labels import PATHOLOGIES
+from medtrain.record import OLDEST, Record
+from medtrain.reports import report_states
+
+TITLE = "ReXGradient-160K (Gradient Health): chest X-rays with reports; medtrain reads the labels from their text."
+CLASSES = PATHOLOGIES
+IMAGES = 273_004
+LICENCE = "Non-commercial data use agreement of Gradient Health; cite Zhang et al., arXiv 2505.00228."
+ACCESS = (
+    "Hugging Face, after accepting the agreement, with a token (about 150 GB): rajpurkarlab/ReXGradient-160K   "
+    "cat deid_png.part* | tar --zstd -x   beside metadata/, then use --root FOLDER"
+)
+
+SPLITS = {"train": "train", "valid": "val", "test": "test"}
+VIEWS = {
+    "PA": "PA", "POSTERO_ANTERIOR": "PA", "AP": "AP", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral",
+    "LAO": "other", "RAO": "other", "RPO": "other", "LPO": "other",
+}  # fmt: skip
+UNITS = {"Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # of an age, a year
+
+
+def records(root: Path) -> list[Record]:
+    """Every image of the studies that have a text, in the order of the tables, also where the file is not there."""
+    return [record for name, split in SPLITS.items() for record in _of_split(root, name, split)]
+
+
+def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
+    """A row of the table is a study; its images are in the JSON file beside it, as parallel lists."""
+    folder = root / "metadata" if (root / "metadata").is_dir() else root
+    table = csvfile.find(folder, (f"{name}_metadata.csv",), ACCESS)
+    images = _images(folder / f"{name}_metadata_view_position.json")
+    for line, row in enumerate(csvfile.rows(table, ("id", "Findings", "Impression")), start=2):
+        text = "\n".join(filter(None, (row["Findings"].strip(), row["Impression"].strip())))
+        if not text:
+            continue
+        labels: dict[str, int | None] = dict(report_states(text))
+        own = images.get(row["id"])
+        if own is None:
+            raise InputError(f"{table}, line {line}: {row['id']} is not in the JSON file", "fetch both files again")
+        about = {"sex": row.get("PatientSex", ""), "age": _years(row.get("PatientAge", ""))}
+        for path, view in zip(own["ImagePath"], own["ImageViewPosition"], strict=True):
+            image = str(path).removeprefix("../")
+            meta = {"view": VIEWS.get(str(view), ""), **about}
+            patient, study = str(own["PatientID"]), str(own["StudyInstanceUid"])
+            yield Record("rexgradient", image, root / image, labels, patient, study, split, {}, meta)
+
+
+def _images(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})", f"fetch it again: {ACCESS}") from None
+    return found
+
+
+def _years(text: str) -> int | None:
+    """`007Y` is 7, `002D` 0; children and newborns are among them."""
+    parts = re.fullmatch(r"(\d+)([YMWD])", text.strip())
+    return min(int(int(parts[1]) / UNITS[parts[2]]), OLDEST) if parts else None

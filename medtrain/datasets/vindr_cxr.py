@@ -1,0 +1,138 @@
+"""VinDr-CXR: 18,000 frontal chest X-rays of Hanoi, read by three radiologists (training) or five (test)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from medtrain import csvfile
+from medtrain.errors import InputError
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
+from medtrain.record import Record
+
+TITLE = "VinDr-CXR (Hanoi): chest X-rays as DICOM, labelled by radiologists; Kaggle's VinBigData is its training part."
+CLASSES = PATHOLOGIES
+IMAGES = 18_000
+LICENCE = "PhysioNet Credentialed Health Data License; cite Nguyen et al., Scientific Data 2022."
+ACCESS = (
+    "PhysioNet, with a credentialed account (about 200 GB): https://physionet.org/content/vindr-cxr/1.0.0/   "
+    "(or Kaggle's vinbigdata-chest-xray-abnormalities-detection), then use --root FOLDER"
+)
+
+READERS = 3
+COLUMNS = {
+    "Atelectasis": "Atelectasis",
+    "Cardiomegaly": "Cardiomegaly",
+    "Consolidation": "Consolidation",
+    "Edema": "Edema",
+    "Emphysema": "Emphysema",
+    "Infiltration": "Infiltration",
+    "Pleural effusion": "Effusion",
+    "Pleural thickening": "Pleural_Thickening",
+    "Pneumonia": "Pneumonia",
+    "Pneumothorax": "Pneumothorax",
+    "Pulmonary fibrosis": "Fibrosis",
+}
+KAGGLE_HAS_NOT = ("Edema", "Emphysema", "Pneumonia")
+EITHER = "Nodule/Mass"  # which of the two, nobody says
+DOWNLOADED = "physionet.org/files/vindr-cxr/1.0.0"  # where wget -r puts it
+TRAIN, TEST, KAGGLE = "image_labels_train.csv", "image_labels_test.csv", "train.csv"
+
+
+def records(root: Path) -> list[Record]:
+    """Every image of the tables, by their order, also where the file is not there. There are no patient ids.
+
+    PhysioNet's tables lie in ROOT/annotations or in ROOT; Kaggle's is ROOT/train.csv, and has only the training part.
+    """
+    base = root / DOWNLOADED if (root / DOWNLOADED).is_dir() else root
+    tables = base / "annotations" if (base / "annotations").is_dir() else base
+    if (base / KAGGLE).exists() and not (tables / TRAIN).exists():
+        votes = _kaggle_votes(base / KAGGLE)
+        return [_record(base, "train", image, counted, "") for image, counted in votes.items()]
+    train = _votes(csvfile.find(tables, (TRAIN,), ACCESS))
+    found = [_record(base, "train", image, counted, "train+val") for image, counted in train.items()]
+    if (tables / TEST).exists() or (tables / f"{TEST}.gz").exists():
+        found += _consensus(csvfile.find(tables, (TEST,), ACCESS), base)
+    return found
+
+
+def vote_labels(votes: dict[str, int | None]) -> dict[str, int | None]:
+    """Votes of three readers for each column (None: not asked) -> labels: two of three decide, one leaves it open.
+
+    That the majority counts is how the paper's own table was made.
+    """
+    states: dict[str, int | None] = dict.fromkeys(PATHOLOGIES)
+    for column, label in COLUMNS.items():
+        count = votes.get(column)
+        if count is not None:
+            states[label] = PRESENT if count >= 2 else UNCERTAIN if count else ABSENT
+    if votes.get(EITHER) == 0:
+        states |= {"Mass": ABSENT, "Nodule": ABSENT}
+    return states
+
+
+def _record(base: Path, folder: str, image: str, votes: dict[str, int | None], split: str) -> Record:
+    raw: dict[str, object] = {"votes": {name: count for name, count in votes.items() if count}}
+    return _make(base, folder, image, vote_labels(votes), split, raw)
+
+
+def _make(
+    base: Path, folder: str, image: str, labels: dict[str, int | None], split: str, raw: dict[str, object]
+) -> Record:
+    name = f"{folder}/{image}.dicom"
+    return Record("vindr_cxr", name, base / name, labels, "", "", split, raw, {"view": "PA"})
+
+
+def _votes(table: Path) -> dict[str, dict[str, int | None]]:
+    """image -> votes for each column of PhysioNet's table, where each of three readers has a row."""
+    votes: dict[str, dict[str, int | None]] = {}
+    readers: Counter[str] = Counter()
+    for line, row in enumerate(csvfile.rows(table, ("image_id", "rad_id", EITHER, *COLUMNS)), start=2):
+        image = row["image_id"]
+        readers[image] += 1
+        own = votes.setdefault(image, dict.fromkeys((EITHER, *COLUMNS), 0))
+        for column in own:
+            vote, before = _zero_or_one(row[column], column, f"{table}, line {line}"), own[column]
+            own[column] = None if vote is None or before is None else before + vote
+    _need_three(readers, table)
+    return votes
+
+
+def _kaggle_votes(table: Path) -> dict[str, dict[str, int | None]]:
+    """The same of Kaggle's table, which has a row for each box, and one for each reader who saw nothing."""
+    named: dict[str, dict[str, set[str]]] = {}
+    readers: dict[str, set[str]] = defaultdict(set)
+    for row in csvfile.rows(table, ("image_id", "class_name", "rad_id")):
+        readers[row["image_id"]].add(row["rad_id"])
+        named.setdefault(row["image_id"], defaultdict(set))[row["class_name"]].add(row["rad_id"])
+    _need_three(Counter({image: len(those) for image, those in readers.items()}), table)
+    asked = [column for column in (EITHER, *COLUMNS) if column not in KAGGLE_HAS_NOT]
+    return {image: {column: len(classes.get(column, ())) for column in asked} for image, classes in named.items()}
+
+
+def _consensus(table: Path, base: Path) -> list[Record]:
+    """The test set: one row an image, 0 or 1, of five readers together."""
+    found = []
+    for line, row in enumerate(csvfile.rows(table, ("image_id", EITHER, *COLUMNS)), start=2):
+        given = {name: _zero_or_one(row[name], name, f"{table}, line {line}") for name in (EITHER, *COLUMNS)}
+        labels: dict[str, int | None] = dict.fromkeys(PATHOLOGIES)
+        labels |= {label: given[column] for column, label in COLUMNS.items()}
+        if given[EITHER] == 0:
+            labels |= {"Mass": ABSENT, "Nodule": ABSENT}
+        raw: dict[str, object] = {"consensus": {name: value for name, value in given.items() if value}}
+        found.append(_make(base, "test", row["image_id"], labels, "test", raw))
+    return found
+
+
+def _zero_or_one(text: str, column: str, where: str) -> int | None:
+    """A cell; None where it is blank, as some are in some copies."""
+    if text not in ("", "0", "1", "0.0", "1.0"):
+        raise InputError(f"{where}: {column} is {text!r}, not 0 or 1", "fetch the table again")
+    return int(float(text)) if text else None
+
+
+def _need_three(readers: Counter[str], table: Path) -> None:
+    strange = [image for image, count in readers.items() if count != READERS]
+    if strange:
+        problem = f"{table}: {len(strange):,} images have not {READERS} readers (the first: {strange[0]})"
+        raise InputError(problem, "fetch the table again: it is cut off, or is another one")
