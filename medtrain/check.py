@@ -74,7 +74,8 @@ def check(
     else:
         how = "only the headers were read" if quick else "all were decoded"
         _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how)
-    _warn_of_faults(found, conflicts)
+    missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
+    _warn_of_faults(found, missing, conflicts)
     if not json:
         say(f"\npack it: {command('shard', dataset, root)} --out shards/{dataset}")
 
@@ -134,7 +135,7 @@ def _clash(group: list[Record]) -> bool:
 
 def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look]) -> dict[str, Any]:
     """Everything but the labels; what is not known without the images is None."""
-    pairs = list(zip(records, looks, strict=False))
+    pairs = list(zip(records, looks, strict=False))  # no looks where the images do not count
     sizes = Counter(f"{look.width}x{look.height}" for look in looks if not look.reason)
     return {
         "dataset": dataset,
@@ -145,7 +146,6 @@ def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look])
         "images": {
             "found": sum(look.there for look in looks) if looks else None,
             "missing": sum(not look.there for look in looks) if looks else None,
-            "first_missing": [record.image for record, look in pairs if not look.there][:SHOWN],
             "unreadable": [
                 {"image": record.image, "reason": look.reason} for record, look in pairs if look.there and look.reason
             ],
@@ -191,14 +191,17 @@ def _tally(counts: dict[str, int]) -> str:
     return ", ".join(shown + more) or "-"
 
 
-def _warn_of_faults(found: dict[str, Any], conflicts: list[list[Record]]) -> None:
-    images, unreadable = found["images"], found["images"]["unreadable"]
-    if images["missing"]:
-        head = f"images that are not there ({images['missing']:,}); packing leaves them out"
-        warn(_listing(head, images["first_missing"], images["missing"]))
+def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[list[Record]]) -> None:
+    unreadable = found["images"]["unreadable"]
+    if missing:
+        warn(_listing(f"images that are not there ({len(missing):,}); packing leaves them out", missing))
     if unreadable:
         lines = [f"{each['image']}: {each['reason']}" for each in unreadable]
-        warn(_listing(f"images that cannot be read ({len(lines):,}); packing leaves them out", lines))
+        warn(
+            _listing(
+                f"images that cannot be read ({len(lines):,}); packing leaves them out", lines, " (--json lists all)"
+            )
+        )
     if conflicts:
         lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
         warn(_listing(f"LABEL ERROR: identical images with different labels ({len(lines):,})", lines))
@@ -207,9 +210,8 @@ def _warn_of_faults(found: dict[str, Any], conflicts: list[list[Record]]) -> Non
         warn(f"no image shows {', '.join(empty)}: nothing can be learned about it")
 
 
-def _listing(head: str, lines: list[str], total: int = 0) -> str:
-    more = [f"and {len(lines) - SHOWN:,} more (--json lists every unreadable image)"] if len(lines) > SHOWN else []
-    more = [f"and {total - SHOWN:,} more"] if total > SHOWN else more
+def _listing(head: str, lines: list[str], hint: str = "") -> str:
+    more = [f"and {len(lines) - SHOWN:,} more{hint}"] if len(lines) > SHOWN else []
     return "\n  ".join([f"{head}:", *lines[:SHOWN], *more])
 
 

@@ -28,6 +28,10 @@ COMMANDS = {
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "data label-reports": (
+        "medtrain.labelling:data_label_reports",
+        "read labels from the reports of a dataset, and score them",
+    ),
     "doctor": (
         "medtrain.doctor:doctor",
         "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster",

@@ -16,7 +16,10 @@ from medtrain.configrules import problems
 from medtrain.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
-ADDED_LATER = {"optim.ema_decay": 0.0}  # setting -> the value that changes nothing
+# Settings that older runs have not -> the value that changes nothing.
+ADDED_LATER = {
+    "optim.ema_decay": 0.0, "loss.focal_gamma": 0.0, "data.uncertain": "nan", "data.unmentioned": "nan",
+}  # fmt: skip
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"
 # How YAML 1.2 reads a plain scalar (its core schema): tag, pattern, first characters.

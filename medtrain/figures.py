@@ -40,11 +40,12 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
     for axes, name in ((loss, "loss"), (metric, "accuracy" if watch == "loss" else watch)):
         validation = _column(rows, f"val_{name}")
-        _curve(axes, epochs, _column(rows, f"train_{name}"), BLUE, "training")
+        if not np.isnan(training := _column(rows, f"train_{name}")).all():
+            _curve(axes, epochs, training, BLUE, "training")
         _curve(axes, epochs, validation, VERMILION, "validation")
         if best is not None:
             _mark_best(axes, int(epochs[best]), float(validation[best]))
-        _epoch_axis(axes, epochs, name)
+        _epoch_axis(axes, epochs, name.replace("_", " "))
         axes.legend(frameon=False)
     _curve(rate, epochs, _column(rows, "lr"), INK, "learning rate")
     _epoch_axis(rate, epochs, "learning rate")
@@ -222,7 +223,7 @@ def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     room = max(0.5, 0.02 * float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    axes.set(title=title.capitalize(), xlabel="epoch")
+    axes.set(title=(title[0].upper() + title[1:]).replace("auroc", "AUROC"), xlabel="epoch")
     _ruled(axes)
 
 

@@ -15,14 +15,14 @@ Floats = NDArray[np.float64]
 
 
 def multilabel_report(
-    scores: ArrayLike, labels: ArrayLike, names: tuple[str, ...], threshold: float = 0.5
+    scores: ArrayLike, labels: ArrayLike, names: tuple[str, ...], gamma: float = 0.0, threshold: float = 0.5
 ) -> dict[str, Any]:
     """Every number of a multi-label problem, as plain Python numbers ready for JSON; None where it is undefined.
 
     `scores` are probabilities [N, L], `labels` int8 [N, L] of 1, 0 or anything else (unknown, or soft). A label counts
     where it is known; `macro` numbers are the mean over the labels where they are defined, and `macro_labels` says over
     how many AUROCs; `micro` numbers pool the known cells of all labels. `accuracy` is the share of the known cells that
-    are right (one minus the Hamming loss), `loss` their mean cross entropy.
+    are right (one minus the Hamming loss), `loss` their mean focal loss (`gamma` 0: cross entropy).
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
@@ -38,7 +38,7 @@ def multilabel_report(
     return {
         "samples": len(values),
         "known": int(known.sum()),
-        "loss": _plain(_mean(_cross_entropy(values[known], positive[known]))),
+        "loss": _plain(_mean(_focal_loss(values[known], positive[known], gamma))),
         "accuracy": _plain(_mean(right[known])),
         "macro_auroc": _plain(_mean(np.array(areas))),
         "macro_labels": len(areas),
@@ -64,8 +64,9 @@ def _of_one_label(scores: Floats, positive: NDArray[np.bool_], threshold: float)
     }
 
 
-def _cross_entropy(scores: Floats, positive: NDArray[np.bool_]) -> Floats:
-    return -np.log(np.maximum(np.where(positive, scores, 1 - scores), 1e-12))
+def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float) -> Floats:
+    likely = np.where(positive, scores, 1 - scores)
+    return -np.log(np.maximum(likely, 1e-12)) * (1 - likely) ** gamma
 
 
 def _macro(rows: dict[str, dict[str, int | float | None]], key: str) -> float | None:

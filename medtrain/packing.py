@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -18,6 +18,7 @@ from medtrain.shards import pack
 from medtrain.verify import verify_shards
 
 Flag = FlagCreatePairsOff[bool]
+WIDE = 8  # labels that fit beside each other
 
 
 def shard(
@@ -56,13 +57,30 @@ def shard(
     if json:
         say_json(manifest)
         return
-    rows = [
-        (split, entry["samples"], len(entry["shards"]), sum(s["bytes"] for s in entry["shards"]) / 1e6,
-         *(entry["counts"][name]["positive"] for name in manifest["classes"]))
-        for split, entry in manifest["splits"].items()
-    ]  # fmt: skip
-    say(table(("split", "images", "shards", "MB", *manifest["classes"]), rows))
+    say(_contents(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
+
+
+def _contents(manifest: dict[str, Any]) -> str:
+    """Images, shards and positives of each split; many labels are a table of their own."""
+    classes, splits = manifest["classes"], manifest["splits"]
+    sizes = {
+        split: (entry["samples"], len(entry["shards"]), sum(shard["bytes"] for shard in entry["shards"]) / 1e6)
+        for split, entry in splits.items()
+    }
+    positives = {split: [entry["counts"][name]["positive"] for name in classes] for split, entry in splits.items()}
+    if len(classes) <= WIDE:
+        rows = [(split, *sizes[split], *positives[split]) for split in splits]
+        return table(("split", "images", "shards", "MB", *classes), rows)
+    states = ("positive", "negative", "unknown")
+    rows = [
+        (name, *(sum(entry["counts"][name][state] for entry in splits.values()) for state in states),
+         *(positives[split][i] for split in splits))
+        for i, name in enumerate(classes)
+    ]  # fmt: skip
+    heads = ("label", *states, *(f"in {split}" for split in splits))
+    whole = table(("split", "images", "shards", "MB"), [(split, *sizes[split]) for split in splits])
+    return f"{whole}\n\n{table(heads, rows)}"
 
 
 def _there(records: list[Record], root: Path, max_rejects: int, partial: bool) -> list[Record]:

@@ -10,6 +10,14 @@ OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older one
 
 
 @dataclass(frozen=True)
+class Report:
+    """Findings and impression of one study, in words."""
+
+    study: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Record:
     """What a dataset knows about one image.
 

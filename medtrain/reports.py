@@ -63,6 +63,7 @@ CLAUSE_ENDS = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
     r"|despite)\b|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
     r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|lungs? (?:is|are)|mediastin\w+ ))"
+    r"|, (?=(?:and |with )?(?:possibl[ey]|probabl[ey]|likely|questionable|suspected) )"
 )
 DENIED = re.compile(
     r"\b(?:no|not|non|nor|without|w/o|negative for|free of|absen(?:ce|t)|clear of|den(?:y|ies)|resol(?:ved|ution of)"

@@ -18,7 +18,7 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
-runs packing data check predict doctor codediff
+runs packing data check labelling predict doctor codediff
 probe
 launch verify_run
 mismatch

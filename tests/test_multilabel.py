@@ -58,7 +58,7 @@ def test_nothing_known_is_a_loss_of_zero() -> None:
     logits = torch.zeros(3, len(NAMES), requires_grad=True)
     loss = Multilabel(NAMES, 2.0).loss(logits, batch(states))
     loss.backward()
-    assert float(loss) == 0
+    assert float(loss.detach()) == 0
     assert torch.equal(logits.grad, torch.zeros(3, len(NAMES)))  # type: ignore[arg-type]
 
 
@@ -109,6 +109,15 @@ def test_numbers_equal_scikit_learn() -> None:
     assert report["accuracy"] == pytest.approx(1 - reference.zero_one_loss(truth, score >= 0.5), abs=1e-9)
     clipped = np.clip(score, 1e-12, 1 - 1e-12)
     assert report["loss"] == pytest.approx(reference.log_loss(truth, clipped), rel=1e-6)
+
+
+def test_the_validation_loss_is_the_training_loss() -> None:
+    rng = np.random.default_rng(2)
+    states, logits = rng.choice(np.array([1, 0, -1], np.int8), (30, len(NAMES))), rng.normal(0, 2, (30, len(NAMES)))
+    task = Multilabel(NAMES, 2.0)
+    scores = task.scores(torch.from_numpy(logits)).numpy()
+    report = task.metrics(scores, states, np.arange(30, dtype=np.uint64))
+    assert report["loss"] == pytest.approx(cell_by_cell(logits, states, 2.0), rel=1e-4)
 
 
 def test_what_is_undefined_is_none_and_counted() -> None:

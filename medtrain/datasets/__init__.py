@@ -22,7 +22,7 @@ class Source(Protocol):
     """What the module of a source holds.
 
     A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: it leaves the whole dataset
-    in `root`, or nothing.
+    in `root`, or nothing. One with reports has `reports(root: Path) -> list[Report]`.
     """
 
     TITLE: str

@@ -12,7 +12,7 @@ from medtrain import csvfile
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.record import Record
+from medtrain.record import Record, Report
 
 TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."
 CLASSES = PATHOLOGIES
@@ -65,13 +65,11 @@ NOT_INDEXED = "No Indexing"
 
 
 @dataclass(frozen=True)
-class Report:
-    """One study: its id, MeSH headings, images (file name -> view, where known), and text."""
+class Indexed(Report):
+    """One study with its MeSH headings and images (file name -> view, where known)."""
 
-    study: str
     headings: tuple[str, ...]
     images: dict[str, str]
-    text: str
 
 
 def records(root: Path) -> list[Record]:
@@ -88,7 +86,7 @@ def records(root: Path) -> list[Record]:
     return found
 
 
-def reports(root: Path) -> list[Report]:
+def reports(root: Path) -> list[Indexed]:
     """Every study, of NLM's XML files or of Kaggle's two tables."""
     if (root / KAGGLE[0]).exists():
         found = list(_kaggle_reports(root))
@@ -116,7 +114,7 @@ def mesh_labels(headings: tuple[str, ...]) -> dict[str, int | None]:
     return states
 
 
-def _nlm_reports(root: Path) -> Iterator[Report]:
+def _nlm_reports(root: Path) -> Iterator[Indexed]:
     """ecgen-radiology/N.xml, in ROOT or in a folder of it."""
     files = sorted(root.glob(f"{REPORTS}/*.xml")) or sorted(root.glob(f"*/{REPORTS}/*.xml"))
     if not files:
@@ -131,15 +129,15 @@ def _nlm_reports(root: Path) -> Iterator[Report]:
         if study is None:
             raise InputError(f"{file} names no study", "unpack NLMCXR_reports.tgz again")
         sections = {part.get("Label", ""): (part.text or "").strip() for part in tree.iter("AbstractText")}
-        yield Report(
+        yield Indexed(
             study[1],
+            "\n".join(filter(None, (sections.get("FINDINGS"), sections.get("IMPRESSION")))),
             tuple((heading.text or "").strip() for heading in tree.iter("major")),
             {f"{image.get('id')}.png": "" for image in tree.iter("parentImage")},
-            "\n".join(filter(None, (sections.get("FINDINGS"), sections.get("IMPRESSION")))),
         )
 
 
-def _kaggle_reports(root: Path) -> Iterator[Report]:
+def _kaggle_reports(root: Path) -> Iterator[Indexed]:
     """indiana_reports.csv and indiana_projections.csv."""
     images: dict[str, dict[str, str]] = {}
     for row in csvfile.rows(csvfile.find(root, KAGGLE[1:], ACCESS), ("uid", "filename", "projection")):
@@ -147,4 +145,4 @@ def _kaggle_reports(root: Path) -> Iterator[Report]:
     for row in csvfile.rows(root / KAGGLE[0], ("uid", "MeSH", "findings", "impression")):
         headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
         text = "\n".join(filter(None, (row["findings"].strip(), row["impression"].strip())))
-        yield Report(row["uid"], headings, images.get(row["uid"], {}), text)
+        yield Indexed(row["uid"], text, headings, images.get(row["uid"], {}))

@@ -1,4 +1,4 @@
-"""PadChest: 160,861 chest X-rays of Alicante; terms of a fixed list, by physicians or by a network that read reports."""
+"""PadChest: 160,861 chest X-rays of Alicante; terms by physicians or by a network that read reports."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES
-from medtrain.record import OLDEST, Record
+from medtrain.record import OLDEST, Record, Report
 from medtrain.reports import report_states
 
 TITLE = "ReXGradient-160K (Gradient Health): chest X-rays with reports; medtrain reads the labels from their text."
@@ -28,6 +28,7 @@ VIEWS = {
     "PA": "PA", "POSTERO_ANTERIOR": "PA", "AP": "AP", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral",
     "LAO": "other", "RAO": "other", "RPO": "other", "LPO": "other",
 }  # fmt: skip
+COLUMNS = ("id", "Findings", "Impression")
 UNITS = {"Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # of an age, a year
 
 
@@ -36,13 +37,22 @@ def records(root: Path) -> list[Record]:
     return [record for name, split in SPLITS.items() for record in _of_split(root, name, split)]
 
 
+def reports(root: Path) -> list[Report]:
+    """Every study with a text; there is no gold file."""
+    return [
+        Report(row["id"], text)
+        for name in SPLITS
+        for row in csvfile.rows(_table(root, name), COLUMNS)
+        if (text := _text(row))
+    ]
+
+
 def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
     """A row of the table is a study; its images are in the JSON file beside it, as parallel lists."""
-    folder = root / "metadata" if (root / "metadata").is_dir() else root
-    table = csvfile.find(folder, (f"{name}_metadata.csv",), ACCESS)
-    images = _images(folder / f"{name}_metadata_view_position.json")
-    for line, row in enumerate(csvfile.rows(table, ("id", "Findings", "Impression")), start=2):
-        text = "\n".join(filter(None, (row["Findings"].strip(), row["Impression"].strip())))
+    table = _table(root, name)
+    images = _images(table.parent / f"{name}_metadata_view_position.json")
+    for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
+        text = _text(row)
         if not text:
             continue
         labels: dict[str, int | None] = dict(report_states(text))
@@ -55,6 +65,15 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
             meta = {"view": VIEWS.get(str(view), ""), **about}
             patient, study = str(own["PatientID"]), str(own["StudyInstanceUid"])
             yield Record("rexgradient", image, root / image, labels, patient, study, split, {}, meta)
+
+
+def _table(root: Path, name: str) -> Path:
+    folder = root / "metadata" if (root / "metadata").is_dir() else root
+    return csvfile.find(folder, (f"{name}_metadata.csv",), ACCESS)
+
+
+def _text(row: csvfile.Row) -> str:
+    return "\n".join(filter(None, (row["Findings"].strip(), row["Impression"].strip())))
 
 
 def _images(path: Path) -> dict[str, dict[str, Any]]:

@@ -66,7 +66,7 @@ class Multilabel:
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`multilabel_report` over the cells that are known for sure: a soft target is none."""
-        return multilabel_report(scores, labels, self.classes)
+        return multilabel_report(scores, labels, self.classes, self.gamma)
 
     def headline(self, report: dict[str, Any]) -> str:
         """Mean AUROC and over how many labels."""

@@ -1,0 +1,115 @@
+"""The command data label-reports: read labels from the reports of a dataset, and score them against a gold file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medtrain import csvfile, datasets
+from medtrain.check import Dataset, Flag
+from medtrain.console import Progress, say, say_json, table
+from medtrain.durable import write_whole
+from medtrain.errors import InputError
+from medtrain.labels import PATHOLOGIES, PRESENT
+from medtrain.reports import label_report
+
+Said = dict[str, dict[str, int | None]]  # study -> label -> 1, 0 or None
+
+
+def data_label_reports(
+    dataset: Dataset, root: Path, gold: Path | None = None, out: Path | None = None, json: Flag = False
+) -> None:
+    """Read the labels of a dataset's reports; with a gold file, print precision, recall and F1.
+
+    Args:
+        dataset: Name of a dataset with reports (medtrain data list).
+        root: Folder with its raw files.
+        gold: CSV with a report's id in its first column and a column of 0 and 1 for each label that it knows.
+        out: CSV to write: study, and 1, 0 or nothing (unknown) for each label.
+        json: Print one JSON document.
+    """
+    source = datasets.source(dataset)
+    reports = getattr(source, "reports", None)
+    if reports is None:
+        raise InputError(f"{dataset} has no reports", "choose a dataset that has: openi, rexgradient")
+    texts = {report.study: report.text for report in reports(root)}
+    said = _label(texts, quiet=json)
+    if out is not None:
+        write_whole(out, _as_csv(said).encode())
+    found: dict[str, Any] = {"dataset": dataset, "reports": len(said)}
+    if gold is not None:
+        found |= score(said, read_gold(gold))
+    if json:
+        say_json(found)
+        return
+    say(f"{len(said):,} reports of {dataset}{f', written to {out}' if out else ''}")
+    if gold is not None:
+        heads = ("label", "right", "too many", "missed", "precision", "recall", "f1")
+        rows = [(name, *row.values()) for name, row in (found["labels"] | {"all (micro)": found["micro"]}).items()]
+        say(f"against {found['scored']:,} reports of {gold}\n\n{table(heads, rows)}")
+
+
+def read_gold(path: Path) -> dict[str, dict[str, int]]:
+    """Report id (its digits: `CXR7` is 7) -> label -> 1 or 0. A label with no 1 at all is left out: nobody looked."""
+    gold: dict[str, dict[str, int]] = {}
+    for line, row in enumerate(csvfile.rows(path, ()), start=2):
+        name = next(iter(row.values()))
+        known = {label: row[label] for label in PATHOLOGIES if label in row}
+        if not known or set(known.values()) - {"0", "1"}:
+            raise InputError(f"{path}, line {line}: no labels of 0 and 1", f"name the columns {', '.join(PATHOLOGIES)}")
+        gold[name.removeprefix("CXR")] = {label: int(value) for label, value in known.items()}
+    seen = {label for row in gold.values() for label, value in row.items() if value}
+    return {study: {label: value for label, value in row.items() if label in seen} for study, row in gold.items()}
+
+
+def score(said: Said, gold: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Precision, recall and F1 of what was read as present, by label and over all (micro); unknown counts as absent."""
+    missing = [study for study in gold if study not in said]
+    if missing:
+        problem = f"{len(missing):,} reports of the gold file are not in the dataset (the first: {missing[0]})"
+        raise InputError(problem, "give the gold file of this dataset")
+    counts = {label: [0, 0, 0] for label in PATHOLOGIES if any(label in row for row in gold.values())}
+    for study, row in gold.items():
+        for label, true in row.items():
+            read = said[study][label] == PRESENT
+            if read or true:
+                counts[label][0 if read and true else 1 if read else 2] += 1
+    total = [sum(column) for column in zip(*counts.values(), strict=True)]
+    labels = {label: _rates(*each) for label, each in counts.items()}
+    return {"scored": len(gold), "labels": labels, "micro": _rates(*total)}
+
+
+def _rates(right: int, too_many: int, missed: int) -> dict[str, int | float | None]:
+    def ratio(whole: int, part: int = right) -> float | None:
+        return part / whole if whole else None
+
+    return {
+        "right": right,
+        "too_many": too_many,
+        "missed": missed,
+        "precision": ratio(right + too_many),
+        "recall": ratio(right + missed),
+        "f1": ratio(2 * right + too_many + missed, 2 * right),
+    }
+
+
+def _label(texts: Mapping[str, str], quiet: bool) -> Said:
+    progress = Progress(len(texts), "reading", "reports", every_seconds=float("inf") if quiet else 30.0)
+    said = {}
+    for study, text in texts.items():
+        said[study] = label_report(text)
+        progress.advance()
+    progress.close()
+    return said
+
+
+def _as_csv(said: Said) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("study", *PATHOLOGIES))
+    for study, row in said.items():
+        writer.writerow((study, *("" if row[name] is None else row[name] for name in PATHOLOGIES)))
+    return text.getvalue()

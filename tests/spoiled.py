@@ -1,0 +1,14 @@
+"""A drawn dataset with the faults that real ones have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def spoil(root: Path) -> None:
+    """Four files that cannot be read, and one image under two labels."""
+    (root / "disc" / "000000.jpeg").write_bytes((root / "disc" / "000000.jpeg").read_bytes()[:500])
+    (root / "disc" / "000001.jpeg").write_bytes(b"")
+    (root / "disc" / "000002.jpeg").write_text("an error page")
+    (root / "ring" / "x.jpeg").symlink_to("gone.jpeg")
+    (root / "ring" / "000007.jpeg").write_bytes((root / "disc" / "000007.jpeg").read_bytes())
