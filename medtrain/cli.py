@@ -23,11 +23,13 @@ COMMANDS = {
     "sync": ("medtrain.feed:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
     "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),
     "predict": ("medtrain.runs:predict", "what a run's best weights say of image files"),
+    "explain": ("medtrain.explain:explain", "where in image files a run's best weights see what they say (Grad-CAM)"),
     "recipes": ("medtrain.runs:recipes", "the recipes that can be trained"),
     "data list": ("medtrain.data:data_list", "the datasets that can be packed"),
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "data metadata": ("medtrain.metadata:data_metadata", "one table of all chest X-rays with harmonised labels"),
     "data label-reports": (
         "medtrain.labelling:data_label_reports",
         "read labels from the reports of a dataset, and score them",

@@ -58,6 +58,22 @@ class AugmentConfig:
     """Largest magnification."""
     zoom_p: float = 0.5
     """Probability of a zoom."""
+    shift: float = 0.0
+    """Move by up to this share of the side, across and down."""
+    shift_p: float = 0.5
+    """Probability of a shift."""
+    brightness: float = 0.0
+    """Add up to plus or minus this share of full brightness."""
+    contrast: float = 0.0
+    """Spread or narrow the pixels about mid-grey by up to this share."""
+    light_p: float = 0.5
+    """Probability of a change of brightness and contrast."""
+    erase: int = 0
+    """Rectangles to blacken at the most (coarse dropout)."""
+    erase_side: float = 0.125
+    """Longest side of such a rectangle as a share of the image's."""
+    erase_p: float = 0.5
+    """Probability of blackening."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +121,13 @@ class ScheduleConfig:
     """How the learning rate moves."""
 
     schedule: Literal["plateau", "cosine", "constant"] = "constant"
-    """Rule: cut on a plateau of the validation loss, cosine to zero over all epochs, or none."""
+    """Rule: cut on a plateau, cosine to zero over all epochs, or none."""
     factor: float = 0.5
     """A plateau multiplies the learning rate by this."""
     plateau_patience: int = 7
-    """Epochs without a lower validation loss that make a plateau."""
+    """Epochs without an improvement that make a plateau."""
+    plateau_of: Literal["loss", "watch"] = "loss"
+    """What must improve: the validation loss, or the watched metric."""
     min_lr: float = 0.0
     """The learning rate never falls below this."""
 

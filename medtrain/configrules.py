@@ -25,6 +25,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "data.max_samples": (0, "all"),
     "data.workers": (1, ""),
     "data.prefetch": (1, ""),
+    "augment.erase": (0, "none"),
     "loss.focal_gamma": (0, "cross entropy"),
     "optim.weight_decay": (0, "none"),
     "optim.clip_norm": (0, "none"),
@@ -42,7 +43,8 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "slurm.signal_seconds": (1, ""),
 }
 PROBABILITIES = (
-    "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "model.dropout", "loss.label_smoothing", "optim.ema_decay",
+    "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",
+    "augment.contrast", "augment.light_p", "augment.erase_side", "augment.erase_p", "model.dropout", "loss.label_smoothing", "optim.ema_decay",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from medtrain import dicom
+
 Pixels = NDArray[np.uint8]
 
 # OpenCV describes every damaged file on stderr; the ValueError raised here says it once, where the caller wants it.
@@ -33,18 +35,21 @@ class Header(NamedTuple):
 
 
 def extension(data: bytes) -> str:
-    """`jpg`, `png` or `tif` by the first bytes of a file, whatever its name; ValueError for anything else."""
+    """`jpg`, `png`, `tif` or `dcm` by the first bytes of a file, whatever its name; ValueError for anything else."""
     if data.startswith(JPEG):
         return "jpg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # + is BigTIFF
         return "tif"
-    raise ValueError("not a JPEG, PNG or TIFF image" if data else "the file is empty")
+    if dicom.is_dicom(data):
+        return "dcm"
+    raise ValueError("not a JPEG, PNG, TIFF or DICOM image" if data else "the file is empty")
 
 
 def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
-    """The pixels of a JPEG, PNG or TIFF file: uint8 [H, W], grey; with `colour` a colour file gives [H, W, 3] in RGB.
+    """The pixels of a JPEG, PNG, TIFF or DICOM file: uint8 [H, W], grey; with `colour` a colour JPEG, PNG or TIFF gives
+    [H, W, 3] in RGB.
 
     With `at_least` a JPEG may come out smaller, both sides still that many pixels or more: its own transform halves
     the image for less than the price of a full decode. 16-bit pixels are scaled from 0..65535 to 0..255; alpha is
@@ -53,7 +58,8 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     """
     if data.startswith(JPEG):
         return _decode_jpeg(data, at_least, colour)
-    extension(data)  # raises for what is no image
+    if extension(data) == "dcm":  # raises for what is no image
+        return dicom.read(data)
     return _decode_other(data, colour)
 
 
@@ -81,6 +87,8 @@ def header(data: bytes) -> Header:
         except ValueError as error:
             raise _jpeg_fault(error) from None
         return Header(width, height, {"Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colorspace, "RGB"))
+    if kind == "dcm":
+        return Header(*dicom.header(data))
     return _png_header(data) if kind == "png" else _tiff_header(data)
 
 

@@ -118,19 +118,34 @@ def evaluate_best(
     say: Callable[[str], None],
     each_round: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Score a split with the run's best weights (loaded into `model`); writes and returns the report."""
+    """Score a split with the run's best weights (loaded into `model`); writes and returns the report.
+
+    What is to be decided before a test (thresholds) the validation split decides.
+    """
     load_best(run, model, world)
-    loader = open_loader(config, world, split)
-    data = config.data
-    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
-    loader.close()
-    if scores is None:
-        raise RuntimeError("an evaluation without a stop question was stopped")
+    loader, scores = score_split(config, task, model, world, split, each_round)
+    if task.chooses:
+        validation, seen = (
+            (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
+        )
+        task = task.choose(seen.values, validation.labels[seen.samples])
     report: dict[str, Any] = share(world, measure(scores, task, loader))
     if world.main:
         write_report(run, split, report, task)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
+
+
+def score_split(
+    config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
+) -> tuple[Loader, Scores]:
+    """The closed loader of a split and the scores of all its samples."""
+    loader, data = open_loader(config, world, split), config.data
+    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
+    loader.close()
+    if scores is None:
+        raise RuntimeError("an evaluation without a stop question was stopped")
+    return loader, scores
 
 
 def load_best(run: Run, model: nn.Module, world: World) -> None:
@@ -157,6 +172,15 @@ def write_report(run: Run, split: str, report: dict[str, Any], task: Task) -> No
 def report_text(report: dict[str, Any], task: Task) -> str:
     """The headline and a table with a row for each label."""
     copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
-    rows = [(name, *(row[column] for column in task.columns.values())) for name, row in report["per_class"].items()]
+    rows = [
+        (name, *(_cell(row[column]) for column in task.columns.values())) for name, row in report["per_class"].items()
+    ]
     head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
     return head + "\n" + table((task.label, *task.columns), rows)
+
+
+def _cell(value: Any) -> Any:
+    """An interval in words; a number as it is."""
+    if not isinstance(value, list):
+        return value
+    return "-" if None in value else f"{value[0]:.3f} to {value[1]:.3f}"

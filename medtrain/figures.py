@@ -179,6 +179,22 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
     _save(figure, path)
 
 
+def explanation(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+    """An image [H, W], and beside it the same under each heat map `{title: [h, w] in 0..1}`, spread over it."""
+    _need("explanation", "a heat map", list(maps))
+    figure = _figure(3.2 * (1 + len(maps)), 3.6)
+    panels = figure.subplots(1, 1 + len(maps))
+    extent = (0.0, float(image.shape[1]), float(image.shape[0]), 0.0)
+    for axes in panels:
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent)
+        axes.set_axis_off()
+    for axes, (title, heat) in zip(panels[1:], maps.items(), strict=True):
+        # The colours of a dark map hide the X-ray: what is cold is left clear.
+        axes.imshow(heat, cmap="inferno", alpha=np.clip(0.6 * heat, 0, 0.6), vmin=0, vmax=1, extent=extent)
+        axes.set_title(title)
+    _save(figure, path)
+
+
 def _need(figure: str, what: str, items: Sequence[Any]) -> None:
     if not len(items):
         raise ValueError(f"{figure} needs at least {what}; got none")

@@ -96,8 +96,8 @@ class Images:
             else:
                 # A JPEG may be decoded at half its size or less, where that leaves what the largest zoom shows.
                 images = _decoded(files, math.ceil(size * max(1.0, augment.zoom_max)), chunk.start)
-                maps = transforms.linear_maps(augment, self._setup.seed, piece.epoch, piece.places["sample"][chunk])
-                transforms.warp(images, maps, out[chunk])
+                samples = piece.places["sample"][chunk]
+                transforms.augment(augment, self._setup.seed, piece.epoch, samples, images, out[chunk])
 
     def _read(self, places: npt.NDArray[np.void], first: int) -> list[bytes]:
         files, position = [], first

@@ -15,43 +15,84 @@ Floats = NDArray[np.float64]
 
 
 def multilabel_report(
-    scores: ArrayLike, labels: ArrayLike, names: tuple[str, ...], gamma: float = 0.0, threshold: float = 0.5
+    scores: ArrayLike,
+    labels: ArrayLike,
+    names: tuple[str, ...],
+    gamma: float = 0.0,
+    thresholds: tuple[float, ...] = (),
 ) -> dict[str, Any]:
     """Every number of a multi-label problem, as plain Python numbers ready for JSON; None where it is undefined.
 
     `scores` are probabilities [N, L], `labels` int8 [N, L] of 1, 0 or anything else (unknown, or soft). A label counts
     where it is known; `macro` numbers are the mean over the labels where they are defined, and `macro_labels` says over
     how many AUROCs; `micro` numbers pool the known cells of all labels. `accuracy` is the share of the known cells that
-    are right (one minus the Hamming loss), `loss` their mean focal loss (`gamma` 0: cross entropy).
+    are right (one minus the Hamming loss), `loss` their mean focal loss (`gamma` 0: cross entropy). A label is called
+    present from its threshold on (0.5 where there is none).
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"scores has shape {values.shape}, labels {truth.shape}; expected [N, {len(names)}] of both")
-    known = (truth == PRESENT) | (truth == ABSENT)
-    positive = truth == PRESENT
+    known, positive = _known(truth), truth == PRESENT
+    limits = thresholds or (0.5,) * len(names)
+    called = values >= np.array(limits)
     rows = {
-        name: _of_one_label(values[known[:, i], i], positive[known[:, i], i], threshold) for i, name in enumerate(names)
+        name: {"threshold": limits[i], **_numbers(values[own, i], positive[own, i], called[own, i])}
+        for i, (name, own) in enumerate(zip(names, known.T, strict=True))
     }
-    areas = [row["auroc"] for row in rows.values() if row["auroc"] is not None]
-    pooled = _of_one_label(values[known], positive[known], threshold)
-    right = (values >= threshold) == positive
+    pooled = _numbers(values[known], positive[known], called[known])
+    numbers = ("average_precision", "precision", "recall", "f1")
     return {
         "samples": len(values),
         "known": int(known.sum()),
         "loss": _plain(_mean(_focal_loss(values[known], positive[known], gamma))),
-        "accuracy": _plain(_mean(right[known])),
-        "macro_auroc": _plain(_mean(np.array(areas))),
-        "macro_labels": len(areas),
-        **{f"macro_{key}": _macro(rows, key) for key in ("average_precision", "precision", "recall", "f1")},
-        **{f"micro_{key}": pooled[key] for key in ("auroc", "average_precision", "precision", "recall", "f1")},
+        "accuracy": _plain(_mean((called == positive)[known])),
+        "macro_auroc": _macro(rows, "auroc"),
+        "macro_labels": sum(row["auroc"] is not None for row in rows.values()),
+        **{f"macro_{key}": _macro(rows, key) for key in numbers},
+        **{f"micro_{key}": pooled[key] for key in ("auroc", *numbers)},
         "per_class": rows,
     }
 
 
-def _of_one_label(scores: Floats, positive: NDArray[np.bool_], threshold: float) -> dict[str, int | float | None]:
-    """The numbers of one label over its known cells, [K] each."""
-    predicted = scores >= threshold
-    confusion = metrics.confusion_matrix(positive.astype(np.int64), predicted.astype(np.int64), 2)
+def with_intervals(
+    report: dict[str, Any], scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, seed: int = 0
+) -> dict[str, Any]:
+    """A report with `auroc_interval` for each label: 95 % by `groups` [N] (patients), see metrics.bootstrap_auroc."""
+    values, truth, patients = np.asarray(scores, np.float64), np.asarray(labels), np.asarray(groups)
+    rows = {}
+    for i, (name, row) in enumerate(report["per_class"].items()):
+        own = _known(truth[:, i])
+        ends = metrics.bootstrap_auroc(values[own, i], truth[own, i] == PRESENT, patients[own], seed)
+        rows[name] = {**row, "auroc_interval": [_plain(end) for end in ends]}
+    return {**report, "per_class": rows}
+
+
+def best_thresholds(scores: ArrayLike, labels: ArrayLike) -> tuple[float, ...]:
+    """For each label of scores [N, L] the threshold with the highest F1 over its known cells; of equals the highest.
+
+    0.5 where a label has no positive.
+    """
+    values, truth = np.asarray(scores, np.float64), np.asarray(labels)
+    return tuple(_best_threshold(values[own, i], truth[own, i] == PRESENT) for i, own in enumerate(_known(truth).T))
+
+
+def _best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
+    if not positive.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    hits, called = np.cumsum(positive[order]), np.arange(1, len(order) + 1)
+    f1 = 2 * hits / (called + positive.sum())
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)  # a threshold calls all of the same score
+    return float(scores[order][np.argmax(np.where(last_of_tie, f1, -1))])
+
+
+def _known(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    return (labels == PRESENT) | (labels == ABSENT)
+
+
+def _numbers(scores: Floats, positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, int | float | None]:
+    """The numbers of K known cells, [K] each."""
+    confusion = metrics.confusion_matrix(positive.astype(np.int64), called.astype(np.int64), 2)
     each = metrics.per_class(confusion)
     return {
         "known": len(scores),
@@ -69,7 +110,7 @@ def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float) -> Fl
     return -np.log(np.maximum(likely, 1e-12)) * (1 - likely) ** gamma
 
 
-def _macro(rows: dict[str, dict[str, int | float | None]], key: str) -> float | None:
+def _macro(rows: dict[str, dict[str, Any]], key: str) -> float | None:
     return _plain(_mean(np.array([row[key] for row in rows.values() if row[key] is not None], np.float64)))
 
 

@@ -29,12 +29,17 @@ def make_optimizer(config: OptimConfig, model: nn.Module) -> Optimizer:
 class Schedule:
     """Moves the learning rate once an epoch. The rules are PyTorch's own."""
 
-    def __init__(self, config: ScheduleConfig, optimizer: Optimizer, epochs: int) -> None:
+    def __init__(self, config: ScheduleConfig, optimizer: Optimizer, epochs: int, watch: str = "loss") -> None:
         self._optimizer = optimizer
+        self._of = watch if config.plateau_of == "watch" else "loss"
         self._rule: ReduceLROnPlateau | LRScheduler | None = None
         if config.schedule == "plateau":
             self._rule = ReduceLROnPlateau(
-                optimizer, factor=config.factor, patience=config.plateau_patience, min_lr=config.min_lr
+                optimizer,
+                mode="min" if self._of == "loss" else "max",
+                factor=config.factor,
+                patience=config.plateau_patience,
+                min_lr=config.min_lr,
             )
         elif config.schedule == "cosine":
             self._rule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.min_lr)
@@ -44,10 +49,11 @@ class Schedule:
         """The learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def epoch_done(self, val_loss: float) -> None:
-        """Tell the rule that an epoch ended with this validation loss."""
+    def epoch_done(self, report: dict[str, Any]) -> None:
+        """Tell the rule that an epoch ended with these validation metrics; one that is undefined is no epoch to it."""
         if isinstance(self._rule, ReduceLROnPlateau):
-            self._rule.step(val_loss)
+            if report[self._of] is not None:
+                self._rule.step(report[self._of])
         elif self._rule is not None:
             self._rule.step()
 

@@ -31,13 +31,16 @@ def share_of(count: int, part: int, parts: int) -> range:
     return range(count * part // parts, count * (part + 1) // parts)
 
 
-def uniform(seed: int, epoch: int, samples: npt.NDArray[np.int64], draws: int) -> npt.NDArray[np.float64]:
-    """[len(samples), draws] numbers in [0, 1), each a function of (seed, epoch, sample, draw) alone.
+def uniform(
+    seed: int, epoch: int, samples: npt.NDArray[np.int64], draws: int, purpose: str = ""
+) -> npt.NDArray[np.float64]:
+    """[len(samples), draws] numbers in [0, 1), each a function of (seed, epoch, purpose, sample, draw) alone.
 
     The finaliser of SplitMix64 (Steele et al., OOPSLA 2014) over a counter: one vectorised pass where a generator
     object a sample would cost more than decoding the image.
     """
-    start = int.from_bytes(hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8], "little")
+    key = f"{seed}/{epoch}/{purpose}" if purpose else f"{seed}/{epoch}"
+    start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
     with np.errstate(over="ignore"):
         first = samples.astype(np.uint64) * np.uint64(draws)
         counter: npt.NDArray[np.uint64] = np.add.outer(first, np.arange(draws, dtype=np.uint64))

@@ -28,6 +28,8 @@ def shard(
     max_samples: int = 0,
     shard_mb: float = 256.0,
     seed: int = 42,
+    encoding: Literal["copy", "jpeg", "tiff"] = "copy",
+    size: int = 0,
     workers: int = 0,
     max_rejects: int = 100,
     partial: Flag = False,
@@ -42,6 +44,8 @@ def shard(
         max_samples: Pack only this many images, drawn at random by the seed (0: all).
         shard_mb: Size of a shard in MB.
         seed: Decides the split and the order in the shards.
+        encoding: The files as they are (copy), or 8-bit grey as JPEG of quality 95 or as TIFF without loss.
+        size: Shrink to this many pixels on the shorter side (0: as it is).
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
@@ -49,7 +53,7 @@ def shard(
     """
     source = datasets.source(dataset)
     out = out or Path("shards") / dataset
-    options = PackOptions(seed=seed, shard_mb=shard_mb, max_samples=max_samples)
+    options = PackOptions(seed, shard_mb, max_samples, encoding, size)
     records = _there(source.records(root), root, max_rejects, partial)
     manifest = pack(records, source.CLASSES, out, options, workers, max_rejects)
     if manifest["rejects"]:

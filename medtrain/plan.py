@@ -12,6 +12,7 @@ from typing import Any
 import xxhash
 
 from medtrain.console import Progress
+from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
 from medtrain.record import Record
@@ -27,6 +28,13 @@ class PackOptions:
     seed: int = 42
     shard_mb: float = 256.0
     max_samples: int = 0
+    encoding: str = "copy"
+    size: int = 0
+
+    def described(self) -> dict[str, Any]:
+        """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
+        fields = asdict(self)
+        return {name: fields[name] for name in fields if self.encoding != "copy" or name not in ("encoding", "size")}
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOpti
             for record, group, (content, size), own in zip(shuffled, groups, contents, splits, strict=True)
             if own == split
         ]  # fmt: skip
-        plan.update(_cut(chosen, split, options.shard_mb))
+        plan.update(_cut(chosen, split, options))
     return plan
 
 
@@ -173,14 +181,21 @@ def _contents(records: list[Record], workers: int) -> list[tuple[int, int]]:
     return found
 
 
-def _cut(samples: list[Planned], split: str, shard_mb: float) -> Plan:
+def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:
     """Shards of at most `shard_mb`, at least 8 where a split is large enough, so that packing goes in parallel."""
     if not samples:
         return {}
-    total = sum(_tar_bytes(sample.size) for sample in samples)
-    count = max(-(-total // int(shard_mb * 1e6)), min(8, len(samples) // 1000), 1)
+    total = sum(_tar_bytes(_image_bytes(sample.size, options)) for sample in samples)
+    count = max(-(-total // int(options.shard_mb * 1e6)), min(8, len(samples) // 1000), 1)
     bounds = [len(samples) * i // count for i in range(count + 1)]
     return {f"{split}-{i:06d}.tar": samples[bounds[i] : bounds[i + 1]] for i in range(count)}
+
+
+def _image_bytes(source_bytes: int, options: PackOptions) -> int:
+    """What an image takes in a shard: more or less, where it is encoded anew."""
+    if options.encoding == "copy" or not options.size:
+        return source_bytes
+    return min(source_bytes, int(BYTES_A_PIXEL[options.encoding] * options.size**2))
 
 
 def _tar_bytes(image_bytes: int) -> int:
@@ -189,7 +204,7 @@ def _tar_bytes(image_bytes: int) -> int:
 
 def plan_digest(plan: Plan, classes: tuple[str, ...], options: PackOptions) -> str:
     """Pins every image, label and option that decides the packed bytes."""
-    digest = hashlib.sha256(json.dumps([classes, asdict(options)]).encode())
+    digest = hashlib.sha256(json.dumps([classes, options.described()]).encode())
     for name, samples in plan.items():
         digest.update(name.encode())
         for sample in samples:

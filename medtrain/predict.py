@@ -19,7 +19,7 @@ from medtrain.errors import InputError
 from medtrain.evaluate import evaluate_best, load_best, pixels
 from medtrain.index import read_manifest
 from medtrain.loader import Batch
-from medtrain.run import Run
+from medtrain.run import Run, read_json
 from medtrain.tasks import Task
 
 
@@ -41,15 +41,23 @@ class OpenRun:
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
         load_best(self.run, self.model, self.world)
-        size = self.config.data.image_size
-        inputs = torch.empty((len(images), 1, size, size), dtype=torch.uint8)
-        transforms.fit(images, inputs.numpy()[:, 0])
-        nothing = np.zeros(0, np.int64)
-        batch = Batch(inputs, torch.empty(0), nothing, nothing)
         self.model.eval()
         with torch.inference_mode(), self.world.accelerator.autocast():
-            logits = self.model(pixels(batch, self.config.data, self.config.model.channels, self.world.device))
+            logits = self.model(self.inputs(images))
             return self.task.scores(logits).cpu().numpy()  # type: ignore[no-any-return]
+
+    def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The images uint8 [N, H, W] at the model's size."""
+        size = self.config.data.image_size
+        made = np.empty((len(images), size, size), np.uint8)
+        transforms.fit(images, made)
+        return made
+
+    def inputs(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> torch.Tensor:
+        """What the model gets of them: float [N, C, H, W], normalised, on its device."""
+        nothing = np.zeros(0, np.int64)
+        batch = Batch(torch.from_numpy(self.fitted(images)[:, None]), torch.empty(0), nothing, nothing)
+        return pixels(batch, self.config.data, self.config.model.channels, self.world.device)
 
 
 def open_run(run: Run, shards: Path | None = None) -> OpenRun:
@@ -71,24 +79,27 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
 
 
 def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
-    """What a run's best weights say of image files: `image`, `class`, `probability` and all `probabilities` each."""
+    """What a run's best weights say of image files: `image`, the task's verdict and all `probabilities` of each."""
     size = configfile.load(run.config_file).data.image_size
-    pictures = [_read(path, size) for path in images]
+    pictures = [read_image(path, size) for path in images]
     opened = open_run(run)
+    task = opened.task.chosen_in(read_json(run.evaluation / "test.json"))
     return [
         {
             "image": str(path),
-            "class": opened.classes[row.argmax()],
-            "probability": float(row.max()),
+            **task.verdict(row),
             "probabilities": dict(zip(opened.classes, map(float, row), strict=True)),
         }
         for path, row in zip(images, opened.predict(pictures), strict=True)
     ]
 
 
-def _read(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """An image file, as the loader reads it for a model of that size; InputError where it is none."""
     try:
         return decode(path.read_bytes(), at_least=size)  # as the loader does, so that scores are the same
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG or TIFF files") from None
+        raise InputError(
+            f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG, TIFF or DICOM files"
+        ) from None

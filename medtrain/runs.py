@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -137,7 +137,7 @@ def predict(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """What a run's best weights say of image files (JPEG, PNG, TIFF).
+    """What a run's best weights say of image files (JPEG, PNG, TIFF, DICOM).
 
     Args:
         name: Name of the run.
@@ -151,7 +151,13 @@ def predict(
     if json:
         say_json(found)
     else:
-        say(table(("image", "class", "probability"), [(f["image"], f["class"], f["probability"]) for f in found]))
+        heads = [name for name in found[0] if name != "probabilities"]
+        say(table(heads, [[_words(one[name]) for name in heads] for one in found]))
+
+
+def _words(value: Any) -> Any:
+    """A list in words; anything else as it is."""
+    return (", ".join(value) or "none") if isinstance(value, list) else value
 
 
 def recipes(json: Flag = False) -> None:

@@ -16,12 +16,14 @@ import numpy.typing as npt
 import xxhash
 
 from medtrain.decode import decode, extension
+from medtrain.dicom import is_dicom
 from medtrain.durable import whole, write_whole
+from medtrain.encode import encode
 from medtrain.index import sample_dtype
-from medtrain.plan import Planned
+from medtrain.plan import PackOptions, Planned
 
 
-def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
+def pack_shard(path: Path, samples: list[Planned], labels: int, options: PackOptions) -> None:
     """Write one tar and its .idx. Both appear under their names only when whole and on the disk."""
     rows = np.zeros(len(samples), sample_dtype(labels, max(len(sample.key) for sample in samples)))
     rejects: list[dict[str, str]] = []
@@ -29,7 +31,7 @@ def pack_shard(path: Path, samples: list[Planned], labels: int) -> None:
     with whole(path) as file:
         tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
         for sample in samples:
-            data, reason = _readable(sample)
+            data, reason = _image(sample, options)
             if reason:
                 rejects.append({"image": sample.image, "reason": reason})
                 continue
@@ -70,16 +72,18 @@ def rest_crc32(shard: BinaryIO, rows: npt.NDArray[Any]) -> list[int]:
     return sums
 
 
-def _readable(sample: Planned) -> tuple[bytes, str]:
-    """The bytes of a sample's image and why they cannot be used (empty: they can)."""
+def _image(sample: Planned, options: PackOptions) -> tuple[bytes, str]:
+    """The bytes of a sample's image in the shard, and why it cannot be used (empty: it can)."""
     try:
         data = Path(sample.path).read_bytes()
-        decode(data)
+        pixels = decode(data)
     except (OSError, ValueError) as error:
         return b"", str(error.strerror if isinstance(error, OSError) else error)
     if xxhash.xxh3_64_intdigest(data) != sample.content:
         return b"", "the file changed while the dataset was packed"
-    return data, ""
+    if options.encoding == "copy" and is_dicom(data):  # its header may name a patient
+        return b"", "a DICOM file is not copied into shards: give --encoding jpeg or tiff"
+    return (data if options.encoding == "copy" else encode(pixels, options.encoding, options.size)), ""
 
 
 def _sidecar(sample: Planned) -> bytes:

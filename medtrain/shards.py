@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from medtrain import __version__
 from medtrain.console import Progress
 from medtrain.durable import sweep, write_whole
+from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
 from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, open_index
 from medtrain.labels import ABSENT, PRESENT
@@ -65,8 +65,10 @@ def _check(records: list[Record], options: PackOptions, workers: int) -> None:
         raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
     if options.shard_mb < 0.001:
         raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
-    if min(options.max_samples, workers) < 0:
-        raise InputError("max_samples and workers cannot be negative", "give 0 (all images, all cores) or more")
+    if min(options.max_samples, options.size, workers) < 0:
+        raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
+    if options.size and options.encoding == "copy":
+        raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
 
 
 @contextmanager
@@ -89,10 +91,10 @@ def _pack(
     digest = plan_digest(plan, classes, options)
     _claim(out, digest, records[0].source)
     if not (out / "manifest.json").exists():
-        _pack_missing(plan, len(classes), out, workers)
+        _pack_missing(plan, len(classes), out, options, workers)
         described = {
-            "schema": SCHEMA, "dataset": records[0].source, "classes": classes, "encoding": "copy",
-            "options": asdict(options), "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
+            "schema": SCHEMA, "dataset": records[0].source, "classes": classes, "encoding": options.encoding,
+            "pixels": rule(options.encoding, options.size), "options": options.described(), "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
         }  # fmt: skip
         _finish(plan, classes, out, described, max_rejects)
     return read_json(out / "manifest.json")
@@ -111,7 +113,7 @@ def _claim(out: Path, digest: str, dataset: str) -> None:
         write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
 
 
-def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
+def _pack_missing(plan: Plan, labels: int, out: Path, options: PackOptions, workers: int) -> None:
     done = {name for name in plan if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: samples for name, samples in plan.items() if name not in done}
     total = sum(map(len, plan.values()))
@@ -119,7 +121,10 @@ def _pack_missing(plan: Plan, labels: int, out: Path, workers: int) -> None:
     workers = max(1, min(workers, len(missing)))
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
     try:
-        jobs = {pool.submit(pack_shard, out / name, samples, labels): len(samples) for name, samples in missing.items()}
+        jobs = {
+            pool.submit(pack_shard, out / name, samples, labels, options): len(samples)
+            for name, samples in missing.items()
+        }
         for job in as_completed(jobs):
             job.result()
             progress.advance(jobs[job])

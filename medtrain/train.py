@@ -118,8 +118,8 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         "train_accuracy": state.epoch_correct / samples,
         **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
     }
-    trainer.schedule.epoch_done(report["loss"])
     state, better = judge(config, state, report)
+    trainer.schedule.epoch_done(report)
     trainer.tracker.epoch(row)
     trainer.tracker.log(epoch_line(config, row, better, time.monotonic() - started))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)

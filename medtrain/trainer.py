@@ -103,7 +103,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         model=model,
         parallel=parallel,
         optimizer=optimizer,
-        schedule=Schedule(config.schedule, optimizer, config.epochs),
+        schedule=Schedule(config.schedule, optimizer, config.epochs, config.watch),
         training=training,
         validation=validation,
         checkpoints=checkpoints,

@@ -1,4 +1,4 @@
-"""Image augmentation: all geometry composed into one affine map and applied in one warp."""
+"""Image augmentation: all geometry in one warp, then light, then blackened rectangles; each draw keyed by the sample."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from medtrain.order import uniform
 
 Images = npt.NDArray[np.uint8]
 WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+
+def augment(
+    config: AugmentConfig,
+    seed: int,
+    epoch: int,
+    samples: npt.NDArray[np.int64],
+    images: Sequence[Images],
+    out: Images,
+) -> None:
+    """Fill `out` [B, H, W] with B images [h, w], changed by what `config` asks for and the samples' draws give."""
+    moved = shifts(config, seed, epoch, samples) if config.shift else None
+    warp(images, linear_maps(config, seed, epoch, samples), out, moved)
+    if config.brightness or config.contrast:
+        relight(config, uniform(seed, epoch, samples, 3, "light"), out)
+    if config.erase:
+        erase(config, uniform(seed, epoch, samples, 2 + 4 * config.erase, "erase"), out)
 
 
 def linear_maps(
@@ -30,8 +47,20 @@ def linear_maps(
     return maps
 
 
-def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images) -> None:
-    """Fill `out` [B, H, W] from B images [h, w], scaled to its size, turned about the centre by `linear` [B, 2, 2].
+def shifts(config: AugmentConfig, seed: int, epoch: int, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """[B, 2] shares of the side by which the picture moves to the right and down."""
+    draw = uniform(seed, epoch, samples, 3, "shift")
+    return config.shift * (2 * draw[:, :2] - 1) * (draw[:, 2:] < config.shift_p)
+
+
+def warp(
+    images: Sequence[Images],
+    linear: npt.NDArray[np.float64],
+    out: Images,
+    moved: npt.NDArray[np.float64] | None = None,
+) -> None:
+    """Fill `out` [B, H, W] from B images [h, w], scaled to its size, turned about the centre by `linear` [B, 2, 2] and
+    moved by `moved` [B, 2] (see `shifts`).
 
     Bilinear; beyond the border the edge pixel is repeated. An image more than twice as large as `out` is first
     shrunk by areas, because a bilinear warp would skip pixels.
@@ -45,14 +74,39 @@ def warp(images: Sequence[Images], linear: npt.NDArray[np.float64], out: Images)
     sizes = shapes[:, ::-1]  # x before y, as OpenCV has it
     matrices = np.empty((len(images), 2, 3))
     matrices[:, :, :2] = linear * (sizes / size)[:, :, None]
-    matrices[:, :, 2] = (sizes - 1) / 2 - matrices[:, :, :2] @ ((width - 1) / 2, (height - 1) / 2)
     only_flip = (abs(linear) == np.eye(2)).all((1, 2)) & (linear[:, 1, 1] == 1)
+    if moved is None:
+        matrices[:, :, 2] = (sizes - 1) / 2 - matrices[:, :, :2] @ ((width - 1) / 2, (height - 1) / 2)
+    else:
+        centres = ((width - 1) / 2, (height - 1) / 2) + moved * size
+        matrices[:, :, 2] = (sizes - 1) / 2 - np.einsum("bij,bj->bi", matrices[:, :, :2], centres)
+        only_flip &= (moved == 0).all(1)
     steps = (linear[:, 0, 0] * only_flip).astype(int).tolist()
     for image, matrix, step, pixels in zip(images, matrices, steps, out, strict=True):
         if step:  # the same pixels for a fraction of a warp
             _fit(image[:, ::step], pixels)
         else:
             cv2.warpAffine(image, matrix, size, pixels, WARP, cv2.BORDER_REPLICATE)
+
+
+def relight(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
+    """Change contrast about mid-grey and brightness of `out` [B, H, W], by draws [B, 3]; what leaves 0..255 is cut."""
+    gain = 1 + config.contrast * (2 * draw[:, 0] - 1)
+    offset = 255 * config.brightness * (2 * draw[:, 1] - 1)
+    for i in np.flatnonzero(draw[:, 2] < config.light_p):
+        values = np.clip(np.rint(gain[i] * (np.arange(256) - 127.5) + 127.5 + offset[i]), 0, 255).astype(np.uint8)
+        cv2.LUT(out[i], values, out[i])
+
+
+def erase(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
+    """Blacken one to `erase` rectangles of `out` [B, H, W], by draws [B, 2 + 4 * erase] (DeVries and Taylor, 2017)."""
+    height, width = out.shape[1:]
+    for i in np.flatnonzero(draw[:, 0] < config.erase_p):
+        for k in range(1 + int(draw[i, 1] * config.erase)):
+            y, x, tall, wide = draw[i, 2 + 4 * k : 6 + 4 * k]
+            rows, columns = (max(1, round(config.erase_side * side)) for side in (height * tall, width * wide))
+            top, left = int(y * (height - rows + 1)), int(x * (width - columns + 1))
+            out[i, top : top + rows, left : left + columns] = 0
 
 
 def fit(images: Sequence[Images], out: Images) -> None:

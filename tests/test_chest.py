@@ -72,3 +72,28 @@ def test_a_dataset_that_is_not_all_there(tmp_path: Path) -> None:
     assert "Pleural_Thickening" in packed.stdout
     manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
     assert sum(entry["samples"] for entry in manifest["splits"].values()) == 10
+
+
+def test_explain_draws_a_figure_for_each_image(trained: Path, tmp_path: Path) -> None:
+    images = sorted((trained / "raw" / "images").iterdir())[:2]
+    told = json.loads(
+        medtrain("explain", "first", *images, "--runs", trained, "--out", tmp_path, "--labels", "Mass", "Effusion",
+                 "--json").stdout
+    )  # fmt: skip
+    assert [each["image"] for each in told] == [str(image) for image in images]
+    for each in told:
+        assert list(each["labels"]) == ["Mass", "Effusion"]
+        with Image.open(each["figure"]) as figure:
+            assert figure.width > 2 * figure.height
+    refused = medtrain("explain", "first", images[0], "--runs", trained, "--labels", "Mas", check=False)
+    assert refused.returncode == 2
+    assert "knows no label 'Mas', did you mean Mass?" in refused.stderr
+
+
+def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:
+    image = trained / "raw" / "images" / "00000006_000.png"
+    found = json.loads(medtrain("predict", "first", image, "--runs", trained, "--json").stdout)[0]
+    report = json.loads((trained / "first" / "evaluation" / "test.json").read_text())
+    limits = {name: row["threshold"] for name, row in report["per_class"].items()}
+    assert found["present"] == [name for name in PATHOLOGIES if found["probabilities"][name] >= limits[name]]
+    assert "most likely" in medtrain("predict", "first", image, "--runs", trained).stdout

@@ -18,7 +18,7 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
-runs packing data check labelling predict doctor codediff
+runs packing data metadata check labelling predict explain doctor codediff
 probe
 launch verify_run
 mismatch
@@ -41,7 +41,10 @@ weights
 verify loader_pool
 shards loader_worker
 transforms
-plan shardfile index order decode
+plan shardfile
+encode
+index order decode
+dicom
 history
 attempts
 causes goodput waiting

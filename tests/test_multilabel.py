@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 
 from medtrain import labels
 from medtrain.loader import Batch
-from medtrain.multilabel import multilabel_report
+from medtrain.multilabel import best_thresholds, multilabel_report
 from medtrain.tasks.multilabel import Multilabel
 
 NAMES = ("a", "b", "c", "d")
@@ -118,6 +118,32 @@ def test_the_validation_loss_is_the_training_loss() -> None:
     scores = task.scores(torch.from_numpy(logits)).numpy()
     report = task.metrics(scores, states, np.arange(30, dtype=np.uint64))
     assert report["loss"] == pytest.approx(cell_by_cell(logits, states, 2.0), rel=1e-4)
+
+
+def test_thresholds_have_the_highest_f1() -> None:
+    rng = np.random.default_rng(3)
+    states, scores = drawn(rng, 200), np.round(rng.random((200, len(NAMES))), 1)
+    states[:, 3] = 0
+    chosen = best_thresholds(scores, states)
+    for i in range(3):
+        known = (states[:, i] == 0) | (states[:, i] == 1)
+        truth, score = states[known, i], scores[known, i]
+        every = {limit: reference.f1_score(truth, score >= limit) for limit in np.unique(score)}
+        assert every[chosen[i]] == pytest.approx(max(every.values()))
+    assert chosen[3] == 0.5, "no positive"
+    report = multilabel_report(scores, states, NAMES, thresholds=chosen)
+    assert [row["threshold"] for row in report["per_class"].values()] == list(chosen)
+
+
+def test_a_finished_run_has_thresholds_and_intervals() -> None:
+    rng = np.random.default_rng(4)
+    states, scores = drawn(rng, 300), rng.random((300, len(NAMES))).astype(np.float32)
+    task = Multilabel(NAMES, 2.0).choose(scores, states)
+    report = task.metrics(scores, states, np.arange(300, dtype=np.uint64))
+    for row in report["per_class"].values():
+        low, high = row["auroc_interval"]
+        assert low < row["auroc"] < high
+    assert "auroc_interval" not in Multilabel(NAMES, 2.0).metrics(scores, states, np.arange(300))["per_class"]["a"]
 
 
 def test_what_is_undefined_is_none_and_counted() -> None:

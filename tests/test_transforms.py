@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from medtrain.config import AugmentConfig
 from medtrain.decode import decode
-from medtrain.transforms import fit, linear_maps, warp
+from medtrain.transforms import augment, fit, linear_maps, shifts, warp
 
 ALL = AugmentConfig(rotate_deg=15, rotate_p=0.5, flip_p=0.3, zoom_min=0.8, zoom_max=1.2, zoom_p=0.25)
 Image = NDArray[np.uint8]
@@ -162,3 +164,74 @@ def test_fit_grows_and_shrinks(image: Image) -> None:
     same = np.zeros_like(image)
     fit([image], same[None])
     assert np.array_equal(same, image)
+
+
+def changed(config: AugmentConfig, image: Image, samples: int = 40, epoch: int = 0) -> np.ndarray:
+    out = np.zeros((samples, *image.shape), np.uint8)
+    augment(config, 7, epoch, np.arange(samples), [image] * samples, out)
+    return out
+
+
+def test_augment_is_the_warp_where_no_more_is_asked(image: Image) -> None:
+    config = AugmentConfig(rotate_deg=15, flip_p=0.5, zoom_min=0.9, zoom_max=1.1)
+    expected = np.zeros((40, *image.shape), np.uint8)
+    warp([image] * 40, linear_maps(config, 7, 0, np.arange(40)), expected)
+    assert np.array_equal(changed(config, image), expected)
+
+
+def test_new_changes_leave_the_draws_of_the_others_alone(image: Image) -> None:
+    config = AugmentConfig(rotate_deg=15, flip_p=0.5)
+    more = dataclasses.replace(config, erase=2, erase_p=1)
+    plain, erased = changed(config, image), changed(more, image)
+    kept = erased > 0
+    assert np.array_equal(erased[kept], plain[kept])
+    assert 0 < (~kept).mean() < 0.1
+
+
+def test_a_shift_moves_the_picture(image: Image) -> None:
+    config = AugmentConfig(shift=0.25, shift_p=1)
+    moved = shifts(config, 7, 0, np.arange(40)) * (image.shape[1], image.shape[0])
+    assert (np.abs(moved) <= 0.25 * max(image.shape)).all()
+    assert np.ptp(moved, axis=0).min() > 10
+    for (x, y), out in zip(moved, changed(config, image), strict=True):
+        matrix = np.array([[1, 0, x], [0, 1, y]])
+        expected = cv2.warpAffine(image, matrix, image.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        assert np.abs(out.astype(int) - expected).max() <= 2
+
+
+def test_a_shift_has_its_probability(image: Image) -> None:
+    moved = shifts(AugmentConfig(shift=0.1, shift_p=0.3), 7, 0, np.arange(10_000))
+    assert 0.28 < (moved != 0).any(1).mean() < 0.32
+
+
+def test_light(image: Image) -> None:
+    for sample, out in enumerate(changed(AugmentConfig(brightness=0.2, light_p=1), image)):
+        middle = (image > 60) & (image < 190)
+        steps = out[middle].astype(int) - image[middle]
+        assert np.ptp(steps) <= 1, sample
+        assert abs(steps).max() <= 52
+    flat = np.full((16, 16), 228, np.uint8)
+    narrower = changed(AugmentConfig(contrast=0.5, light_p=1), flat).astype(float) - 127.5
+    assert 0.5 * 100.5 - 1 <= narrower.min() < 100.5 < narrower.max()
+    assert np.array_equal(changed(AugmentConfig(brightness=0.2, light_p=0), image)[0], image)
+
+
+def test_rectangles_are_black_and_not_too_large() -> None:
+    white = np.full((64, 64), 255, np.uint8)
+    one = changed(AugmentConfig(erase=1, erase_side=0.25, erase_p=1), white)
+    for out in one:
+        rows, columns = np.nonzero(out == 0)
+        assert 1 <= np.ptp(rows) + 1 <= 16
+        assert 1 <= np.ptp(columns) + 1 <= 16
+        assert (out[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] == 0).all()
+    assert len({out.tobytes() for out in one}) > 30
+    half = changed(AugmentConfig(erase=4, erase_p=0.5), white, samples=400)
+    assert 0.4 < (half == 255).all((1, 2)).mean() < 0.6
+
+
+def test_an_epoch_draws_anew_and_a_sample_always_alike(image: Image) -> None:
+    config = AugmentConfig(shift=0.1, brightness=0.1, contrast=0.1, erase=3)
+    again = np.zeros((1, *image.shape), np.uint8)
+    augment(config, 7, 0, np.array([17]), [image], again)
+    assert np.array_equal(again[0], changed(config, image)[17]), "whatever its company"
+    assert not np.array_equal(changed(config, image, epoch=1), changed(config, image))

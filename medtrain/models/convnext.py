@@ -30,3 +30,8 @@ def build(config: ModelConfig, outputs: int) -> nn.Module:
     if config.weights not in ("", "imagenet"):
         load_local(model, Path(config.weights), first="stem.0.weight", head="head.fc.")
     return model
+
+
+def last_map(model: Any) -> nn.Module:
+    """After the last stage."""
+    return model.stages  # type: ignore[no-any-return]

@@ -29,6 +29,11 @@ def build(config: ModelConfig, outputs: int) -> DenseNet:
     return model
 
 
+def last_map(model: DenseNet) -> nn.Module:
+    """After the last dense block."""
+    return model.features
+
+
 def _published(config: ModelConfig) -> DenseNet:
     try:
         return torchvision.models.get_model(config.backbone, weights="IMAGENET1K_V1", drop_rate=config.dropout)

@@ -27,6 +27,8 @@ class Task(Protocol):
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str
     """Name of the figure of a report."""
+    chooses: bool
+    """Whether `choose` has something to choose, which takes a pass over the validation split."""
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Sum over this batch divided by the known cells of the global batch: adding it up over micro-batches and
@@ -42,6 +44,15 @@ class Task(Protocol):
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
+
+    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Task:
+        """The same task with what validation decides, thresholds for instance: for the tests of a finished run."""
+
+    def chosen_in(self, report: dict[str, Any]) -> Task:
+        """The same task with what was chosen for an earlier report; `{}` where there is none."""
+
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """What the scores [K] of one sample say, as plain values by name."""
 
     def headline(self, report: dict[str, Any]) -> str:
         """What counts most of a report, in a few words."""

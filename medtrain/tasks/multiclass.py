@@ -22,6 +22,7 @@ class Multiclass:
 
     label = "class"
     figure = "confusion"
+    chooses = False
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:
         self.classes = classes
@@ -55,6 +56,18 @@ class Multiclass:
         report = metrics.multiclass_report(scores, targets, self.classes, groups)
         likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
         return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **report}
+
+    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multiclass:
+        """Nothing is to be chosen: the most likely class is the answer."""
+        return self
+
+    def chosen_in(self, report: dict[str, Any]) -> Multiclass:
+        """Nothing was chosen."""
+        return self
+
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The most likely class."""
+        return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 
     def headline(self, report: dict[str, Any]) -> str:
         """Accuracy with its interval."""

@@ -14,13 +14,15 @@ from medtrain import figures
 from medtrain.config import Config
 from medtrain.labels import SOFT, SOFT_TARGET
 from medtrain.loader import Batch
-from medtrain.multilabel import multilabel_report
+from medtrain.multilabel import best_thresholds, multilabel_report, with_intervals
 
 COLUMNS = {
     "known": "known",
     "positives": "positives",
     "auroc": "auroc",
+    "95 % interval": "auroc_interval",
     "avg precision": "average_precision",
+    "threshold": "threshold",
     "precision": "precision",
     "recall": "recall",
     "f1": "f1",
@@ -32,9 +34,11 @@ class Multilabel:
 
     label = "label"
     figure = "auroc"
+    chooses = True
 
-    def __init__(self, classes: tuple[str, ...], gamma: float) -> None:
+    def __init__(self, classes: tuple[str, ...], gamma: float, thresholds: tuple[float, ...] = ()) -> None:
         self.classes = classes
+        self.thresholds = thresholds
         self.columns = COLUMNS
         self.outputs = len(classes)
         self.gamma = gamma
@@ -65,8 +69,26 @@ class Multilabel:
     def metrics(
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
-        """`multilabel_report` over the cells that are known for sure: a soft target is none."""
-        return multilabel_report(scores, labels, self.classes, self.gamma)
+        """`multilabel_report` over the cells that are known for sure: a soft target is none. With thresholds, which
+        only a finished run has, the AUROCs come with their intervals."""
+        report = multilabel_report(scores, labels, self.classes, self.gamma, self.thresholds)
+        return with_intervals(report, scores, labels, groups) if self.thresholds else report
+
+    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multilabel:
+        """With the threshold of each label that gives it the highest F1."""
+        return Multilabel(self.classes, self.gamma, best_thresholds(scores, labels))
+
+    def chosen_in(self, report: dict[str, Any]) -> Multilabel:
+        """With the thresholds of a report."""
+        rows = report.get("per_class", {})
+        known = all("threshold" in rows.get(name, {}) for name in self.classes)
+        return Multilabel(self.classes, self.gamma, tuple(rows[name]["threshold"] for name in self.classes if known))
+
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The labels from their threshold on (0.5 where none was chosen), and the most likely one."""
+        limits = np.array(self.thresholds or (0.5,) * len(self.classes))
+        present = [self.classes[i] for i in np.flatnonzero(scores >= limits)]
+        return {"present": present, "most likely": self.classes[scores.argmax()], "probability": float(scores.max())}
 
     def headline(self, report: dict[str, Any]) -> str:
         """Mean AUROC and over how many labels."""

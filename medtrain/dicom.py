@@ -1,0 +1,96 @@
+"""The bytes of a DICOM file -> 8-bit grey pixels as a viewer shows them. Nothing else of the file is ever used."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+MARK = b"DICM"  # after a preamble of 128 bytes
+RULE = "DICOM: rescaled, VOI LUT or first window (else the whole range) to 0..255, MONOCHROME1 inverted"
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes begin as a DICOM file (PS3.10, 7.1)."""
+    return data[128:132] == MARK
+
+
+def read(data: bytes) -> Pixels:
+    """uint8 [H, W] of a DICOM file of one frame, in whatever transfer syntax; ValueError says why it cannot be read.
+
+    The order of PS3.3 C.11 and PS3.4 N.2: stored values, modality LUT or rescale, VOI LUT or window (of several the
+    first), inversion of MONOCHROME1. Colour becomes grey by ITU-R BT.601.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard and do not matter here
+            return _read(data)
+    except Exception as error:  # pydicom and its decoders raise whatever they meet in a damaged file
+        raise ValueError(
+            f"DICOM that cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
+
+
+def header(data: bytes) -> tuple[int, int, str]:
+    """Pixels across and down, and how they are stored (`MONOCHROME1 12 bit`), without decoding; ValueError as `read`."""
+    try:
+        dataset = _open(data, stop_before_pixels=True)
+        mode = f"{dataset.PhotometricInterpretation} {dataset.BitsStored} bit"
+        return int(dataset.Columns), int(dataset.Rows), mode
+    except Exception as error:
+        raise ValueError(
+            f"DICOM that cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
+
+
+def _open(data: bytes, **options: Any) -> Any:
+    import pydicom  # a tenth of a second, which nobody else pays
+
+    return pydicom.dcmread(io.BytesIO(data), **options)
+
+
+def _read(data: bytes) -> Pixels:
+    from pydicom.pixels import apply_modality_lut, pixel_array
+
+    dataset = _open(data)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise ValueError(f"it has {frames} frames, not one")
+    stored = pixel_array(dataset)
+    if stored.ndim == 3:
+        return np.rint(_unit(stored @ (0.299, 0.587, 0.114), 0, 2 ** int(dataset.BitsStored) - 1) * 255).astype(
+            np.uint8
+        )
+    shares = _displayed(apply_modality_lut(stored, dataset), dataset)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        shares = 1 - shares
+    return np.rint(shares * 255).astype(np.uint8)
+
+
+def _displayed(values: NDArray[Any], dataset: Any) -> NDArray[np.float64]:
+    """Values -> shares of full brightness, 0..1."""
+    if "VOILUTSequence" in dataset:
+        from pydicom.pixels import apply_voi
+
+        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        return _unit(apply_voi(values.astype(np.int64), dataset), 0, 2**bits - 1)
+    if "WindowCenter" in dataset and "WindowWidth" in dataset:
+        centre, width = (float(_first(dataset[name].value)) for name in ("WindowCenter", "WindowWidth"))
+        if width > 1:  # PS3.3 C.11.2.1.2
+            return _unit(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    return _unit(values, values.min(), values.max())
+
+
+def _first(value: Any) -> Any:
+    """Of a value, or of several."""
+    return value if isinstance(value, str | int | float) or not hasattr(value, "__getitem__") else value[0]
+
+
+def _unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
+    if high <= low:
+        return np.zeros(values.shape)
+    return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)

@@ -1,0 +1,98 @@
+"""The command explain: where in an image a run's best weights see what they say, by Grad-CAM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain.console import say, say_json
+from medtrain.errors import InputError, nearest
+from medtrain.run import Run
+
+MOST = 3  # labels of an image, where none is named
+
+
+def explain(
+    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    labels: tuple[str, ...] = (),
+    out: Path = Path("explain"),
+    runs: Path = Path("runs"),
+    json: FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Draw where a run's best weights see what they say: a PNG for each image, with a heat map for each label.
+
+    Args:
+        name: Name of the run.
+        images: Image files (JPEG, PNG, TIFF, DICOM).
+        labels: Labels to explain (default: the three with the highest probability).
+        out: Folder for the figures.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    found = explain_files(Run.find(runs, name), images, labels, out)
+    if json:
+        say_json(found)
+    else:
+        for each in found:
+            said = ", ".join(f"{label} {probability:.3f}" for label, probability in each["labels"].items())
+            say(f"{each['figure']}   {said}")
+
+
+def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
+    """`image`, `figure` and `labels` (label -> probability) of each image, whose figure is written into `out`."""
+    from medtrain import figures, models
+    from medtrain.predict import open_run, read_image
+
+    opened = open_run(run)
+    for label in labels:
+        if label not in opened.classes:
+            near = nearest(label, list(opened.classes))
+            raise InputError(f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(opened.classes))
+    pictures = [read_image(path, opened.config.data.image_size) for path in images]
+    inputs, grey = opened.inputs(pictures), opened.fitted(pictures)
+    probabilities = opened.predict(pictures)
+    layer = models.last_map(opened.config.model, opened.model)
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = []
+    for i, path in enumerate(images):
+        shown = labels or tuple(opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable")[:MOST])
+        places = [opened.classes.index(label) for label in shown]
+        said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
+        maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)
+        figure = out / f"{path.stem}.png"
+        titles = {f"{label} {said[label]:.3f}": heat for label, heat in zip(shown, maps, strict=True)}
+        figures.explanation(grey[i], titles, figure)
+        found.append({"image": str(path), "figure": str(figure), "labels": said})
+    return found
+
+
+def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int]) -> NDArray[np.float32]:
+    """Heat maps float32 [len(outputs), h, w] in 0..1 of one input [1, C, H, W], at the size of the layer's map.
+
+    Grad-CAM (Selvaraju et al., ICCV 2017): the layer's channels, each weighted by the mean gradient of the logit,
+    summed, and what speaks against the label left out; scaled by its highest value.
+    """
+    import torch
+
+    kept: list[torch.Tensor] = []
+
+    def keep(module: Any, given: Any, made: torch.Tensor) -> torch.Tensor:
+        kept.append(made)
+        return made.clone()  # the next layer may write over it
+
+    hook = layer.register_forward_hook(keep)
+    try:
+        model.eval()
+        with torch.enable_grad():
+            logits = model(inputs.requires_grad_())
+            gradients = [torch.autograd.grad(logits[0, k], kept[0], retain_graph=True)[0] for k in outputs]
+    finally:
+        hook.remove()
+    heat = [(gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1)[0].relu() for gradient in gradients]
+    maps = torch.stack([each / each.max().clamp(min=1e-12) for each in heat])
+    return maps.detach().float().cpu().numpy()

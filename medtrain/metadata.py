@@ -1,0 +1,83 @@
+"""The command data metadata: one table of all chest X-rays of several datasets, with harmonised labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from medtrain import datasets, labels
+from medtrain.check import Flag
+from medtrain.console import say, say_json, table
+from medtrain.datasets import metadata as source
+from medtrain.durable import write_whole
+from medtrain.errors import InputError
+from medtrain.record import Record
+
+WORDS = {labels.PRESENT: "1", labels.ABSENT: "0", labels.SOFT: str(labels.SOFT_TARGET)}
+OWN = ("chest_demo", "metadata")  # never part of `all`
+
+
+def data_metadata(
+    datasets: tuple[str, ...] = ("all",),
+    root: Path = Path("data"),
+    out: Path = Path("train_metadata_v2.csv"),
+    uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
+    unmentioned: Literal["nan", "zero"] = "nan",
+    json: Flag = False,
+) -> None:
+    """Write a table with a row for each chest X-ray: path, vector of the 14 labels, dataset, patient, view, split.
+
+    Args:
+        datasets: Datasets by name, or all: those of which ROOT has a folder.
+        root: Folder that holds a folder for each dataset, by its name (data/nih, data/chexpert).
+        out: Table to write (.csv); train from it: medtrain shard metadata --root FILE.
+        uncertain: What a label that the source leaves open becomes (nan: unknown).
+        unmentioned: What a label becomes where the source could have named it and does not.
+        json: Print one JSON document.
+    """
+    names = _named(datasets, root)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*source.NEEDED, *source.OPTIONAL))
+    counts: Counter[str] = Counter()
+    for name in names:
+        for record in _records(name, root / name):
+            writer.writerow(_row(name, record, uncertain, unmentioned))
+            counts[name] += 1
+    write_whole(out, text.getvalue().encode())
+    if json:
+        say_json({"table": str(out), "records": dict(counts)})
+    else:
+        say(f"{table(('dataset', 'images'), counts.items())}\n\n{out}: {sum(counts.values()):,} images")
+
+
+def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
+    chest = [
+        name for name in datasets.names() if name not in OWN and datasets.source(name).CLASSES == labels.PATHOLOGIES
+    ]
+    names = [name for name in chest if (root / name).is_dir()] if wanted == ("all",) else list(wanted)
+    strange = [name for name in names if name not in (*chest, "chest_demo")]
+    if strange:
+        raise InputError(f"{', '.join(strange)}: no dataset with the 14 pathologies", f"choose of {', '.join(chest)}")
+    if not names:
+        raise InputError(
+            f"{root} has no folder of a chest dataset", f"name them {', '.join(chest)}, or give --root DIR"
+        )
+    return names
+
+
+def _records(name: str, root: Path) -> list[Record]:
+    return datasets.source(name).records(root)
+
+
+def _row(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[Any, ...]:
+    states = [labels.UNKNOWN if (state := record.labels[label]) is None else state for label in labels.PATHOLOGIES]
+    settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
+    vector = " ".join(WORDS.get(int(state), "nan") for state in settled)
+    path = record.path.absolute()
+    return (path.name, path, vector, name, record.patient, record.meta.get("view", ""), record.split)

@@ -1,0 +1,176 @@
+"""medtrain.dicom: files written here in every transfer syntax that chest X-rays come in, and damaged ones."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gdcm
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from medtrain import dicom
+from medtrain.decode import decode, extension, header
+from medtrain.plan import PackOptions
+from medtrain.record import Record
+from medtrain.shards import pack
+
+SYNTAXES = {
+    "JPEG lossless": gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    "JPEG 2000": gdcm.TransferSyntax.JPEG2000Lossless,
+    "JPEG-LS": gdcm.TransferSyntax.JPEGLSLossless,
+    "RLE": gdcm.TransferSyntax.RLELossless,
+}
+
+
+def stored(bits: int = 12) -> np.ndarray:
+    """A ramp with noise, over the whole range of so many bits."""
+    rows, columns = np.mgrid[0:40, 0:48]
+    values = (rows * 48 + columns) / (40 * 48 - 1) * (2**bits - 1)
+    return np.clip(values + np.random.default_rng(0).normal(0, 9, values.shape), 0, 2**bits - 1).astype(np.uint16)
+
+
+def dataset(pixels: np.ndarray, bits: int = 12, **more: Any) -> Dataset:
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    made.SOPClassUID, made.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3"
+    made.PatientName, made.PatientID = "Nobody^At all", "0"
+    made.Rows, made.Columns = pixels.shape[:2]
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, bits, bits - 1, 0
+    made.PixelData = pixels.tobytes()
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def as_bytes(made: Dataset) -> bytes:
+    file = io.BytesIO()
+    made.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def compressed(data: bytes, syntax: int, folder: Path) -> bytes:
+    """The same file in another transfer syntax, by GDCM."""
+    (folder / "plain.dcm").write_bytes(data)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(folder / "small.dcm"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return (folder / "small.dcm").read_bytes()
+
+
+def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.rint(np.clip((values.astype(float) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def test_without_a_window_the_whole_range_counts() -> None:
+    pixels = stored()
+    np.testing.assert_array_equal(decode(as_bytes(dataset(pixels))), scaled(pixels, pixels.min(), pixels.max()))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("name", SYNTAXES)
+def test_every_compression_gives_the_same_pixels(name: str, bits: int, tmp_path: Path) -> None:
+    plain = as_bytes(dataset(stored(bits), bits))
+    packed = compressed(plain, SYNTAXES[name], tmp_path)
+    uid = pydicom.dcmread(io.BytesIO(packed)).file_meta.TransferSyntaxUID
+    assert uid.is_compressed, "else this tests nothing"
+    np.testing.assert_array_equal(decode(packed), decode(plain))
+
+
+def test_a_window_by_the_formula_of_the_standard() -> None:
+    pixels = stored()
+    shown = decode(as_bytes(dataset(pixels, WindowCenter=["2048", "100"], WindowWidth=["1000", "50"])))
+    np.testing.assert_array_equal(shown, scaled(pixels, 2048 - 0.5 - 499.5, 2048 - 0.5 + 499.5))
+
+
+def test_values_are_rescaled_before_the_window() -> None:
+    pixels = stored()
+    shown = decode(
+        as_bytes(dataset(pixels, RescaleSlope="2", RescaleIntercept="-1000", WindowCenter="1000", WindowWidth="4001"))
+    )
+    np.testing.assert_array_equal(shown, scaled(pixels * 2.0 - 1000, 999.5 - 2000, 999.5 + 2000))
+
+
+def test_monochrome1_is_inverted() -> None:
+    pixels = stored()
+    straight = decode(as_bytes(dataset(pixels)))
+    inverted = decode(as_bytes(dataset(pixels, PhotometricInterpretation="MONOCHROME1")))
+    assert np.abs(inverted.astype(int) - (255 - straight.astype(int))).max() <= 1
+    assert inverted[0, 0] > 250
+
+
+def test_a_voi_lut_comes_before_a_window() -> None:
+    pixels = stored(8)
+    item = Dataset()
+    item.LUTDescriptor = [256, 0, 16]
+    table = (np.linspace(0, 1, 256) ** 2 * 65535).astype(np.uint16)
+    item.LUTData = table.tobytes()
+    item["LUTData"].VR = "OW"
+    shown = decode(as_bytes(dataset(pixels, 8, VOILUTSequence=[item], WindowCenter="10", WindowWidth="5")))
+    np.testing.assert_array_equal(shown, scaled(table[pixels], 0, 65535))
+
+
+def test_header() -> None:
+    data = as_bytes(dataset(stored(14), 14, PhotometricInterpretation="MONOCHROME1"))
+    assert header(data) == (48, 40, "MONOCHROME1 14 bit")
+    assert extension(data) == "dcm"
+
+
+@pytest.mark.parametrize("cut", [140, 400, -1000])
+def test_a_truncated_file(cut: int) -> None:
+    with pytest.raises(ValueError, match="DICOM that cannot be read"):
+        decode(as_bytes(dataset(stored()))[:cut])
+
+
+def test_several_frames_are_no_x_ray() -> None:
+    pixels = np.stack([stored(), stored()])
+    made = dataset(pixels, NumberOfFrames="2")
+    made.Rows, made.Columns = 40, 48
+    with pytest.raises(ValueError, match="it has 2 frames, not one"):
+        decode(as_bytes(made))
+
+
+@pytest.mark.parametrize(
+    "name", ["JPEG2000.dcm", "JPGExtended.dcm", "MR_small_RLE.dcm", "CT_small.dcm", "SC_rgb_jpeg.dcm"]
+)
+def test_files_of_real_devices(name: str) -> None:
+    pixels = decode(Path(str(get_testdata_file(name))).read_bytes())
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 2
+    assert pixels.max() > pixels.min()
+
+
+def test_nothing_of_a_header_reaches_a_shard(tmp_path: Path) -> None:
+    records = []
+    for number in range(4):
+        path = tmp_path / f"{number}.dicom"
+        path.write_bytes(as_bytes(dataset(stored() + np.uint16(number))))
+        records.append(Record("x", path.name, path, {"a": 1}, split="train"))
+    manifest = pack(records, ("a",), tmp_path / "out", PackOptions(encoding="tiff"), workers=1)
+    assert manifest["splits"]["train"]["samples"] == 4
+    assert "MONOCHROME1 inverted" in manifest["pixels"]
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"Nobody" not in everything
+    refused = pack(records, ("a",), tmp_path / "copies", PackOptions(), workers=1)
+    assert refused["rejects"] == 4
+    assert b"Nobody" not in b"".join(path.read_bytes() for path in (tmp_path / "copies").iterdir())
+    assert "is not copied into shards" in (tmp_path / "copies" / "rejects.jsonl").read_text()
+    assert dicom.is_dicom(records[0].path.read_bytes())

@@ -1,0 +1,109 @@
+"""data metadata: a table of two drawn datasets, written and packed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from medtrain import metadata
+from medtrain.datasets import chest_demo, nih
+from medtrain.datasets import metadata as source
+from medtrain.errors import InputError
+from medtrain.labels import PATHOLOGIES, UNCERTAIN
+from medtrain.shards import pack
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    chest_demo.download(tmp_path / "data" / "nih", samples=12)
+    openi = tmp_path / "data" / "openi"
+    openi.mkdir()
+    header = "uid,MeSH,Problems,image,indication,comparison,findings,impression"
+    (openi / "indiana_reports.csv").write_text(f"{header}\n1,Cardiomegaly;Opacity/lung,,,,,,\n")
+    (openi / "indiana_projections.csv").write_text("uid,filename,projection\n1,1.png,Frontal\n")
+    return tmp_path / "data"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_image(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metadata.data_metadata(root=root, out=tmp_path / "all.csv", json=True)
+    assert json.loads(capsys.readouterr().out)["records"] == {"nih": 12, "openi": 1}
+    written = rows(tmp_path / "all.csv")
+    assert list(written[0]) == [
+        "Image Index",
+        "Processed Image Path",
+        "Harmonized Labels",
+        "Dataset",
+        "Patient",
+        "View",
+        "Split",
+    ]
+    for row, record in zip(written, nih.records(root / "nih"), strict=False):
+        assert row["Harmonized Labels"].split() == [str(record.labels[name]) for name in PATHOLOGIES]
+        assert (row["Patient"], row["Split"]) == (record.patient, record.split)
+        assert Path(row["Processed Image Path"]) == record.path
+    vector = dict(zip(PATHOLOGIES, written[-1]["Harmonized Labels"].split(), strict=True))
+    assert (vector["Cardiomegaly"], vector["Infiltration"], vector["Edema"]) == ("1", "nan", "0")
+
+
+def test_policies(root: Path, tmp_path: Path) -> None:
+    for policy, written in (("zero", "0"), ("one", "1"), ("soft", "0.7")):
+        metadata.data_metadata(("openi",), root, tmp_path / "one.csv", uncertain=policy)  # type: ignore[arg-type]
+        vector = rows(tmp_path / "one.csv")[0]["Harmonized Labels"].split()
+        assert vector[PATHOLOGIES.index("Infiltration")] == written
+    assert source.records(tmp_path / "one.csv")[0].labels["Infiltration"] == UNCERTAIN
+
+
+def test_a_table_is_packed_as_its_datasets_are(root: Path, tmp_path: Path) -> None:
+    metadata.data_metadata(("nih",), root, tmp_path / "all.csv")
+    records = source.records(tmp_path / "all.csv")
+    manifest = pack(records, PATHOLOGIES, tmp_path / "shards", workers=1)
+    original = pack(nih.records(root / "nih"), PATHOLOGIES, tmp_path / "nih", workers=1)
+    for name in PATHOLOGIES:
+        assert sum(entry["counts"][name]["positive"] for entry in manifest["splits"].values()) == sum(
+            entry["counts"][name]["positive"] for entry in original["splits"].values()
+        )
+    assert manifest["splits"]["test"]["samples"] == original["splits"]["test"]["samples"]
+
+
+def test_a_table_that_people_already_have(tmp_path: Path) -> None:
+    """No patients, relative paths, numbers with a point."""
+    vector = " ".join(["1.0", "0.0", "nan", *["0"] * 11])
+    (tmp_path / "old.csv").write_text(
+        f"Image Index,Processed Image Path,Harmonized Labels,Dataset\nview1.jpg,a/view1.jpg,{vector},CheXpert\n"
+        f"view1.jpg,b/view1.jpg,{vector},CheXpert\n"
+    )
+    first, second = source.records(tmp_path / "old.csv")
+    assert first.path == tmp_path / "a" / "view1.jpg"
+    assert first.image != second.image
+    assert [first.labels[name] for name in PATHOLOGIES[:4]] == [1, 0, None, 0]
+    assert (first.patient, first.split) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("vector", "split", "problem"),
+    [("1 0", "", "line 2: 2 labels instead of 14"), ("x " * 14, "", "line 2: a label is 'x'"),
+     ("0 " * 14, "dev", "line 2: the split is 'dev'")],
+)  # fmt: skip
+def test_faults_of_a_table(vector: str, split: str, problem: str, tmp_path: Path) -> None:
+    head = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Split"
+    (tmp_path / "bad.csv").write_text(f"{head}\na.png,a.png,{vector},nih,{split}\n")
+    with pytest.raises(InputError) as error:
+        source.records(tmp_path / "bad.csv")
+    assert problem in error.value.problem
+
+
+def test_faults_of_the_call(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mednist: no dataset with the 14 pathologies"):
+        metadata.data_metadata(("mednist",), root)
+    with pytest.raises(InputError, match="has no folder of a chest dataset"):
+        metadata.data_metadata(root=tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is no file"):
+        source.records(tmp_path)
