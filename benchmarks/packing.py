@@ -3,8 +3,8 @@
     python benchmarks/packing.py --nih DIR [--images 600] [--rounds 5]
 
 PNG of 1024 px -> 512 px in tar shards, with the same number of processes: medtrain as JPEG (which also hashes, checks,
-splits and indexes), Pillow as JPEG and as PNG. Rounds are interleaved, files warm; a ratio is the median over the rounds
-of peer / ours.
+splits and indexes), Pillow as JPEG and as PNG. Rounds are interleaved, files warm; a ratio is the median over the
+rounds of peer / ours.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ AT_LEAST: dict[str, tuple[float, str]] = {
 }
 PROBABILITIES = (
     "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",
-    "augment.contrast", "augment.light_p", "augment.erase_side", "augment.erase_p", "model.dropout", "loss.label_smoothing", "optim.ema_decay",
+    "augment.contrast", "augment.light_p", "augment.erase_side", "augment.erase_p", "model.dropout",
+    "loss.label_smoothing", "optim.ema_decay",
 )  # fmt: skip
 
 

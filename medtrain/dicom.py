@@ -30,21 +30,22 @@ def read(data: bytes) -> Pixels:
             warnings.simplefilter("ignore")  # of values that break the standard and do not matter here
             return _read(data)
     except Exception as error:  # pydicom and its decoders raise whatever they meet in a damaged file
-        raise ValueError(
-            f"DICOM that cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from None
+        raise _fault(error) from None
 
 
 def header(data: bytes) -> tuple[int, int, str]:
-    """Pixels across and down, and how they are stored (`MONOCHROME1 12 bit`), without decoding; ValueError as `read`."""
+    """Pixels across and down, and how they are stored (`MONOCHROME1 12 bit`), not decoded; ValueError as `read`."""
     try:
         dataset = _open(data, stop_before_pixels=True)
         mode = f"{dataset.PhotometricInterpretation} {dataset.BitsStored} bit"
         return int(dataset.Columns), int(dataset.Rows), mode
     except Exception as error:
-        raise ValueError(
-            f"DICOM that cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from None
+        raise _fault(error) from None
+
+
+def _fault(error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"DICOM that cannot be read ({reason})")
 
 
 def _open(data: bytes, **options: Any) -> Any:
@@ -54,7 +55,8 @@ def _open(data: bytes, **options: Any) -> Any:
 
 
 def _read(data: bytes) -> Pixels:
-    from pydicom.pixels import apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     dataset = _open(data)
     frames = int(dataset.get("NumberOfFrames") or 1)
@@ -62,19 +64,22 @@ def _read(data: bytes) -> Pixels:
         raise ValueError(f"it has {frames} frames, not one")
     stored = pixel_array(dataset)
     if stored.ndim == 3:
-        return np.rint(_unit(stored @ (0.299, 0.587, 0.114), 0, 2 ** int(dataset.BitsStored) - 1) * 255).astype(
-            np.uint8
-        )
+        grey = stored @ (0.299, 0.587, 0.114)
+        return _as_bytes(_unit(grey, 0, 2 ** int(dataset.BitsStored) - 1))
     shares = _displayed(apply_modality_lut(stored, dataset), dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
-    return np.rint(shares * 255).astype(np.uint8)
+    return _as_bytes(shares)
+
+
+def _as_bytes(shares: NDArray[np.float64]) -> Pixels:
+    return np.asarray(np.rint(shares * 255), np.uint8)
 
 
 def _displayed(values: NDArray[Any], dataset: Any) -> NDArray[np.float64]:
     """Values -> shares of full brightness, 0..1."""
     if "VOILUTSequence" in dataset:
-        from pydicom.pixels import apply_voi
+        from pydicom.pixels.processing import apply_voi
 
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return _unit(apply_voi(values.astype(np.int64), dataset), 0, 2**bits - 1)

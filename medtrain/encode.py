@@ -14,7 +14,7 @@ BYTES_A_PIXEL = {"jpeg": 0.3, "tiff": 0.8}
 
 
 def encode(pixels: Pixels, encoding: str, size: int) -> bytes:
-    """uint8 [H, W] -> a JPEG or a lossless TIFF whose shorter side has `size` pixels (0: as it is), never more than before.
+    """uint8 [H, W] -> a JPEG or a lossless TIFF whose shorter side has `size` pixels (0: as it is); nothing grows.
 
     Shrunk by areas: every pixel of the source counts, so that no fine structure turns into another by aliasing.
     """

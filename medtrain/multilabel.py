@@ -87,7 +87,7 @@ def _best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
 
 
 def _known(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    return (labels == PRESENT) | (labels == ABSENT)
+    return np.isin(labels, (PRESENT, ABSENT))
 
 
 def _numbers(scores: Floats, positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, int | float | None]:

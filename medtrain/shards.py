@@ -94,7 +94,8 @@ def _pack(
         _pack_missing(plan, len(classes), out, options, workers)
         described = {
             "schema": SCHEMA, "dataset": records[0].source, "classes": classes, "encoding": options.encoding,
-            "pixels": rule(options.encoding, options.size), "options": options.described(), "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
+            "pixels": rule(options.encoding, options.size), "options": options.described(),
+            "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
         }  # fmt: skip
         _finish(plan, classes, out, described, max_rejects)
     return read_json(out / "manifest.json")

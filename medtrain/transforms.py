@@ -1,4 +1,4 @@
-"""Image augmentation: all geometry in one warp, then light, then blackened rectangles; each draw keyed by the sample."""
+"""Image augmentation: all geometry in one warp, then light, then black rectangles; each draw keyed by the sample."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
 
 
 def _draw_all(folder: Path, samples: int, seed: int) -> None:
-    rows, lists, patient = [HEADER], {name: [] for name in nih.LISTS}, 0  # type: dict[str, list[str]]
+    rows, patient = [HEADER], 0
+    lists: dict[str, list[str]] = {name: [] for name in nih.LISTS}
     while len(rows) <= samples:
         patient += 1
         rng = np.random.default_rng((seed, patient))
@@ -86,7 +87,7 @@ def draw(findings: list[str], build: float, rng: np.random.Generator) -> NDArray
     gain, shade = rng.uniform(0.85, 1.15), rng.uniform(-12, 12)
     noise = cv2.GaussianBlur(rng.normal(0, 1, (SIZE, SIZE)).astype(np.float32), (0, 0), 0.8)
     pixels = (cv2.GaussianBlur(picture, (0, 0), 1.2) - 110) * gain + 110 + shade + 9 * noise
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
 
 
 class Thorax:
@@ -141,7 +142,7 @@ class Thorax:
 
 def _soft(inside: NDArray[np.floating], border: float) -> Floats:
     """1 where `inside` is above 0, 0 below, a ramp between."""
-    return np.clip(inside / border * 0.5 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(inside / border * 0.5 + 0.5, 0, 1), np.float32)
 
 
 def _cardiomegaly(thorax: Thorax, picture: Floats, rng: np.random.Generator) -> None:

@@ -24,8 +24,8 @@ SPLITS = ("train", "val", "test", "train+val", "")
 def records(root: Path) -> list[Record]:
     """Every row of the table at `root`, in its order, also where the image is not there.
 
-    Paths are taken as they are, or from the table's folder. Without the column Patient the split can only keep identical
-    images together.
+    Paths are taken as they are, or from the table's folder. Without the column Patient the split can only keep
+    identical images together.
     """
     if not root.is_file():
         raise InputError(f"{root} is no file; give the table itself", ACCESS)

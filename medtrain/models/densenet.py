@@ -31,7 +31,8 @@ def build(config: ModelConfig, outputs: int) -> DenseNet:
 
 def last_map(model: DenseNet) -> nn.Module:
     """After the last dense block."""
-    return model.features
+    features: nn.Module = model.features
+    return features
 
 
 def _published(config: ModelConfig) -> DenseNet:
