@@ -40,10 +40,10 @@ def extension(data: bytes) -> str:
         return "jpg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
+    if dicom.is_dicom(data):  # before TIFF: some files are both
+        return "dcm"
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):  # + is BigTIFF
         return "tif"
-    if dicom.is_dicom(data):
-        return "dcm"
     raise ValueError("not a JPEG, PNG, TIFF or DICOM image" if data else "the file is empty")
 
 

@@ -1,8 +1,9 @@
-"""The bytes of a DICOM file -> 8-bit grey pixels as a viewer shows them. Nothing else of the file is ever used."""
+"""The bytes of a DICOM file -> 8-bit grey pixels as a viewer shows them; nothing else of the file is ever used."""
 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import Any
 
@@ -51,6 +52,7 @@ def _fault(error: Exception) -> ValueError:
 def _open(data: bytes, **options: Any) -> Any:
     import pydicom  # a tenth of a second, which nobody else pays
 
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tracebacks of what the ValueError says in a line
     return pydicom.dcmread(io.BytesIO(data), **options)
 
 

@@ -75,7 +75,7 @@ def test_unreadable_files_and_label_errors_are_told_and_do_not_fail(
         "warning: images that cannot be read (3); packing leaves them out:",
         "  disc/000000.jpeg: truncated JPEG",
         "  disc/000001.jpeg: the file is empty",
-        "  disc/000002.jpeg: not a JPEG, PNG or TIFF image",
+        "  disc/000002.jpeg: not a JPEG, PNG, TIFF or DICOM image",
         "warning: LABEL ERROR: identical images with different labels (1):",
         "  disc/000007.jpeg (disc) = ring/000007.jpeg (ring)",
     ]
@@ -90,7 +90,7 @@ def test_json_names_every_unreadable_image(root: Path, capsys: pytest.CaptureFix
         "unreadable": [
             {"image": "disc/000000.jpeg", "reason": "truncated JPEG"},
             {"image": "disc/000001.jpeg", "reason": "the file is empty"},
-            {"image": "disc/000002.jpeg", "reason": "not a JPEG, PNG or TIFF image"},
+            {"image": "disc/000002.jpeg", "reason": "not a JPEG, PNG, TIFF or DICOM image"},
         ],
     }
     assert (found["records"], found["duplicates"], found["conflicts"]) == (61, 1, 1)

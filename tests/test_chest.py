@@ -87,7 +87,7 @@ def test_explain_draws_a_figure_for_each_image(trained: Path, tmp_path: Path) ->
             assert figure.width > 2 * figure.height
     refused = medtrain("explain", "first", images[0], "--runs", trained, "--labels", "Mas", check=False)
     assert refused.returncode == 2
-    assert "knows no label 'Mas', did you mean Mass?" in refused.stderr
+    assert "knows no label 'Mas' (did you mean Mass?)" in refused.stderr
 
 
 def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:

@@ -50,7 +50,7 @@ def test_big_endian_tiff_is_a_tiff() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"GIF89a", b"\xff\xd8"])
 def test_other_bytes_have_no_extension(data: bytes) -> None:
-    with pytest.raises(ValueError, match="the file is empty" if not data else "not a JPEG, PNG or TIFF image"):
+    with pytest.raises(ValueError, match="the file is empty" if not data else "not a JPEG, PNG, TIFF or DICOM image"):
         extension(data)
 
 

@@ -148,14 +148,17 @@ def test_several_frames_are_no_x_ray() -> None:
         decode(as_bytes(made))
 
 
-@pytest.mark.parametrize(
-    "name", ["JPEG2000.dcm", "JPGExtended.dcm", "MR_small_RLE.dcm", "CT_small.dcm", "SC_rgb_jpeg.dcm"]
-)
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "MR_small_RLE.dcm", "CT_small.dcm", "SC_rgb_jpeg.dcm"])
 def test_files_of_real_devices(name: str) -> None:
     pixels = decode(Path(str(get_testdata_file(name))).read_bytes())
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 2
     assert pixels.max() > pixels.min()
+
+
+def test_a_compression_that_nothing_here_reads_is_named() -> None:
+    with pytest.raises(ValueError, match="JPEG Extended"):
+        decode(Path(str(get_testdata_file("JPGExtended.dcm"))).read_bytes())
 
 
 def test_nothing_of_a_header_reaches_a_shard(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from medtrain.shards import pack
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    chest_demo.download(tmp_path / "data" / "nih", samples=12)
+    chest_demo.download(tmp_path / "data" / "nih", samples=30)
     openi = tmp_path / "data" / "openi"
     openi.mkdir()
     header = "uid,MeSH,Problems,image,indication,comparison,findings,impression"
@@ -34,7 +34,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_row_for_each_image(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metadata.data_metadata(root=root, out=tmp_path / "all.csv", json=True)
-    assert json.loads(capsys.readouterr().out)["records"] == {"nih": 12, "openi": 1}
+    assert json.loads(capsys.readouterr().out)["records"] == {"nih": 30, "openi": 1}
     written = rows(tmp_path / "all.csv")
     assert list(written[0]) == [
         "Image Index",

@@ -192,7 +192,7 @@ def damaged(records: list[Record], tmp_path: Path) -> list[Record]:
 REASONS = {
     "cut.jpeg": "truncated JPEG",
     "empty.jpeg": "the file is empty",
-    "text.jpeg": "not a JPEG, PNG or TIFF image",
+    "text.jpeg": "not a JPEG, PNG, TIFF or DICOM image",
     "link.jpeg": "No such file or directory",
 }
 
