@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtrain import metrics
 from medtrain.labels import ABSENT, PRESENT
+from medtrain.metrics import plain
 
 Floats = NDArray[np.float64]
 
@@ -32,16 +33,15 @@ def multilabel_report(
     rows = {
         name: _of_one_label(values[known[:, i], i], positive[known[:, i], i], threshold) for i, name in enumerate(names)
     }
-    areas = [row["auroc"] for row in rows.values() if row["auroc"] is not None]
     pooled = _of_one_label(values[known], positive[known], threshold)
     right = (values >= threshold) == positive
     return {
         "samples": len(values),
         "known": int(known.sum()),
-        "loss": _plain(_mean(_focal_loss(values[known], positive[known], gamma))),
-        "accuracy": _plain(_mean(right[known])),
-        "macro_auroc": _plain(_mean(np.array(areas))),
-        "macro_labels": len(areas),
+        "loss": plain(_mean(_focal_loss(values[known], positive[known], gamma))),
+        "accuracy": plain(_mean(right[known])),
+        "macro_auroc": _macro(rows, "auroc"),
+        "macro_labels": sum(row["auroc"] is not None for row in rows.values()),
         **{f"macro_{key}": _macro(rows, key) for key in ("average_precision", "precision", "recall", "f1")},
         **{f"micro_{key}": pooled[key] for key in ("auroc", "average_precision", "precision", "recall", "f1")},
         "per_class": rows,
@@ -56,11 +56,11 @@ def _of_one_label(scores: Floats, positive: NDArray[np.bool_], threshold: float)
     return {
         "known": len(scores),
         "positives": int(positive.sum()),
-        "auroc": _plain(metrics.auroc(scores, positive)),
-        "average_precision": _plain(metrics.average_precision(scores, positive)),
-        "precision": _plain(each.precision[1]),
-        "recall": _plain(each.recall[1]),
-        "f1": _plain(each.f1[1]),
+        "auroc": plain(metrics.auroc(scores, positive)),
+        "average_precision": plain(metrics.average_precision(scores, positive)),
+        "precision": plain(each.precision[1]),
+        "recall": plain(each.recall[1]),
+        "f1": plain(each.f1[1]),
     }
 
 
@@ -70,12 +70,8 @@ def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float) -> Fl
 
 
 def _macro(rows: dict[str, dict[str, int | float | None]], key: str) -> float | None:
-    return _plain(_mean(np.array([row[key] for row in rows.values() if row[key] is not None], np.float64)))
+    return plain(_mean(np.array([row[key] for row in rows.values() if row[key] is not None], np.float64)))
 
 
 def _mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

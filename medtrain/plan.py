@@ -14,10 +14,9 @@ import xxhash
 from medtrain.console import Progress
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
-from medtrain.record import Record
+from medtrain.record import TRAIN_VAL, Record
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
-TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 
 
 @dataclass(frozen=True)
