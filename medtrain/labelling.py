@@ -14,6 +14,7 @@ from medtrain.console import Progress, say, say_json, table
 from medtrain.durable import write_whole
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES, PRESENT
+from medtrain.metrics import per_class, plain
 from medtrain.reports import label_report
 
 Said = dict[str, dict[str, int | None]]  # study -> label -> 1, 0 or None
@@ -83,17 +84,9 @@ def score(said: Said, gold: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
 
 
 def _rates(right: int, too_many: int, missed: int) -> dict[str, int | float | None]:
-    def ratio(whole: int, part: int = right) -> float | None:
-        return part / whole if whole else None
-
-    return {
-        "right": right,
-        "too_many": too_many,
-        "missed": missed,
-        "precision": ratio(right + too_many),
-        "recall": ratio(right + missed),
-        "f1": ratio(2 * right + too_many + missed, 2 * right),
-    }
+    each = per_class([[0, too_many], [missed, right]])  # how many are rightly absent has no say
+    rates = {name: plain(getattr(each, name)[1]) for name in ("precision", "recall", "f1")}
+    return {"right": right, "too_many": too_many, "missed": missed, **rates}
 
 
 def _label(texts: Mapping[str, str], quiet: bool) -> Said:

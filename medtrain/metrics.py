@@ -192,15 +192,15 @@ def multiclass_report(
     each = per_class(confusion)
     areas = np.array([auroc(values[:, c], truth == c) for c in range(len(classes))])
     numbers = {**each._asdict(), "auroc": areas}
-    rows = {name: {key: _plain(row[c]) for key, row in numbers.items()} for c, name in enumerate(classes)}
+    rows = {name: {key: plain(row[c]) for key, row in numbers.items()} for c, name in enumerate(classes)}
     return {
         "samples": len(truth),
-        "accuracy": _plain(accuracy(confusion)),
-        "accuracy_interval": [_plain(end) for end in bootstrap_accuracy(predictions == truth, groups, seed)],
-        "macro_f1": _plain(_mean_of_defined(each.f1)),
-        "macro_auroc": _plain(_mean_of_defined(areas)),
-        "ece": _plain(expected_calibration_error(values, truth)),
-        "brier": _plain(brier_score(values, truth)),
+        "accuracy": plain(accuracy(confusion)),
+        "accuracy_interval": [plain(end) for end in bootstrap_accuracy(predictions == truth, groups, seed)],
+        "macro_f1": plain(_mean_of_defined(each.f1)),
+        "macro_auroc": plain(_mean_of_defined(areas)),
+        "ece": plain(expected_calibration_error(values, truth)),
+        "brier": plain(brier_score(values, truth)),
         "per_class": rows,
         "confusion": confusion.tolist(),
     }
@@ -228,8 +228,9 @@ def _mean_of_defined(values: Floats) -> float:
     return _ratio(np.nansum(values), np.count_nonzero(~np.isnan(values)))
 
 
-def _plain(value: Any) -> int | float | None:
-    return None if math.isnan(value) else np.asarray(value).item()  # JSON has no NaN
+def plain(value: Any) -> int | float | None:
+    """A number as JSON takes it; None for NaN, which it has not."""
+    return None if math.isnan(value) else np.asarray(value).item()
 
 
 def _vector(name: str, values: ArrayLike, length: int | None = None) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtrain import metrics
 from medtrain.labels import ABSENT, PRESENT
+from medtrain.metrics import plain
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +45,8 @@ def multilabel_report(
     return {
         "samples": len(values),
         "known": int(known.sum()),
-        "loss": _plain(_mean(_focal_loss(values[known], positive[known], gamma))),
-        "accuracy": _plain(_mean((called == positive)[known])),
+        "loss": plain(_mean(_focal_loss(values[known], positive[known], gamma))),
+        "accuracy": plain(_mean((called == positive)[known])),
         "macro_auroc": _macro(rows, "auroc"),
         "macro_labels": sum(row["auroc"] is not None for row in rows.values()),
         **{f"macro_{key}": _macro(rows, key) for key in numbers},
@@ -63,7 +64,7 @@ def with_intervals(
     for i, (name, row) in enumerate(report["per_class"].items()):
         own = _known(truth[:, i])
         ends = metrics.bootstrap_auroc(values[own, i], truth[own, i] == PRESENT, patients[own], seed)
-        rows[name] = {**row, "auroc_interval": [_plain(end) for end in ends]}
+        rows[name] = {**row, "auroc_interval": [plain(end) for end in ends]}
     return {**report, "per_class": rows}
 
 
@@ -97,11 +98,11 @@ def _numbers(scores: Floats, positive: NDArray[np.bool_], called: NDArray[np.boo
     return {
         "known": len(scores),
         "positives": int(positive.sum()),
-        "auroc": _plain(metrics.auroc(scores, positive)),
-        "average_precision": _plain(metrics.average_precision(scores, positive)),
-        "precision": _plain(each.precision[1]),
-        "recall": _plain(each.recall[1]),
-        "f1": _plain(each.f1[1]),
+        "auroc": plain(metrics.auroc(scores, positive)),
+        "average_precision": plain(metrics.average_precision(scores, positive)),
+        "precision": plain(each.precision[1]),
+        "recall": plain(each.recall[1]),
+        "f1": plain(each.f1[1]),
     }
 
 
@@ -111,12 +112,8 @@ def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float) -> Fl
 
 
 def _macro(rows: dict[str, dict[str, Any]], key: str) -> float | None:
-    return _plain(_mean(np.array([row[key] for row in rows.values() if row[key] is not None], np.float64)))
+    return plain(_mean(np.array([row[key] for row in rows.values() if row[key] is not None], np.float64)))
 
 
 def _mean(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -89,16 +89,17 @@ def _contents(manifest: dict[str, Any]) -> str:
 
 def _there(records: list[Record], root: Path, max_rejects: int, partial: bool) -> list[Record]:
     """The records to pack: all of them, or with `partial` those whose image is there."""
-    there = [record for record in records if record.path.exists()]
-    missing = len(records) - len(there)
-    if missing > max_rejects and not partial:
-        first = next(record.image for record in records if not record.path.exists())
+    there: list[Record] = []
+    missing: list[Record] = []
+    for record in records:
+        (there if record.path.exists() else missing).append(record)
+    if len(missing) > max_rejects and not partial:
         raise InputError(
-            f"{missing:,} of {len(records):,} images are not in {root} (the first: {first})",
+            f"{len(missing):,} of {len(records):,} images are not in {root} (the first: {missing[0].image})",
             "complete the dataset, or pack what there is: --partial",
         )
     if partial and missing:
-        warn(f"{missing:,} of {len(records):,} images are not there and were left out")
+        warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
     return there if partial else records
 
 

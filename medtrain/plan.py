@@ -15,10 +15,9 @@ from medtrain.console import Progress
 from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
-from medtrain.record import Record
+from medtrain.record import TRAIN_VAL, Record
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
-TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older ones are said to be so old
 
 
@@ -15,6 +16,11 @@ class Report:
 
     study: str
     text: str
+
+
+def report_text(findings: str, impression: str) -> str:
+    """What a report says of the images; the sections that it lacks are left out."""
+    return "\n".join(filter(None, (findings.strip(), impression.strip())))
 
 
 @dataclass(frozen=True)

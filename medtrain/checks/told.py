@@ -22,6 +22,7 @@ class Told:
 
     asked: SlurmConfig
     planned_nodes: int  # of the profile, where the probe may have asked for more
+    planned_run: bool  # whether the user gave the settings of a run to come
     job: str
     waited: float
     fields: dict[str, str]

@@ -95,8 +95,6 @@ def _record(row: csvfile.Row, split: str, root: Path, patients: dict[str, Path],
 
 def _tables(root: Path) -> dict[str, Path]:
     """split -> its table."""
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder" if root.exists() else f"{root} does not exist", ACCESS)
     places = [root, *sorted(root.glob("CheXpert-v1.0*"))]
     base = next((place for place in places if (place / TABLES["train"]).exists()), root)
     return {

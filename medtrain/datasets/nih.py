@@ -8,7 +8,7 @@ from medtrain import csvfile
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
-from medtrain.record import OLDEST, Record
+from medtrain.record import OLDEST, TRAIN_VAL, Record
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
 CLASSES = PATHOLOGIES
@@ -21,7 +21,7 @@ ACCESS = (
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
-LISTS = {"train_val_list.txt": "train+val", "test_list.txt": "test"}
+LISTS = {"train_val_list.txt": TRAIN_VAL, "test_list.txt": "test"}
 FOLDERS = ("images", *(f"images_{number:03d}/images" for number in range(1, 13)))
 NO_FINDING = "No Finding"
 TOKENS = (*PATHOLOGIES, NO_FINDING)

@@ -12,7 +12,7 @@ from medtrain import csvfile
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.record import Record, Report
+from medtrain.record import Record, Report, report_text
 
 TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."
 CLASSES = PATHOLOGIES
@@ -100,14 +100,13 @@ def mesh_labels(headings: tuple[str, ...]) -> dict[str, int | None]:
     if NOT_INDEXED in headings or not headings:
         return dict.fromkeys(PATHOLOGIES)
     states: dict[str, int | None] = dict.fromkeys(PATHOLOGIES, ABSENT)
-    for heading in headings:
-        name, *qualifiers = heading.strip().split("/")
+    parts = [heading.strip().split("/") for heading in headings]
+    for name, *qualifiers in parts:
         if label := DOUBTFUL.get(name):
             states[label] = UNCERTAIN
         if name == "Cardiac Shadow" and "enlarged" in qualifiers:
             states["Cardiomegaly"] = UNCERTAIN
-    for heading in headings:
-        name, *qualifiers = heading.strip().split("/")
+    for name, *qualifiers in parts:
         states.update(dict.fromkeys(HEADINGS.get(name, ()), PRESENT))
         if name == "Thickening" and "pleura" in qualifiers:
             states["Pleural_Thickening"] = PRESENT
@@ -128,10 +127,10 @@ def _nlm_reports(root: Path) -> Iterator[Indexed]:
         study = re.fullmatch(r"CXR(\d+)", name.get("id", "") if name is not None else "")
         if study is None:
             raise InputError(f"{file} names no study", "unpack NLMCXR_reports.tgz again")
-        sections = {part.get("Label", ""): (part.text or "").strip() for part in tree.iter("AbstractText")}
+        sections = {part.get("Label", ""): part.text or "" for part in tree.iter("AbstractText")}
         yield Indexed(
             study[1],
-            "\n".join(filter(None, (sections.get("FINDINGS"), sections.get("IMPRESSION")))),
+            report_text(sections.get("FINDINGS", ""), sections.get("IMPRESSION", "")),
             tuple((heading.text or "").strip() for heading in tree.iter("major")),
             {f"{image.get('id')}.png": "" for image in tree.iter("parentImage")},
         )
@@ -144,5 +143,5 @@ def _kaggle_reports(root: Path) -> Iterator[Indexed]:
         images.setdefault(row["uid"], {})[row["filename"]] = row["projection"].lower()
     for row in csvfile.rows(root / KAGGLE[0], ("uid", "MeSH", "findings", "impression")):
         headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
-        text = "\n".join(filter(None, (row["findings"].strip(), row["impression"].strip())))
+        text = report_text(row["findings"], row["impression"])
         yield Indexed(row["uid"], text, headings, images.get(row["uid"], {}))

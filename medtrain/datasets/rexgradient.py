@@ -11,7 +11,7 @@ from typing import Any
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES
-from medtrain.record import OLDEST, Record, Report
+from medtrain.record import OLDEST, Record, Report, report_text
 from medtrain.reports import report_states
 
 TITLE = "ReXGradient-160K (Gradient Health): chest X-rays with reports; medtrain reads the labels from their text."
@@ -43,7 +43,7 @@ def reports(root: Path) -> list[Report]:
         Report(row["id"], text)
         for name in SPLITS
         for row in csvfile.rows(_table(root, name), COLUMNS)
-        if (text := _text(row))
+        if (text := report_text(row["Findings"], row["Impression"]))
     ]
 
 
@@ -52,7 +52,7 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
     table = _table(root, name)
     images = _images(table.parent / f"{name}_metadata_view_position.json")
     for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
-        text = _text(row)
+        text = report_text(row["Findings"], row["Impression"])
         if not text:
             continue
         labels: dict[str, int | None] = dict(report_states(text))
@@ -70,10 +70,6 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
 def _table(root: Path, name: str) -> Path:
     folder = root / "metadata" if (root / "metadata").is_dir() else root
     return csvfile.find(folder, (f"{name}_metadata.csv",), ACCESS)
-
-
-def _text(row: csvfile.Row) -> str:
-    return "\n".join(filter(None, (row["Findings"].strip(), row["Impression"].strip())))
 
 
 def _images(path: Path) -> dict[str, dict[str, Any]]:

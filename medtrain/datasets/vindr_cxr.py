@@ -8,7 +8,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.record import Record
+from medtrain.record import TRAIN_VAL, Record
 
 TITLE = "VinDr-CXR (Hanoi): chest X-rays as DICOM, labelled by radiologists; Kaggle's VinBigData is its training part."
 CLASSES = PATHOLOGIES
@@ -50,37 +50,33 @@ def records(root: Path) -> list[Record]:
         votes = _kaggle_votes(base / KAGGLE)
         return [_record(base, "train", image, counted, "") for image, counted in votes.items()]
     train = _votes(csvfile.find(tables, (TRAIN,), ACCESS))
-    found = [_record(base, "train", image, counted, "train+val") for image, counted in train.items()]
+    found = [_record(base, "train", image, counted, TRAIN_VAL) for image, counted in train.items()]
     if (tables / TEST).exists() or (tables / f"{TEST}.gz").exists():
-        found += _consensus(csvfile.find(tables, (TEST,), ACCESS), base)
+        test = _consensus(csvfile.find(tables, (TEST,), ACCESS))
+        found += [_record(base, "test", image, given, "test") for image, given in test.items()]
     return found
 
 
-def vote_labels(votes: dict[str, int | None]) -> dict[str, int | None]:
-    """Votes of three readers for each column (None: not asked) -> labels: two of three decide, one leaves it open.
+def vote_labels(votes: dict[str, int | None], decide: int = 2) -> dict[str, int | None]:
+    """Votes for each column (None: not asked) -> labels: from `decide` on it is there, fewer leave it open.
 
-    That the majority counts is how the paper's own table was made.
+    Two of three in training, which is how the paper's own table was made; the consensus of the test is one vote.
     """
     states: dict[str, int | None] = dict.fromkeys(PATHOLOGIES)
     for column, label in COLUMNS.items():
         count = votes.get(column)
         if count is not None:
-            states[label] = PRESENT if count >= 2 else UNCERTAIN if count else ABSENT
+            states[label] = PRESENT if count >= decide else UNCERTAIN if count else ABSENT
     if votes.get(EITHER) == 0:
         states |= {"Mass": ABSENT, "Nodule": ABSENT}
     return states
 
 
 def _record(base: Path, folder: str, image: str, votes: dict[str, int | None], split: str) -> Record:
-    raw: dict[str, object] = {"votes": {name: count for name, count in votes.items() if count}}
-    return _make(base, folder, image, vote_labels(votes), split, raw)
-
-
-def _make(
-    base: Path, folder: str, image: str, labels: dict[str, int | None], split: str, raw: dict[str, object]
-) -> Record:
+    what, decide = ("consensus", 1) if split == "test" else ("votes", 2)
+    raw = {what: {name: count for name, count in votes.items() if count}}
     name = f"{folder}/{image}.dicom"
-    return Record("vindr_cxr", name, base / name, labels, "", "", split, raw, {"view": "PA"})
+    return Record("vindr_cxr", name, base / name, vote_labels(votes, decide), "", "", split, raw, {"view": "PA"})
 
 
 def _votes(table: Path) -> dict[str, dict[str, int | None]]:
@@ -110,18 +106,12 @@ def _kaggle_votes(table: Path) -> dict[str, dict[str, int | None]]:
     return {image: {column: len(classes.get(column, ())) for column in asked} for image, classes in named.items()}
 
 
-def _consensus(table: Path, base: Path) -> list[Record]:
-    """The test set: one row an image, 0 or 1, of five readers together."""
-    found = []
-    for line, row in enumerate(csvfile.rows(table, ("image_id", EITHER, *COLUMNS)), start=2):
-        given = {name: _zero_or_one(row[name], name, f"{table}, line {line}") for name in (EITHER, *COLUMNS)}
-        labels: dict[str, int | None] = dict.fromkeys(PATHOLOGIES)
-        labels |= {label: given[column] for column, label in COLUMNS.items()}
-        if given[EITHER] == 0:
-            labels |= {"Mass": ABSENT, "Nodule": ABSENT}
-        raw: dict[str, object] = {"consensus": {name: value for name, value in given.items() if value}}
-        found.append(_make(base, "test", row["image_id"], labels, "test", raw))
-    return found
+def _consensus(table: Path) -> dict[str, dict[str, int | None]]:
+    """The same of the test set: one row an image, 0 or 1, of five readers together."""
+    return {
+        row["image_id"]: {name: _zero_or_one(row[name], name, f"{table}, line {line}") for name in (EITHER, *COLUMNS)}
+        for line, row in enumerate(csvfile.rows(table, ("image_id", EITHER, *COLUMNS)), start=2)
+    }
 
 
 def _zero_or_one(text: str, column: str, where: str) -> int | None:

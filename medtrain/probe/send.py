@@ -67,14 +67,16 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
         return
     with interruptible(), probe_folder(runs) as place:
-        yield from probed(config, there, place, count, wait)
+        yield from probed(config, settings is not None, there, place, count, wait)
 
 
-def probed(config: Config, there: slurmjob.Fields, place: Path, count: int, wait: float) -> Iterator[Named]:
-    """Send the probe, and say what it found."""
+def probed(
+    config: Config, planned: bool, there: slurmjob.Fields, place: Path, count: int, wait: float
+) -> Iterator[Named]:
+    """Send the probe, and say what it found. `planned` says that `config` is that of a run to come."""
     asked = request(config.slurm, there, count)
     write_clock(place)
-    write_json(place / REQUEST, {"weights": wanted_weights(config)})
+    write_json(place / REQUEST, {"weights": wanted_weights(config, planned)})
     course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
     try:
         try:
@@ -89,8 +91,8 @@ def probed(config: Config, there: slurmjob.Fields, place: Path, count: int, wait
         cancel(name, course.job)
     complaints = "\n".join(tail(path) for path in (place / SRUN, *place.glob("job/slurm/*_log.out")))
     everything = told.Told(
-        asked, config.slurm.nodes, course.job, course.waited, course.fields, course.requeue_seconds, course.never,
-        course.lines, read_json_lines(place / BATCH), complaints, machine.software_facts(), place.parent,
+        asked, config.slurm.nodes, planned, course.job, course.waited, course.fields, course.requeue_seconds,
+        course.never, course.lines, read_json_lines(place / BATCH), complaints, machine.software_facts(), place.parent,
     )  # fmt: skip
     yield from nodes.findings(everything)
 
@@ -113,9 +115,10 @@ def request(slurm_config: SlurmConfig, there: slurmjob.Fields, count: int) -> Sl
     )
 
 
-def wanted_weights(config: Config) -> list[dict[str, str]]:
-    """The pretrained weights that the recipes and the user's settings start from."""
-    models = [configfile.resolve(name).model for name in configfile.recipe_names()] + [config.model]
+def wanted_weights(config: Config, planned: bool) -> list[dict[str, str]]:
+    """The pretrained weights that the planned run starts from, or where none is planned those of all recipes."""
+    recipes = [] if planned else [configfile.resolve(name).model for name in configfile.recipe_names()]
+    models = [*recipes, config.model]
     unique = {(model.weights, model.backbone): model for model in models if model.weights}
     absolute = {name: name if name == "imagenet" else str(Path(name).absolute()) for name, _ in unique}
     return [{"weights": absolute[name], "backbone": backbone} for name, backbone in unique]

@@ -56,6 +56,7 @@ PLANTED = {
     "KillWait=2": ("rules", "ending", "warn", "s later (KillWait=2)"),
     "cli_filter that replaces --signal": ("rules", "warning", "FAIL", "did not reach ranks 0, 1"),
     "GPUs without device files": ("rules", "gpus", "FAIL", "CUDA_VISIBLE_DEVICES is not set"),
+    "weights of a recipe that nobody plans": ("rules", "weights", "warn", "imagenet (convnext_large) are not there"),
     "300 MB a core": ("rules", "memory", "FAIL", "0.3 GB a rank"),
     "folder not shared": ("node", "sharing", "FAIL", "is not shared: 127.0.0.2: another folder of that name"),
     "clock of a node": ("node", "clocks", "warn", "127.0.0.2's clock is 100 s ahead of 127.0.0.1's"),
@@ -142,6 +143,10 @@ def left_by(site: Site, runs: Path) -> Report:
 def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[object]]:
     """A site, the profile that is used there, and options of the doctor."""
     runs = place / name
+    weights = place / "weights.safetensors"
+    weights.write_bytes(b"")
+    (place / "planned.yaml").write_text(f"model:\n  weights: {weights}\n")
+    planned: list[object] = ["--config", place / "planned.yaml"]
     if name == "rules":
         edits = [
             ("PreemptMode=REQUEUE GraceTime=20\nPartitionName=nograce", "PreemptMode=CANCEL\nPartitionName=nograce"),
@@ -151,6 +156,7 @@ def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[obje
         ]
         files = {"cli_filter.lua": NO_SIGNAL}
         site = Site(edits, "CliFilterPlugins=lua\n", files, gpu_devices=False, nodes=1, gpus_per_node=2)
+        site.env["HF_HOME"] = str(place / "no-hf-home")
         return site, "partition: low\ngpus_per_node: 2\n", []
     if name == "node":
         copy = other_medtrain(place / "other" / "medtrain")
@@ -162,23 +168,20 @@ def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[obje
             f"mount -t tmpfs tmpfs {runs}", f"mount --bind {copy} {Path(sys.modules['medtrain'].__path__[0])}"
         )
         files = {"prolog.sh": SKEW % (place / "skew")}
-        return Site([LIKE_A_REAL_ONE], "TaskProlog={folder}/prolog.sh\n", files, {"127.0.0.2": wrap}), TWO, []
+        return Site([LIKE_A_REAL_ONE], "TaskProlog={folder}/prolog.sh\n", files, {"127.0.0.2": wrap}), TWO, planned
     if name == "network":
         return network_site(runs, network)
     if name == "start":
         (place / "empty").mkdir()
         wraps = {"127.0.0.2": in_mounts(f"mount --bind {place / 'empty'} {sys.prefix}")} if IN_VENV else {}
         profile = "partition: low\nnodes: 2\ngpus_per_node: 2\nsetup: ['export SLURM_GPU_BIND=map_gpu:0,0']\n"
-        return Site([LIKE_A_REAL_ONE], wraps=wraps, gpus_per_node=2), profile, []
+        return Site([LIKE_A_REAL_ONE], wraps=wraps, gpus_per_node=2), profile, planned
     if name == "killed":
         return Site(nodes=1), "partition: low\n", []
     if name == "alone":
         return Site(wraps={"127.0.0.1": in_mounts(f"mount -t tmpfs tmpfs {runs}")}, nodes=1), "partition: low\n", []
-    weights = place / "weights.safetensors"
-    weights.write_bytes(b"")
-    (place / "good.yaml").write_text(f"model:\n  weights: {weights}\n")
     profile = TWO.replace("tasks_per_node", "gpus_per_node")
-    return Site([LIKE_A_REAL_ONE], gpus_per_node=2), profile, ["--config", place / "good.yaml"]
+    return Site([LIKE_A_REAL_ONE], gpus_per_node=2), profile, planned
 
 
 def network_site(runs: Path, network: Network) -> tuple[Site, str, list[object]]:
