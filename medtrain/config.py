@@ -15,7 +15,13 @@ class DataConfig:
     """Which samples, and how they reach the device."""
 
     shards: str = ""
-    """Folder of the packed dataset (holds manifest.json)."""
+    """Folder of the packed dataset (holds manifest.json), or with `datasets` the folder that holds several."""
+    datasets: tuple[str, ...] = ()
+    """Packed datasets to train on together, folders in `shards` by their names (empty: `shards` is one itself)."""
+    holdout: str = ""
+    """A packed dataset in `shards` that is kept out of training and validation, and tested on whole at the end."""
+    sampling: tuple[str, ...] = ()
+    """How often an epoch has each sample of a dataset, as NAME=TIMES (chexpert=0.3 nih=2; once where not named)."""
     batch_size: int = 8
     """Samples in one forward pass on one rank."""
     eval_batch_size: int = 64

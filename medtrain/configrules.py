@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from medtrain.config import Config
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 # setting -> its smallest value, and what that value stands for
@@ -72,6 +73,15 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
     data, augment, optim, schedule, slurm = config.data, config.augment, config.optim, config.schedule, config.slurm
     return [
         (not config.run or RUN_NAME.fullmatch(config.run) is not None, _bad_name(config.run)),
+        (
+            all(SAMPLING.fullmatch(entry) for entry in data.sampling),
+            f"sampling is {' '.join(data.sampling)!r}: write NAME=TIMES for each, as chexpert=0.3",
+        ),
+        (not data.holdout or bool(data.datasets), "holdout needs datasets: name those that are trained on"),
+        (
+            not data.holdout or set(data.datasets) != {data.holdout},
+            f"holdout is {data.holdout!r}, and so is all of datasets: nothing is left to train on",
+        ),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
         (

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from medtrain import mixture
 from medtrain.checkpoint import load_chosen
 from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
-from medtrain.index import open_index
 from medtrain.loader import Batch, Loader
+from medtrain.metrics import plain
 from medtrain.run import Run, resume_command, write_json
 from medtrain.tasks import Task
 
@@ -72,13 +73,31 @@ def score(
 
 
 def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
-    """The task's metrics over distinct images: of several with the same bytes, the first counts."""
+    """The task's metrics over distinct images: of several with the same bytes, the first counts.
+
+    Where they are from several datasets also `per_dataset`, the metrics of each, and `per_dataset_NUMBER`, their mean
+    over the datasets where it is defined: metrics over all together also tell how well the datasets are told apart.
+    """
     rows = loader.index.samples[scores.samples]
     _, first = np.unique(rows["content"], return_index=True)
     first.sort()
-    labels = loader.labels[scores.samples[first]]
-    report = task.metrics(scores.values[first], labels, rows["group"][first])
-    return {**report, "copies_left_out": len(rows) - len(first)}
+    values, labels, groups = scores.values[first], loader.labels[scores.samples[first]], rows["group"][first]
+    report = {**task.metrics(values, labels, groups), "copies_left_out": len(rows) - len(first)}
+    names, of = mixture.sources(rows[first])
+    if len(names) == 1:
+        return report
+    each = {name: task.metrics(values[of == i], labels[of == i], groups[of == i]) for i, name in enumerate(names)}
+    return {**report, **_means(list(each.values())), "per_dataset": each}
+
+
+def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
+    """`per_dataset_NUMBER`: the mean of each number over the reports that have it."""
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        for name, value in report.items():
+            if isinstance(value, float):
+                found.setdefault(f"per_dataset_{name}", []).append(value)
+    return {name: plain(float(np.mean(values))) for name, values in found.items()}
 
 
 def open_loader(
@@ -92,7 +111,7 @@ def open_loader(
     """This rank's loader of a split, as the config has it."""
     data = config.data
     return Loader(
-        open_index(data.shards, split),
+        mixture.open_split(data, split),
         global_batch=global_batch,
         image_size=data.image_size,
         seed=config.seed,
@@ -105,6 +124,7 @@ def open_loader(
         pieces=pieces,
         uncertain=data.uncertain,
         unmentioned=data.unmentioned,
+        times=mixture.times_of(data) if split == "train" else None,
     )
 
 
@@ -176,7 +196,17 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         (name, *(_cell(row[column]) for column in task.columns.values())) for name, row in report["per_class"].items()
     ]
     head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
-    return head + "\n" + table((task.label, *task.columns), rows)
+    return "\n".join([head, table((task.label, *task.columns), rows), *_by_dataset(report, task)])
+
+
+def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:
+    """A line for each of several datasets, and a table of the labels' AUROCs in each."""
+    each = report.get("per_dataset", {})
+    lines = [f"{name}: {task.headline(own)} on {own['samples']:,} images" for name, own in each.items()]
+    rows = [(name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in report["per_class"]]
+    if any(cell is not None for row in rows for cell in row[1:]):
+        lines.append(table((f"auroc by {task.label}", *each), rows))
+    return lines
 
 
 def _cell(value: Any) -> Any:

@@ -119,12 +119,6 @@ def load_index(folder: Path, split: str) -> ShardIndex:
     return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
 
 
-def data_fingerprint(folder: Path | str) -> str:
-    """Pins the samples that training and validation see."""
-    splits = read_manifest(folder)["splits"]
-    return "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
-
-
 def index_digest(index_file: Path) -> str:
     """xxh3-128 of an index file: pins every sample's place, checksum and labels."""
     try:

@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, freeze, helper
+from medtrain import attempts, configfile, freeze, helper, mixture
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
-from medtrain.index import data_fingerprint, read_manifest
 from medtrain.place import in_slurm_job, refuse_step_of_many
 from medtrain.run import (
     Run,
@@ -43,9 +42,10 @@ def new_run(config: Config) -> tuple[Run, Config]:
 
 def with_shards(config: Config) -> Config:
     """The config with an absolute shards folder (a job starts elsewhere), after a look at what is in it."""
-    shards = config.data.shards or f"shards/{config.recipe}"
-    read_manifest(shards)
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, shards=str(Path(shards).absolute())))
+    shards = config.data.shards or ("shards" if config.data.datasets else f"shards/{config.recipe}")
+    data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
+    mixture.classes(data)
+    return dataclasses.replace(config, data=data)
 
 
 def with_name(config: Config) -> Config:
@@ -224,7 +224,7 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
 def refuse_other_shards(run: Run, config: Config) -> None:
     """The same for the packed dataset, as the newest checkpoint names it."""
     manifest = run.newest_manifest()
-    if manifest and manifest["fingerprints"]["data"] != data_fingerprint(config.data.shards):
+    if manifest and manifest["fingerprints"]["data"] != mixture.fingerprint(config.data):
         raise InputError(
             f"{config.data.shards}: was made with other shards than run {run.name}",
             "go on with those it was started with, or start a new run with another --run",

@@ -15,7 +15,8 @@ from medtrain.index import ShardIndex
 from medtrain.labels import settle
 from medtrain.loader_pool import LoaderPool, Part
 from medtrain.loader_worker import Setup
-from medtrain.order import epoch_order, rank_share
+from medtrain.mixture import parts_and_times
+from medtrain.order import draws_of_epoch, rank_share
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Loader:
     Global batch k of an epoch is `order[k*G : (k+1)*G]` for G = `global_batch`, whatever the number of ranks, workers
     or shards; a rank takes its contiguous share, which is made of whole pieces where a batch is cut into `pieces`. The
     last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
-    (seed, epoch, sample). `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the
-    policies `uncertain` and `unmentioned` (see labels.settle).
+    (seed, epoch, draw); a draw is a sample, unless `times` (source -> how often) has an epoch draw some more or less
+    often than once. `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the policies
+    `uncertain` and `unmentioned` (see labels.settle).
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -73,6 +75,7 @@ class Loader:
         pieces: int = 0,
         uncertain: str = "nan",
         unmentioned: str = "nan",
+        times: dict[str, float] | None = None,
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
@@ -82,6 +85,8 @@ class Loader:
         self._pieces = pieces or world
         self._prefetch = prefetch
         self._pin = torch.cuda.is_available()
+        self._sources = parts_and_times(index.samples[: self.samples], times or {})
+        self._drawn = len(self._draws(0))
         self.labels = settle(index.labels[: self.samples], uncertain, unmentioned)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
         self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed), workers)
@@ -89,19 +94,20 @@ class Loader:
     @property
     def steps(self) -> int:
         """Optimizer steps an epoch."""
-        return self.samples // self.global_batch
+        return self._drawn // self.global_batch
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This rank's training batches of an epoch, from `first_step` (counted within the epoch) on."""
         if self.steps == 0:
             raise InputError(
-                f"the {self.index.split} split has {self.samples} samples, too few for a batch of {self.global_batch}",
+                f"the {self.index.split} split has {self._drawn} samples, too few for a batch of {self.global_batch}",
                 "lower --batch_size or --accumulate, or pack more samples",
             )
-        order = epoch_order(self.seed, epoch, self.index.digest, self.samples)
+        order = self._draws(epoch)
         share = rank_share(self.global_batch, self.rank, self.world, self._pieces)
         whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
-        yield from self._batches((Part(step[share], step, epoch) for step in whole), share.stop - share.start)
+        parts = (Part(step[share] % self.samples, step[share], step % self.samples, epoch) for step in whole)
+        yield from self._batches(parts, share.stop - share.start)
 
     def every_sample(self, batch_size: int) -> Iterator[Batch]:
         """This rank's part of the split in index order, every sample exactly once over all ranks, not augmented.
@@ -110,11 +116,14 @@ class Loader:
         """
         starts = range(self.rank * batch_size, self.samples, self.world * batch_size)
         parts = (np.arange(start, min(start + batch_size, self.samples)) for start in starts)
-        yield from self._batches((Part(part, part, None) for part in parts), batch_size)
+        yield from self._batches((Part(part, part, part, None) for part in parts), batch_size)
 
     def close(self) -> None:
         """End the worker processes."""
         self._pool.close()
+
+    def _draws(self, epoch: int) -> npt.NDArray[np.int64]:
+        return draws_of_epoch(self.seed, epoch, self.index.digest, *self._sources)
 
     def _batches(self, parts: Iterator[Part], largest: int) -> Iterator[Batch]:
         for part, pixels in self._pool.make(parts, largest, self._prefetch):

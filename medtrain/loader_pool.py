@@ -35,10 +35,11 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 @dataclass(frozen=True)
 class Part:
-    """One rank's `samples` int64 [B] of a `step` (the global batch they are from); augmented by the draws of `epoch`,
-    or only resized."""
+    """One rank's `samples` int64 [B] of a `step` (the global batch they are from); augmented by the numbers of `epoch`
+    and `draws` [B], or only resized."""
 
     samples: Samples
+    draws: Samples
     step: Samples
     epoch: int | None
 
@@ -117,7 +118,6 @@ class LoaderPool:
         self._places = np.empty(len(index), PLACE)
         for name in set(PLACE.names or ()) & set(index.samples.dtype.names or ()):
             self._places[name] = index.samples[name]
-        self._places["sample"] = np.arange(len(index))
         self._memory = os.memfd_create("medtrain-loader")
         self._pixels = np.empty(0, np.uint8)
         self._callers = 0
@@ -181,7 +181,9 @@ class LoaderPool:
         for start, end in pairwise(count * cut // cuts for cut in range(cuts + 1)):
             first_byte = (slot * ring.shape[1] + start) * self._side**2
             idlest = min(self._workers, key=lambda worker: len(worker.owed))
-            idlest.ask(order, start, Piece(first_byte, part.epoch, self._places[part.samples[start:end]]))
+            places = self._places[part.samples[start:end]]
+            places["draw"] = part.draws[start:end]
+            idlest.ask(order, start, Piece(first_byte, part.epoch, places))
         return order
 
     def _refuse_earlier(self, caller: int) -> None:

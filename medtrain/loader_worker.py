@@ -31,7 +31,7 @@ from medtrain.orphan import end_with
 
 CHUNK_BYTES = 1 << 20
 HEADER = struct.Struct("<qq")
-PLACE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("sample", "<i8")])
+PLACE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("draw", "<i8")])
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Images:
             else:
                 # A JPEG may be decoded at half its size or less, where that leaves what the largest zoom shows.
                 images = _decoded(files, math.ceil(size * max(1.0, augment.zoom_max)), chunk.start)
-                samples = piece.places["sample"][chunk]
-                transforms.augment(augment, self._setup.seed, piece.epoch, samples, images, out[chunk])
+                draws = piece.places["draw"][chunk]
+                transforms.augment(augment, self._setup.seed, piece.epoch, draws, images, out[chunk])
 
     def _read(self, places: npt.NDArray[np.void], first: int) -> list[bytes]:
         files, position = [], first

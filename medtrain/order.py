@@ -19,6 +19,27 @@ def epoch_order(seed: int, epoch: int, digest: str, samples: int) -> npt.NDArray
     return np.argsort(draws, kind="stable")
 
 
+def draws_of_epoch(
+    seed: int, epoch: int, digest: str, part_of: npt.NDArray[np.int64], times: tuple[float, ...]
+) -> npt.NDArray[np.int64]:
+    """The order of an epoch that has each of N samples as often as the part it is of: `times[part_of[sample]]`.
+
+    An entry is `copy * N + sample`. A part of 2.3 is there twice whole, and with 0.3 of its samples besides, others in
+    each epoch until all have been there as often.
+    """
+    chosen = []
+    for part, often in enumerate(times):
+        members = np.flatnonzero(part_of == part)
+        whole = int(often)
+        chosen += [members + copy * len(part_of) for copy in range(whole)]
+        if rest := round((often - whole) * len(members)):
+            window = (epoch * rest + np.arange(rest)) % len(members)
+            lot = epoch_order(seed, 0, f"{digest}/{part}", len(members))[window]
+            chosen.append(members[lot] + whole * len(part_of))
+    draws = np.concatenate(chosen)
+    return draws[epoch_order(seed, epoch, digest, len(draws))]
+
+
 def rank_share(global_batch: int, rank: int, world: int, pieces: int) -> slice:
     """The contiguous pieces of a global batch that a rank takes; pieces differ by one sample at the most, ranks by one
     piece."""

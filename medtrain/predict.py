@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from medtrain import configfile, distributed, models, tasks, transforms
+from medtrain import configfile, distributed, mixture, models, tasks, transforms
 from medtrain.config import Config
 from medtrain.decode import decode
 from medtrain.distributed import World
@@ -63,13 +63,13 @@ class OpenRun:
 def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     """Build a run's model; `shards` stands in for the dataset it was trained on and must have the same classes."""
     config = configfile.load(run.config_file)
-    classes = tuple(read_manifest(config.data.shards)["classes"])
+    classes = mixture.classes(config.data)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])
         if others != classes:
             raise InputError(f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(classes)}",
                              "give a dataset packed with the same classes")  # fmt: skip
-        config = replace(config, data=replace(config.data, shards=str(shards)))
+        config = replace(config, data=replace(config.data, shards=str(shards), datasets=(), holdout=""))
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = distributed.join(config.precision if fits else "fp32")
     task = tasks.make(config, classes)

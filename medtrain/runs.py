@@ -114,7 +114,7 @@ def evaluate(
 
     Args:
         name: Name of the run.
-        split: Split of the packed dataset (train, val, test).
+        split: Split of the packed dataset (train, val, test; external: the dataset that --holdout kept out).
         runs: Folder that holds the runs.
         shards: Another packed dataset with the same classes (default: the run's own).
         json: Print the report as one JSON document.

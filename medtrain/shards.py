@@ -89,11 +89,12 @@ def _pack(
 ) -> dict[str, Any]:
     plan = make_plan(records, classes, options, workers)
     digest = plan_digest(plan, classes, options)
-    _claim(out, digest, records[0].source)
+    dataset = "+".join(dict.fromkeys(record.source for record in records))
+    _claim(out, digest, dataset)
     if not (out / "manifest.json").exists():
         _pack_missing(plan, len(classes), out, options, workers)
         described = {
-            "schema": SCHEMA, "dataset": records[0].source, "classes": classes, "encoding": options.encoding,
+            "schema": SCHEMA, "dataset": dataset, "classes": classes, "encoding": options.encoding,
             "pixels": rule(options.encoding, options.size), "options": options.described(),
             "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
         }  # fmt: skip

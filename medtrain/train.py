@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from medtrain import figures
+from medtrain import figures, mixture
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import any_rank, part, share, share_buffers
@@ -217,9 +217,11 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     must_settle(trainer, state)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
-    evaluate_best(
-        run, config, trainer.task, trainer.model, world, "test", trainer.tracker.log, lambda: alive(trainer, "testing")
-    )
+    for split in ("test", mixture.EXTERNAL) if config.data.holdout else ("test",):
+        evaluate_best(
+            run, config, trainer.task, trainer.model, world, split, trainer.tracker.log,
+            lambda: alive(trainer, "testing"),
+        )  # fmt: skip
     if world.main:
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
         run.figures.mkdir(exist_ok=True, mode=0o700)

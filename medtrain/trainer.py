@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import __version__, configfile, distributed, models, tasks
+from medtrain import __version__, configfile, distributed, mixture, models, tasks
 from medtrain.average import Average
 from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_chosen, newest
 from medtrain.checkpoint_writer import Team
@@ -24,7 +24,6 @@ from medtrain.config import Config
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.errors import InputError, MachineError
 from medtrain.evaluate import open_loader
-from medtrain.index import data_fingerprint
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
@@ -74,7 +73,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     if world.main:
         hold(run)
         stop.watch(run.stop_file)
-    fingerprints = {"config": configfile.fingerprint(config), "data": data_fingerprint(config.data.shards)}
+    fingerprints = {"config": configfile.fingerprint(config), "data": mixture.fingerprint(config.data)}
     facts = {"ranks": world.size, "fingerprints": fingerprints}
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
     found = take_up(run, fingerprints, world)

@@ -42,7 +42,7 @@ verify loader_pool
 shards loader_worker
 transforms
 plan shardfile
-encode
+encode mixture
 index order decode
 dicom
 history

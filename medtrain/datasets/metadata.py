@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from medtrain import csvfile
@@ -17,6 +18,7 @@ ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv 
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
 OPTIONAL = ("Patient", "View", "Split")
+NAME = re.compile("[A-Za-z0-9_]+")
 STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, "nan": None}
 SPLITS = ("train", "val", "test", "train+val", "")
 
@@ -24,8 +26,8 @@ SPLITS = ("train", "val", "test", "train+val", "")
 def records(root: Path) -> list[Record]:
     """Every row of the table at `root`, in its order, also where the image is not there.
 
-    Paths are taken as they are, or from the table's folder. Without the column Patient the split can only keep
-    identical images together.
+    A record's source is the dataset that its row names. Paths are taken as they are, or from the table's folder.
+    Without the column Patient the split can only keep identical images together.
     """
     if not root.is_file():
         raise InputError(f"{root} is no file; give the table itself", ACCESS)
@@ -38,12 +40,13 @@ def records(root: Path) -> list[Record]:
                 f"{where}: the split is {split!r}", f"write one of {', '.join(filter(None, SPLITS))}, or nothing"
             )
         dataset, path = row["Dataset"].strip(), Path(row["Processed Image Path"])
+        if not NAME.fullmatch(dataset):
+            raise InputError(f"{where}: the dataset is {dataset!r}", "use letters, digits and _ for its name")
         # Names like view1_frontal.jpg stand for thousands of images: only the path tells them apart.
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
         labels = _labels(row["Harmonized Labels"], where)
-        tied = f"{dataset}/{patient}" if patient else ""
-        found.append(Record("metadata", image, path, labels, tied, "", split, {}, {"view": view, "dataset": dataset}))
+        found.append(Record(dataset, image, path, labels, patient, "", split, {}, {"view": view}))
     return found
 
 

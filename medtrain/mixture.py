@@ -1,0 +1,149 @@
+"""Several packed datasets as one: their indexes joined, and what one tests on kept out of what another trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from medtrain.config import DataConfig
+from medtrain.errors import InputError, nearest
+from medtrain.index import SPLITS, ShardIndex, load_index, open_index, read_manifest
+
+EXTERNAL = "external"  # the split that a dataset held out is: all of its images
+KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see plan.sample_key
+
+
+def open_split(data: DataConfig, split: str) -> ShardIndex:
+    """The samples of a split of all the run's datasets, at most `data.max_samples` of them.
+
+    An image stays in the last of train, val, test and external that it stands in anywhere, byte for byte, and with it
+    all images of its patient. "external" is the whole of the dataset that is held out. Raises InputError as
+    `open_index` does, and where no dataset has the split.
+    """
+    if not data.datasets:
+        return open_index(data.shards, split)
+    parts = _parts(data, split)
+    if not parts:
+        named = f"no dataset of {', '.join(data.datasets)}" if split != EXTERNAL else "no dataset is held out: none"
+        raise InputError(f"{named} has a split {split!r}", "choose one of " + ", ".join(SPLITS))
+    tested = _contents(data, _later(split))
+    parts = [replace(part, samples=_without(part.samples, tested)) for part in parts]
+    return _joined(data, split, [replace(part, samples=part.samples[: _share(data, part, parts)]) for part in parts])
+
+
+def classes(data: DataConfig) -> tuple[str, ...]:
+    """The labels that all the run's datasets have; InputError where they differ, or one is not there."""
+    found = {folder: tuple(read_manifest(folder)["classes"]) for folder in folders(data)}
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            raise InputError(
+                f"{other}: its labels are {', '.join(found[other])}; those of {first} are {', '.join(found[first])}",
+                "train together only what has the same labels",
+            )
+    return found[first]
+
+
+def fingerprint(data: DataConfig) -> str:
+    """Pins the samples that training and validation see."""
+    if not data.datasets:
+        splits = read_manifest(data.shards)["splits"]
+        return "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
+    return _digest(data, "")
+
+
+def folders(data: DataConfig) -> list[Path]:
+    """The folders of the run's packed datasets, the one that is held out last."""
+    if not data.datasets:
+        return [Path(data.shards)]
+    held_out = [data.holdout] if data.holdout else []
+    return [Path(data.shards) / name for name in (*(name for name in data.datasets if name not in held_out), *held_out)]
+
+
+def sources(samples: npt.NDArray[Any]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """The datasets that rows of an index are from, in alphabetical order, and for each row [N] which one it is."""
+    names, of = np.unique([key[:-KEY_TAIL] for key in samples["key"].tolist()], return_inverse=True)
+    return tuple(name.decode() for name in names.tolist()), of
+
+
+def times_of(data: DataConfig) -> dict[str, float]:
+    """dataset -> how often an epoch has each of its samples, for those that are not drawn once."""
+    return {name: float(often) for name, often in (entry.split("=") for entry in data.sampling)}
+
+
+def parts_and_times(
+    samples: npt.NDArray[Any], times: dict[str, float]
+) -> tuple[npt.NDArray[np.int64], tuple[float, ...]]:
+    """Which source each sample is of, and how often samples of each source come; InputError for a source not there."""
+    if not times:
+        return np.zeros(len(samples), np.int64), (1.0,)
+    names, of = sources(samples)
+    for name in times:
+        if name not in names:
+            raise InputError(
+                f"--sampling names {name}{nearest(name, list(names))}, of which there is nothing to train on",
+                f"choose of {', '.join(names)}",
+            )
+    return of, tuple(times.get(name, 1.0) for name in names)
+
+
+def _parts(data: DataConfig, split: str, opened: Callable[[Path, str], ShardIndex] = open_index) -> list[ShardIndex]:
+    """The indexes of a split in the order of the datasets; of the one that is held out all splits."""
+    held_out = Path(data.shards) / data.holdout if data.holdout else None
+    wanted = SPLITS if split == EXTERNAL else (split,)
+    return [
+        opened(folder, own)
+        for folder in folders(data)
+        if (folder == held_out) == (split == EXTERNAL)
+        for own in wanted
+        if own in read_manifest(folder)["splits"]
+    ]
+
+
+def _later(split: str) -> Iterable[str]:
+    order = (*SPLITS, EXTERNAL)
+    return order[order.index(split) + 1 :]
+
+
+def _contents(data: DataConfig, splits: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The hashes of all images in some splits."""
+    found = [part.samples["content"] for split in splits for part in _parts(data, split, load_index)]
+    return np.concatenate([np.empty(0, np.uint64), *found])
+
+
+def _without(samples: npt.NDArray[Any], contents: npt.NDArray[np.uint64]) -> npt.NDArray[Any]:
+    """The samples whose group (a patient's images) has none of these contents."""
+    shared = np.isin(samples["content"], contents)
+    return samples[~np.isin(samples["group"], samples["group"][shared])] if shared.any() else samples
+
+
+def _share(data: DataConfig, part: ShardIndex, parts: list[ShardIndex]) -> int:
+    """How many samples of a part stay, so that all together are `max_samples` at the most."""
+    total = sum(map(len, parts))
+    return len(part) * data.max_samples // total if 0 < data.max_samples < total else len(part)
+
+
+def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex:
+    longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
+    samples = np.concatenate([part.samples.astype(longest) for part in parts])
+    first = np.cumsum([0, *(len(part.shards) for part in parts)])
+    samples["shard"] += np.repeat(first[:-1], [len(part) for part in parts]).astype(np.uint32)
+    shards = tuple(replace(shard, name=f"{part.folder.name}/{shard.name}") for part in parts for shard in part.shards)
+    names = "+".join(dict.fromkeys(part.dataset for part in parts))
+    return ShardIndex(Path(data.shards), names, split, classes(data), shards, samples, _digest(data, split))
+
+
+def _digest(data: DataConfig, split: str) -> str:
+    """Pins the samples of a joined split: what is in it depends on all splits of all datasets."""
+    entries = [
+        f"{folder.name}/{own}={entry['digest']}"
+        for folder in folders(data)
+        for own, entry in read_manifest(folder)["splits"].items()
+    ]
+    return xxhash.xxh3_128_hexdigest(" ".join([split, data.holdout, *entries]).encode())
