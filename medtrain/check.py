@@ -18,7 +18,7 @@ from medtrain import datasets, labels
 from medtrain.console import Progress, say, say_json, table, warn
 from medtrain.decode import decode, header
 from medtrain.errors import InputError
-from medtrain.record import Record
+from medtrain.record import Record, View, with_views
 
 SHOWN = 10  # of a list of faulty images
 CHUNK = 64  # images a task of the thread pool: one at a time would cost more than decoding a small image
@@ -45,6 +45,7 @@ def check(
     metadata_only: Flag = False,
     uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
     unmentioned: Literal["nan", "zero"] = "nan",
+    views: tuple[View, ...] = (),
     workers: int = 0,
     json: Flag = False,
 ) -> None:
@@ -59,11 +60,12 @@ def check(
         metadata_only: Read the tables only, and look for no image.
         uncertain: What a label that the source leaves open counts as (nan: unknown).
         unmentioned: What a label counts as where the source could have named it and does not.
+        views: Only images of these views (frontal: PA and AP too; none named: all).
         workers: Threads that read and decode (0: two a core).
         json: Print one JSON document.
     """
     source = datasets.source(dataset)
-    records = read_records(source, dataset, root)
+    records = with_views(read_records(source, dataset, root), views)
     looks = [] if metadata_only else list(look_at(records, quick, workers, quiet=json))
     found = _summary(dataset, root, records, looks)
     found["labels"] = {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES}

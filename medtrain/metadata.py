@@ -16,7 +16,7 @@ from medtrain.console import say, say_json, table
 from medtrain.datasets import metadata as source
 from medtrain.durable import write_whole
 from medtrain.errors import InputError
-from medtrain.record import Record
+from medtrain.record import Record, View, with_views
 
 WORDS = {labels.PRESENT: "1", labels.ABSENT: "0", labels.SOFT: str(labels.SOFT_TARGET)}
 OWN = ("chest_demo", "metadata")  # never part of `all`
@@ -26,6 +26,7 @@ def data_metadata(
     datasets: tuple[str, ...] = ("all",),
     root: Path = Path("data"),
     out: Path = Path("train_metadata_v2.csv"),
+    views: tuple[View, ...] = (),
     uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
     unmentioned: Literal["nan", "zero"] = "nan",
     json: Flag = False,
@@ -36,6 +37,7 @@ def data_metadata(
         datasets: Datasets by name, or all: those of which ROOT has a folder.
         root: Folder that holds a folder for each dataset, by its name (data/nih, data/chexpert).
         out: Table to write (.csv); train from it: medtrain shard metadata --root FILE.
+        views: Only images of these views (frontal: PA and AP too; none named: all).
         uncertain: What a label that the source leaves open becomes (nan: unknown).
         unmentioned: What a label becomes where the source could have named it and does not.
         json: Print one JSON document.
@@ -46,7 +48,7 @@ def data_metadata(
     writer.writerow((*source.NEEDED, *source.OPTIONAL))
     counts: Counter[str] = Counter()
     for name in names:
-        for record in _records(name, root / name):
+        for record in with_views(_records(name, root / name), views):
             writer.writerow(_row(name, record, uncertain, unmentioned))
             counts[name] += 1
     write_whole(out, text.getvalue().encode())

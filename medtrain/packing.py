@@ -12,7 +12,7 @@ from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.plan import PackOptions
-from medtrain.record import Record
+from medtrain.record import Record, View, with_views
 from medtrain.run import Run, run_names
 from medtrain.shards import pack
 from medtrain.verify import verify_shards
@@ -30,6 +30,7 @@ def shard(
     seed: int = 42,
     encoding: Literal["copy", "jpeg", "tiff"] = "copy",
     size: int = 0,
+    views: tuple[View, ...] = (),
     workers: int = 0,
     max_rejects: int = 100,
     partial: Flag = False,
@@ -46,6 +47,7 @@ def shard(
         seed: Decides the split and the order in the shards.
         encoding: The files as they are (copy), or 8-bit grey as JPEG of quality 95 or as TIFF without loss.
         size: Shrink to this many pixels on the shorter side (0: as it is).
+        views: Pack only images of these views (frontal: PA and AP too; none named: all).
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
@@ -53,8 +55,8 @@ def shard(
     """
     source = datasets.source(dataset)
     out = out or Path("shards") / dataset
-    options = PackOptions(seed, shard_mb, max_samples, encoding, size)
-    records = _there(source.records(root), root, max_rejects, partial)
+    options = PackOptions(seed, shard_mb, max_samples, encoding, size, views)
+    records = _there(with_views(source.records(root), views), root, max_rejects, partial)
     manifest = pack(records, source.CLASSES, out, options, workers, max_rejects)
     if manifest["rejects"]:
         warn(f"{manifest['rejects']} images cannot be used and were left out: see {out / 'rejects.jsonl'}")

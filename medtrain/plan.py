@@ -29,11 +29,13 @@ class PackOptions:
     max_samples: int = 0
     encoding: str = "copy"
     size: int = 0
+    views: tuple[str, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = asdict(self)
-        return {name: fields[name] for name in fields if self.encoding != "copy" or name not in ("encoding", "size")}
+        unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
+        return {name: value for name, value in fields.items() if name not in unused and (name != "views" or value)}
 
 
 @dataclass(frozen=True)

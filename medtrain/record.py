@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from medtrain.errors import InputError
 
 TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
+FRONTAL = ("PA", "AP", "frontal")  # the last where it is not known from which side
+View = Literal["frontal", "PA", "AP", "lateral", "other", "unknown"]
 OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older ones are said to be so old
 
 
@@ -44,3 +48,15 @@ class Record:
     split: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+
+
+def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:
+    """The records whose image shows one of some views ("frontal": PA and AP too); all where none is named."""
+    if not views:
+        return records
+    wanted = {"" if view == "unknown" else view for view in (*views, *(FRONTAL if "frontal" in views else ()))}
+    found = [record for record in records if record.meta.get("view", "") in wanted]
+    if not found:
+        there = sorted({record.meta.get("view", "") or "unknown" for record in records})
+        raise InputError(f"no image shows a view of {', '.join(views)}", f"there is {', '.join(there)}")
+    return found

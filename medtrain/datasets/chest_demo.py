@@ -34,6 +34,8 @@ HEADER = (
 
 def records(root: Path) -> list[Record]:
     """Every image of the table, as NIH's are read."""
+    if not (root / nih.TABLES[0]).is_file():
+        raise InputError(f"{root} holds no drawn chest X-rays", ACCESS)
     return [replace(record, source="chest_demo") for record in nih.records(root)]
 
 

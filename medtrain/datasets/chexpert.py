@@ -9,7 +9,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN, UNMENTIONED
-from medtrain.record import OLDEST, Record
+from medtrain.record import FRONTAL, OLDEST, Record
 
 TITLE = "CheXpert (Stanford): chest X-rays, seven of the 14 labels, each stated, denied, uncertain or not mentioned."
 CLASSES = PATHOLOGIES
@@ -82,10 +82,11 @@ def _record(row: csvfile.Row, split: str, root: Path, patients: dict[str, Path],
         raise InputError(f"{where}: the path {row['Path']!r} names no patient and study", "fetch the table again")
     folder, patient, study, image = named.groups()
     path = patients.get(f"{folder}/{patient}", root / folder / patient) / study / image
-    view = row["AP/PA"] if row["Frontal/Lateral"] == "Frontal" else row["Frontal/Lateral"].lower()
+    side = row["AP/PA"] if row["AP/PA"] in FRONTAL else "frontal"  # a few frontal images are called LL or RL
+    view = side if row["Frontal/Lateral"] == "Frontal" else "lateral"
     age = int(float(row["Age"])) if row["Age"] else None
     meta = {
-        "view": view or "frontal",
+        "view": view,
         "sex": {"Male": "M", "Female": "F"}.get(row["Sex"], ""),
         "age": None if age is None else min(age, OLDEST),
     }

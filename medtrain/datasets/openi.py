@@ -82,7 +82,9 @@ def records(root: Path) -> list[Record]:
         raw = {"mesh": list(report.headings)}
         for image, view in report.images.items():
             path = paths.get(image, root / image)
-            found.append(Record("openi", image, path, labels, report.study, report.study, "", raw, {"view": view}))
+            found.append(
+                Record("openi", image, path, labels, report.study, report.study, "", raw, {"view": view.lower()})
+            )
     return found
 
 
