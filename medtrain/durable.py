@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from medtrain.errors import InputError
 
 UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written
 
@@ -34,6 +37,20 @@ def write_whole(path: Path, data: bytes) -> None:
     """Give `path` these bytes, all or none."""
     with whole(path) as file:
         file.write(data)
+
+
+@contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder: two at once would sweep away or mix what each other has half written. InputError where another
+    process is `doing` the same."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another process is {doing} it", "wait until that one is done") from None
+        except OSError:
+            pass  # a filesystem without locks
+        yield
 
 
 def sweep(folder: Path) -> None:

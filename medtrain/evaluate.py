@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from medtrain.errors import InputError
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
 from medtrain.run import Run, resume_command, write_json
+from medtrain.shardfile import sidecar
+from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
 
 
@@ -90,6 +93,27 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     return {**report, **_means(list(each.values())), "per_dataset": each}
 
 
+def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """`subgroups`: attribute -> group -> its metrics, of the patients' sex and age and the view, where shards tell."""
+    rows = loader.index.samples[scores.samples]
+    about: list[dict[str, Any]] = [{}] * len(rows)
+    with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
+        for shard in np.unique(rows["shard"]).tolist():
+            with loader.index.shard_path(shard).open("rb") as file:
+                own = np.flatnonzero(rows["shard"] == shard)
+                found = pool.map(sidecar, [file] * len(own), rows[own])
+                for i, told in zip(own.tolist(), found, strict=True):
+                    about[i] = told["meta"]
+    labels = loader.labels[scores.samples]
+    report = {
+        attribute: {
+            name: task.metrics(scores.values[own], labels[own], rows["group"][own]) for name, own in groups.items()
+        }
+        for attribute, groups in subgroups(about).items()
+    }
+    return {"subgroups": report} if report else {}
+
+
 def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
     """`per_dataset_NUMBER`: the mean of each number over the reports that have it."""
     found: dict[str, list[float]] = {}
@@ -149,7 +173,8 @@ def evaluate_best(
             (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
         )
         task = task.choose(seen.values, validation.labels[seen.samples])
-    report: dict[str, Any] = share(world, measure(scores, task, loader))
+    found = {**measure(scores, task, loader), **by_subgroup(scores, task, loader)} if world.main else None
+    report: dict[str, Any] = share(world, found)
     if world.main:
         write_report(run, split, report, task)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
@@ -196,7 +221,12 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         (name, *(_cell(row[column]) for column in task.columns.values())) for name, row in report["per_class"].items()
     ]
     head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
-    return "\n".join([head, table((task.label, *task.columns), rows), *_by_dataset(report, task)])
+    groups = [
+        f"{attribute} {name}: {task.headline(own)} on {own['samples']:,} images"
+        for attribute, groups in report.get("subgroups", {}).items()
+        for name, own in groups.items()
+    ]
+    return "\n".join([head, table((task.label, *task.columns), rows), *_by_dataset(report, task), *groups])
 
 
 def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain import metrics
+from medtrain.calibration import at_temperature, best_temperature, calibration_error
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.metrics import plain
 
@@ -41,7 +42,7 @@ def multilabel_report(
         for i, (name, own) in enumerate(zip(names, known.T, strict=True))
     }
     pooled = _numbers(values[known], positive[known], called[known])
-    numbers = ("average_precision", "precision", "recall", "f1")
+    numbers = ("average_precision", "precision", "recall", "f1", "ece")
     return {
         "samples": len(values),
         "known": int(known.sum()),
@@ -66,6 +67,31 @@ def with_intervals(
         ends = metrics.bootstrap_auroc(values[own, i], truth[own, i] == PRESENT, patients[own], seed)
         rows[name] = {**row, "auroc_interval": [plain(end) for end in ends]}
     return {**report, "per_class": rows}
+
+
+def with_calibration(
+    report: dict[str, Any], scores: ArrayLike, labels: ArrayLike, temperature: float
+) -> dict[str, Any]:
+    """A report with the `temperature` of a run and, for each label, the calibration error that is left with it."""
+    values, truth = at_temperature(scores, temperature), np.asarray(labels)
+    rows = {}
+    for i, (name, row) in enumerate(report["per_class"].items()):
+        own = _known(truth[:, i])
+        left = calibration_error(values[own, i], truth[own, i] == PRESENT)
+        rows[name] = {**row, "ece_at_temperature": plain(left)}
+    return {
+        **report,
+        "temperature": temperature,
+        "macro_ece_at_temperature": _macro(rows, "ece_at_temperature"),
+        "per_class": rows,
+    }
+
+
+def chosen_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
+    """One temperature for all labels, of their known cells (see calibration.best_temperature)."""
+    truth = np.asarray(labels)
+    known = _known(truth)
+    return best_temperature(np.asarray(scores, np.float64)[known], (truth == PRESENT)[known])
 
 
 def best_thresholds(scores: ArrayLike, labels: ArrayLike) -> tuple[float, ...]:
@@ -100,6 +126,7 @@ def _numbers(scores: Floats, positive: NDArray[np.bool_], called: NDArray[np.boo
         "positives": int(positive.sum()),
         "auroc": plain(metrics.auroc(scores, positive)),
         "average_precision": plain(metrics.average_precision(scores, positive)),
+        "ece": plain(calibration_error(scores, positive)),
         "precision": plain(each.precision[1]),
         "recall": plain(each.recall[1]),
         "f1": plain(each.f1[1]),

@@ -151,7 +151,7 @@ def predict(
     if json:
         say_json(found)
     else:
-        heads = [name for name in found[0] if name != "probabilities"]
+        heads = [name for name, value in found[0].items() if not isinstance(value, dict)]
         say(table(heads, [[_words(one[name]) for name in heads] for one in found]))
 
 

@@ -57,6 +57,14 @@ def pack_shard(path: Path, samples: list[Planned], labels: int, options: PackOpt
     write_whole(path.with_suffix(".idx"), npy(rows[:kept]))
 
 
+def sidecar(shard: BinaryIO, row: np.void) -> dict[str, Any]:
+    """What a shard tells of the sample that a row of its index names: the JSON file behind the image."""
+    header = int(row["offset"]) + -(-int(row["size"]) // 512) * 512
+    size = int(os.pread(shard.fileno(), 12, header + 124).split(b"\0")[0], 8)
+    found: dict[str, Any] = json.loads(os.pread(shard.fileno(), size, header + 512))
+    return found
+
+
 def rest_crc32(shard: BinaryIO, rows: npt.NDArray[Any]) -> list[int]:
     """For each sample of a shard, the crc32 of its bytes besides the image: tar headers, padding, labels.
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ import numpy as np
 
 from medtrain import __version__
 from medtrain.console import Progress
-from medtrain.durable import sweep, write_whole
+from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
 from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, open_index
@@ -49,7 +46,7 @@ def pack(
     again = "then give the same command again: it goes on with what is missing"
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _alone(out):
+        with alone(out, "packing into"):
             return _pack(records, classes, out, options, workers or len(os.sched_getaffinity(0)), max_rejects)
     except BrokenExecutor:
         problem = f"{out}: a packing process was killed (out of memory?); whole shards are kept"
@@ -69,19 +66,6 @@ def _check(records: list[Record], options: PackOptions, workers: int) -> None:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder: two packers at once would sweep away each other's half-written shards."""
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another process is packing into it", "wait until that one is done") from None
-        except OSError:
-            pass  # a filesystem without locks
-        yield
 
 
 def _pack(

@@ -127,9 +127,9 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     return state, any_rank(world, bool(trainer.stop))
 
 
-def alive(trainer: Trainer, doing: str) -> bool:
+def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
     """A sign of life between the rounds of an evaluation; never true, so that it can stand before a stop question."""
-    trainer.watchdog.alive(doing, trainer.config.hang_seconds)
+    trainer.watchdog.alive(doing, patience * trainer.config.hang_seconds)
     return False
 
 
@@ -220,7 +220,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     for split in ("test", mixture.EXTERNAL) if config.data.holdout else ("test",):
         evaluate_best(
             run, config, trainer.task, trainer.model, world, split, trainer.tracker.log,
-            lambda: alive(trainer, "testing"),
+            lambda: alive(trainer, "testing", 10),  # intervals by patient take a while, on rank 0 alone
         )  # fmt: skip
     if world.main:
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]

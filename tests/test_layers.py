@@ -35,8 +35,8 @@ reduction
 tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-multilabel
-loader models metrics figures distributed tensorfile tree average
+multilabel subgroups
+loader models metrics calibration figures distributed tensorfile tree average
 weights
 verify loader_pool
 shards loader_worker
@@ -50,8 +50,11 @@ attempts
 causes goodput waiting
 slurmjob
 datasets recipes reports
+physionet
+fetch unpack
 run record csvfile configfile console helper place
 durable
+access
 configrules errors
 config orphan labels
 """

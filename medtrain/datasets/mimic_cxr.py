@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medtrain import csvfile
+from medtrain import csvfile, physionet
 from medtrain.datasets.chexpert import NO_FINDING, OBSERVATIONS, TOO_WIDE, observed, raw_values
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES
@@ -20,11 +20,17 @@ ACCESS = (
 )
 
 METADATA, SPLIT, LABELS = (f"mimic-cxr-2.0.0-{name}.csv" for name in ("metadata", "split", "chexpert"))
-DOWNLOADED = "physionet.org/files/mimic-cxr-jpg/2.1.0"  # where wget -r puts it
+RELEASE = "mimic-cxr-jpg/2.1.0"
+DOWNLOADED = f"physionet.org/files/{RELEASE}"  # where wget -r puts it
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 # ViewCodeSequence_CodeMeaning, where ViewPosition is blank
 MEANINGS = {"postero-anterior": "PA", "antero-posterior": "AP", "lateral": "lateral", "left lateral": "lateral"}
 LATERAL = ("LATERAL", "LL", "RL")
+
+
+def download(root: Path) -> None:
+    """Fetch every file of the release, with a PhysioNet login."""
+    physionet.download(RELEASE, root)
 
 
 def records(root: Path) -> list[Record]:

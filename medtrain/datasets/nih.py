@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from medtrain import csvfile
+from medtrain.access import OPEN
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
+from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
 from medtrain.record import OLDEST, TRAIN_VAL, Record
+from medtrain.unpack import unpack
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
 CLASSES = PATHOLOGIES
@@ -19,6 +22,16 @@ ACCESS = (
     "https://nihcc.app.box.com/v/ChestXray-NIHCC   unpack all into one folder, then use --root FOLDER"
 )
 
+BOX = "https://nihcc.box.com/shared/static"
+ARCHIVES = (  # of images_001.tar.gz to images_012.tar.gz, as NIH's own download script names them
+    "vfk49d74nhbxq3nqjg0900w5nvkorp5c", "i28rlmbvmfjbl8p2n3ril0pptcmcu9d1", "f1t00wrtdk94satdfb9olcolqx20z2jp",
+    "0aowwzs5lhjrceb3qp67ahp0rd1l1etg", "v5e3goj22zr6h8tzualxfsqlqaygfbsn", "asi7ikud9jwnkrnkj99jnpfkjdes7l6l",
+    "jn1b4mw4n6lnh74ovmcjb8y48h8xj07n", "tvpxmn7qyrgl0w8wfh9kqfjskv6nmm1j", "upyy3ml7qdumlgk2rfcvlb9k6gvqq2pj",
+    "l6nilvfa9cg3s28tqv1qc1olm3gnz54p", "hhq8fkdgvcari67vfhs7ppg2w6ni4jze", "ioqwiy20ihqwyr8pf4c24eazhh281pbu",
+)  # fmt: skip
+# Box has no fixed address for the tables; this copy has, and the one that decides the labels is known by its checksum.
+MIRROR = "https://huggingface.co/datasets/alkzar90/NIH-Chest-X-ray-dataset/resolve/main/data"
+CHECKSUMS = {"Data_Entry_2017_v2020.csv": "dc1d2df67fdc1c5a7601d48699cda2b13dc2c4841488b4183dcf04884dbaca11"}
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
 LISTS = {"train_val_list.txt": TRAIN_VAL, "test_list.txt": "test"}
@@ -53,6 +66,16 @@ def records(root: Path) -> list[Record]:
             f"{unlisted:,} images of {table.name} are in none of {', '.join(LISTS)}", "fetch the lists again"
         )
     return found
+
+
+def download(root: Path) -> None:
+    """Fetch tables and images, 45 GB."""
+    tables = [Remote(f"{MIRROR}/{name}", name, CHECKSUMS.get(name, "")) for name in (TABLES[0], *LISTS)]
+    archives = {f"images_{number:03d}": f"{BOX}/{code}.gz" for number, code in enumerate(ARCHIVES, start=1)}
+    missing = {name: url for name, url in archives.items() if not (root / name).exists()}
+    fetch([*tables, *(Remote(url, f"{name}.tar.gz") for name, url in missing.items())], root, OPEN)
+    for name in missing:
+        unpack(root / f"{name}.tar.gz", root / name, GO_ON)
 
 
 def _labels(findings: str, where: str) -> dict[str, int | None]:

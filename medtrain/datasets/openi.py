@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtrain import csvfile
+from medtrain.access import OPEN
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
+from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
 from medtrain.record import Record, Report, report_text
+from medtrain.unpack import unpack
 
 TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."
 CLASSES = PATHOLOGIES
@@ -26,6 +29,7 @@ ACCESS = (
 
 REPORTS = "ecgen-radiology"
 KAGGLE = ("indiana_reports.csv", "indiana_projections.csv")
+SITE = "https://openi.nlm.nih.gov/imgs/collections"
 FOLDERS = ("NLMCXR_png", "png", "images", "images/images_normalized", "images_normalized")
 # The heading before the first "/". What is not named is absent: every report was indexed for all that it finds.
 HEADINGS = {
@@ -86,6 +90,14 @@ def records(root: Path) -> list[Record]:
                 Record("openi", image, path, labels, report.study, report.study, "", raw, {"view": view.lower()})
             )
     return found
+
+
+def download(root: Path) -> None:
+    """Fetch the images (1.3 GB) and the reports."""
+    missing = [name for name in ("NLMCXR_png", "NLMCXR_reports") if not (root / name).exists()]
+    fetch([Remote(f"{SITE}/{name}.tgz", f"{name}.tgz") for name in missing], root, OPEN)
+    for name in missing:
+        unpack(root / f"{name}.tgz", root / name, GO_ON)
 
 
 def reports(root: Path) -> list[Indexed]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import csvfile
+from medtrain.access import hugging_face
 from medtrain.errors import InputError
+from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import PATHOLOGIES
 from medtrain.record import OLDEST, Record, Report, report_text
 from medtrain.reports import report_states
+from medtrain.unpack import unpack_zstd
 
 TITLE = "ReXGradient-160K (Gradient Health): chest X-rays with reports; medtrain reads the labels from their text."
 CLASSES = PATHOLOGIES
@@ -23,6 +26,9 @@ ACCESS = (
     "cat deid_png.part* | tar --zstd -x   beside metadata/, then use --root FOLDER"
 )
 
+PAGE = "https://huggingface.co/datasets/rajpurkarlab/ReXGradient-160K"
+PARTS = tuple(f"deid_png.part{number:02d}" for number in range(10))  # of one archive
+UNPACKED = "images"  # where `download` unpacks it; by hand it is unpacked in the folder itself
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
 VIEWS = {
     "PA": "PA", "POSTERO_ANTERIOR": "PA", "AP": "AP", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral",
@@ -35,6 +41,16 @@ UNITS = {"Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # of an age, a year
 def records(root: Path) -> list[Record]:
     """Every image of the studies that have a text, in the order of the tables, also where the file is not there."""
     return [record for name, split in SPLITS.items() for record in _of_split(root, name, split)]
+
+
+def download(root: Path) -> None:
+    """Fetch the tables and the images, 150 GB, with a Hugging Face token."""
+    tables = [f"metadata/{name}_metadata{end}" for name in SPLITS for end in (".csv", "_view_position.json")]
+    parts = () if (root / UNPACKED).exists() else PARTS
+    remotes = [Remote(f"{PAGE}/resolve/main/{name}", name) for name in (*tables, *parts)]
+    fetch(remotes, root, hugging_face(PAGE))
+    if parts:
+        unpack_zstd([root / name for name in parts], root / UNPACKED, GO_ON)
 
 
 def reports(root: Path) -> list[Report]:
@@ -50,6 +66,7 @@ def reports(root: Path) -> list[Report]:
 def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
     """A row of the table is a study; its images are in the JSON file beside it, as parallel lists."""
     table = _table(root, name)
+    base = root / UNPACKED if (root / UNPACKED).is_dir() else root
     images = _images(table.parent / f"{name}_metadata_view_position.json")
     for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
         text = report_text(row["Findings"], row["Impression"])
@@ -64,7 +81,7 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
             image = str(path).removeprefix("../")
             meta = {"view": VIEWS.get(str(view), ""), **about}
             patient, study = str(own["PatientID"]), str(own["StudyInstanceUid"])
-            yield Record("rexgradient", image, root / image, labels, patient, study, split, {}, meta)
+            yield Record("rexgradient", image, base / image, labels, patient, study, split, {}, meta)
 
 
 def _table(root: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from medtrain import csvfile
+from medtrain import csvfile, physionet
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
 from medtrain.record import TRAIN_VAL, Record
@@ -35,8 +35,14 @@ COLUMNS = {
 }
 KAGGLE_HAS_NOT = ("Edema", "Emphysema", "Pneumonia")
 EITHER = "Nodule/Mass"  # which of the two, nobody says
-DOWNLOADED = "physionet.org/files/vindr-cxr/1.0.0"  # where wget -r puts it
+RELEASE = "vindr-cxr/1.0.0"
+DOWNLOADED = f"physionet.org/files/{RELEASE}"  # where wget -r puts it
 TRAIN, TEST, KAGGLE = "image_labels_train.csv", "image_labels_test.csv", "train.csv"
+
+
+def download(root: Path) -> None:
+    """Fetch every file of the release, with a PhysioNet login."""
+    physionet.download(RELEASE, root)
 
 
 def records(root: Path) -> list[Record]:

@@ -11,10 +11,17 @@ import torch
 import torch.nn.functional as F
 
 from medtrain import figures
+from medtrain.calibration import at_temperature
 from medtrain.config import Config
 from medtrain.labels import SOFT, SOFT_TARGET
 from medtrain.loader import Batch
-from medtrain.multilabel import best_thresholds, multilabel_report, with_intervals
+from medtrain.multilabel import (
+    best_thresholds,
+    chosen_temperature,
+    multilabel_report,
+    with_calibration,
+    with_intervals,
+)
 
 COLUMNS = {
     "known": "known",
@@ -26,6 +33,7 @@ COLUMNS = {
     "precision": "precision",
     "recall": "recall",
     "f1": "f1",
+    "calib. error": "ece_at_temperature",
 }
 
 
@@ -36,9 +44,12 @@ class Multilabel:
     figure = "auroc"
     chooses = True
 
-    def __init__(self, classes: tuple[str, ...], gamma: float, thresholds: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self, classes: tuple[str, ...], gamma: float, thresholds: tuple[float, ...] = (), temperature: float = 1.0
+    ) -> None:
         self.classes = classes
         self.thresholds = thresholds
+        self.temperature = temperature
         self.columns = COLUMNS
         self.outputs = len(classes)
         self.gamma = gamma
@@ -69,26 +80,33 @@ class Multilabel:
     def metrics(
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
-        """`multilabel_report` over the cells that are known for sure: a soft target is none. With thresholds, which
-        only a finished run has, the AUROCs come with their intervals."""
+        """`multilabel_report` over the cells that are known for sure: a soft target is none. With thresholds and a
+        temperature, which only a finished run has, also the AUROCs' intervals and what calibration leaves."""
         report = multilabel_report(scores, labels, self.classes, self.gamma, self.thresholds)
-        return with_intervals(report, scores, labels, groups) if self.thresholds else report
+        if not self.thresholds:
+            return report
+        report = with_calibration(report, scores, labels, self.temperature)
+        return with_intervals(report, scores, labels, groups)
 
     def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multilabel:
-        """With the threshold of each label that gives it the highest F1."""
-        return Multilabel(self.classes, self.gamma, best_thresholds(scores, labels))
+        """With the threshold of each label that gives it the highest F1, and the temperature that calibrates best."""
+        return Multilabel(self.classes, self.gamma, best_thresholds(scores, labels), chosen_temperature(scores, labels))
 
     def chosen_in(self, report: dict[str, Any]) -> Multilabel:
-        """With the thresholds of a report."""
-        rows = report.get("per_class", {})
-        known = all("threshold" in rows.get(name, {}) for name in self.classes)
-        return Multilabel(self.classes, self.gamma, tuple(rows[name]["threshold"] for name in self.classes if known))
+        """With the thresholds and the temperature of a report."""
+        if "temperature" not in report:
+            return self
+        limits = tuple(report["per_class"][name]["threshold"] for name in self.classes)
+        return Multilabel(self.classes, self.gamma, limits, report["temperature"])
 
     def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """The labels from their threshold on (0.5 where none was chosen), and the most likely one."""
+        """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
+        probabilities are at the temperature that was chosen."""
         limits = np.array(self.thresholds or (0.5,) * len(self.classes))
         present = [self.classes[i] for i in np.flatnonzero(scores >= limits)]
-        return {"present": present, "most likely": self.classes[scores.argmax()], "probability": float(scores.max())}
+        calibrated = dict(zip(self.classes, at_temperature(scores, self.temperature).tolist(), strict=True))
+        best = self.classes[scores.argmax()]
+        return {"present": present, "most likely": best, "probability": calibrated[best], "calibrated": calibrated}
 
     def headline(self, report: dict[str, Any]) -> str:
         """Mean AUROC and over how many labels."""

@@ -1,0 +1,75 @@
+"""Archives of a dataset, each unpacked into a folder that has its name when it is whole, and then removed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from medtrain.durable import UNFINISHED
+from medtrain.errors import InputError, MachineError
+
+PIECE = 1 << 20
+
+
+def unpack(archive: Path, folder: Path, again: str) -> None:
+    """Unpack a .tar.gz file into the new `folder`; goes on where an earlier call was cut off.
+
+    Nothing is written outside `folder`, whatever the archive says. InputError where it is damaged: then it is removed,
+    and `again` says how to get it anew.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            _extract(tar, folder)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk; a damaged gzip has no number
+            raise
+        archive.unlink()
+        raise InputError(f"{archive}: is damaged ({error})", again) from None
+    archive.unlink()
+
+
+def unpack_zstd(parts: list[Path], folder: Path, again: str) -> None:
+    """The same for a zstd-compressed tar that was cut into `parts`.
+
+    By the program zstd: Python's own tarfile reads this from 3.14 on.
+    """
+    if not shutil.which("zstd"):
+        raise MachineError("the program zstd is not there", "apt-get install zstd, or module load zstd")
+    script = 'set -o pipefail; cat -- "$@" | zstd -dcq'
+    with subprocess.Popen(["bash", "-c", script, "unpack", *map(str, parts)], stdout=subprocess.PIPE) as unpacker:
+        assert unpacker.stdout is not None
+        damage = ""
+        try:
+            with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tar:
+                _extract(tar, folder, lambda: _ends_well(unpacker))
+        except tarfile.TarError as error:
+            damage = str(error)
+    for part in parts:
+        part.unlink()
+    if damage:
+        raise InputError(f"{parts[0].parent}: the archive in {len(parts)} parts is damaged ({damage})", again)
+
+
+def _ends_well(unpacker: subprocess.Popen[bytes]) -> None:
+    """Read what is behind the last file: only a zstd that came to its end says that all was there."""
+    assert unpacker.stdout is not None
+    while unpacker.stdout.read(PIECE):
+        pass
+    if unpacker.wait():
+        raise tarfile.ReadError("it ends too early")
+
+
+def _extract(tar: tarfile.TarFile, folder: Path, at_end: Callable[[], None] = lambda: None) -> None:
+    """Every file that is not there yet in its length; then the folder gets its name."""
+    hidden = folder.with_name(f".{folder.name}{UNFINISHED}")
+    hidden.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for member in tar:
+        there = hidden / member.name
+        if not (member.isfile() and there.is_file() and there.stat().st_size == member.size):
+            tar.extract(member, hidden, filter="data")
+    at_end()
+    hidden.replace(folder)

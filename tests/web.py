@@ -1,0 +1,88 @@
+"""A real HTTP server on this machine, with the faults that sites have."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, address: object) -> None:
+        """A client that hangs up is part of the tests."""
+
+
+class Site:
+    """Serves `files` (path -> bytes); what goes wrong with a path is set in the other fields, by the path."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str]] = []  # path and Range of each request
+        self.headers: list[dict[str, str]] = []
+        self.breaks: dict[str, list[int]] = {}  # after so many bytes of an answer the connection breaks, each time one
+        self.answers: dict[str, list[int]] = {}  # status codes to answer first
+        self.login = ""  # user:password
+        self.token = ""
+        self.ranges = True
+        self.sent: Counter[str] = Counter()
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                site.answer(self)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        return Handler
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """One answer, with what is to go wrong."""
+        path, wanted = request.path, request.headers.get("Range", "")
+        self.asked.append((path, wanted))
+        self.headers.append(dict(request.headers))
+        code = self.answers[path].pop(0) if self.answers.get(path) else self._code(request)
+        body = self.files.get(path, b"")
+        if code != 200:
+            return self._send(request, code, b"", {"Location": f"{self.url}/elsewhere"} if code == 302 else {})
+        headers, start = {"ETag": f'"{hashlib.sha256(body).hexdigest()[:8]}"'}, 0
+        if self.ranges and wanted:
+            start, code = int(wanted.removeprefix("bytes=").rstrip("-")), 206
+            if start >= len(body):
+                return self._send(request, 416, b"", {})
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return self._send(request, code, body[start:], headers)
+
+    def _code(self, request: BaseHTTPRequestHandler) -> int:
+        given = request.headers.get("Authorization", "")
+        if self.login and given != "Basic " + base64.b64encode(self.login.encode()).decode():
+            return 401
+        if self.token and given != f"Bearer {self.token}":
+            return 403
+        return 200 if request.path in self.files else 404
+
+    def _send(self, request: BaseHTTPRequestHandler, code: int, body: bytes, headers: dict[str, str]) -> None:
+        request.send_response(code)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        breaks = self.breaks.get(request.path)
+        sent = body[: breaks.pop(0)] if breaks and code in (200, 206) else body
+        request.wfile.write(sent)
+        self.sent[request.path] += len(sent)
+        if len(sent) < len(body):
+            request.close_connection = True
