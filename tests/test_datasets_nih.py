@@ -149,3 +149,4 @@ def test_the_real_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     records = nih.records(REAL)
     assert Counter(record.meta["view"] for record in records) == {"PA": 67_310, "AP": 44_810}
     assert sum(record.path.exists() for record in records) == 98
+    assert nih.labels_sha256(REAL) == nih.LABELS_SHA256
