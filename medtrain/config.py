@@ -180,6 +180,8 @@ class SlurmConfig:
     """Node features."""
     signal_seconds: int = 120
     """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
+    after: str = ""
+    """Jobs that must have ended well before this one starts, by their ids (812:813); empty for none."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
 

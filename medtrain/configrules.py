@@ -11,6 +11,7 @@ from medtrain.config import Config
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
+JOBS = re.compile(r"\d+(:\d+)*")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 # setting -> its smallest value, and what that value stands for
@@ -91,6 +92,7 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
+        (not slurm.after or JOBS.fullmatch(slurm.after) is not None, f"after is {slurm.after!r}: write 812 or 812:813"),
         (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
             f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",

@@ -10,7 +10,7 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tyro
@@ -46,8 +46,17 @@ def call(place: str, command: str, rest: list[str]) -> int:
     def later(*args: Any, **options: Any) -> Callable[[], Any]:
         return functools.partial(function, *args, **options)
 
-    ready = parse(later, rest, f"medtrain {command}", list(inspect.signature(function).parameters), config=[SHORT])
+    ready = parse(later, rest, f"medtrain {command}", list(_flags(function)), config=[SHORT])
     return int(ready() or 0)
+
+
+def _flags(function: Callable[..., Any]) -> Iterator[str]:
+    """The names of a command's flags; a dataclass among its parameters stands for those of its fields."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        if dataclasses.is_dataclass(parameter.default):
+            yield from (field.name for field in dataclasses.fields(parameter.default))
+        else:
+            yield name
 
 
 def call_with_settings(place: str, command: str, rest: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,13 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
             ("labels", "i1", (labels,)),
         ]
     )
+
+
+def npy(rows: npt.NDArray[Any]) -> bytes:
+    """The bytes of a .npy file, which an .idx is."""
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)

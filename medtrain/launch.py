@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, freeze, helper, mixture
+from medtrain import attempts, configfile, freeze, helper, mixture, sbatch
 from medtrain.config import Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
@@ -27,6 +26,8 @@ from medtrain.run import (
     write_json,
 )
 from medtrain.status import alive
+
+TRAIN_HERE = "train here: medtrain train RECIPE ..."
 
 
 def new_run(config: Config) -> tuple[Run, Config]:
@@ -44,7 +45,8 @@ def with_shards(config: Config) -> Config:
     """The config with an absolute shards folder (a job starts elsewhere), after a look at what is in it."""
     shards = config.data.shards or ("shards" if config.data.datasets else f"shards/{config.recipe}")
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
-    mixture.classes(data)
+    if not config.slurm.after:  # what it waits for may be what packs them
+        mixture.classes(data)
     return dataclasses.replace(config, data=data)
 
 
@@ -95,27 +97,19 @@ def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
         run = Run(Path(config.runs) / config.run)
         say(script(run, config.slurm).rstrip())
         return run, ""
-    need_slurm()
+    sbatch.need_slurm(TRAIN_HERE)
     run, config = new_run(config)
     return run, send(run, config.slurm)
 
 
 def send(run: Run, slurm: SlurmConfig) -> str:
     """Hand a run to Slurm and note its job id in the run folder."""
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
     attempts.close_silent(run)
     write_json(run.job_file, {"job": ""})  # if Slurm says no, `resume` asks it again and does not train here
-    try:
-        job = executor(run, slurm)._submit_command(supervisor(run))
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise MachineError(
-            f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
-            f"correct the request (sinfo shows the partitions), then: {resume_command(run)}",
-        ) from None
-    write_json(run.job_file, {"job": job.job_id, "submitted": time.time()})
+    job = sbatch.send(executor(run, slurm), supervisor(run), resume_command(run))
+    write_json(run.job_file, {"job": job, "submitted": time.time()})
     set_status(run, state="queued")
-    return str(job.job_id)
+    return job
 
 
 def script(run: Run, slurm: SlurmConfig) -> str:
@@ -130,56 +124,7 @@ def supervisor(run: Run) -> str:
 
 def executor(run: Run, slurm: SlurmConfig) -> Any:
     """submitit's executor for a run. Its batch script runs the supervisor, which starts the ranks with srun."""
-    from submitit.slurm.slurm import SlurmExecutor
-
-    class Executor(SlurmExecutor):
-        @classmethod
-        def affinity(cls) -> int:
-            return 2  # a dry run must work where there is no Slurm
-
-    made = Executor(folder=run.slurm)
-    tasks = slurm.tasks_per_node or slurm.gpus_per_node or 1
-    request: dict[str, Any] = {
-        "job_name": run.name,
-        "nodes": slurm.nodes,
-        "ntasks_per_node": tasks,
-        "gpus_per_node": slurm.gpus_per_node,
-        "cpus_per_task": slurm.cpus_per_task,
-        "mem": mem(slurm.mem_gb),
-        "partition": slurm.partition,
-        "account": slurm.account,
-        "qos": slurm.qos,
-        "constraint": slurm.constraint,
-    }
-    extra: dict[str, Any] = {"requeue": True, "open-mode": "append"}
-    if slurm.time:
-        extra["time"] = slurm.time
-    made.update_parameters(
-        **{name: value for name, value in request.items() if value},
-        time=None,
-        signal_delay_s=slurm.signal_seconds,
-        wckey=None,
-        use_srun=False,
-        stderr_to_stdout=True,
-        additional_parameters=extra,
-        # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
-        setup=["umask 077", *slurm.setup, "trap : TERM USR1 USR2"],
-    )
-    return made
-
-
-def mem(gigabytes: float) -> str:
-    """As Slurm writes it."""
-    return f"{round(gigabytes * 1024)}M" if gigabytes else ""
-
-
-def need_slurm() -> None:
-    """Raise MachineError where there is no Slurm."""
-    if shutil.which("sbatch") is None:
-        raise MachineError(
-            "there is no Slurm here (sbatch is not found)",
-            "train here: medtrain train RECIPE ...   or log in to your cluster",
-        )
+    return sbatch.executor(run.slurm, run.name, slurm)
 
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
@@ -189,7 +134,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     before = configfile.load(run.config_file)
     changed = configfile.difference(before, config)
     configfile.check(config, f"run {run.name}")
-    config = with_shards(config)
+    config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")))
     refuse_other_settings(run, before, config)
     refuse_other_shards(run, config)
     refuse_login_node(run, here)
@@ -202,7 +147,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
         say(f"{run.name} has no checkpoint yet: it starts from the beginning")
     run.stop_file.unlink(missing_ok=True)
     if run.job_file.exists() and not here:
-        need_slurm()
+        sbatch.need_slurm(TRAIN_HERE)
         say(f"run {run.name}: job {send(run, config.slurm)}")
         return 0
     from medtrain.supervise import supervise

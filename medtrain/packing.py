@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain import datasets
 from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
+from medtrain.packjob import Flag, Jobs, Request, records_of, submit
 from medtrain.plan import PackOptions
-from medtrain.record import Record, View, with_views
+from medtrain.record import View
 from medtrain.run import Run, run_names
 from medtrain.shards import pack
 from medtrain.verify import verify_shards
 
-Flag = FlagCreatePairsOff[bool]
+HERE = Jobs()
 WIDE = 8  # labels that fit beside each other
 
 
@@ -34,6 +35,7 @@ def shard(
     workers: int = 0,
     max_rejects: int = 100,
     partial: Flag = False,
+    jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
 ) -> None:
     """Pack a dataset into WebDataset tar shards. A call that was cut off goes on where it stopped.
@@ -51,23 +53,31 @@ def shard(
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
-        json: Print the manifest as one JSON document.
+        json: Print one JSON document.
     """
-    source = datasets.source(dataset)
     out = out or Path("shards") / dataset
-    options = PackOptions(seed, shard_mb, max_samples, encoding, size, views)
-    records = _there(with_views(source.records(root), views), root, max_rejects, partial)
-    manifest = pack(records, source.CLASSES, out, options, workers, max_rejects)
+    request = Request(
+        dataset, root, PackOptions(seed, shard_mb, max_samples, encoding, size, views), max_rejects, partial
+    )
+    if jobs.slurm:
+        ids = submit(request, out, jobs)
+        if json:
+            say_json({"jobs": ids, "out": str(out)})
+        else:
+            say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
+            say(f"train as soon as it is packed: medtrain submit RECIPE --shards {out} --after {ids[-1]}")
+        return
+    manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
     if manifest["rejects"]:
         warn(f"{manifest['rejects']} images cannot be used and were left out: see {out / 'rejects.jsonl'}")
     if json:
         say_json(manifest)
         return
-    say(_contents(manifest))
+    say(contents_table(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
 
 
-def _contents(manifest: dict[str, Any]) -> str:
+def contents_table(manifest: dict[str, Any]) -> str:
     """Images, shards and positives of each split; many labels are a table of their own."""
     classes, splits = manifest["classes"], manifest["splits"]
     sizes = {
@@ -87,22 +97,6 @@ def _contents(manifest: dict[str, Any]) -> str:
     heads = ("label", *states, *(f"in {split}" for split in splits))
     whole = table(("split", "images", "shards", "MB"), [(split, *sizes[split]) for split in splits])
     return f"{whole}\n\n{table(heads, rows)}"
-
-
-def _there(records: list[Record], root: Path, max_rejects: int, partial: bool) -> list[Record]:
-    """The records to pack: all of them, or with `partial` those whose image is there."""
-    there: list[Record] = []
-    missing: list[Record] = []
-    for record in records:
-        (there if record.path.exists() else missing).append(record)
-    if len(missing) > max_rejects and not partial:
-        raise InputError(
-            f"{len(missing):,} of {len(records):,} images are not in {root} (the first: {missing[0].image})",
-            "complete the dataset, or pack what there is: --partial",
-        )
-    if partial and missing:
-        warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
-    return there if partial else records
 
 
 def verify(

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import xxhash
-
-from medtrain.console import Progress
 from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
-from medtrain.record import TRAIN_VAL, Record
+from medtrain.record import TRAIN_VAL, Record, View, number_of
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -29,7 +25,7 @@ class PackOptions:
     max_samples: int = 0
     encoding: str = "copy"
     size: int = 0
-    views: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
@@ -56,16 +52,21 @@ class Planned:
 Plan = dict[str, list[Planned]]  # shard name -> its samples, in the order of the tar
 
 
-def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOptions, workers: int) -> Plan:
-    """Give every record a split, a shard and a place in it; shuffled by the seed, so a shard is a random sample."""
-    shuffled = sorted(records, key=lambda record: _hash("order", options.seed, record.source, record.image))
-    shuffled = shuffled[: options.max_samples or len(shuffled)]
-    contents = _contents(shuffled, workers)
+def chosen(records: list[Record], options: PackOptions) -> list[Record]:
+    """The records that are packed, shuffled by the seed, so that a shard is a random sample."""
+    shuffled = sorted(records, key=lambda record: number_of("order", options.seed, record.source, record.image))
+    return shuffled[: options.max_samples or len(shuffled)]
+
+
+def make_plan(
+    shuffled: list[Record], contents: list[tuple[int, int]], classes: tuple[str, ...], options: PackOptions
+) -> Plan:
+    """Give every record a split, a shard and a place in it. `contents` are xxh3-64 and size of each record's file."""
     groups = tie(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed)
     plan: Plan = {}
     for split in SPLITS:
-        chosen = [
+        own_samples = [
             Planned(
                 str(record.path), record.image, sample_key(record), group, content, size,
                 tuple(UNKNOWN if (value := record.labels[name]) is None else value for name in classes),
@@ -74,7 +75,7 @@ def make_plan(records: list[Record], classes: tuple[str, ...], options: PackOpti
             for record, group, (content, size), own in zip(shuffled, groups, contents, splits, strict=True)
             if own == split
         ]  # fmt: skip
-        plan.update(_cut(chosen, split, options))
+        plan.update(_cut(own_samples, split, options))
     return plan
 
 
@@ -117,7 +118,7 @@ def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[s
             no_test.add(group)
         elif record.split:
             split_of.setdefault(group, record.split)
-    open_groups = sorted(set(groups) - set(split_of), key=lambda group: _hash("split", seed, group))
+    open_groups = sorted(set(groups) - set(split_of), key=lambda group: number_of("split", seed, group))
     alike = Counter((labels[group], group in no_test) for group in open_groups)
     # Labels too rare to be cut in ten are cut together: each alone would go to train.
     stratum = {
@@ -155,31 +156,7 @@ def split_rule(records: list[Record]) -> str:
 
 def sample_key(record: Record) -> str:
     """`<dataset>-<16 hex digits>`: no dots (WebDataset cuts a name at the first) and no patient's id."""
-    return f"{record.source}-{_hash('key', record.source, record.patient, record.study, record.image):016x}"
-
-
-def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
-
-
-def _contents(records: list[Record], workers: int) -> list[tuple[int, int]]:
-    """xxh3-64 and size of every file; an unreadable file counts as its own content and is rejected when packed."""
-    progress = Progress(len(records), "reading", "images")
-
-    def content(record: Record) -> tuple[int, int]:
-        try:
-            data = record.path.read_bytes()
-        except OSError:
-            return _hash("unreadable", record.source, record.image), 0
-        return xxhash.xxh3_64_intdigest(data), len(data)
-
-    found = []
-    with ThreadPoolExecutor(workers) as pool:
-        for result in pool.map(content, records):
-            found.append(result)
-            progress.advance()
-    progress.close()
-    return found
+    return f"{record.source}-{number_of('key', record.source, record.patient, record.study, record.image):016x}"
 
 
 def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:

@@ -19,7 +19,7 @@ from medtrain.decode import decode, extension
 from medtrain.dicom import is_dicom
 from medtrain.durable import whole, write_whole
 from medtrain.encode import encode
-from medtrain.index import sample_dtype
+from medtrain.index import npy, sample_dtype
 from medtrain.plan import PackOptions, Planned
 
 
@@ -104,13 +104,6 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(data), 0o444
     tar.addfile(member, io.BytesIO(data))
-
-
-def npy(rows: npt.NDArray[Any]) -> bytes:
-    """The bytes of a .npy file, which an .idx is."""
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def file_sha256(path: Path) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,17 +17,19 @@ import numpy as np
 
 from medtrain import __version__
 from medtrain.console import Progress
+from medtrain.contents import contents
 from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, open_index
+from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.orphan import end_with
-from medtrain.plan import PackOptions, Plan, make_plan, plan_digest, split_rule
+from medtrain.plan import PackOptions, Plan, chosen, make_plan, plan_digest, split_rule
 from medtrain.record import Record
 from medtrain.run import read_json, read_json_lines, write_json
-from medtrain.shardfile import file_sha256, npy, pack_shard
+from medtrain.shardfile import file_sha256, pack_shard
 
+CONTENTS = "contents"  # what is known of the files, while they are packed
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
 
 
@@ -43,11 +48,49 @@ def pack(
     MachineError where `out` cannot be written; what is whole stays.
     """
     _check(records, options, workers)
+    with _writing(out), alone(out, "packing into"):
+        if not (out / "manifest.json").exists():
+            sweep(out)
+        try:
+            plan, described = _plan(records, classes, out, options, workers or _cores())
+            if not (out / "manifest.json").exists():
+                _pack_missing(plan, len(classes), out, options, workers or _cores())
+                _finish(plan, classes, out, described, max_rejects)
+            return read_json(out / "manifest.json")
+        finally:
+            if (out / "manifest.json").exists():
+                shutil.rmtree(out / CONTENTS, ignore_errors=True)
+
+
+def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
+    """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
+    _check(records, options, 0)
+    with _writing(out):
+        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores())
+
+
+def pack_share(
+    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, part: int, parts: int
+) -> None:
+    """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
+    _check(records, options, 0)
+    with _writing(out):
+        plan, _ = _plan(records, classes, out, options, _cores())
+        if not (out / "manifest.json").exists():
+            _pack_missing({name: plan[name] for name in list(plan)[part::parts]}, len(classes), out, options, _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say in words what goes wrong with the folder that is written."""
     again = "then give the same command again: it goes on with what is missing"
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with alone(out, "packing into"):
-            return _pack(records, classes, out, options, workers or len(os.sched_getaffinity(0)), max_rejects)
+        yield
     except BrokenExecutor:
         problem = f"{out}: a packing process was killed (out of memory?); whole shards are kept"
         raise MachineError(problem, f"choose fewer --workers, {again}") from None
@@ -68,35 +111,33 @@ def _check(records: list[Record], options: PackOptions, workers: int) -> None:
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
 
 
-def _pack(
-    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int, max_rejects: int
-) -> dict[str, Any]:
-    plan = make_plan(records, classes, options, workers)
-    digest = plan_digest(plan, classes, options)
+def _plan(
+    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
+) -> tuple[Plan, dict[str, Any]]:
+    """Where every sample goes, and what the manifest says of it; refuses a folder that holds something else."""
     dataset = "+".join(dict.fromkeys(record.source for record in records))
-    _claim(out, digest, dataset)
-    if not (out / "manifest.json").exists():
-        _pack_missing(plan, len(classes), out, options, workers)
-        described = {
-            "schema": SCHEMA, "dataset": dataset, "classes": classes, "encoding": options.encoding,
-            "pixels": rule(options.encoding, options.size), "options": options.described(),
-            "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
-        }  # fmt: skip
-        _finish(plan, classes, out, described, max_rejects)
-    return read_json(out / "manifest.json")
+    _refuse_others(out, "dataset", dataset)
+    shuffled = chosen(records, options)
+    plan = make_plan(shuffled, contents(shuffled, out / CONTENTS, workers), classes, options)
+    digest = plan_digest(plan, classes, options)
+    if not _refuse_others(out, "plan", digest):
+        write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
+    return plan, {
+        "schema": SCHEMA, "dataset": dataset, "classes": classes, "encoding": options.encoding,
+        "pixels": rule(options.encoding, options.size), "options": options.described(),
+        "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
+    }  # fmt: skip
 
 
-def _claim(out: Path, digest: str, dataset: str) -> None:
-    """Refuse a folder that holds something else; sweep what a killed packer left half written."""
+def _refuse_others(out: Path, what: str, own: str) -> bool:
+    """Refuse a folder that holds another "dataset" or "plan"; whether it holds anything."""
     claimed = read_json(out / "plan.json")
-    if claimed and claimed["plan"] != digest:
+    if claimed and claimed[what] != own:
         raise InputError(
             f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
             "choose another --out, or delete that folder",
         )
-    sweep(out)
-    if not claimed:
-        write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
+    return bool(claimed)
 
 
 def _pack_missing(plan: Plan, labels: int, out: Path, options: PackOptions, workers: int) -> None:

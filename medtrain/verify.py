@@ -15,8 +15,8 @@ import numpy.typing as npt
 from medtrain.console import Progress
 from medtrain.decode import decode
 from medtrain.errors import InputError
-from medtrain.index import ShardIndex, check_size, load_index, read_manifest
-from medtrain.shardfile import file_sha256, npy, rest_crc32
+from medtrain.index import ShardIndex, check_size, load_index, npy, read_manifest
+from medtrain.shardfile import file_sha256, rest_crc32
 
 Level = Literal["quick", "crc", "decode"]
 

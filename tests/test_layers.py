@@ -20,10 +20,10 @@ cli
 flags
 runs packing data metadata check labelling predict explain doctor codediff
 probe
-launch verify_run
+launch verify_run packjob
 mismatch
 replay
-freeze feed
+freeze feed sbatch
 status supervise checks
 ranks
 worker
@@ -42,7 +42,7 @@ verify loader_pool
 shards loader_worker
 transforms
 plan shardfile
-encode mixture
+encode mixture contents
 index order decode
 dicom
 history

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medtrain.contents import contents
 from medtrain.index import SPLITS
-from medtrain.plan import PackOptions, Planned, assign_splits, make_plan, sample_key, split_rule, tie
+from medtrain.plan import PackOptions, Plan, Planned, assign_splits, chosen, make_plan, sample_key, split_rule, tie
 from medtrain.record import Record
 
 
@@ -143,8 +144,13 @@ def drawn(tmp_path: Path) -> list[Record]:
     return records
 
 
-def test_a_plan_holds_each_record_once_in_shards_of_the_size_asked(drawn: list[Record]) -> None:
-    plan = make_plan(drawn, ("a", "b", "c"), PackOptions(shard_mb=0.1), workers=2)
+def planned(records: list[Record], options: PackOptions, folder: Path) -> Plan:
+    shuffled = chosen(records, options)
+    return make_plan(shuffled, contents(shuffled, folder / "contents", 2), ("a", "b", "c"), options)
+
+
+def test_a_plan_holds_each_record_once_in_shards_of_the_size_asked(drawn: list[Record], tmp_path: Path) -> None:
+    plan = planned(drawn, PackOptions(shard_mb=0.1), tmp_path)
     assert sorted(sample.image for samples in plan.values() for sample in samples) == sorted(r.image for r in drawn)
     assert list(plan) == [f"train-{i:06d}.tar" for i in range(6)] + ["val-000000.tar", "test-000000.tar"]
     assert all(sum(sample.size for sample in samples) <= 100_000 for samples in plan.values())
@@ -157,7 +163,7 @@ def test_a_plan_does_not_depend_on_the_order_of_records_or_the_place_of_files(
     drawn: list[Record], tmp_path: Path
 ) -> None:
     def plan(records: list[Record]) -> dict[str, list[Planned]]:
-        made = make_plan(records, ("a", "b", "c"), PackOptions(), workers=1)
+        made = planned(records, PackOptions(), tmp_path)
         return {name: [replace(sample, path="") for sample in samples] for name, samples in made.items()}
 
     drawn[3].path.unlink()  # unreadable: counts by its name in the dataset
@@ -170,9 +176,9 @@ def test_a_plan_does_not_depend_on_the_order_of_records_or_the_place_of_files(
     assert plan(moved[::-1]) == before
 
 
-def test_max_samples_is_a_random_part_the_same_each_time(drawn: list[Record]) -> None:
+def test_max_samples_is_a_random_part_the_same_each_time(drawn: list[Record], tmp_path: Path) -> None:
     def images(count: int, seed: int = 42) -> list[str]:
-        plan = make_plan(drawn, ("a", "b", "c"), PackOptions(max_samples=count, seed=seed), workers=1)
+        plan = planned(drawn, PackOptions(max_samples=count, seed=seed), tmp_path)
         return [sample.image for samples in plan.values() for sample in samples]
 
     assert len(images(30)) == 30 and set(images(30)) < set(images(60))

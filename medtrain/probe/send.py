@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medtrain import configfile, helper, launch, slurmjob, waiting
+from medtrain import configfile, helper, launch, sbatch, slurmjob, waiting
 from medtrain.checks import Finding, cluster, fail, folder, nodes, ok, slurm, told, warn
 from medtrain.config import Config, SlurmConfig
 from medtrain.errors import MachineError
@@ -52,7 +52,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         config = configfile.overlay(config, [str(settings)])
     configfile.check(config, f"cluster {profile}")
     failed = False
-    launch.need_slurm()
+    sbatch.need_slurm("leave --cluster away")
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
@@ -138,20 +138,12 @@ def submit_either(place: Path, name: str, asked: SlurmConfig, nodes: int, wait: 
 
 def submit(place: Path, name: str, asked: SlurmConfig, wait: float) -> str:
     """Hand the probe to Slurm as `medtrain submit` does a run; returns the job's id."""
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    run = Run(place / "job")
-    run.slurm.mkdir(parents=True, exist_ok=True)
-    made = launch.executor(run, asked)
+    folder = Run(place / "job").slurm
+    folder.mkdir(parents=True, exist_ok=True)
     # Slurm itself takes it out of the queue where the doctor was killed meanwhile.
     seconds = int(wait + max(wait, BACK_SECONDS) + 2 * MINUTES * 60)  # Slurm counts the whole limit of both lives
-    extra = {**made.parameters["additional_parameters"], "deadline": f"now+{seconds}seconds"}
-    made.update_parameters(job_name=name, additional_parameters=extra)
-    command = " ".join(map(shlex.quote, helper.command("medtrain.probe.batch", str(place))))
-    try:
-        return str(made._submit_command(command).job_id)
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise MachineError(f"Slurm did not take the probe: {' '.join(str(error).split())[-400:]}") from None
+    made = sbatch.executor(folder, name, asked, deadline=f"now+{seconds}seconds")
+    return sbatch.send(made, shlex.join(helper.command("medtrain.probe.batch", str(place))), "ask the doctor again")
 
 
 def follow(course: Course, place: Path, wait: float) -> None:

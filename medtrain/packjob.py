@@ -1,0 +1,147 @@
+"""A dataset packed by Slurm: an array of jobs reads the files, one packs them, a last job puts the shards together."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import FlagCreatePairsOff
+
+from medtrain import datasets, helper, sbatch
+from medtrain.config import Config, SlurmConfig
+from medtrain.configfile import with_cluster
+from medtrain.console import say, show_error, warn
+from medtrain.errors import InputError, MedtrainError
+from medtrain.plan import PackOptions
+from medtrain.record import Record, with_views
+from medtrain.run import read_json, write_json
+from medtrain.shards import pack, pack_share, read_share
+
+REQUEST = "request.json"
+STAGES = ("read", "pack", "finish")
+Flag = FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be packed."""
+
+    dataset: str
+    root: Path
+    options: PackOptions
+    max_rejects: int
+    partial: bool
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Request:
+        """From what `asdict` and JSON make of one."""
+        options = told["options"]
+        made = PackOptions(**{**options, "views": tuple(options["views"])})
+        return cls(**{**told, "root": Path(told["root"]), "options": made})
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Packing in Slurm jobs."""
+
+    slurm: Flag = False
+    """Pack in Slurm jobs: an array that reads the files, one that packs them, and a last job that ends it."""
+    tasks: int = 8
+    """Slurm: jobs of each array."""
+    cluster: str = ""
+    """Slurm: a file of slurm/clusters by name, or a path: the defaults for the fields below."""
+    partition: str = ""
+    """Slurm: partition."""
+    account: str = ""
+    """Slurm: account that is charged."""
+    cpus_per_task: int = 0
+    """Slurm: CPU cores of each job (0: the cluster's default)."""
+    mem_gb: float = 0.0
+    """Slurm: memory of each job in GB (0: the cluster's default)."""
+    time: str = ""
+    """Slurm: time limit of each job as Slurm writes it."""
+
+
+def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
+    """Send the three jobs, each of which waits for the one before; returns their ids.
+
+    The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
+    """
+    sbatch.need_slurm("leave --slurm away")
+    if jobs.tasks < 1:
+        raise InputError(f"tasks is {jobs.tasks}: at least 1 is needed", "give --tasks 8")
+    slurm = _asked(jobs)
+    logs = out / "slurm"
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(out / REQUEST, {**asdict(request), "root": str(request.root.absolute()), "tasks": jobs.tasks})
+    sent: list[str] = []
+    for stage in STAGES:
+        asked = replace(slurm, after=":".join(sent[-1:]))
+        array = {} if stage == "finish" else {"array": f"0-{jobs.tasks - 1}"}
+        executor = sbatch.executor(logs, f"{request.dataset}-{stage}", asked, **array)
+        command = shlex.join(helper.command("medtrain.packjob", str(out.absolute()), stage))
+        sent.append(sbatch.send(executor, command, "give the same command again"))
+    return sent
+
+
+def _asked(jobs: Jobs) -> SlurmConfig:
+    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, below the flags."""
+    profile = with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig()
+    given = {
+        name: value
+        for name in ("partition", "account", "cpus_per_task", "mem_gb", "time")
+        if (value := getattr(jobs, name))
+    }
+    return replace(profile, nodes=1, tasks_per_node=1, gpus_per_node=0, **given)
+
+
+def records_of(request: Request) -> list[Record]:
+    """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
+    root, partial = request.root, request.partial
+    records = with_views(datasets.source(request.dataset).records(root), request.options.views)
+    there: list[Record] = []
+    missing: list[Record] = []
+    for record in records:
+        (there if record.path.exists() else missing).append(record)
+    if len(missing) > request.max_rejects and not partial:
+        raise InputError(
+            f"{len(missing):,} of {len(records):,} images are not in {root} (the first: {missing[0].image})",
+            "complete the dataset, or pack what there is: --partial",
+        )
+    if partial and missing:
+        warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
+    return there if partial else records
+
+
+def run(out: Path, stage: str) -> None:
+    """One job's work; of an array's, the share of this task."""
+    told = read_json(out / REQUEST)
+    tasks = told.pop("tasks")
+    request = Request.of(told)
+    records, classes = records_of(request), datasets.source(request.dataset).CLASSES
+    part = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    if stage == "read":
+        read_share(records, out, request.options, part, tasks)
+    elif stage == "pack":
+        pack_share(records, classes, out, request.options, part, tasks)
+    else:
+        pack(records, classes, out, request.options, max_rejects=request.max_rejects)
+        say(f"packed in {out}")
+
+
+def main(out: str, stage: str) -> int:
+    """Returns an exit code."""
+    try:
+        run(Path(out), stage)
+    except MedtrainError as error:
+        show_error(error.problem, error.fix)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

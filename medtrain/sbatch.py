@@ -1,0 +1,79 @@
+"""Batch scripts, written and handed to Slurm by submitit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from medtrain.config import SlurmConfig
+from medtrain.errors import MachineError
+
+
+def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
+    """submitit's executor for a job `name` that logs to `folder` and asks for what `slurm` says.
+
+    `extra` are further options of sbatch, with _ for -.
+    """
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Executor(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 2  # a dry run must work where there is no Slurm
+
+    made = Executor(folder=folder)
+    request: dict[str, Any] = {
+        "job_name": name,
+        "nodes": slurm.nodes,
+        "ntasks_per_node": slurm.tasks_per_node or slurm.gpus_per_node or 1,
+        "gpus_per_node": slurm.gpus_per_node,
+        "cpus_per_task": slurm.cpus_per_task,
+        "mem": mem(slurm.mem_gb),
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint,
+    }
+    more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
+    more |= {option.replace("_", "-"): value for option, value in extra.items()}
+    if slurm.time:
+        more["time"] = slurm.time
+    if slurm.after:
+        more |= {"dependency": f"afterok:{slurm.after}", "kill-on-invalid-dep": "yes"}
+    made.update_parameters(
+        **{option: value for option, value in request.items() if value},
+        time=None,
+        signal_delay_s=slurm.signal_seconds,
+        wckey=None,
+        use_srun=False,
+        stderr_to_stdout=True,
+        additional_parameters=more,
+        # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
+        setup=["umask 077", *slurm.setup, "trap : TERM USR1 USR2"],
+    )
+    return made
+
+
+def send(executor: Any, command: str, again: str) -> str:
+    """Hand a batch script with one command to Slurm; returns the job id. MachineError where Slurm says no."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        return str(executor._submit_command(command).job_id)
+    except (FailedJobError, FailedSubmissionError) as error:
+        raise MachineError(
+            f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
+            f"correct the request (sinfo shows the partitions), then: {again}",
+        ) from None
+
+
+def mem(gigabytes: float) -> str:
+    """As Slurm writes it."""
+    return f"{round(gigabytes * 1024)}M" if gigabytes else ""
+
+
+def need_slurm(instead: str) -> None:
+    """Raise MachineError where there is no Slurm; `instead` says what to type there."""
+    if shutil.which("sbatch") is None:
+        raise MachineError("there is no Slurm here (sbatch is not found)", f"{instead}   or log in to your cluster")

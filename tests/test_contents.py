@@ -1,0 +1,73 @@
+"""The hashes of a dataset's files: read once, also over calls that were killed, and again where a file changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from medtrain import contents as module
+from medtrain.contents import contents
+from medtrain.record import Record
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    made = []
+    for i in range(7):
+        path = tmp_path / f"{i}.png"
+        path.write_bytes(bytes([i]) * (i + 1))
+        made.append(Record("drawn", path.name, path, {}))
+    return made
+
+
+def spoil(record: Record) -> None:
+    """Other bytes that nobody can notice without reading them."""
+    before = record.path.stat()
+    record.path.write_bytes(b"x" * before.st_size)
+    os.utime(record.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_what_is_known_is_not_read_again(records: list[Record], tmp_path: Path) -> None:
+    expected = [(xxhash.xxh3_64_intdigest(bytes([i]) * (i + 1)), i + 1) for i in range(7)]
+    assert contents(records, tmp_path / "known", 2) == expected
+    for record in records:
+        spoil(record)
+    assert contents(records[::-1], tmp_path / "known", 2) == expected[::-1]
+    assert contents(records, tmp_path / "other", 2) != expected
+
+
+def test_a_file_that_changed_is_read_again(records: list[Record], tmp_path: Path) -> None:
+    before = contents(records, tmp_path / "known", 1)
+    records[2].path.write_bytes(b"longer than before")
+    os.utime(records[3].path, ns=(1, 1))
+    spoiled = records[4]
+    spoil(spoiled)
+    after = contents(records, tmp_path / "known", 1)
+    assert [i for i in range(7) if before[i] != after[i]] == [2]
+    again = contents([replace(records[2], source="elsewhere")], tmp_path / "known", 1)
+    assert again == [after[2]]
+
+
+def test_what_cannot_be_read_is_tried_again(records: list[Record], tmp_path: Path) -> None:
+    data = records[0].path.read_bytes()
+    records[0].path.unlink()
+    missing = contents(records, tmp_path / "known", 1)
+    assert missing[0][1] == 0
+    assert len({content for content, _ in missing}) == 7
+    records[0].path.write_bytes(data)
+    assert contents(records, tmp_path / "known", 1)[0] == (xxhash.xxh3_64_intdigest(data), len(data))
+
+
+def test_a_killed_reader_loses_little(records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    broken = [*records[:5], replace(records[5], path=None), records[6]]  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        contents(broken, tmp_path / "known", 1)
+    for record in records[:4]:
+        spoil(record)
+    found = contents(records, tmp_path / "known", 1)
+    assert [content for content, _ in found[:4]] == [xxhash.xxh3_64_intdigest(bytes([i]) * (i + 1)) for i in range(4)]
