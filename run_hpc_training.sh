@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# The front door: set up .venv once, check and pack a dataset, train it through Slurm if there is one, else here.
+# The front door: set up .venv once, check and pack datasets, train through Slurm if there is one, else here.
 #
-#   ./run_hpc_training.sh                              the demo: draws its own images, 2 to 3 minutes on 2 cores
+#   ./run_hpc_training.sh                              the demo: draws chest X-rays, about 2 minutes on 2 cores
 #   ./run_hpc_training.sh mednist --root DIR           real data
 #   ./run_hpc_training.sh mednist --root DIR --epochs 5 --partition gpu --gpus_per_node 4    any setting of the recipe
+#   ./run_hpc_training.sh chest --root DIR --datasets nih chexpert --holdout vindr_cxr    DIR/nih, DIR/chexpert, ...
 #   ./run_hpc_training.sh setup                        only set up .venv
 #
-# --here trains on this machine even where there is a Slurm.
+# With Slurm, packing (in arrays of --tasks N jobs, in --pack_partition P) and a training that waits for it are submitted
+# at once. --encoding, --size and --views are those of medtrain shard. --here does all here even where there is a Slurm.
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "$0")"
@@ -62,47 +64,87 @@ absolute() { case "$1" in /*) echo "$1" ;; *) echo "$called_from/$1" ;; esac; }
 
 slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null 2>&1; }
 
-dataset=demo
+recipe=chest_demo
 case "${1:-}" in
 setup) setup "${2:-}"; exit ;;
--h | --help) sed -n '2,10s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
+-h | --help) sed -n '2,11s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
 -*) ;;
-?*) dataset=$1; shift ;;
+?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards="shards/$dataset" settings=()
+root='' here='' shards='' datasets=() packing=() array=() settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
     --root) root=$(absolute "${2:?--root needs a folder}"); shift ;;
     --root=*) root=$(absolute "${1#*=}") ;;
     --shards) shards=$(absolute "${2:?--shards needs a folder}"); shift ;;
     --shards=*) shards=$(absolute "${1#*=}") ;;
+    --datasets) while [ $# -gt 1 ] && [[ $2 != -* ]]; do datasets+=("$2"); shift; done ;;
+    --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
+    --encoding | --size) packing+=("$1" "${2:?$1 needs a value}"); shift ;;
+    --views) packing+=("$1"); while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
+    --tasks) array+=("$1" "${2:?--tasks needs a number}"); shift ;;
+    --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); shift ;;
+    --cluster | --account) array+=("$1" "${2:?$1 needs a name}"); settings+=("$1" "$2"); shift ;;
     --here) here=yes ;;
     *) settings+=("$1") ;;
     esac
     shift
 done
+if [ ${#datasets[@]} -gt 0 ]; then
+    shards=${shards:-shards}
+    settings+=(--datasets "${datasets[@]}")
+else
+    [ "$recipe" != chest ] || fail "chest trains on several datasets" "name them: $0 chest --root DIR --datasets nih chexpert"
+    datasets=("$recipe")
+fi
+[ "$recipe" != chest ] || [ ${#packing[@]} -gt 0 ] || packing=(--encoding jpeg --size 512)
 
 setup
 medtrain=.venv/bin/medtrain
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # idle threads sleep, so that a busy machine is not made busier
+[ -n "$here" ] || slurm_answers || here=yes
 
-if [ ! -f "$shards/manifest.json" ]; then
-    if [ "$dataset" = demo ] && [ -z "$root" ]; then
-        root=data/demo
-        [ -d "$root" ] || "$medtrain" data download demo --root "$root"
+# Where a dataset's shards are, and its raw files: DIR/NAME, or DIR where only one is asked for.
+shards_of() { if [ "$1" = "$recipe" ]; then echo "${shards:-shards/$1}"; else echo "$shards/$1"; fi; }
+root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
+# The value of a key in the JSON that a command prints; of a list the last.
+value_of() {
+    .venv/bin/python -c 'import json, sys; found = json.load(sys.stdin)[sys.argv[1]]
+print(found[-1] if isinstance(found, list) else found)' "$1"
+}
+
+jobs=()
+for dataset in "${datasets[@]}"; do
+    out=$(shards_of "$dataset")
+    if [ ! -f "$out/manifest.json" ]; then
+        if [[ $dataset = *demo ]] && [ -z "$root" ]; then
+            raw=data/$dataset
+            [ -d "$raw" ] || "$medtrain" data download "$dataset" --root "$raw"
+        else
+            [ -n "$root" ] || fail "$out holds no packed dataset" "say where the raw one is: $0 $recipe --root DIR"
+            raw=$(root_of "$dataset")
+        fi
+        pack=(shard "$dataset" --root "$raw" --out "$out" ${packing[@]+"${packing[@]}"})
+        if [ -n "$here" ] || [[ $dataset = *demo ]]; then
+            "$medtrain" check "$dataset" --root "$raw"
+            "$medtrain" "${pack[@]}"
+        else
+            "$medtrain" check "$dataset" --root "$raw" --metadata_only
+            jobs+=("$("$medtrain" "${pack[@]}" --slurm ${array[@]+"${array[@]}"} --json | value_of jobs)")
+            echo "$dataset is packed by Slurm jobs, of which ${jobs[-1]} is the last; their logs are in $out/slurm"
+            continue
+        fi
     fi
-    [ -n "$root" ] || fail "$shards holds no packed dataset" "say where the raw one is: $0 $dataset --root DIR"
-    "$medtrain" check "$dataset" --root "$root"
-    "$medtrain" shard "$dataset" --root "$root" --out "$shards"
-fi
-"$medtrain" verify "$shards" --level quick
+    "$medtrain" verify "$out" --level quick
+done
 
-if [ -z "$here" ] && slurm_answers; then
-    answer=$("$medtrain" submit "$dataset" --shards "$shards" --json ${settings[@]+"${settings[@]}"})
-    folder=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])' <<<"$answer")
+train=("$recipe" --shards "${shards:-$(shards_of "$recipe")}" ${settings[@]+"${settings[@]}"})
+if [ -n "$here" ]; then
+    "$medtrain" train "${train[@]}"
+else
+    [ ${#jobs[@]} = 0 ] || train+=(--after "$(IFS=:; echo "${jobs[*]}")")
+    folder=$("$medtrain" submit "${train[@]}" --json | value_of folder)
     echo "run ${folder##*/} is in the queue; Ctrl-C ends the watching, not the job"
     "$medtrain" logs "${folder##*/}" --runs "${folder%/*}" -f
-else
-    "$medtrain" train "$dataset" --shards "$shards" ${settings[@]+"${settings[@]}"}
 fi

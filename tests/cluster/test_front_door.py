@@ -1,0 +1,84 @@
+"""run_hpc_training.sh on a cluster: packing and training submitted at once, each after what it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster
+
+from medtrain.datasets import chest_demo
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = (
+    "--backbone", "convnext_atto", "--weights", "", "--image_size", "32", "--batch_size", "8", "--epochs", "1",
+    "--tracker", "none", "--workers", "1",
+)  # fmt: skip
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Path:
+    """The script in a folder of its own, with an environment that is set up already: this one."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("run_hpc_training.sh", "pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    (folder / ".venv/bin/python").symlink_to(sys.executable)
+    medtrain = folder / ".venv/bin/medtrain"
+    medtrain.write_text(f'#!/bin/sh\nexec {sys.executable} -m medtrain.cli "$@"\n')
+    medtrain.chmod(0o755)
+    sums = subprocess.run("cat pyproject.toml constraints.txt | cksum", shell=True, cwd=folder, capture_output=True)
+    (folder / ".venv/ready").write_bytes(sums.stdout)
+    return folder
+
+
+def call(door: Path, *words: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
+    command = [str(door / "run_hpc_training.sh"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+
+
+def test_several_datasets_through_slurm(door: Path, cluster: Cluster, tmp_path: Path) -> None:
+    for seed, name in enumerate(("nih", "chest_demo")):
+        chest_demo.download(tmp_path / "raw" / name, samples=60, seed=seed)
+    words = ("--root", tmp_path / "raw", "--datasets", "nih", "chest_demo", "--size", "64", "--encoding", "jpeg")
+    done = call(door, "chest", *words, "--tasks", "2", "--run", "first", *SMALL, env=cluster.env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "images      not looked for" in done.stdout  # the check of nih on the login node
+    assert "nih is packed by Slurm jobs" in done.stdout
+    report = json.loads((door / "runs/first/evaluation/test.json").read_text())
+    assert set(report["per_dataset"]) == {"nih", "chest_demo"}
+    manifest = json.loads((door / "shards/nih/manifest.json").read_text())
+    assert (manifest["encoding"], manifest["options"]["size"]) == ("jpeg", 64)
+    scripts = [path.read_text() for path in (door / "runs/first/slurm").glob("*.sh")]
+    assert any("#SBATCH --dependency=afterok:" in script for script in scripts)
+    again = call(door, "chest", *words, "--run", "second", *SMALL, env=cluster.env)  # packed already
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "no fault (level quick)" in again.stdout
+
+
+def test_here_without_slurm(door: Path, tmp_path: Path) -> None:
+    chest_demo.download(tmp_path / "mine", samples=60)
+    done = call(
+        door, "chest", "--root", tmp_path / "mine", "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "records     60" in done.stdout
+    assert (door / "runs/first/evaluation/test.json").exists()
+
+
+def test_refusals(door: Path) -> None:
+    for words, problem, fix in (
+        (("chest", "--root", "/data"), "chest trains on several datasets", "--datasets nih chexpert"),
+        (("mednist",), "shards/mednist holds no packed dataset", "mednist --root DIR"),
+        (("nosuch", "--root", "/"), "there is no dataset 'nosuch'", "medtrain data list"),
+    ):
+        done = call(door, *words, "--here", env={})
+        assert done.returncode != 0
+        assert problem in done.stderr, done.stderr
+        assert fix in done.stderr
