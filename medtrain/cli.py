@@ -29,6 +29,7 @@ COMMANDS = {
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "data weights": ("medtrain.pretrained:data_weights", "fetch a backbone's published weights into the shared cache"),
     "data metadata": ("medtrain.metadata:data_metadata", "one table of all chest X-rays with harmonised labels"),
     "data label-reports": (
         "medtrain.labelling:data_label_reports",

@@ -87,7 +87,7 @@ class ModelConfig:
     """The network."""
 
     backbone: str = "densenet121"
-    """Architecture: densenet121, 161, 169, 201 (torchvision), or convnext_atto to convnext_xlarge (timm)."""
+    """Architecture: densenet121, 161, 169, 201 of torchvision, or any of timm (convnext_large, resnet50.a1_in1k)."""
     channels: Literal[1, 3] = 1
     """Input channels; one-channel images are repeated for 3."""
     dropout: float = 0.0
@@ -104,6 +104,8 @@ class LossConfig:
     """Share of each target that is spread over all classes (multiclass)."""
     focal_gamma: float = 0.0
     """Weight of what is predicted well falls with this power, the focal loss (multilabel; 0: cross entropy)."""
+    focal_alpha: Literal["none", "balanced"] = "none"
+    """Weight of the rarer state of each label (multilabel): balanced gives both states the same sum of weights."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class OptimConfig:
     """Learning rate at the start."""
     weight_decay: float = 0.0
     """Decay of the weights; norms and biases are left out."""
+    layer_decay: float = 1.0
+    """Learning rate of each layer as a share of that of the layer behind it, timm's networks only (1: all the same)."""
     clip_norm: float = 0.0
     """Largest gradient norm of a step (0: no clipping)."""
     ema_decay: float = 0.0

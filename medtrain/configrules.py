@@ -89,6 +89,7 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             0 < augment.zoom_min <= augment.zoom_max,
             f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < zoom_min <= zoom_max",
         ),
+        (0 < optim.layer_decay <= 1, f"layer_decay is {optim.layer_decay}: it lies above 0 and is at most 1"),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),

@@ -93,6 +93,8 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int]) -> NDArray
             gradients = [torch.autograd.grad(logits[0, k], kept[0], retain_graph=True)[0] for k in outputs]
     finally:
         hook.remove()
+    if kept[0].ndim != 4:
+        raise InputError("this network keeps no maps [B, K, h, w] to explain by", "explain a convolutional one")
     heat = [(gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1)[0].relu() for gradient in gradients]
     maps = torch.stack([each / each.max().clamp(min=1e-12) for each in heat])
     return maps.detach().float().cpu().numpy()

@@ -11,19 +11,51 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
 
 from medtrain.config import OptimConfig, ScheduleConfig
+from medtrain.errors import InputError
 
 
 def make_optimizer(config: OptimConfig, model: nn.Module) -> Optimizer:
     """The optimizer; weight decay spares norms and biases, which are the one-dimensional parameters."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    spared = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
-    groups.append({"params": spared, "weight_decay": 0.0})
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay, "lr": config.lr * share}
+        for share, layer in layers(config, model)
+        for decay, parameters in (
+            (config.weight_decay, [p for p in layer if p.ndim > 1]),
+            (0.0, [p for p in layer if p.ndim <= 1]),
+        )
+        if parameters or share == 1
+    ]
     fused = next(model.parameters()).is_cuda
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=config.lr, fused=fused)
+
+
+def layers(config: OptimConfig, model: nn.Module) -> list[tuple[float, list[nn.Parameter]]]:
+    """Parameters that share a learning rate, from the last layer to the first: (share of the rate, parameters).
+
+    With a layer decay of d, layer i of n has d ** (n - 1 - i) of the rate (Bao et al., ICLR 2022). InputError for a
+    network whose layers timm does not know.
+    """
+    about: Any = model
+    if config.layer_decay == 1:
+        return [(1.0, [p for p in model.parameters() if p.requires_grad])]
+    if not hasattr(model, "group_matcher"):
+        raise InputError(
+            f"layer_decay needs to know the layers of the network, and {type(model).__name__} does not tell",
+            "choose a backbone of timm, or --layer_decay 1",
+        )
+    from timm.models import group_parameters
+
+    parameters = dict(model.named_parameters())
+    found = group_parameters(model, about.group_matcher(coarse=False), reverse=True)
+    layer_of = {name: found[name] for name in parameters}
+    last = max(layer_of.values())
+    return [
+        (config.layer_decay ** (last - layer), [p for name, p in parameters.items() if layer_of[name] == layer])
+        for layer in sorted(set(layer_of.values()), reverse=True)
+    ]
 
 
 class Schedule:
@@ -39,14 +71,14 @@ class Schedule:
                 mode="min" if self._of == "loss" else "max",
                 factor=config.factor,
                 patience=config.plateau_patience,
-                min_lr=config.min_lr,
+                min_lr=[config.min_lr * group["lr"] / self.lr for group in optimizer.param_groups],
             )
         elif config.schedule == "cosine":
             self._rule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.min_lr)
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the next step; with a layer decay, that of the last layer."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def epoch_done(self, report: dict[str, Any]) -> None:
@@ -60,14 +92,16 @@ class Schedule:
     def state(self) -> dict[str, Any]:
         """Plain numbers and text for state.json."""
         kept = {} if self._rule is None else self._rule.state_dict()
-        return {"lr": self.lr, "rule": {name: value for name, value in kept.items() if _is_plain(value)}}
+        rates = [float(group["lr"]) for group in self._optimizer.param_groups]
+        return {"lr": self.lr, "lrs": rates, "rule": {name: value for name, value in kept.items() if _is_plain(value)}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state()`."""
         if self._rule is not None:
             self._rule.load_state_dict(state["rule"])
-        for group in self._optimizer.param_groups:
-            group["lr"] = state["lr"]
+        groups = self._optimizer.param_groups
+        for group, rate in zip(groups, state.get("lrs") or [state["lr"]] * len(groups), strict=True):
+            group["lr"] = rate
 
 
 def _is_plain(value: object) -> bool:

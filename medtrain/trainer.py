@@ -84,7 +84,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     refuse_idle_ranks(state, world)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks)
     validation = open_loader(config, world, "val")
-    task = tasks.make(config, training.index.classes)
+    task = tasks.make(config, training.index.classes, training.labels)
     torch.manual_seed(config.seed)
     model = models.build(replace(config.model, weights="") if found else config.model, task.outputs)
     model = model.to(world.device).to(memory_format=torch.channels_last)

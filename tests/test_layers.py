@@ -18,7 +18,7 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
-runs packing data metadata check labelling predict explain doctor codediff
+runs packing data metadata pretrained check labelling predict explain doctor codediff
 probe
 launch verify_run packjob
 mismatch

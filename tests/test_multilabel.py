@@ -14,7 +14,7 @@ from sklearn import metrics as reference
 from medtrain import labels
 from medtrain.loader import Batch
 from medtrain.multilabel import best_thresholds, multilabel_report
-from medtrain.tasks.multilabel import Multilabel
+from medtrain.tasks.multilabel import Multilabel, balanced_alpha
 
 NAMES = ("a", "b", "c", "d")
 
@@ -38,6 +38,27 @@ def cell_by_cell(logits: NDArray[Any], states: NDArray[np.int8], gamma: float) -
         entropy = -(target * math.log(probability) + (1 - target) * math.log(1 - probability))
         total, known = total + entropy * abs(target - probability) ** gamma, known + 1
     return total / max(known, 1)
+
+
+def test_balanced_alpha_gives_present_and_absent_the_same_sum_of_weights() -> None:
+    rng = np.random.default_rng(5)
+    states = np.where(rng.random((500, 4)) < 0.1, 1, drawn(rng, 500)).astype(np.int8)
+    states[states == labels.SOFT] = labels.UNKNOWN
+    alpha = balanced_alpha(states)
+    task, logits = Multilabel(NAMES, 0.0, alpha=alpha), torch.zeros(500, 4)
+    for i in range(4):
+        sums = []
+        for state in (1, 0):
+            one = np.full_like(states, labels.UNKNOWN)
+            one[:, i] = np.where(states[:, i] == state, state, labels.UNKNOWN)
+            sums.append(float(task.loss(logits, batch(one, np.ones(4, np.int64)))))
+        assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+        known = (states[:, i] == 1).sum(), (states[:, i] == 0).sum()
+        assert alpha[i] == pytest.approx(known[1] / sum(known))
+    assert balanced_alpha(np.full((3, 4), labels.UNKNOWN, np.int8)) == (0.5,) * 4
+    soft = torch.full((1, 4), labels.SOFT, dtype=torch.int8).numpy()
+    expected = -2 * (0.7 * np.array(alpha) + 0.3 * (1 - np.array(alpha))) * np.log(0.5)
+    assert float(task.loss(logits[:1], batch(soft))) == pytest.approx(expected.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])

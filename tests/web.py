@@ -26,6 +26,7 @@ class Site:
         self.login = ""  # user:password
         self.token = ""
         self.ranges = True
+        self.always: dict[str, str] = {}  # headers of every answer
         self.sent: Counter[str] = Counter()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -43,6 +44,9 @@ class Site:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                site.answer(self)
+
+            def do_HEAD(self) -> None:
                 site.answer(self)
 
             def log_message(self, *arguments: object) -> None:
@@ -77,9 +81,11 @@ class Site:
 
     def _send(self, request: BaseHTTPRequestHandler, code: int, body: bytes, headers: dict[str, str]) -> None:
         request.send_response(code)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        for name, value in {**self.always, **headers, "Content-Length": str(len(body))}.items():
             request.send_header(name, value)
         request.end_headers()
+        if request.command == "HEAD":
+            return
         breaks = self.breaks.get(request.path)
         sent = body[: breaks.pop(0)] if breaks and code in (200, 206) else body
         request.wfile.write(sent)

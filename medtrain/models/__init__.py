@@ -16,8 +16,9 @@ from medtrain.errors import InputError, nearest
 def build(config: ModelConfig, outputs: int) -> nn.Module:
     """The network for `config` with `outputs` logits: float [B, channels, H, W] -> float [B, outputs].
 
-    Every file beside this one is a family: it holds NAMES (backbones it builds), `build(config, outputs)`, and
-    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places.
+    Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
+    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, and `fetch(backbone)`,
+    which returns the file of its published weights.
     """
     return _family(config.backbone).build(config, outputs)  # type: ignore[no-any-return]
 
@@ -27,11 +28,21 @@ def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:
     return _family(config.backbone).last_map(model)  # type: ignore[no-any-return]
 
 
+def fetch(backbone: str) -> Path:
+    """The file of a backbone's published weights, downloaded where it is not there yet."""
+    return _family(backbone).fetch(backbone)  # type: ignore[no-any-return]
+
+
 def _family(backbone: str) -> ModuleType:
-    known: list[str] = []
-    for family in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        module = importlib.import_module(f"medtrain.models.{family.name}")
-        if backbone in module.NAMES:
-            return module
-        known += module.NAMES
-    raise InputError(f"there is no backbone {backbone!r}{nearest(backbone, known)}", "choose " + ", ".join(known))
+    families = [
+        importlib.import_module(f"medtrain.models.{family.name}")
+        for family in pkgutil.iter_modules([str(Path(__file__).parent)])
+    ]
+    found = next((family for family in families if family.builds(backbone)), None)
+    if found is None:
+        known = [name for family in families for name in family.names()]
+        raise InputError(
+            f"there is no backbone {backbone!r}{nearest(backbone, known)}",
+            "choose a DenseNet of torchvision, or any of timm: python -c 'import timm; print(timm.list_models())'",
+        )
+    return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
 import torchvision
 from torch import nn
 from torchvision.models import DenseNet
@@ -15,12 +17,21 @@ from medtrain.weights import load_local
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 
 
+def names() -> list[str]:
+    """All of them."""
+    return NAMES
+
+
+def builds(backbone: str) -> bool:
+    """Whether it is one of these."""
+    return backbone in NAMES
+
+
 def build(config: ModelConfig, outputs: int) -> DenseNet:
     """A DenseNet with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
+    model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout)
     if config.weights == "imagenet":
-        model = _published(config)
-    else:
-        model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout)
+        model.load_state_dict(_published(config.backbone))
     if config.channels == 1:
         model.features.conv0 = _one_channel(model.features.conv0, summed=config.weights == "imagenet")
     model.classifier = nn.Linear(model.classifier.in_features, outputs)
@@ -35,13 +46,23 @@ def last_map(model: DenseNet) -> nn.Module:
     return features
 
 
-def _published(config: ModelConfig) -> DenseNet:
+def fetch(backbone: str) -> Path:
+    """The published weights in PyTorch's cache."""
+    _published(backbone)
+    weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    return Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+
+
+def _published(backbone: str) -> dict[str, Any]:
     try:
-        return torchvision.models.get_model(config.backbone, weights="IMAGENET1K_V1", drop_rate=config.dropout)
+        # The hash in the file's name is checked; old files are pickles, of which only tensors are taken.
+        weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # type: ignore[no-any-return]
     except OSError as error:
         raise MachineError(
-            f"the published weights of {config.backbone} could not be downloaded ({error})",
-            "run once where there is a network (they are kept in ~/.cache/torch), or give --weights FILE.safetensors",
+            f"the published weights of {backbone} could not be downloaded ({error})",
+            f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
+            " --weights FILE.safetensors",
         ) from None
 
 

@@ -94,8 +94,8 @@ def _timm_fault(backbone: str) -> str:
     """timm keeps published weights where Hugging Face's library does."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    kept = f"models--timm--{backbone}.*/snapshots/*/*"
-    if any(path.suffix in (".safetensors", ".bin") and path.exists() for path in cache.glob(kept)):
+    kept = f"models--timm--{backbone}{'' if '.' in backbone else '.*'}/snapshots/*/*"
+    if any(path.suffix == ".safetensors" and path.exists() for path in cache.glob(kept)):
         return ""
     return f"{cache}: none of {backbone}"
 

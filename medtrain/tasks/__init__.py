@@ -61,7 +61,7 @@ class Task(Protocol):
         """The figure of a report, as a PNG."""
 
 
-def make(config: Config, classes: tuple[str, ...]) -> Task:
-    """The task that `config.task` names, for a dataset's classes."""
+def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Task:
+    """The task that `config.task` names, for a dataset's classes; `labels` [N, L] are those of the training."""
     module = importlib.import_module(f"medtrain.tasks.{config.task}")
-    return module.make(config, classes)  # type: ignore[no-any-return]
+    return module.make(config, classes, labels)  # type: ignore[no-any-return]

@@ -80,6 +80,6 @@ class Multiclass:
         figures.confusion(np.array(report["confusion"]), self.classes, path)
 
 
-def make(config: Config, classes: tuple[str, ...]) -> Multiclass:
+def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Multiclass:
     """The task for a dataset's classes."""
     return Multiclass(classes, config.loss.label_smoothing)

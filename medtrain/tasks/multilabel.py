@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from medtrain import figures
 from medtrain.calibration import at_temperature
 from medtrain.config import Config
-from medtrain.labels import SOFT, SOFT_TARGET
+from medtrain.labels import ABSENT, PRESENT, SOFT, SOFT_TARGET
 from medtrain.loader import Batch
 from medtrain.multilabel import (
     best_thresholds,
@@ -45,9 +45,15 @@ class Multilabel:
     chooses = True
 
     def __init__(
-        self, classes: tuple[str, ...], gamma: float, thresholds: tuple[float, ...] = (), temperature: float = 1.0
+        self,
+        classes: tuple[str, ...],
+        gamma: float,
+        thresholds: tuple[float, ...] = (),
+        temperature: float = 1.0,
+        alpha: tuple[float, ...] = (),
     ) -> None:
         self.classes = classes
+        self.alpha = alpha
         self.thresholds = thresholds
         self.temperature = temperature
         self.columns = COLUMNS
@@ -57,7 +63,8 @@ class Multilabel:
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Focal loss (Lin et al., ICCV 2017) summed over the known cells / known cells of the global batch.
 
-        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's.
+        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's; with `alpha` [L],
+        times 2 alpha for what is present and 2 (1 - alpha) for what is absent.
         """
         known, targets = batch.labels >= 0, _targets(batch.labels)
         # Masked twice, before and after: an infinite loss times 0 would be NaN, in the value or in the gradient.
@@ -65,6 +72,9 @@ class Multilabel:
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.gamma:
             losses = losses * (targets - logits.sigmoid()).abs() ** self.gamma
+        if self.alpha:
+            alpha = torch.tensor(self.alpha, device=losses.device)
+            losses = losses * 2 * (targets * alpha + (1 - targets) * (1 - alpha))
         return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.sum()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -124,6 +134,15 @@ def _targets(labels: torch.Tensor) -> torch.Tensor:
     return torch.where(labels == SOFT, SOFT_TARGET, labels.clamp(min=0).float())
 
 
-def make(config: Config, classes: tuple[str, ...]) -> Multilabel:
+def balanced_alpha(labels: npt.NDArray[np.int8]) -> tuple[float, ...]:
+    """For each label the share of the absent among its known cells of labels [N, L]: both states then weigh the same
+    in sum. 0.5 where nothing is known."""
+    present, absent = (labels == PRESENT).sum(0), (labels == ABSENT).sum(0)
+    return tuple(np.where(present + absent, absent / np.maximum(present + absent, 1), 0.5).tolist())
+
+
+def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Multilabel:
     """The task for a dataset's labels."""
-    return Multilabel(classes, config.loss.focal_gamma)
+    if config.loss.focal_alpha == "none" or labels is None:
+        return Multilabel(classes, config.loss.focal_gamma)
+    return Multilabel(classes, config.loss.focal_gamma, alpha=balanced_alpha(labels))

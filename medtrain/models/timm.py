@@ -1,0 +1,68 @@
+"""Every network of timm, ConvNeXt (Liu et al., CVPR 2022) among them, for one or three channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from medtrain.config import ModelConfig
+from medtrain.errors import InputError, MachineError
+from medtrain.weights import load_local
+
+FILE = "model.safetensors"  # a pickle beside it is never read
+
+
+def names() -> list[str]:
+    """What timm can build, for suggestions."""
+    from timm import list_models  # a second, which a run of another family does not pay
+
+    return list_models()  # type: ignore[no-any-return]
+
+
+def builds(backbone: str) -> bool:
+    """Whether it is one of timm's, with or without the name of its weights (convnext_large.fb_in22k)."""
+    from timm import is_model
+
+    return is_model(backbone.partition(".")[0])
+
+
+def build(config: ModelConfig, outputs: int) -> nn.Module:
+    """A network with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
+    from timm import create_model
+
+    shape: dict[str, Any] = {"in_chans": config.channels, "num_classes": outputs, "drop_rate": config.dropout}
+    model: Any = create_model(config.backbone, pretrained=False, **shape)
+    if config.weights:
+        path = fetch(config.backbone) if config.weights == "imagenet" else Path(config.weights)
+        about = model.pretrained_cfg
+        load_local(model, path, first=f"{about['first_conv']}.weight", head=f"{about['classifier']}.")
+    return model  # type: ignore[no-any-return]
+
+
+def last_map(model: Any) -> nn.Module:
+    """After the last stage."""
+    return model.get_submodule(model.feature_info[-1]["module"])  # type: ignore[no-any-return]
+
+
+def fetch(backbone: str) -> Path:
+    """The published weights in the Hugging Face cache, which is looked at first: nodes often have no network."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from timm import get_pretrained_cfg
+
+    about = get_pretrained_cfg(backbone)
+    if about is None or not about.hf_hub_id:
+        raise InputError(f"timm has no published weights of {backbone}", "give --weights FILE.safetensors")
+    kept = try_to_load_from_cache(about.hf_hub_id, FILE)
+    if isinstance(kept, str):
+        return Path(kept)
+    try:
+        return Path(hf_hub_download(about.hf_hub_id, FILE))
+    except (OSError, ValueError) as error:  # ValueError: not in the cache, and no network
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(
+            f"the published weights of {backbone} could not be downloaded ({reason})",
+            f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
+            " --weights FILE.safetensors",
+        ) from None

@@ -1,0 +1,92 @@
+"""Networks of both families: built, explained, and started from published weights that a real server here hands out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from command import medtrain
+from safetensors.torch import save_file
+from web import Site
+
+from medtrain import models
+from medtrain.config import ModelConfig
+from medtrain.errors import InputError
+
+COMMIT = "a" * 40
+
+
+@pytest.mark.parametrize("backbone", ["convnext_atto", "convnext_atto.d2_in1k", "resnet18", "efficientnet_lite0"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_network_of_timm(backbone: str, channels: int) -> None:
+    config = ModelConfig(backbone, channels=channels)  # type: ignore[arg-type]
+    model = models.build(config, 5).eval()
+    seen = []
+    models.last_map(config, model).register_forward_hook(lambda _, __, output: seen.append(output.shape))
+    assert model(torch.zeros(2, channels, 64, 64)).shape == (2, 5)
+    assert (seen[0][0], len(seen[0])) == (2, 4)
+
+
+def test_no_such_network() -> None:
+    with pytest.raises(InputError, match=r"no backbone 'convnext_larg' \(did you mean convnext_large\?\)"):
+        models.build(ModelConfig("convnext_larg"), 2)
+
+
+def test_convnext_large_has_its_196_million_parameters() -> None:
+    with torch.device("meta"):
+        model = models.build(ModelConfig("convnext_large", channels=3), 14)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 196_251_854
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Site]:
+    """Hugging Face, as far as one file of it goes."""
+    torch.manual_seed(0)
+    model = models.build(ModelConfig("convnext_atto", channels=3), 1000)
+    save_file(model.state_dict(), tmp_path / "published")
+    site = Site()
+    site.files = {"/timm/convnext_atto.d2_in1k/resolve/main/model.safetensors": (tmp_path / "published").read_bytes()}
+    site.always = {"X-Repo-Commit": COMMIT}
+    yield site
+    site.close()
+
+
+def test_published_weights_are_fetched_once_and_then_need_no_network(hub: Site, tmp_path: Path) -> None:
+    env = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1"}
+    told = json.loads(medtrain("data", "weights", "convnext_atto", "--json", env=env).stdout)
+    assert Path(told["file"]).read_bytes() == next(iter(hub.files.values()))
+    hub.close()
+    script = """import sys, torch
+from medtrain import models
+from medtrain.config import ModelConfig
+model = models.build(ModelConfig("convnext_atto", channels=1, weights="imagenet"), 14)
+torch.save(model.state_dict(), sys.argv[1])"""
+    subprocess.run([sys.executable, "-c", script, tmp_path / "built"], env=env, check=True)
+    built = torch.load(tmp_path / "built", weights_only=True)
+    torch.manual_seed(0)
+    published = models.build(ModelConfig("convnext_atto", channels=3), 1000).state_dict()
+    assert torch.equal(built["stages.3.blocks.1.mlp.fc1.weight"], published["stages.3.blocks.1.mlp.fc1.weight"])
+    assert torch.allclose(built["stem.0.weight"], published["stem.0.weight"].sum(1, keepdim=True))
+    assert built["head.fc.weight"].shape == (14, 320)
+
+
+def test_weights_that_cannot_be_had(hub: Site, tmp_path: Path) -> None:
+    """Never a random start in silence."""
+    hub.close()
+    env = {**os.environ, "HF_HOME": str(tmp_path / "none"), "HF_ENDPOINT": hub.url}
+    done = medtrain("data", "weights", "convnext_atto", env=env, check=False)
+    assert done.returncode == 1
+    assert "the published weights of convnext_atto could not be downloaded" in done.stderr
+    assert "medtrain data weights convnext_atto" in done.stderr
+    unpublished = medtrain("data", "weights", "convnext_xxlarge_nosuch", env=env, check=False)
+    assert unpublished.returncode == 2
+    config = replace(ModelConfig("convnext_atto"), weights=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(InputError, match="weights cannot be read"):
+        models.build(config, 2)
