@@ -66,6 +66,7 @@ def test_probabilities(name: str) -> None:
         ("run", "a b", "run is 'a b'"),
         ("run", "../up", "run is '../up'"),
         ("run", "x" * 101, "at most 100"),
+        ("optim.layer_decay", 0.0, "layer_decay is 0.0"),
         ("data.std", 0.0, "std is 0.0"),
         ("augment.rotate_deg", 181.0, "rotate_deg is 181.0"),
         ("augment.zoom_min", 0.0, "zoom is 0.0 to 1.0"),
@@ -99,7 +100,12 @@ def test_every_number_has_a_rule() -> None:
     """A number without any rule lets nonsense through to the cluster; `seed` alone may be anything."""
     numbers = {name for name, value in configfile.flat(Config()).items() if type(value) in (int, float)}
     by_hand = {"data.std", "data.mean", "augment.rotate_deg", "augment.zoom_min", "augment.zoom_max", "optim.lr"}
-    by_hand |= {"schedule.factor", "model.channels", "seed"}  # channels: its type allows 1 and 3 only
+    by_hand |= {
+        "schedule.factor",
+        "model.channels",
+        "seed",
+        "optim.layer_decay",
+    }  # channels: its type allows 1 and 3 only
     assert numbers - set(AT_LEAST) - set(PROBABILITIES) == by_hand
 
 
