@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import FlagCreatePairsOff, Positional, arg
@@ -65,7 +66,8 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
         said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)
         figure = out / f"{path.stem}.png"
-        titles = {f"{label} {said[label]:.3f}": heat for label, heat in zip(shown, maps, strict=True)}
+        spread = [cv2.resize(heat, grey[i].shape[::-1]) for heat in maps]  # bilinear, as the paper shows them
+        titles = {f"{label} {said[label]:.3f}": heat for label, heat in zip(shown, spread, strict=True)}
         figures.explanation(grey[i], titles, figure)
         found.append({"image": str(path), "figure": str(figure), "labels": said})
     return found

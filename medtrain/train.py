@@ -121,7 +121,7 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     state, better = judge(config, state, report)
     trainer.schedule.epoch_done(report)
     trainer.tracker.epoch(row)
-    trainer.tracker.log(epoch_line(config, row, better, time.monotonic() - started))
+    trainer.tracker.log(epoch_line(trainer, row, better, time.monotonic() - started))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)
     return state, any_rank(world, bool(trainer.stop))
@@ -233,12 +233,14 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     return EXIT_DONE
 
 
-def epoch_line(config: Config, row: dict[str, Any], better: bool, seconds: float) -> str:
-    """An epoch in one line of the log."""
-    watched = row.get(f"val_{config.watch}", math.nan)
+def epoch_line(trainer: Trainer, row: dict[str, Any], better: bool, seconds: float) -> str:
+    """An epoch in one line of the log: the watched metric, and what else the task tells."""
+    config = trainer.config
+    names = dict.fromkeys((config.watch, *trainer.task.told))
+    numbers = ", ".join(f"{name} {row.get(f'val_{name}', math.nan):.4f}" for name in names)
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
-        f" {row['train_accuracy']:.4f}; validation loss {row['val_loss']:.4f}, {config.watch} {watched:.4f}"
+        f" {row['train_accuracy']:.4f}; validation loss {row['val_loss']:.4f}, {numbers}"
         f"{' (best so far)' if better else ''}; lr {row['lr']:.2g}; validated in {seconds:.1f} s"
     )
     if torch.cuda.is_available():

@@ -22,6 +22,7 @@ class Multiclass:
 
     label = "class"
     figure = "confusion"
+    told = ("accuracy",)
     chooses = False
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:

@@ -42,6 +42,7 @@ class Multilabel:
 
     label = "label"
     figure = "auroc"
+    told = ("macro_auroc", "macro_f1", "macro_precision", "macro_recall")
     chooses = True
 
     def __init__(
