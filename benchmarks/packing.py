@@ -1,6 +1,6 @@
 """Packing X-rays at the size that training needs, against the scripts that people write: milliseconds an image.
 
-    python benchmarks/packing.py --nih DIR [--images 600] [--rounds 5]
+    python benchmarks/packing.py --nih DIR [--images 1500] [--rounds 3]
 
 PNG of 1024 px -> 512 px in tar shards, with the same number of processes: medtrain as JPEG (which also hashes, checks,
 splits and indexes), Pillow as JPEG and as PNG. Rounds are interleaved, files warm; a ratio is the median over the
@@ -36,8 +36,8 @@ def main() -> None:
     """Pack the same images by turns, print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nih", type=Path, required=True, help="folder of 1024 px PNG files")
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     sources = sorted(options.nih.glob("*.png"))
@@ -90,7 +90,7 @@ def _write(paths: list[Path], out: Path, kind: str) -> None:
     with tarfile.open(out, "w") as tar:
         for path in paths:
             data = io.BytesIO()
-            Image.open(path).convert("L").resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(data, kind, quality=95)
+            Image.open(path).convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(data, kind, quality=95)
             member = tarfile.TarInfo(f"{path.stem}.{kind.lower()}")
             member.size = data.tell()
             data.seek(0)
