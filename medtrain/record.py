@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,12 @@ class Record:
 def number_of(*parts: object) -> int:
     """64 bits that stand for some values, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def labels_sha256(records: list[Record]) -> str:
+    """Pins what tables say of their images, whatever copies of a table write otherwise: which version was it?"""
+    lines = sorted(json.dumps([record.source, record.image, record.labels, record.raw]) for record in records)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:

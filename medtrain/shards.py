@@ -25,7 +25,7 @@ from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_i
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.orphan import end_with
 from medtrain.plan import PackOptions, Plan, chosen, make_plan, plan_digest, split_rule
-from medtrain.record import Record
+from medtrain.record import Record, labels_sha256
 from medtrain.run import read_json, read_json_lines, write_json
 from medtrain.shardfile import file_sha256, pack_shard
 
@@ -125,7 +125,8 @@ def _plan(
     return plan, {
         "schema": SCHEMA, "dataset": dataset, "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size), "options": options.described(),
-        "split_rule": split_rule(records), "plan": digest, "medtrain": __version__,
+        "split_rule": split_rule(records), "labels_sha256": labels_sha256(records), "plan": digest,
+        "medtrain": __version__,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from medtrain.datasets import nih
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES
 from medtrain.plan import assign_splits, tie
+from medtrain.record import labels_sha256
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "nih"
 HEADER = (
@@ -149,4 +150,4 @@ def test_the_real_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     records = nih.records(REAL)
     assert Counter(record.meta["view"] for record in records) == {"PA": 67_310, "AP": 44_810}
     assert sum(record.path.exists() for record in records) == 98
-    assert nih.labels_sha256(REAL) == nih.LABELS_SHA256
+    assert labels_sha256(records) == nih.LABELS_SHA256

@@ -21,6 +21,7 @@ from medtrain.access import OPEN, Access
 from medtrain.datasets import mimic_cxr, nih, openi, rexgradient
 from medtrain.errors import InputError, MachineError
 from medtrain.fetch import Remote
+from medtrain.record import labels_sha256
 from medtrain.unpack import unpack, unpack_zstd
 
 LARGE = random.Random(1).randbytes(3_000_000)
@@ -244,8 +245,10 @@ def test_nih(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(nih, "BOX", site.url)
     with pytest.raises(InputError, match=r"Data_Entry_2017_v2020.csv: has not the labels of NIH's table"):
         nih.download(tmp_path / "nih")
-    said = "".join(f"{name} {i} No Finding\n" for i, name in enumerate(images, start=1))
-    monkeypatch.setattr(nih, "LABELS_SHA256", hashlib.sha256(said.encode()).hexdigest())
+    (tmp_path / "tables").mkdir()
+    for name in (nih.TABLES[0], *nih.LISTS):
+        (tmp_path / "tables" / name).write_bytes(site.files[f"/{name}"])
+    monkeypatch.setattr(nih, "LABELS_SHA256", labels_sha256(nih.records(tmp_path / "tables")))
     nih.download(tmp_path / "nih")
     records = nih.records(tmp_path / "nih")
     assert [record.path.read_bytes() for record in records] == list(images.values())

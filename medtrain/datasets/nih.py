@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from medtrain import csvfile
@@ -11,7 +10,7 @@ from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
-from medtrain.record import OLDEST, TRAIN_VAL, Record
+from medtrain.record import OLDEST, TRAIN_VAL, Record, labels_sha256
 from medtrain.unpack import unpack
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
@@ -32,7 +31,7 @@ ARCHIVES = (  # of images_001.tar.gz to images_012.tar.gz, as NIH's own download
 )  # fmt: skip
 # Box has no fixed address for the tables; this copy has one, and what it says is known by its checksum.
 MIRROR = "https://huggingface.co/datasets/alkzar90/NIH-Chest-X-ray-dataset/resolve/main/data"
-LABELS_SHA256 = "e18e3c492241507dd8e4a3fd2401170c28646bfb935cf9bd50276a134f55439f"  # of the table of 2020
+LABELS_SHA256 = "20215da61db398f14bda2c81f50266f9e283407b71b13e4e1335ee4097cabcd1"  # of the table of 2020
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
 LISTS = {"train_val_list.txt": TRAIN_VAL, "test_list.txt": "test"}
@@ -72,7 +71,7 @@ def records(root: Path) -> list[Record]:
 def download(root: Path) -> None:
     """Fetch tables and images, 45 GB."""
     fetch([Remote(f"{MIRROR}/{name}", name) for name in (TABLES[0], *LISTS)], root, OPEN)
-    if labels_sha256(root) != LABELS_SHA256:
+    if labels_sha256(records(root)) != LABELS_SHA256:
         (root / TABLES[0]).unlink()
         raise InputError(f"{MIRROR}/{TABLES[0]}: has not the labels of NIH's table", f"take that of NIH: {ACCESS}")
     archives = {f"images_{number:03d}": f"{BOX}/{code}.gz" for number, code in enumerate(ARCHIVES, start=1)}
@@ -80,12 +79,6 @@ def download(root: Path) -> None:
     fetch([Remote(url, f"{name}.tar.gz") for name, url in missing.items()], root, OPEN)
     for name in missing:
         unpack(root / f"{name}.tar.gz", root / name, GO_ON)
-
-
-def labels_sha256(root: Path) -> str:
-    """Pins image, patient and findings of every row, whatever else a copy of the table writes otherwise."""
-    told = (f"{record.image} {record.patient} {record.raw['findings']}\n" for record in records(root))
-    return hashlib.sha256("".join(told).encode()).hexdigest()
 
 
 def _labels(findings: str, where: str) -> dict[str, int | None]:
