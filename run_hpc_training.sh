@@ -72,7 +72,7 @@ setup) setup "${2:-}"; exit ;;
 ?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards='' datasets=() packing=() array=() settings=()
+root='' here='' shards='' encoding='' size='' datasets=() packing=() array=() settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
     --root) root=$(absolute "${2:?--root needs a folder}"); shift ;;
@@ -81,7 +81,8 @@ while [ $# -gt 0 ]; do
     --shards=*) shards=$(absolute "${1#*=}") ;;
     --datasets) while [ $# -gt 1 ] && [[ $2 != -* ]]; do datasets+=("$2"); shift; done ;;
     --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
-    --encoding | --size) packing+=("$1" "${2:?$1 needs a value}"); shift ;;
+    --encoding) encoding=${2:?--encoding needs a value}; shift ;;
+    --size) size=${2:?--size needs a number}; shift ;;
     --views) packing+=("$1"); while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
     --tasks) array+=("$1" "${2:?--tasks needs a number}"); shift ;;
     --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); shift ;;
@@ -92,13 +93,15 @@ while [ $# -gt 0 ]; do
     shift
 done
 if [ ${#datasets[@]} -gt 0 ]; then
+    mapfile -t datasets < <(printf '%s\n' "${datasets[@]}" | awk '!seen[$0]++') # --holdout may name one of --datasets
     shards=${shards:-shards}
     settings+=(--datasets "${datasets[@]}")
 else
     [ "$recipe" != chest ] || fail "chest trains on several datasets" "name them: $0 chest --root DIR --datasets nih chexpert"
     datasets=("$recipe")
 fi
-[ "$recipe" != chest ] || [ ${#packing[@]} -gt 0 ] || packing=(--encoding jpeg --size 512)
+if [ "$recipe" = chest ]; then encoding=${encoding:-jpeg} size=${size:-512}; fi
+packing=(${encoding:+--encoding "$encoding"} ${size:+--size "$size"} ${packing[@]+"${packing[@]}"})
 
 setup
 medtrain=.venv/bin/medtrain
@@ -108,10 +111,10 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # idle threads sleep, so that
 # Where a dataset's shards are, and its raw files: DIR/NAME, or DIR where only one is asked for.
 shards_of() { if [ "$1" = "$recipe" ]; then echo "${shards:-shards/$1}"; else echo "$shards/$1"; fi; }
 root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
-# The value of a key in the JSON that a command prints; of a list the last.
+# The value of a key in JSON; of a list the last.
 value_of() {
-    .venv/bin/python -c 'import json, sys; found = json.load(sys.stdin)[sys.argv[1]]
-print(found[-1] if isinstance(found, list) else found)' "$1"
+    .venv/bin/python -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
+print(found[-1] if isinstance(found, list) else found)' "$1" "$2"
 }
 
 jobs=()
@@ -131,7 +134,8 @@ for dataset in "${datasets[@]}"; do
             "$medtrain" "${pack[@]}"
         else
             "$medtrain" check "$dataset" --root "$raw" --metadata_only
-            jobs+=("$("$medtrain" "${pack[@]}" --slurm ${array[@]+"${array[@]}"} --json | value_of jobs)")
+            answer=$("$medtrain" "${pack[@]}" --slurm ${array[@]+"${array[@]}"} --json)
+            jobs+=("$(value_of jobs "$answer")")
             echo "$dataset is packed by Slurm jobs, of which ${jobs[-1]} is the last; their logs are in $out/slurm"
             continue
         fi
@@ -144,7 +148,11 @@ if [ -n "$here" ]; then
     "$medtrain" train "${train[@]}"
 else
     [ ${#jobs[@]} = 0 ] || train+=(--after "$(IFS=:; echo "${jobs[*]}")")
-    folder=$("$medtrain" submit "${train[@]}" --json | value_of folder)
+    answer=$("$medtrain" submit "${train[@]}" --json)
+    folder=$(value_of folder "$answer")
     echo "run ${folder##*/} is in the queue; Ctrl-C ends the watching, not the job"
     "$medtrain" logs "${folder##*/}" --runs "${folder%/*}" -f
+    "$medtrain" status "${folder##*/}" --runs "${folder%/*}"
+    [ -f "$folder/evaluation/test.json" ] ||
+        fail "run ${folder##*/} did not get to its end" "see above; the logs of packing are in the folder slurm beside the shards"
 fi

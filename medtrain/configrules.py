@@ -90,6 +90,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < zoom_min <= zoom_max",
         ),
         (0 < optim.layer_decay <= 1, f"layer_decay is {optim.layer_decay}: it lies above 0 and is at most 1"),
+        (
+            optim.layer_decay == 1 or schedule.schedule != "cosine" or schedule.min_lr == 0,
+            f"a cosine to min_lr {schedule.min_lr} would make the rates of all layers alike: with layer_decay give 0",
+        ),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),

@@ -68,6 +68,9 @@ def _read(data: bytes) -> Pixels:
     if stored.ndim == 3:
         grey = stored @ (0.299, 0.587, 0.114)
         return _as_bytes(_unit(grey, 0, 2 ** int(dataset.BitsStored) - 1))
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        if name in dataset and dataset[name].value is None:  # there, and empty
+            del dataset[name]
     shares = _displayed(apply_modality_lut(stored, dataset), dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
@@ -85,16 +88,19 @@ def _displayed(values: NDArray[Any], dataset: Any) -> NDArray[np.float64]:
 
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return _unit(apply_voi(values.astype(np.int64), dataset), 0, 2**bits - 1)
-    if "WindowCenter" in dataset and "WindowWidth" in dataset:
-        centre, width = (float(_first(dataset[name].value)) for name in ("WindowCenter", "WindowWidth"))
+    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if centre is not None and width is not None:  # de-identified files may have the tags without values
+        centre, width = float(centre), float(width)
         if width > 1:  # PS3.3 C.11.2.1.2
             return _unit(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
     return _unit(values, values.min(), values.max())
 
 
 def _first(value: Any) -> Any:
-    """Of a value, or of several."""
-    return value if isinstance(value, str | int | float) or not hasattr(value, "__getitem__") else value[0]
+    """Of a value, or of several; None where there is none."""
+    if isinstance(value, str | int | float) or not hasattr(value, "__getitem__"):
+        return value if value != "" else None
+    return value[0] if len(value) else None
 
 
 def _unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being writt
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write that gets its name when it is whole and on the disk, or not at all.
 
-    The hidden name before holds the process id: an orphan of a killed writer cannot rename what its successor writes.
+    The hidden name before is nobody else's: an orphan of a killed writer cannot rename what its successor writes, nor
+    one on another node what this one does.
     """
-    hidden = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with hidden.open("w+b") as file:
             yield file

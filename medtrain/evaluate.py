@@ -20,7 +20,7 @@ from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
-from medtrain.run import Run, resume_command, write_json
+from medtrain.run import Run, read_json, resume_command, write_json
 from medtrain.shardfile import sidecar
 from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
@@ -81,12 +81,11 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     Where they are from several datasets also `per_dataset`, the metrics of each, and `per_dataset_NUMBER`, their mean
     over the datasets where it is defined: metrics over all together also tell how well the datasets are told apart.
     """
-    rows = loader.index.samples[scores.samples]
-    _, first = np.unique(rows["content"], return_index=True)
-    first.sort()
-    values, labels, groups = scores.values[first], loader.labels[scores.samples[first]], rows["group"][first]
-    report = {**task.metrics(values, labels, groups), "copies_left_out": len(rows) - len(first)}
-    names, of = mixture.sources(rows[first])
+    distinct, rows = _distinct(scores, loader)
+    values, labels, groups = distinct.values, loader.labels[distinct.samples], rows["group"]
+    copies = len(scores.samples) - len(rows)
+    report = {**task.metrics(values, labels, groups), "copies_left_out": copies}
+    names, of = mixture.sources(rows)
     if len(names) == 1:
         return report
     each = {name: task.metrics(values[of == i], labels[of == i], groups[of == i]) for i, name in enumerate(names)}
@@ -95,7 +94,7 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     """`subgroups`: attribute -> group -> its metrics, of the patients' sex and age and the view, where shards tell."""
-    rows = loader.index.samples[scores.samples]
+    scores, rows = _distinct(scores, loader)
     about: list[dict[str, Any]] = [{}] * len(rows)
     with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
         for shard in np.unique(rows["shard"]).tolist():
@@ -112,6 +111,14 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
         for attribute, groups in subgroups(about).items()
     }
     return {"subgroups": report} if report else {}
+
+
+def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
+    """The scores of distinct images, and their rows of the index."""
+    rows = loader.index.samples[scores.samples]
+    _, first = np.unique(rows["content"], return_index=True)
+    first.sort()
+    return Scores(scores.values[first], scores.samples[first]), rows[first]
 
 
 def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -161,22 +168,26 @@ def evaluate_best(
     split: str,
     say: Callable[[str], None],
     each_round: Callable[[], bool] = lambda: False,
+    elsewhere: str = "",
 ) -> dict[str, Any]:
     """Score a split with the run's best weights (loaded into `model`); writes and returns the report.
 
-    What is to be decided before a test (thresholds) the validation split decides.
+    What is to be decided before a test (thresholds) the validation split decides. `elsewhere` is the name of a dataset
+    that stands in for the run's own: it decides nothing, and has a report of its own.
     """
     load_best(run, model, world)
     loader, scores = score_split(config, task, model, world, split, each_round)
-    if task.chooses:
+    if elsewhere:
+        task = task.chosen_in(read_json(run.evaluation / "test.json"))
+    elif task.chooses:
         validation, seen = (
             (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
         )
         task = task.choose(seen.values, validation.labels[seen.samples])
-    found = {**measure(scores, task, loader), **by_subgroup(scores, task, loader)} if world.main else None
+    found = {**measure(scores, task, loader), **by_subgroup(scores, task, loader)} if world.main else {}
     report: dict[str, Any] = share(world, found)
     if world.main:
-        write_report(run, split, report, task)
+        write_report(run, report_name(split, elsewhere), report, task)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
 
@@ -206,12 +217,17 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
     model.load_state_dict(best.average or best.model)
 
 
-def write_report(run: Run, split: str, report: dict[str, Any], task: Task) -> None:
-    """`evaluation/SPLIT.json` and its figure."""
+def report_name(split: str, elsewhere: str) -> str:
+    """What the files of a report are called."""
+    return f"{split}-{elsewhere}" if elsewhere else split
+
+
+def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> None:
+    """`evaluation/NAME.json` and its figure."""
     for folder in (run.evaluation, run.figures):
         folder.mkdir(exist_ok=True, mode=0o700)
-    write_json(run.evaluation / f"{split}.json", report)
-    task.draw(report, run.figures / f"{task.figure}_{split}.png")
+    write_json(run.evaluation / f"{name}.json", report)
+    task.draw(report, run.figures / f"{task.figure}_{name}.png")
 
 
 def report_text(report: dict[str, Any], task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,13 +60,13 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     probabilities = opened.predict(pictures)
     layer = models.last_map(opened.config.model, opened.model)
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = []
+    found, stems = [], Counter(path.stem for path in images)  # CheXpert's files are all called view1_frontal.jpg
     for i, path in enumerate(images):
         shown = labels or tuple(opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable")[:MOST])
         places = [opened.classes.index(label) for label in shown]
         said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)
-        figure = out / f"{path.stem}.png"
+        figure = out / (f"{path.stem}.png" if stems[path.stem] == 1 else f"{path.stem}-{i + 1:03d}.png")
         spread = [cv2.resize(heat, grey[i].shape[::-1]) for heat in maps]  # bilinear, as the paper shows them
         titles = {f"{label} {said[label]:.3f}": heat for label, heat in zip(shown, spread, strict=True)}
         figures.explanation(grey[i], titles, figure)
@@ -97,6 +98,8 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int]) -> NDArray
         hook.remove()
     if kept[0].ndim != 4:
         raise InputError("this network keeps no maps [B, K, h, w] to explain by", "explain a convolutional one")
-    heat = [(gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1)[0].relu() for gradient in gradients]
+    last = "NHWC" in str(getattr(model, "output_fmt", ""))  # so timm says of Swin, for instance
+    channels, places = (3, (1, 2)) if last else (1, (2, 3))
+    heat = [(each.mean(places, keepdim=True) * kept[0]).sum(channels)[0].relu() for each in gradients]
     maps = torch.stack([each / each.max().clamp(min=1e-12) for each in heat])
     return maps.detach().float().cpu().numpy()

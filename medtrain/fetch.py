@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def fetch(remotes: list[Remote], root: Path, access: Access, workers: int = 4) -
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with alone(root, "fetching"):
-            for job in [pool.submit(fetcher.fetch, remote) for remote in missing]:
+            for job in as_completed([pool.submit(fetcher.fetch, remote) for remote in missing]):
                 job.result()
     except OSError as error:
         problem = f"{root}: cannot be written ({error.strerror}); what has come is kept"
@@ -89,6 +89,8 @@ class _Fetcher:
             before = _size(part)
             try:
                 self._append(remote, part)
+                if self.end.is_set():
+                    return
                 if not remote.sha256 or _sha256(part) == remote.sha256:
                     break
                 part.unlink()

@@ -158,7 +158,12 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
 def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
     """A run that goes on with other settings or shards would end with other weights than it promised."""
     old, new = configfile.binding(before), configfile.binding(config)
-    changed = [f"{name}: {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]
+    had, has = (
+        configfile.flat(before),
+        configfile.flat(config),
+    )  # a setting that is not used is in neither of the former
+    names = [name for name in has if old.get(name) != new.get(name)]
+    changed = [f"{name}: {had[name]} -> {has[name]}" for name in names]
     if changed:
         raise InputError(
             f"run {run.name} cannot go on with other settings ({'; '.join(changed)})",

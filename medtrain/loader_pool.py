@@ -210,5 +210,5 @@ class LoaderPool:
         problem = f"{path}: sample {row['key'].decode()} at byte {row['offset']}: {fault.reason}"
         if fault.filesystem:
             return MachineError(problem, "look at the filesystem, then go on: medtrain resume NAME")
-        remedy = f"find every fault: medtrain verify {self._index.folder} --level decode   then pack that shard again"
+        remedy = f"find every fault: medtrain verify {path.parent} --level decode   then pack that shard again"
         return InputError(problem, remedy)

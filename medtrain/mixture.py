@@ -90,7 +90,10 @@ def parts_and_times(
                 f"--sampling names {name}{nearest(name, list(names))}, of which there is nothing to train on",
                 f"choose of {', '.join(names)}",
             )
-    return of, tuple(times.get(name, 1.0) for name in names)
+    often = tuple(times.get(name, 1.0) for name in names)
+    if not any(often):
+        raise InputError("--sampling leaves nothing to train on", "give at least one dataset more than 0 times")
+    return of, often
 
 
 def _parts(data: DataConfig, split: str, opened: Callable[[Path, str], ShardIndex] = open_index) -> list[ShardIndex]:

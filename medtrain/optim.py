@@ -72,6 +72,7 @@ class Schedule:
                 factor=config.factor,
                 patience=config.plateau_patience,
                 min_lr=[config.min_lr * group["lr"] / self.lr for group in optimizer.param_groups],
+                eps=0,  # else the smallest rates of a layer decay are cut no more
             )
         elif config.schedule == "cosine":
             self._rule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.min_lr)

@@ -27,7 +27,7 @@ def draws_of_epoch(
     An entry is `copy * N + sample`. A part of 2.3 is there twice whole, and with 0.3 of its samples besides, others in
     each epoch until all have been there as often.
     """
-    chosen = []
+    chosen = [np.empty(0, np.int64)]
     for part, often in enumerate(times):
         members = np.flatnonzero(part_of == part)
         whole = int(often)

@@ -11,7 +11,7 @@ from typing import Any
 
 from tyro.conf import FlagCreatePairsOff
 
-from medtrain import datasets, helper, sbatch
+from medtrain import datasets, helper, sbatch, slurmjob
 from medtrain.config import Config, SlurmConfig
 from medtrain.configfile import with_cluster
 from medtrain.console import say, show_error, warn
@@ -19,7 +19,7 @@ from medtrain.errors import InputError, MedtrainError
 from medtrain.plan import PackOptions
 from medtrain.record import Record, with_views
 from medtrain.run import read_json, write_json
-from medtrain.shards import pack, pack_share, read_share
+from medtrain.shards import check_options, check_records, pack, pack_share, read_share
 
 REQUEST = "request.json"
 STAGES = ("read", "pack", "finish")
@@ -74,10 +74,19 @@ def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
     sbatch.need_slurm("leave --slurm away")
     if jobs.tasks < 1:
         raise InputError(f"tasks is {jobs.tasks}: at least 1 is needed", "give --tasks 8")
+    check_options(request.options)
+    check_records(records_of(request), request.options)
     slurm = _asked(jobs)
+    for job in read_json(out / REQUEST).get("jobs", ()):
+        if place := slurmjob.queue_state(job):
+            raise InputError(
+                f"{out}: is packed by job {job} already ({place.state.lower()})",
+                f"wait for it, or first: scancel {job}",
+            )
     logs = out / "slurm"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(out / REQUEST, {**asdict(request), "root": str(request.root.absolute()), "tasks": jobs.tasks})
+    told = {"request": {**asdict(request), "root": str(request.root.absolute())}, "tasks": jobs.tasks}
+    write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
         asked = replace(slurm, after=":".join(sent[-1:]))
@@ -85,6 +94,7 @@ def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
         executor = sbatch.executor(logs, f"{request.dataset}-{stage}", asked, **array)
         command = shlex.join(helper.command("medtrain.packjob", str(out.absolute()), stage))
         sent.append(sbatch.send(executor, command, "give the same command again"))
+        write_json(out / REQUEST, {**told, "jobs": sent})
     return sent
 
 
@@ -120,8 +130,7 @@ def records_of(request: Request) -> list[Record]:
 def run(out: Path, stage: str) -> None:
     """One job's work; of an array's, the share of this task."""
     told = read_json(out / REQUEST)
-    tasks = told.pop("tasks")
-    request = Request.of(told)
+    request, tasks = Request.of(told["request"]), int(told["tasks"])
     records, classes = records_of(request), datasets.source(request.dataset).CLASSES
     part = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     if stage == "read":

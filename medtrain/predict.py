@@ -33,10 +33,13 @@ class OpenRun:
     world: World
     task: Task
     model: nn.Module
+    elsewhere: str = ""  # the name of a dataset that stands in for the run's own
 
     def evaluate(self, split: str, say: Callable[[str], None]) -> dict[str, Any]:
         """Score a split of the packed dataset; writes and returns the report."""
-        return evaluate_best(self.run, self.config, self.task, self.model, self.world, split, say)
+        return evaluate_best(
+            self.run, self.config, self.task, self.model, self.world, split, say, elsewhere=self.elsewhere
+        )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
@@ -75,7 +78,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     task = tasks.make(config, classes)
     model = models.build(replace(config.model, weights=""), task.outputs)
     model.to(world.device).to(memory_format=torch.channels_last)
-    return OpenRun(run, config, classes, world, task, model)
+    return OpenRun(run, config, classes, world, task, model, shards.resolve().name if shards else "")
 
 
 def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:

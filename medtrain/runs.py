@@ -116,9 +116,11 @@ def evaluate(
         name: Name of the run.
         split: Split of the packed dataset (train, val, test; external: the dataset that --holdout kept out).
         runs: Folder that holds the runs.
-        shards: Another packed dataset with the same classes (default: the run's own).
+        shards: Another packed dataset with the same classes (default: the run's own). It has a report of its own, and
+            what the run's validation decided stays.
         json: Print the report as one JSON document.
     """
+    from medtrain.evaluate import report_name
     from medtrain.predict import open_run
 
     run, quiet = Run.find(runs, name), (lambda text: None)
@@ -127,8 +129,9 @@ def evaluate(
     if json:
         say_json(report)
     else:
-        figure = run.figures / f"{opened.task.figure}_{split}.png"
-        say(f"report: {run.evaluation / f'{split}.json'}   figure: {figure}")
+        report_of = report_name(split, opened.elsewhere)
+        figure = run.figures / f"{opened.task.figure}_{report_of}.png"
+        say(f"report: {run.evaluation / f'{report_of}.json'}   figure: {figure}")
 
 
 def predict(

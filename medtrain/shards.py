@@ -18,6 +18,7 @@ import numpy as np
 from medtrain import __version__
 from medtrain.console import Progress
 from medtrain.contents import contents
+from medtrain.dicom import is_dicom
 from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
@@ -47,7 +48,8 @@ def pack(
     renamed into place. Images that do not decode go to rejects.jsonl; more than `max_rejects` is an InputError.
     MachineError where `out` cannot be written; what is whole stays.
     """
-    _check(records, options, workers)
+    check_options(options, workers)
+    check_records(records, options)
     with _writing(out), alone(out, "packing into"):
         if not (out / "manifest.json").exists():
             sweep(out)
@@ -64,7 +66,6 @@ def pack(
 
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
-    _check(records, options, 0)
     with _writing(out):
         contents(chosen(records, options)[part::parts], out / CONTENTS, _cores())
 
@@ -73,7 +74,6 @@ def pack_share(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, part: int, parts: int
 ) -> None:
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
-    _check(records, options, 0)
     with _writing(out):
         plan, _ = _plan(records, classes, out, options, _cores())
         if not (out / "manifest.json").exists():
@@ -100,15 +100,24 @@ def _writing(out: Path) -> Iterator[None]:
         raise MachineError(problem, f"{'make room' if full else 'mend that'}, {again}") from None
 
 
-def _check(records: list[Record], options: PackOptions, workers: int) -> None:
-    if not records:
-        raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
+def check_options(options: PackOptions, workers: int = 0) -> None:
+    """InputError where the options cannot be used."""
     if options.shard_mb < 0.001:
         raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
     if min(options.max_samples, options.size, workers) < 0:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
+
+
+def check_records(records: list[Record], options: PackOptions) -> None:
+    """InputError where there is nothing to pack, or only what could not be packed so."""
+    if not records:
+        raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
+    if options.encoding == "copy":
+        first = next((record.path for record in records if record.path.is_file()), None)
+        if first and is_dicom(first.read_bytes()):  # its header may name a patient
+            raise InputError(f"{first.name} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
 
 
 def _plan(

@@ -33,7 +33,8 @@ def unpack(archive: Path, folder: Path, again: str) -> None:
 
 
 def unpack_zstd(parts: list[Path], folder: Path, again: str) -> None:
-    """The same for a zstd-compressed tar that was cut into `parts`.
+    """The same for a zstd-compressed tar that was cut into `parts`, which stay where something goes wrong: they are
+    large, and whether they or the machine are at fault is not to be seen.
 
     By the program zstd: Python's own tarfile reads this from 3.14 on.
     """
@@ -48,10 +49,14 @@ def unpack_zstd(parts: list[Path], folder: Path, again: str) -> None:
                 _extract(tar, folder, lambda: _ends_well(unpacker))
         except tarfile.TarError as error:
             damage = str(error)
+    if damage:
+        named = f"{parts[0].name} to {parts[-1].name}"
+        raise InputError(
+            f"{parts[0].parent}: {named} could not be unpacked ({damage})",
+            f"{again}; if it happens twice, delete these files before",
+        )
     for part in parts:
         part.unlink()
-    if damage:
-        raise InputError(f"{parts[0].parent}: the archive in {len(parts)} parts is damaged ({damage})", again)
 
 
 def _ends_well(unpacker: subprocess.Popen[bytes]) -> None:

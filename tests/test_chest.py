@@ -90,6 +90,29 @@ def test_explain_draws_a_figure_for_each_image(trained: Path, tmp_path: Path) ->
     assert "knows no label 'Mas' (did you mean Mass?)" in refused.stderr
 
 
+def test_another_dataset_decides_nothing(trained: Path) -> None:
+    """It is judged by what the run's own validation chose, and leaves the run's own report alone."""
+    own = (trained / "first/evaluation/test.json").read_bytes()
+    draw(trained / "other" / "raw", patients=40)
+    medtrain("shard", "nih", "--root", trained / "other" / "raw", "--out", trained / "other" / "site2")
+    medtrain("evaluate", "first", "--runs", trained, "--shards", trained / "other" / "site2")
+    assert (trained / "first/evaluation/test.json").read_bytes() == own
+    report = json.loads((trained / "first/evaluation/test-site2.json").read_text())
+    limits = {name: row["threshold"] for name, row in json.loads(own)["per_class"].items()}
+    assert {name: row["threshold"] for name, row in report["per_class"].items()} == limits
+    assert report["temperature"] == json.loads(own)["temperature"]
+
+
+def test_explain_keeps_images_of_one_name_apart(trained: Path, tmp_path: Path) -> None:
+    image = sorted((trained / "raw" / "images").iterdir())[0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "view1.png").write_bytes(image.read_bytes())
+    words = (tmp_path / "a/view1.png", tmp_path / "b/view1.png", "--runs", trained, "--out", tmp_path / "why", "--json")
+    told = json.loads(medtrain("explain", "first", *words).stdout)
+    assert len({each["figure"] for each in told}) == len(list((tmp_path / "why").iterdir())) == 2
+
+
 def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:
     image = trained / "raw" / "images" / "00000006_000.png"
     found = json.loads(medtrain("predict", "first", image, "--runs", trained, "--json").stdout)[0]

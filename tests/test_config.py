@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medtrain import configfile
+from medtrain import configfile, launch
 from medtrain.config import FREE_FIELDS, FREE_SECTIONS, Config
 from medtrain.configrules import AT_LEAST, PROBABILITIES, problems
+from medtrain.errors import InputError
+from medtrain.run import Run
 
 SETTINGS = list(configfile.flat(Config()))
 
@@ -67,6 +70,7 @@ def test_probabilities(name: str) -> None:
         ("run", "../up", "run is '../up'"),
         ("run", "x" * 101, "at most 100"),
         ("optim.layer_decay", 0.0, "layer_decay is 0.0"),
+        ("data.sampling", ("nih:2",), "sampling is 'nih:2'"),
         ("data.std", 0.0, "std is 0.0"),
         ("augment.rotate_deg", 181.0, "rotate_deg is 181.0"),
         ("augment.zoom_min", 0.0, "zoom is 0.0 to 1.0"),
@@ -127,3 +131,12 @@ def test_the_length_of_a_cosine_is_not_free() -> None:
 def test_free_names_are_settings() -> None:
     assert set(FREE_FIELDS) <= set(SETTINGS)
     assert set(FREE_SECTIONS) <= {name.split(".")[0] for name in SETTINGS if "." in name}
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.06), (0.06, 0.0)])
+def test_a_setting_that_came_later_cannot_change_either(tmp_path: Path, before: float, after: float) -> None:
+    """It is in the fingerprint only where it is used: to begin or to end its use is a change all the same."""
+    old, new = (changed(Config(), "augment.shift", value) for value in (before, after))
+    with pytest.raises(InputError, match=f"augment.shift: {before} -> {after}"):
+        launch.refuse_other_settings(Run(tmp_path / "first"), old, new)
+    launch.refuse_other_settings(Run(tmp_path / "first"), old, old)

@@ -10,12 +10,14 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medtrain import dicom
 from medtrain.decode import decode, extension, header
+from medtrain.errors import InputError
 from medtrain.plan import PackOptions
 from medtrain.record import Record
 from medtrain.shards import pack
@@ -161,6 +163,11 @@ def test_a_compression_that_nothing_here_reads_is_named() -> None:
         decode(Path(str(get_testdata_file("JPGExtended.dcm"))).read_bytes())
 
 
+def test_tags_that_are_there_and_empty_are_as_none() -> None:
+    pixels, empty = stored(), {"WindowCenter": None, "WindowWidth": "", "RescaleSlope": None, "RescaleIntercept": None}
+    assert np.array_equal(decode(as_bytes(dataset(pixels, **empty))), decode(as_bytes(dataset(pixels))))
+
+
 def test_nothing_of_a_header_reaches_a_shard(tmp_path: Path) -> None:
     records = []
     for number in range(4):
@@ -172,7 +179,11 @@ def test_nothing_of_a_header_reaches_a_shard(tmp_path: Path) -> None:
     assert "MONOCHROME1 inverted" in manifest["pixels"]
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
     assert b"Nobody" not in everything
-    refused = pack(records, ("a",), tmp_path / "copies", PackOptions(), workers=1)
+    with pytest.raises(InputError, match=r"0.dicom is a DICOM file, which is not copied into shards"):
+        pack(records, ("a",), tmp_path / "none", PackOptions(), workers=1)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "first.png")
+    mixed = [Record("x", "first.png", tmp_path / "first.png", {"a": 1}, split="train"), *records]
+    refused = pack(mixed, ("a",), tmp_path / "copies", PackOptions(), workers=1)
     assert refused["rejects"] == 4
     assert b"Nobody" not in b"".join(path.read_bytes() for path in (tmp_path / "copies").iterdir())
     assert "is not copied into shards" in (tmp_path / "copies" / "rejects.jsonl").read_text()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from medtrain import models
 from medtrain.config import ModelConfig
+from medtrain.errors import InputError
 from medtrain.explain import grad_cam
 
 
@@ -43,3 +45,17 @@ def test_every_family_has_a_map_that_knows_places() -> None:
         maps = grad_cam(model, models.last_map(config, model), torch.randn(1, 1, 96, 128), [0, 2])
         assert maps.shape == (2, 3, 4)
         assert 0 <= maps.min() <= maps.max() <= 1
+
+
+def test_a_network_whose_maps_have_the_channels_last() -> None:
+    config = ModelConfig(backbone="swin_tiny_patch4_window7_224", channels=1)
+    torch.manual_seed(0)
+    model = models.build(config, 3)
+    assert grad_cam(model, models.last_map(config, model), torch.randn(1, 1, 224, 224), [0, 2]).shape == (2, 7, 7)
+
+
+def test_a_network_without_maps() -> None:
+    config = ModelConfig(backbone="vit_tiny_patch16_224", channels=1)
+    model = models.build(config, 2)
+    with pytest.raises(InputError, match="keeps no maps"):
+        grad_cam(model, models.last_map(config, model), torch.randn(1, 1, 224, 224), [0])

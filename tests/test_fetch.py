@@ -130,6 +130,20 @@ def test_a_dead_network_ends_in_words_and_keeps_what_came(site: Site, tmp_path: 
     assert (tmp_path / "folder/.large.part").stat().st_size == 1_500_000
 
 
+def test_another_file_that_fails_costs_no_part(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PIECE", 1000)
+    site.files["/huge"] = LARGE * 20
+    with pytest.raises(InputError, match="answers 404"):
+        fetch.fetch([remote(site, "huge"), Remote(f"{site.url}/gone", "gone")], tmp_path, OPEN)
+    part = tmp_path / "folder/.huge.part"
+    assert not part.exists() or 0 < part.stat().st_size < 60_000_000
+    came = part.stat().st_size if part.exists() else 0
+    site.asked.clear()
+    fetch.fetch([remote(site, "huge")], tmp_path, OPEN)
+    assert site.asked == [("/huge", f"bytes={came}-" if came else "")]
+    assert (tmp_path / "folder/huge").read_bytes() == site.files["/huge"]
+
+
 def test_a_wrong_checksum_twice(site: Site, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="came twice with a wrong checksum"):
         fetch.fetch([remote(site, "small", right=False)], tmp_path, OPEN)
@@ -224,10 +238,10 @@ def test_an_archive_in_parts(tmp_path: Path) -> None:
             unpack_zstd(parts, tmp_path / "out", "again")
             assert (tmp_path / "out/deid_png/2.png").read_bytes() == LARGE[2:]
         else:
-            with pytest.raises(InputError, match="is damaged"):
+            with pytest.raises(InputError, match="part0 to part2 could not be unpacked"):
                 unpack_zstd(parts, tmp_path / f"out{cut}", "again")
             assert not (tmp_path / f"out{cut}").exists()
-        assert not any(part.exists() for part in parts)
+        assert any(part.exists() for part in parts) == (not wanted)
 
 
 def test_nih(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,18 @@ def test_what_is_drawn_twice_is_augmented_twice_and_all_have_their_turn(shards: 
     assert len(set(seen)) == min(len(seen), len(joined))
 
 
+def test_sampling_that_leaves_nothing(shards: Path) -> None:
+    joined = open_split(data(shards, "one"), "train")
+    with pytest.raises(InputError, match="leaves nothing to train on"):
+        Loader(joined, global_batch=1, image_size=16, workers=1, times={"one": 0})
+    with pytest.raises(InputError, match="--sampling names secnd"):
+        Loader(joined, global_batch=1, image_size=16, workers=1, times={"secnd": 1})
+    loader = Loader(joined, global_batch=1, image_size=16, workers=1, times={"one": 0.001})
+    with pytest.raises(InputError, match="has 0 samples, too few"):
+        next(loader.batches(0))
+    loader.close()
+
+
 def test_refusals() -> None:
     for flags, problem in (
         (("--datasets", "a", "--sampling", "a:2"), "NAME=TIMES"),

@@ -21,8 +21,9 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
 class Source(Protocol):
     """What the module of a source holds.
 
-    A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: it leaves the whole dataset
-    in `root`, or nothing. One with reports has `reports(root: Path) -> list[Report]`.
+    A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: what it leaves in `root` under
+    its own name is whole, and given again it goes on with what is missing. One with reports has
+    `reports(root: Path) -> list[Report]`.
     """
 
     TITLE: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,15 +80,27 @@ def test_a_training_waits_for_it(user: User, raw: Path) -> None:
     user.until("first", "finished again", lambda s: s["epoch"] == 2 and s["state"] == "finished" and s["where"] is None)
 
 
-def test_bad_input_is_said_in_the_log_and_the_rest_leaves_the_queue(user: User, raw: Path, tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    for path in raw.iterdir():
-        if path.is_file():
-            (tmp_path / "raw" / path.name).write_bytes(path.read_bytes())
+def test_what_shows_late_is_said_in_the_log(user: User, raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    for path in sorted((tmp_path / "raw" / "images").iterdir())[:20]:
+        path.write_bytes(b"no image")
     _, _, last = shard(user, tmp_path / "raw", "out", "--slurm", "--max_rejects", "5")["jobs"]  # type: ignore[misc]
-    user.cluster.wait(last, "CANCELLED", timeout=120)
+    user.cluster.wait(last, "FAILED", timeout=120)
     logs = "".join(path.read_text() for path in (user.folder / "out" / "slurm").glob("*.out"))
-    assert "120 of 120 images are not in" in logs
+    assert "20 images cannot be used" in logs
+
+
+def test_one_packing_at_a_time(user: User, raw: Path) -> None:
+    urgent = user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 600\n")
+    user.cluster.wait(urgent, "RUNNING")
+    jobs = shard(user, raw, "out", "--slurm", "--partition", "low", "--tasks", "1")["jobs"]
+    command = [sys.executable, "-m", "medtrain.cli", "shard", "chest_demo", "--root", raw, "--out", user.folder / "out"]
+    done = subprocess.run(
+        [*map(str, command), "--slurm", "--tasks", "2"], capture_output=True, text=True, env=user.env, check=False
+    )
+    assert done.returncode == 2
+    assert f"is packed by job {jobs[0]} already (pending)" in done.stderr  # type: ignore[index]
+    user.cluster.run("scancel", urgent, *jobs)  # type: ignore[misc]
 
 
 def test_refusals(user: User, raw: Path) -> None:
@@ -96,6 +109,8 @@ def test_refusals(user: User, raw: Path) -> None:
         (["--partition", "nowhere"], "Slurm did not take the job"),
         (["--tasks", "0"], "tasks is 0"),
         (["--cluster", "nowhere"], "there is no cluster file"),
+        (["--size", "64"], "size needs an encoding"),
+        (["--root", "/nowhere"], "/nowhere holds no drawn chest X-rays"),
     ):
         done = subprocess.run(
             [*command, *words], capture_output=True, text=True, cwd=user.folder, env=user.env, check=False
