@@ -27,6 +27,7 @@ COMMANDS = {
     "recipes": ("medtrain.runs:recipes", "the recipes that can be trained"),
     "data list": ("medtrain.data:data_list", "the datasets that can be packed"),
     "data info": ("medtrain.data:data_info", "what a dataset is, its licence, how to get it"),
+    "data check": ("medtrain.check:check", "the same as check"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
     "data weights": ("medtrain.pretrained:data_weights", "fetch a backbone's published weights into the shared cache"),

@@ -29,6 +29,7 @@ class Run:
         self.attempts = self.folder / "attempts.jsonl"
         self.figures = self.folder / "figures"
         self.evaluation = self.folder / "evaluation"
+        self.labels = self.folder / "labels.json"
         self.slurm = self.folder / "slurm"
         self.job_file = self.slurm / "job.json"
         self.trackers = self.folder / "trackers"

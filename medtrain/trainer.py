@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from importlib import metadata
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -21,6 +22,7 @@ from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_cho
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import Config
+from medtrain.console import table
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.errors import InputError, MachineError
 from medtrain.evaluate import open_loader
@@ -29,7 +31,7 @@ from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
 from medtrain.preempt import StopRequest
 from medtrain.reduction import Exact, Fast
-from medtrain.run import Run, read_json
+from medtrain.run import Run, read_json, write_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
 from medtrain.watchdog import Watchdog
@@ -254,6 +256,21 @@ def restore(trainer: Trainer, found: Loaded) -> None:
         scaler.load_state_dict(found.state.scaler)
 
 
+def tell_labels(trainer: Trainer) -> None:
+    """What is known of each label in each dataset's training images: in the log, and in labels.json."""
+    index, labels = trainer.training.index, trainer.training.labels
+    names, of = mixture.sources(index.samples[: len(labels)])
+    rows = [
+        (name, label, *(int((column == state).sum()) for state in (1, 0, -1)))
+        for i, name in enumerate(names)
+        for label, column in zip(index.classes, np.sign(labels[of == i]).T, strict=True)
+    ]
+    head = ("dataset", "label", "positive", "negative", "unknown")
+    with contextlib.suppress(OSError):  # a full disk stops no training
+        write_json(trainer.run.labels, [dict(zip(head, row, strict=True)) for row in rows])
+    trainer.tracker.log(f"labels of the training split:\n{table(head, rows)}")
+
+
 def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     """Say what starts, and with which choices and why."""
     world, tracker, config = trainer.world, trainer.tracker, trainer.config
@@ -266,6 +283,8 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         tracker.log(f"resuming at step {state.step:,} (epoch {state.epoch + 1}) from {found.folder.name}")
     else:
         tracker.log("starting from the beginning: no checkpoint is there yet")
+        if config.task == "multilabel" and world.main:
+            tell_labels(trainer)
     tracker.status(
         state="running",
         step=state.step,

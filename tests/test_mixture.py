@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +223,12 @@ def test_a_run_on_two_datasets_tested_on_a_third(shards: Path, tmp_path: Path) -
     epochs = [json.loads(line) for line in (tmp_path / "mixed" / "metrics.jsonl").read_text().splitlines()]
     assert any("val_per_dataset_macro_auroc" in row for row in epochs)
     told = (tmp_path / "mixed" / "train.log").read_text()
+    assert "labels of the training split:\ndataset  label" in told
+    known = json.loads((tmp_path / "mixed" / "labels.json").read_text())
+    assert [(row["dataset"], row["label"]) for row in known] == list(product(("one", "second"), chest_demo.CLASSES))
+    trained = open_split(data(shards, "one", "second", holdout="third"), "train").labels
+    assert sum(row["positive"] for row in known) == (trained == 1).sum()
+    assert all(row["unknown"] == 0 for row in known)
     assert "second: mean AUROC" in told
     again = medtrain("evaluate", "mixed", "--runs", tmp_path, "--split", EXTERNAL, "--json")
     assert json.loads(again.stdout) == reports[EXTERNAL]
