@@ -5,6 +5,7 @@
 #   ./run_hpc_training.sh mednist --root DIR           real data
 #   ./run_hpc_training.sh mednist --root DIR --epochs 5 --partition gpu --gpus_per_node 4    any setting of the recipe
 #   ./run_hpc_training.sh chest --root DIR --datasets nih chexpert --holdout vindr_cxr    DIR/nih, DIR/chexpert, ...
+#   ./run_hpc_training.sh chest --metadata FILE.csv    a table of images and labels that you have (medtrain data metadata)
 #   ./run_hpc_training.sh setup                        only set up .venv
 #
 # With Slurm, packing (in arrays of --tasks N jobs, in --pack_partition P) and a training that waits for it are submitted
@@ -67,18 +68,19 @@ slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null
 recipe=chest_demo
 case "${1:-}" in
 setup) setup "${2:-}"; exit ;;
--h | --help) sed -n '2,11s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
+-h | --help) sed -n '2,12s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
 -*) ;;
 ?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards='' encoding='' size='' datasets=() packing=() array=() settings=()
+root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
     --root) root=$(absolute "${2:?--root needs a folder}"); shift ;;
     --root=*) root=$(absolute "${1#*=}") ;;
     --shards) shards=$(absolute "${2:?--shards needs a folder}"); shift ;;
     --shards=*) shards=$(absolute "${1#*=}") ;;
+    --metadata) metadata=$(absolute "${2:?--metadata needs a file}"); shift ;;
     --datasets) while [ $# -gt 1 ] && [[ $2 != -* ]]; do datasets+=("$2"); shift; done ;;
     --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
     --encoding) encoding=${2:?--encoding needs a value}; shift ;;
@@ -96,6 +98,8 @@ if [ ${#datasets[@]} -gt 0 ]; then
     mapfile -t datasets < <(printf '%s\n' "${datasets[@]}" | awk '!seen[$0]++') # --holdout may name one of --datasets
     shards=${shards:-shards}
     settings+=(--datasets "${datasets[@]}")
+elif [ -n "$metadata" ]; then
+    shards=${shards:-shards/metadata} root=$metadata datasets=(metadata)
 else
     [ "$recipe" != chest ] || fail "chest trains on several datasets" "name them: $0 chest --root DIR --datasets nih chexpert"
     datasets=("$recipe")
@@ -109,7 +113,7 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # idle threads sleep, so that
 [ -n "$here" ] || slurm_answers || here=yes
 
 # Where a dataset's shards are, and its raw files: DIR/NAME, or DIR where only one is asked for.
-shards_of() { if [ "$1" = "$recipe" ]; then echo "${shards:-shards/$1}"; else echo "$shards/$1"; fi; }
+shards_of() { case "$1" in "$recipe" | metadata) echo "${shards:-shards/$1}" ;; *) echo "$shards/$1" ;; esac; }
 root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
 # The value of a key in JSON; of a list the last.
 value_of() {

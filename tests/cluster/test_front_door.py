@@ -72,6 +72,21 @@ def test_here_without_slurm(door: Path, tmp_path: Path) -> None:
     assert (door / "runs/first/evaluation/test.json").exists()
 
 
+def test_a_table_of_ones_own(door: Path, tmp_path: Path) -> None:
+    chest_demo.download(tmp_path / "raw" / "nih", samples=60)
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    table = tmp_path / "mine.csv"
+    subprocess.run(
+        [door / ".venv/bin/medtrain", "data", "metadata", "--root", tmp_path / "raw", "--out", table],
+        check=True, env=env, capture_output=True,
+    )  # fmt: skip
+    done = call(door, "chest", "--metadata", table, "--here", "--run", "first", *SMALL, env={})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "records     60" in done.stdout
+    assert (door / "shards/metadata/manifest.json").exists()
+    assert (door / "runs/first/evaluation/test.json").exists()
+
+
 def test_refusals(door: Path) -> None:
     for words, problem, fix in (
         (("chest", "--root", "/data"), "chest trains on several datasets", "--datasets nih chexpert"),
