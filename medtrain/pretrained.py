@@ -6,7 +6,6 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import models
 from medtrain.console import say, say_json
 
 
@@ -22,6 +21,8 @@ def data_weights(
         backbone: Name as --backbone takes it (convnext_large, densenet169).
         json: Print one JSON document.
     """
+    from medtrain import models  # torch
+
     path = models.fetch(backbone)
     megabytes = path.stat().st_size / 1e6
     if json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 def test_list_and_info(capsys: pytest.CaptureFixture[str]) -> None:
     data.data_list()
     out = capsys.readouterr().out
-    assert "mednist       58,954        6" in out
+    assert re.search(r"^mednist +58,954 +6 ", out, re.MULTILINE)
     data.data_list(json=True)
     listed = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in listed] == datasets.names()
