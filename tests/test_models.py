@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,25 @@ torch.save(model.state_dict(), sys.argv[1])"""
     assert torch.equal(built["stages.3.blocks.1.mlp.fc1.weight"], published["stages.3.blocks.1.mlp.fc1.weight"])
     assert torch.allclose(built["stem.0.weight"], published["stem.0.weight"].sum(1, keepdim=True))
     assert built["head.fc.weight"].shape == (14, 320)
+
+
+def test_published_densenet_whose_file_names_its_tensors_as_old_versions_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`norm.1` for `norm1`, and no count of batches: so are the files that torchvision publishes."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    published = models.build(ModelConfig("densenet121", channels=3), 1000).state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in published.items()}
+    old = {name: value for name, value in old.items() if not name.endswith("num_batches_tracked")}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(old, tmp_path / "hub/checkpoints/densenet121-a639ec97.pth")
+    built = models.build(ModelConfig("densenet121", channels=1, weights="imagenet"), 14).state_dict()
+    name = "features.denseblock4.denselayer16.conv2.weight"
+    assert torch.equal(built[name], published[name])
+    assert torch.equal(built["features.conv0.weight"], published["features.conv0.weight"].sum(1, keepdim=True))
+    assert models.fetch("densenet121") == tmp_path / "hub/checkpoints/densenet121-a639ec97.pth"
 
 
 def test_weights_that_cannot_be_had(hub: Site, tmp_path: Path) -> None:

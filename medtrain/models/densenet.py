@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision
@@ -29,9 +28,10 @@ def builds(backbone: str) -> bool:
 
 def build(config: ModelConfig, outputs: int) -> DenseNet:
     """A DenseNet with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
-    model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout)
     if config.weights == "imagenet":
-        model.load_state_dict(_published(config.backbone))
+        model = _published(config.backbone, config.dropout)
+    else:
+        model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout)
     if config.channels == 1:
         model.features.conv0 = _one_channel(model.features.conv0, summed=config.weights == "imagenet")
     model.classifier = nn.Linear(model.classifier.in_features, outputs)
@@ -53,11 +53,9 @@ def fetch(backbone: str) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
 
 
-def _published(backbone: str) -> dict[str, Any]:
-    try:
-        # The hash in the file's name is checked; old files are pickles, of which only tensors are taken.
-        weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # type: ignore[no-any-return]
+def _published(backbone: str, dropout: float = 0.0) -> DenseNet:
+    try:  # by get_model: the published files name their tensors as older versions did, and it knows how
+        return torchvision.models.get_model(backbone, weights="IMAGENET1K_V1", drop_rate=dropout)
     except OSError as error:
         raise MachineError(
             f"the published weights of {backbone} could not be downloaded ({error})",
