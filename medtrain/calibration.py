@@ -47,7 +47,8 @@ def best_temperature(scores: ArrayLike, positive: ArrayLike) -> float:
 
 def at_temperature(scores: ArrayLike, temperature: float) -> Floats:
     """Probabilities of any shape, with their logits divided by `temperature`."""
-    return np.asarray(1 / (1 + np.exp(-_logits(np.asarray(scores, np.float64)) / temperature)))
+    # Not 1 / (1 + exp(-x)), which overflows, and says so, where the temperature is low.
+    return np.asarray(np.exp(-np.logaddexp(0, -_logits(np.asarray(scores, np.float64)) / temperature)))
 
 
 def _logits(scores: Floats) -> Floats:

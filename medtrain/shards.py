@@ -54,10 +54,10 @@ def pack(
         if not (out / "manifest.json").exists():
             sweep(out)
         try:
-            plan, described = _plan(records, classes, out, options, workers or _cores())
+            plan, digest = _plan(records, classes, out, options, workers or _cores())
             if not (out / "manifest.json").exists():
                 _pack_missing(plan, len(classes), out, options, workers or _cores())
-                _finish(plan, classes, out, described, max_rejects)
+                _finish(plan, classes, out, _described(records, classes, options, digest), max_rejects)
             return read_json(out / "manifest.json")
         finally:
             if (out / "manifest.json").exists():
@@ -122,17 +122,27 @@ def check_records(records: list[Record], options: PackOptions) -> None:
 
 def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
-) -> tuple[Plan, dict[str, Any]]:
-    """Where every sample goes, and what the manifest says of it; refuses a folder that holds something else."""
-    dataset = "+".join(dict.fromkeys(record.source for record in records))
+) -> tuple[Plan, str]:
+    """Where every sample goes, and the digest of that; refuses a folder that holds something else."""
+    dataset = _names(records)
     _refuse_others(out, "dataset", dataset)
     shuffled = chosen(records, options)
     plan = make_plan(shuffled, contents(shuffled, out / CONTENTS, workers), classes, options)
     digest = plan_digest(plan, classes, options)
     if not _refuse_others(out, "plan", digest):
         write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
-    return plan, {
-        "schema": SCHEMA, "dataset": dataset, "classes": classes, "encoding": options.encoding,
+    return plan, digest
+
+
+def _names(records: list[Record]) -> str:
+    """Of the datasets that the records are of."""
+    return "+".join(dict.fromkeys(record.source for record in records))
+
+
+def _described(records: list[Record], classes: tuple[str, ...], options: PackOptions, digest: str) -> dict[str, Any]:
+    """What the manifest says of the whole."""
+    return {
+        "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size), "options": options.described(),
         "split_rule": split_rule(records), "labels_sha256": labels_sha256(records), "plan": digest,
         "medtrain": __version__,
