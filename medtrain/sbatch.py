@@ -9,6 +9,16 @@ from typing import Any
 from medtrain.config import SlurmConfig
 from medtrain.errors import MachineError
 
+TRAPS = (
+    # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
+    "trap : TERM USR1 USR2",
+    # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
+    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING.
+    "trap 'case $? in 138|140|143)",
+    '    scontrol show job "$SLURM_JOB_ID" | grep -q JobState=RUNNING && scontrol requeue "$SLURM_JOB_ID";;',
+    "esac' EXIT",
+)
+
 
 def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     """submitit's executor for a job `name` that logs to `folder` and asks for what `slurm` says.
@@ -49,8 +59,7 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         use_srun=False,
         stderr_to_stdout=True,
         additional_parameters=more,
-        # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
-        setup=["umask 077", *slurm.setup, "trap : TERM USR1 USR2"],
+        setup=["umask 077", *slurm.setup, *TRAPS],
     )
     return made
 

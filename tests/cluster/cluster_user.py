@@ -80,10 +80,14 @@ class User:
             for path in [self.run(name) / "train.log", *self.run(name).glob("slurm/*.*")]
             if path.is_file() and path.suffix in (".log", ".out")
         ]
-        raise AssertionError(
-            f"{what}: not within {timeout} s; {status}\n{self.cluster.run('scontrol', 'show', 'job').stdout}\n"
-            + "\n".join(logs)
-        )
+        raise AssertionError(f"{what}: not within {timeout} s; {status}\n{self._of_job(name)}\n" + "\n".join(logs))
+
+    def _of_job(self, name: str) -> str:
+        """What the cluster has to say of the run's job: its fields, and what the controller's log tells of it."""
+        job = json.loads((self.run(name) / "slurm" / "job.json").read_text())["job"]
+        log = (self.cluster.folder / "slurmctld.log").read_text(errors="replace").splitlines()
+        lines = [line for line in log if f"JobId={job} " in f"{line} " or "down" in line or "error" in line]
+        return "\n".join([self.cluster.run("scontrol", "show", "job", job).stdout, *lines[-60:]])
 
     def attempts(self, name: str) -> list[dict[str, Any]]:
         """What the supervisor wrote down."""

@@ -67,6 +67,44 @@ def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     user.until("unwarned", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
 
 
+SLOW_START = """\
+import os, pathlib, time
+if "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+    pathlib.Path(__file__).with_name("starts").touch()
+    time.sleep(20)
+"""
+
+
+@pytest.fixture
+def slow_to_start(user: User) -> Path:
+    """Python starts slowly in the first life of a job, as from a cold shared folder; returns what then exists."""
+    folder = user.folder / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW_START)
+    user.env["PYTHONPATH"] = str(folder)
+    return folder / "starts"
+
+
+def test_a_signal_before_anybody_listens_is_survived(user: User, slow_to_start: Path) -> None:
+    """As a node sends it that hears late of its failure in the job's life before, and ends the new life instead."""
+    job = user.submit("early", "--partition", "low", "--nodes", "2", "--tasks_per_node", "1")
+    wait_for(slow_to_start)
+    user.cluster.run("scancel", "--full", "--signal=TERM", job)
+    user.until("early", "trains in its second life", lambda s: s["step"] > 0 and s["state"] == "running")
+    assert user.cluster.job(job)["Restarts"] == "1"
+    user.medtrain("stop", "early")
+    user.until("early", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
+
+
+def test_a_cancelled_job_that_has_not_begun_stays_away(user: User, slow_to_start: Path) -> None:
+    job = user.submit("gone", "--partition", "low")
+    wait_for(slow_to_start)
+    user.cluster.run("scancel", job)
+    user.cluster.wait(job, "CANCELLED")
+    assert user.cluster.job(job)["Restarts"] == "0"
+    user.until("gone", "is not in the queue", lambda s: s["where"] is None)
+
+
 def lost_nothing(run: Path, step: int) -> int:
     """The step that the log says it saved when it was asked to stop."""
     log = (run / "train.log").read_text()
