@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain import dicom
+from medtrain import dicom, png
 
 Pixels = NDArray[np.uint8]
 
@@ -133,7 +133,8 @@ def _read_other(data: bytes) -> NDArray[Any]:
     if kind == "PNG" and data.rfind(b"IEND") < 0:
         raise ValueError("truncated PNG")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        whole = png.inflated(data) if kind == "PNG" else data
+        pixels = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError(f"damaged {kind} ({error.err})") from None
     if pixels is None:

@@ -44,7 +44,7 @@ transforms
 plan shardfile
 encode mixture contents
 index order decode
-dicom
+dicom png
 history
 attempts
 causes goodput waiting
