@@ -42,7 +42,7 @@ SlurmdParameters=config_overrides ProctrackType=proctrack/linuxproc TaskPlugin=t
 SelectType=select/cons_tres SelectTypeParameters=CR_Core_Memory DefMemPerCPU={memory}
 JobAcctGatherType=jobacct_gather/linux JobAcctGatherFrequency=task=1 JobAcctGatherParams=OverMemoryKill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=100000,bf_interval=1
-SlurmdTimeout=10 KillWait=10 CompleteWait=0 ReturnToService=2 JobRequeue=1 MinJobAge=600
+SlurmdTimeout=10 KillWait=5 CompleteWait=0 ReturnToService=2 JobRequeue=1 MinJobAge=600
 PreemptType=preempt/partition_prio PreemptMode=REQUEUE{options}
 """
 NODES = """\
