@@ -157,6 +157,6 @@ else
     echo "run ${folder##*/} is in the queue; Ctrl-C ends the watching, not the job"
     "$medtrain" logs "${folder##*/}" --runs "${folder%/*}" -f
     "$medtrain" status "${folder##*/}" --runs "${folder%/*}"
-    [ -f "$folder/evaluation/test.json" ] ||
+    [ -f "$folder/evaluation/test.json" ] || [ -f "$folder/evaluation/val.json" ] ||
         fail "run ${folder##*/} did not get to its end" "see above; the logs of packing are in the folder slurm beside the shards"
 fi

@@ -218,4 +218,4 @@ def _listing(head: str, lines: list[str], hint: str = "") -> str:
 
 
 def _positive(record: Record) -> str:
-    return ", ".join(name for name, state in record.labels.items() if state) or "no finding"
+    return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or "no finding"

@@ -52,9 +52,9 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     [H, W, 3] in RGB.
 
     With `at_least` a JPEG may come out smaller, both sides still that many pixels or more: its own transform halves
-    the image for less than the price of a full decode. 16-bit pixels are scaled from 0..65535 to 0..255; alpha is
-    dropped; EXIF rotation is ignored. ValueError says why a file cannot be decoded; damage that decoders paper over
-    (a truncated JPEG reads as an image with a grey bottom) is an error too.
+    the image for less than the price of a full decode. 16-bit pixels are scaled from the file's own range to 0..255;
+    alpha is dropped; EXIF rotation is ignored. ValueError says why a file cannot be decoded; damage that decoders paper
+    over (a truncated JPEG reads as an image with a grey bottom) is an error too.
     """
     if data.startswith(JPEG):
         return _decode_jpeg(data, at_least, colour)
@@ -115,15 +115,24 @@ def _jpeg_fault(error: ValueError) -> ValueError:
 
 def _decode_other(data: bytes, colour: bool) -> Pixels:
     pixels = _read_other(data)
+    if pixels.ndim == 3:
+        if pixels.shape[2] not in (3, 4):
+            raise ValueError(f"{pixels.shape[2]} channels; only grey and colour images can be read")
+        pixels = pixels[:, :, :3]
     if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)  # rounds to the nearest
+        pixels = _in_8_bits(pixels)
     elif pixels.dtype != np.uint8:
         raise ValueError(f"pixels are {pixels.dtype}; only 8-bit and 16-bit images can be read")
     if pixels.ndim == 2:
         return pixels
-    if pixels.shape[2] not in (3, 4):
-        raise ValueError(f"{pixels.shape[2]} channels; only grey and colour images can be read")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if colour else cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+
+
+def _in_8_bits(pixels: NDArray[np.uint16]) -> Pixels:
+    """From their own range: the 12 bits of a detector in a 16-bit file would be all but black by the type's."""
+    low, high = int(pixels.min()), int(pixels.max())
+    alpha = 255 / max(high - low, 1)
+    return cv2.convertScaleAbs(pixels, alpha=alpha, beta=-low * alpha)  # type: ignore[return-value]  # to the nearest
 
 
 def _read_other(data: bytes) -> NDArray[Any]:

@@ -64,10 +64,14 @@ def _read(data: bytes) -> Pixels:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ValueError(f"it has {frames} frames, not one")
+    bits = int(dataset.BitsStored)
+    if not _has_more_than_pixels(dataset):
+        # It is too small in some files, and without its highest bits a picture is noise.
+        dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
     stored = pixel_array(dataset)
     if stored.ndim == 3:
         grey = stored @ (0.299, 0.587, 0.114)
-        return _as_bytes(_unit(grey, 0, 2 ** int(dataset.BitsStored) - 1))
+        return _as_bytes(_unit(grey, 0, 2**bits - 1))
     for name in ("RescaleSlope", "RescaleIntercept"):
         if name in dataset and dataset[name].value is None:  # there, and empty
             del dataset[name]
@@ -77,13 +81,19 @@ def _read(data: bytes) -> Pixels:
     return _as_bytes(shares)
 
 
+def _has_more_than_pixels(dataset: Any) -> bool:
+    """Whether the bits above BitsStored are of a sign or an overlay."""
+    overlays = (dataset.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2))  # PS3.3 C.9.2, OverlayBitPosition
+    return bool(dataset.PixelRepresentation) or any(place is not None and place.value for place in overlays)
+
+
 def _as_bytes(shares: NDArray[np.float64]) -> Pixels:
     return np.asarray(np.rint(shares * 255), np.uint8)
 
 
 def _displayed(values: NDArray[Any], dataset: Any) -> NDArray[np.float64]:
     """Values -> shares of full brightness, 0..1."""
-    if "VOILUTSequence" in dataset:
+    if dataset.get("VOILUTSequence"):  # it may be there, and empty
         from pydicom.pixels.processing import apply_voi
 
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])

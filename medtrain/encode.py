@@ -36,5 +36,5 @@ def rule(encoding: str, size: int) -> str:
         return "the files as they are"
     shrunk = f"; shrunk by areas to {size} pixels on the shorter side" if size else ""
     kept = f"JPEG of quality {QUALITY}" if encoding == "jpeg" else "TIFF without loss"
-    grey = f"8-bit grey (16-bit pixels from 0..65535 to 0..255, colour by ITU-R BT.601, alpha dropped; {RULE})"
+    grey = f"8-bit grey (16-bit pixels from their own range to 0..255, colour by ITU-R BT.601, alpha dropped; {RULE})"
     return f"{grey}{shrunk}; {kept}"

@@ -113,6 +113,24 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     return {"subgroups": report} if report else {}
 
 
+def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """`per_study`: the metrics of whole studies, where any has several images.
+
+    A study's scores are the means of its images'; a label is present where it is in any of them.
+    """
+    scores, rows = _distinct(scores, loader)
+    _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
+    if len(images) == len(rows):
+        return {}
+    values = np.zeros((len(images), scores.values.shape[1]))
+    np.add.at(values, of, scores.values)
+    labels = loader.labels[scores.samples]
+    together = labels[first]
+    np.maximum.at(together, of, labels)
+    means = (values / images[:, None]).astype(np.float32)
+    return {"per_study": task.metrics(means, together, rows["group"][first])}
+
+
 def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
     """The scores of distinct images, and their rows of the index."""
     rows = loader.index.samples[scores.samples]
@@ -153,10 +171,13 @@ def open_loader(
         prefetch=data.prefetch,
         max_samples=data.max_samples,
         pieces=pieces,
-        uncertain=data.uncertain,
-        unmentioned=data.unmentioned,
-        times=mixture.times_of(data) if split == "train" else None,
+        **(_in_training(data) if split == "train" else {}),
     )
+
+
+def _in_training(data: DataConfig) -> dict[str, Any]:
+    """What only training has: labels that policies settled, by which nothing is measured; datasets drawn more often."""
+    return {"uncertain": data.uncertain, "unmentioned": data.unmentioned, "times": mixture.times_of(data)}
 
 
 def evaluate_best(
@@ -178,14 +199,15 @@ def evaluate_best(
     load_best(run, model, world)
     loader, scores = score_split(config, task, model, world, split, each_round)
     if elsewhere:
-        task = task.chosen_in(read_json(run.evaluation / "test.json"))
+        task = task.chosen_in(read_json(run.report))
     elif task.chooses:
         validation, seen = (
             (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
         )
         task = task.choose(seen.values, validation.labels[seen.samples])
-    found = {**measure(scores, task, loader), **by_subgroup(scores, task, loader)} if world.main else {}
-    report: dict[str, Any] = share(world, found)
+    about = (measure, by_study, by_subgroup) if world.main else ()
+    found = [numbers(scores, task, loader) for numbers in about]
+    report: dict[str, Any] = share(world, {name: value for part in found for name, value in part.items()})
     if world.main:
         write_report(run, report_name(split, elsewhere), report, task)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
@@ -237,12 +259,15 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         (name, *(_cell(row[column]) for column in task.columns.values())) for name, row in report["per_class"].items()
     ]
     head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
+    studies = (
+        [f"per study: {task.headline(own)} on {own['samples']:,} studies"] if (own := report.get("per_study")) else []
+    )
     groups = [
         f"{attribute} {name}: {task.headline(own)} on {own['samples']:,} images"
         for attribute, groups in report.get("subgroups", {}).items()
         for name, own in groups.items()
     ]
-    return "\n".join([head, table((task.label, *task.columns), rows), *_by_dataset(report, task), *groups])
+    return "\n".join([head, table((task.label, *task.columns), rows), *studies, *_by_dataset(report, task), *groups])
 
 
 def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:

@@ -24,12 +24,14 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
     `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
     (zlib), `rest_crc32` that of the sample's other bytes (tar headers, padding, labels); `content` is the xxh3-64 of
     the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
-    split never cuts apart; `labels` holds 1, 0, -1 (unknown), or a state of medtrain.labels below that.
+    split never cuts apart; `study` is one for all images of a study; `labels` holds 1, 0, -1 (unknown), or a state of
+    medtrain.labels below that.
     """
     return np.dtype(
         [
             ("offset", "<u8"),
             ("group", "<u8"),
+            ("study", "<u8"),
             ("content", "<u8"),
             ("size", "<u4"),
             ("crc32", "<u4"),
@@ -123,8 +125,20 @@ def load_index(folder: Path, split: str) -> ShardIndex:
     if digest != entry["digest"]:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
     shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
-    samples = np.load(index_file, mmap_mode="r", allow_pickle=False)
+    samples = _with_studies(np.load(index_file, mmap_mode="r", allow_pickle=False))
     return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
+
+
+def _with_studies(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The rows of an index that was written before it knew of studies: each image is its own."""
+    names = rows.dtype.names or ()
+    if "study" in names:
+        return rows
+    found = np.zeros(len(rows), sample_dtype(rows["labels"].shape[1], rows.dtype["key"].itemsize))
+    for name in names:
+        found[name] = rows[name]
+    found["study"] = rows["content"]
+    return found
 
 
 def index_digest(index_file: Path) -> str:

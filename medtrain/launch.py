@@ -80,7 +80,7 @@ def where(run: Run) -> str:
     average = best / "ema.safetensors"
     places = {
         "best weights": average if average.exists() else best / "model.safetensors",
-        "test report": run.evaluation / "test.json",
+        "test report": run.report,
         "figures": run.figures,
         "curve": run.journal,
         "log": run.log,

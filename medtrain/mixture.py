@@ -66,6 +66,12 @@ def folders(data: DataConfig) -> list[Path]:
     return [Path(data.shards) / name for name in (*(name for name in data.datasets if name not in held_out), *held_out)]
 
 
+def tested(data: DataConfig) -> str:
+    """The split that a run is tested on at its end: test, or val where no dataset that it trains on has a test."""
+    own = [folder for folder in folders(data) if folder.name != data.holdout]
+    return "test" if any("test" in read_manifest(folder)["splits"] for folder in own) else "val"
+
+
 def sources(samples: npt.NDArray[Any]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """The datasets that rows of an index are from, in alphabetical order, and for each row [N] which one it is."""
     names, of = np.unique([key[:-KEY_TAIL] for key in samples["key"].tolist()], return_inverse=True)

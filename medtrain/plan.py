@@ -42,6 +42,7 @@ class Planned:
     image: str
     key: str
     group: int
+    study: int
     content: int
     size: int
     labels: tuple[int, ...]
@@ -63,16 +64,19 @@ def make_plan(
 ) -> Plan:
     """Give every record a split, a shard and a place in it. `contents` are xxh3-64 and size of each record's file."""
     groups = tie(shuffled, [content for content, _ in contents])
+    studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed)
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [
             Planned(
-                str(record.path), record.image, sample_key(record), group, content, size,
+                str(record.path), record.image, sample_key(record), group, study, content, size,
                 tuple(UNKNOWN if (value := record.labels[name]) is None else value for name in classes),
                 record.raw, record.meta,
             )
-            for record, group, (content, size), own in zip(shuffled, groups, contents, splits, strict=True)
+            for record, group, study, (content, size), own in zip(
+                shuffled, groups, studies, contents, splits, strict=True
+            )
             if own == split
         ]  # fmt: skip
         plan.update(_cut(own_samples, split, options))
@@ -97,6 +101,19 @@ def tie(records: list[Record], contents: list[int]) -> list[int]:
         one, other = smallest(content), smallest(known)
         smaller[max(one, other)] = min(one, other)
     return [smallest(content) for content in contents]
+
+
+def number_studies(records: list[Record], contents: list[int]) -> list[int]:
+    """One number for the images of each study, from what is in them all; an image that is of none is its own."""
+    images: dict[tuple[str, str, str], list[int]] = {}
+    for record, content in zip(records, contents, strict=True):
+        if record.study:
+            images.setdefault((record.source, record.patient, record.study), []).append(content)
+    numbers = {study: number_of("study", *sorted(own)) if len(own) > 1 else own[0] for study, own in images.items()}
+    return [
+        numbers.get((record.source, record.patient, record.study), content)
+        for record, content in zip(records, contents, strict=True)
+    ]
 
 
 def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:

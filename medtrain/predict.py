@@ -82,16 +82,22 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
 
 
 def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
-    """What a run's best weights say of image files: `image`, the task's verdict and all `probabilities` of each."""
+    """What a run's best weights say of image files: `image`, the task's verdict and all `probabilities` of each.
+
+    Of a label that no training image shows the network has learned nothing, and None is said.
+    """
     size = configfile.load(run.config_file).data.image_size
     pictures = [read_image(path, size) for path in images]
     opened = open_run(run)
-    task = opened.task.chosen_in(read_json(run.evaluation / "test.json"))
+    task, unlearned = opened.task.chosen_in(read_json(run.report)), run.unlearned()
     return [
         {
             "image": str(path),
-            **task.verdict(row),
-            "probabilities": dict(zip(opened.classes, map(float, row), strict=True)),
+            **task.verdict(row, unlearned),
+            "probabilities": {
+                name: None if name in unlearned else float(score)
+                for name, score in zip(opened.classes, row, strict=True)
+            },
         }
         for path, row in zip(images, opened.predict(pictures), strict=True)
     ]

@@ -58,6 +58,13 @@ NO_CHANGE = re.compile(
     r"no (?:significant |interval |definite |appreciable |substantial )*(?:change|increase|difference)"
     r"|(?:not|without) (?:significant(?:ly)? |interval )*chang(?:e|ed)|not (?:only|increased)"
 )
+# As templates deny: "Pneumothorax: none.", "Effusion - none seen", "pneumothorax (absent)".
+NONE_AFTER = re.compile(
+    r" ?[:(=-]+ ?(?:none|no|nil|absent|negative)(?: (?:seen|identified|noted|evident|present|visuali[sz]ed))?"
+    r"(?:\)|(?= ?(?:[.,;)]|$)))"
+)
+IN_BRACKETS = re.compile(r" ?\(([^()]*)\)")
+OR_ITEM = re.compile(r" ?; ?(?=(?:or|nor) )")
 # Where the reach of a cue ends.
 CLAUSE_ENDS = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
@@ -71,7 +78,8 @@ DENIED = re.compile(
 )
 DENIED_AFTER = re.compile(
     r"[\w ,/-]*?\b(?:(?:not|no longer|never) (?:\w+ )?(?:seen|identified|visuali[sz]ed|demonstrated|present|appreciated"
-    r"|evident|noted|detected|apparent|suspected|visible)|(?:is|are|has|have) (?:absent|cleared|(?:been )?ruled out)"
+    r"|evident|noted|detected|apparent|suspected|visible)"
+    r"|(?:is|are|has|have) (?:absent|cleared|(?:been )?(?:ruled out|excluded))"
     r"|unlikely|resolved)\b"
 )
 NOT_EXCLUDED = r"\b(?:can ?not|can't|not|difficult to|hard to)(?: \w+){0,3} (?:excluded?|ruled? out)\b"
@@ -133,11 +141,25 @@ def _sentences(text: str) -> list[str]:
 def _clauses(sentence: str) -> Iterator[str]:
     for pattern in (OTHER_THINGS, NO_CHANGE):
         sentence = pattern.sub(lambda match: "_" * len(match[0]), sentence)
+    sentence = NONE_AFTER.sub(" is absent", sentence)
+    if OR_ITEM.search(sentence):  # a list: what denies the first item denies the last
+        sentence = sentence.replace(";", ",")
+    for inside in IN_BRACKETS.findall(sentence):
+        if not _goes_on(inside):
+            yield inside
+    sentence = IN_BRACKETS.sub(lambda match: f", {match[1]}," if _goes_on(match[1]) else "", sentence)
     start = 0
     for end in CLAUSE_ENDS.finditer(sentence):
         yield sentence[start : end.start()]
         start = end.end()
     yield sentence[start:]
+
+
+def _goes_on(inside: str) -> bool:
+    """Whether words in brackets are further items of what stands before them, or another name for it."""
+    return inside.startswith(("or ", "nor ", "e.g", "i.e", "such as ", "including ")) or any(
+        named.fullmatch(inside) for named in NAMED.values()
+    )
 
 
 def _state(before: str, words: str, after: str) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ class Run:
     def status(self) -> dict[str, Any]:
         """What the run last said of itself; `{}` before the first word."""
         return _said(self.status_file)
+
+    @property
+    def report(self) -> Path:
+        """The report of the test at its end: of the validation split where there is no test split."""
+        test, val = (self.evaluation / f"{split}.json" for split in ("test", "val"))
+        return val if val.exists() and not test.exists() else test
+
+    def unlearned(self) -> frozenset[str]:
+        """The labels that no image of its training shows; none where nobody counted them."""
+        positives: Counter[str] = Counter()
+        rows: Any = read_json(self.labels)
+        for row in rows:
+            positives[row["label"]] += row["positive"]
+        return frozenset(label for label, count in positives.items() if not count)
 
     def failure(self) -> dict[str, Any]:
         """What the first rank that failed in this attempt said; `{}` where none did."""

@@ -38,6 +38,7 @@ def pack_shard(path: Path, samples: list[Planned], labels: int, options: PackOpt
             rows[kept] = (
                 tar.offset + 512,
                 sample.group,
+                sample.study,
                 sample.content,
                 len(data),
                 zlib.crc32(data),

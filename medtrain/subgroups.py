@@ -11,12 +11,12 @@ AGES = ((0, 17), (18, 39), (40, 59), (60, 79), (80, 200))  # years, both include
 
 
 def subgroups(about: list[dict[str, Any]]) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """What samples are told about (N times `sex`, `age`, `view`, where known) -> attribute -> group -> which [N].
+    """What samples are told about (N times `sex`, `age`, `view`, ...) -> attribute -> group -> which [N].
 
     Only attributes that part the samples in two groups or more; those that tell nothing are in none.
     """
     found: dict[str, dict[str, NDArray[np.bool_]]] = {}
-    for attribute in ("sex", "age", "view"):
+    for attribute in ("sex", "age", "view", "labelled_by"):
         values = np.array([_group(attribute, one.get(attribute)) for one in about], str)
         groups = sorted(set(values.tolist()) - {""})
         if len(groups) > 1:

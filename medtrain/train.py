@@ -217,7 +217,10 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     must_settle(trainer, state)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
-    for split in ("test", mixture.EXTERNAL) if config.data.holdout else ("test",):
+    own = mixture.tested(config.data)
+    if own != "test":
+        trainer.tracker.log("warning: there is no test split; what follows is of the split that chose the weights")
+    for split in (own, mixture.EXTERNAL) if config.data.holdout else (own,):
         evaluate_best(
             run, config, trainer.task, trainer.model, world, split, trainer.tracker.log,
             lambda: alive(trainer, "testing", 10),  # intervals by patient take a while, on rank 0 alone

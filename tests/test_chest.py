@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from command import medtrain
 from PIL import Image
 
 from medtrain.datasets import nih
-from medtrain.labels import PATHOLOGIES
+from medtrain.labels import PATHOLOGIES, UNCERTAIN
+from medtrain.shards import PackOptions, pack
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 SMALL = ("--backbone", "convnext_atto", "--weights", "", "--image_size", "32", "--batch_size", "8", "--tracker", "none")
@@ -118,5 +120,40 @@ def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:
     found = json.loads(medtrain("predict", "first", image, "--runs", trained, "--json").stdout)[0]
     report = json.loads((trained / "first" / "evaluation" / "test.json").read_text())
     limits = {name: row["threshold"] for name, row in report["per_class"].items()}
-    assert found["present"] == [name for name in PATHOLOGIES if found["probabilities"][name] >= limits[name]]
+    scores = {name: score for name, score in found["probabilities"].items() if score is not None}
+    assert found["present"] == [name for name, score in scores.items() if score >= limits[name]]
     assert "most likely" in medtrain("predict", "first", image, "--runs", trained).stdout
+
+
+def test_nothing_is_said_of_what_nothing_was_learnt_about(trained: Path) -> None:
+    image = next((trained / "raw" / "images").iterdir())
+    (told,) = json.loads(medtrain("predict", "first", image, "--runs", trained, "--json").stdout)
+    learnt = {"Effusion", "Mass"}
+    assert {name for name, score in told["probabilities"].items() if score is not None} == learnt
+    assert {name for name, score in told["calibrated"].items() if score is not None} == learnt
+    assert {told["most likely"], *told["present"]} <= learnt
+
+
+def test_without_a_test_split_the_validation_split_is_reported(trained: Path, tmp_path: Path) -> None:
+    """CheXpert has none; and its labels that are open are settled for the training alone."""
+    options = PackOptions(shard_mb=0.5)
+    records = [
+        replace(record, split="val" if index % 4 == 0 else "train", labels=record.labels | {"Mass": UNCERTAIN})
+        for index, record in enumerate(nih.records(trained / "raw"))
+    ]
+    pack(records, PATHOLOGIES, tmp_path / "shards", options, 1)
+    done = medtrain("train", "chest", "--shards", tmp_path / "shards", "--runs", tmp_path, "--run", "first", "--epochs",
+                    "1", "--uncertain", "one", *SMALL)  # fmt: skip
+    assert "warning: there is no test split" in done.stdout + done.stderr
+    folder = tmp_path / "first" / "evaluation"
+    assert str(folder / "val.json") in done.stdout
+    assert not (folder / "test.json").exists()
+    report = json.loads((folder / "val.json").read_text())
+    assert report["samples"] == len(records) // 4
+    assert [report["per_class"][name]["known"] for name in ("Mass", "Effusion")] == [0, 15]
+    counts = {row["label"]: row for row in json.loads((tmp_path / "first" / "labels.json").read_text())}
+    assert (counts["Mass"]["positive"], counts["Effusion"]["positive"]) == (45, 30)
+    image = next((trained / "raw" / "images").iterdir())
+    (told,) = json.loads(medtrain("predict", "first", image, "--runs", tmp_path, "--json").stdout)
+    limit = report["per_class"]["Effusion"]["threshold"]
+    assert ("Effusion" in told["present"]) == (told["probabilities"]["Effusion"] >= limit), "its thresholds are used"

@@ -19,6 +19,7 @@ ROWS = (
     "CheXpert-v1.0/train/patient00002/study2/view1_frontal.jpg,Male,87,Frontal,PA,,,-1.0,1.0,,-1.0,-1.0,,-1.0,,1.0,,,",
     "CheXpert-v1.0/train/patient00002/study1/view2_lateral.jpg,Unknown,0,Lateral,,,1.0,,1.0,1.0,0.0,,,,,,1.0,,",
 )
+AIMI = "chexpertchestxrays-u20210408/CheXpert-v1.0"
 VALID = (
     "CheXpert-v1.0/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,AP,0.0,1.0,1.0,1.0,0.0,0.0,0.0,0.0,0.0,"
     "0.0,0.0,0.0,0.0,0.0"
@@ -50,6 +51,13 @@ def touch(folder: Path) -> None:
             "CheXpert-v1.0 batch 2 (train 1)",
             "CheXpert-v1.0 batch 1 (validate & csv)/valid",
         ),
+        (".", "CheXpert-v1.0/train", "CheXpert-v1.0/valid"),
+        (
+            "chexpertchestxrays-u20210408/CheXpert-v1.0 batch 1 (validate & csv)",
+            "chexpertchestxrays-u20210408/CheXpert-v1.0 batch 2 (train 1)",
+            "chexpertchestxrays-u20210408/CheXpert-v1.0 batch 1 (validate & csv)/valid",
+        ),
+        (AIMI, f"{AIMI}/train", f"{AIMI}/valid"),
     ],
 )
 def test_every_layout(base: str, train: str, valid: str, tmp_path: Path) -> None:
@@ -68,6 +76,33 @@ def test_patients_on_two_batches(tmp_path: Path) -> None:
     touch(tmp_path / "CheXpert-v1.0 batch 2 (train 1)" / "patient00001/study1")
     touch(tmp_path / "CheXpert-v1.0 batch 3 (train 2)" / "patient00002/study1")
     assert [record.path.exists() for record in chexpert.records(tmp_path)] == [True, False, True]
+
+
+def test_the_folder_of_the_first_zip_is_enough(tmp_path: Path) -> None:
+    first = tables(tmp_path / "CheXpert-v1.0 batch 1 (validate & csv)", valid=False)
+    touch(tmp_path / "CheXpert-v1.0 batch 2 (train 1)" / "patient00001/study1")
+    assert [record.path.exists() for record in chexpert.records(first)] == [True, False, False]
+
+
+def test_of_two_copies_the_one_with_the_tables_counts(tmp_path: Path) -> None:
+    for name in ("CheXpert-v1.0", "CheXpert-v1.0-small"):
+        touch(tables(tmp_path / name) / "train/patient00001/study1")
+    assert chexpert.records(tmp_path)[0].path.is_relative_to(tmp_path / "CheXpert-v1.0")
+
+
+def test_the_experts_test_set(tmp_path: Path) -> None:
+    tables(tmp_path)
+    names = HEADER.split(",")[5:]
+    row = [
+        "CheXpert-v1.0/test/patient64741/study1/view2_lateral.jpg",
+        *(str(float(name == "Edema")) for name in names),
+    ]
+    (tmp_path / "test_labels.csv").write_text("\n".join((",".join(("Path", *names)), ",".join(row), "")))
+    touch(tmp_path / "test/patient64741/study1")
+    test = chexpert.records(tmp_path)[-1]
+    assert (test.split, test.path.exists()) == ("test", True)
+    assert (test.labels["Edema"], test.labels["Effusion"]) == (PRESENT, ABSENT)
+    assert test.meta == {"view": "lateral", "sex": "", "age": None}
 
 
 def test_four_kinds_of_cell(tmp_path: Path) -> None:

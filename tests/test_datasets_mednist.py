@@ -136,7 +136,7 @@ def test_an_empty_folder_and_empty_classes(tmp_path: Path) -> None:
     assert refusal(tmp_path).problem.endswith("it holds nothing")
     for label in mednist.CLASSES:
         (tmp_path / label).mkdir()
-    assert refusal(tmp_path).problem == f"the class folders of {tmp_path} hold no images (.jpeg, .jpg, .png)"
+    assert refusal(tmp_path).problem == f"the class folders of {tmp_path} hold no images (.dcm, .jpeg, .jpg, .png)"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

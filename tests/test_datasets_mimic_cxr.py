@@ -16,12 +16,16 @@ aa-1,10000032,50414267,CHEST (PA AND LAT),PA,3056,2544,21800506,213014.531,CHEST
 aa-2,10000032,50414267,CHEST (PA AND LAT),,3056,2544,21800506,213014.531,CHEST,left lateral,Erect
 aa-3,11000011,50000001,CHEST,LL,3056,2544,21800506,213014.531,CHEST,,Erect
 aa-4,19000011,50000002,CHEST,,3056,2544,21800506,213014.531,CHEST,,Erect
+aa-5,19000011,50000002,CHEST,,3056,2544,21800506,213014.531,CHEST,right lateral,Erect
+aa-6,19000011,50000002,CHEST,,3056,2544,21800506,213014.531,CHEST,left anterior oblique,Erect
 """  # noqa: E501
 SPLIT = """dicom_id,study_id,subject_id,split
 aa-1,50414267,10000032,train
 aa-2,50414267,10000032,train
 aa-3,50000001,11000011,validate
 aa-4,50000002,19000011,test
+aa-5,50000002,19000011,test
+aa-6,50000002,19000011,test
 """
 LABELS = """subject_id,study_id,Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,Lung Opacity,No Finding,Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices
 10000032,50414267,1.0,-1.0,,,,,,1.0,,0.0,,,0.0,
@@ -47,14 +51,14 @@ def tree(base: Path, packed: bool = True) -> Path:
 def test_the_tables_packed_or_not_and_where_wget_puts_them(packed: bool, base: str, tmp_path: Path) -> None:
     tree(tmp_path / base, packed)
     records = mimic_cxr.records(tmp_path)
-    assert [record.path.exists() for record in records] == [True, False, False, False]
-    assert [record.split for record in records] == ["train", "train", "val", "test"]
-    assert [record.patient for record in records] == ["10000032", "10000032", "11000011", "19000011"]
-    assert [record.meta["view"] for record in records] == ["PA", "lateral", "lateral", ""]
+    assert [record.path.exists() for record in records] == [True, *[False] * 5]
+    assert [record.split for record in records] == ["train", "train", "val", "test", "test", "test"]
+    assert [record.patient for record in records[:4]] == ["10000032", "10000032", "11000011", "19000011"]
+    assert [record.meta["view"] for record in records] == ["PA", "lateral", "lateral", "", "lateral", "other"]
 
 
 def test_labels_belong_to_the_study(tmp_path: Path) -> None:
-    first, second, healthy, unlabelled = mimic_cxr.records(tree(tmp_path))
+    first, second, healthy, unlabelled, *_ = mimic_cxr.records(tree(tmp_path))
     assert first.labels == second.labels
     assert (first.labels["Atelectasis"], first.labels["Cardiomegaly"]) == (PRESENT, UNCERTAIN)
     assert (first.labels["Effusion"], first.labels["Edema"]) == (ABSENT, UNMENTIONED)

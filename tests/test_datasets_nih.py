@@ -91,6 +91,9 @@ def test_the_official_split_has_no_newline_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "test_list.txt").write_text("")
     with pytest.raises(InputError, match="are in none of train_val_list"):
         nih.records(tmp_path)
+    (tmp_path / "train_val_list.txt").unlink()
+    with pytest.raises(InputError, match=r"has no train_val_list\.txt, but the other list"):
+        nih.records(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from medtrain.datasets import openi
 from medtrain.errors import InputError
-from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "openi"
 XML = """<?xml version="1.0" encoding="utf-8"?>
@@ -32,15 +32,15 @@ def labels(*headings: str) -> dict[str, int | None]:
     [
         (("normal",), {}),
         (("Cardiomegaly/mild", "Aorta/tortuous"), {"Cardiomegaly": PRESENT}),
-        (("Opacity/lung/base/left",), {"Infiltration": UNCERTAIN}),
+        (("Opacity/lung/base/left",), {"Infiltration": None}),
         (("Airspace Disease/lung", "Infiltrate/lung/base/right"), {"Infiltration": PRESENT}),
         (("Infiltrate/lung/base/right", "Airspace Disease/lung"), {"Infiltration": PRESENT}),
-        (("Cardiac Shadow/enlarged/mild",), {"Cardiomegaly": UNCERTAIN}),
+        (("Cardiac Shadow/enlarged/mild",), {"Cardiomegaly": None}),
         (("Cardiac Shadow/right/prominent",), {}),
-        (("Calcified Granuloma/lung/right",), {"Nodule": UNCERTAIN}),
-        (("Pulmonary Disease, Chronic Obstructive",), {"Emphysema": UNCERTAIN}),
+        (("Calcified Granuloma/lung/right",), {"Nodule": None}),
+        (("Pulmonary Disease, Chronic Obstructive",), {"Emphysema": None}),
         (("Bullous Emphysema/lung/apex",), {"Emphysema": PRESENT}),
-        (("Pulmonary Congestion/mild",), {"Edema": UNCERTAIN}),
+        (("Pulmonary Congestion/mild",), {"Edema": None}),
         (("Hydropneumothorax/left/large",), {"Effusion": PRESENT, "Pneumothorax": PRESENT}),
         (("Hernia, Hiatal/large",), {"Hernia": PRESENT}),
         (("Thickening/pleura/apex/bilateral",), {"Pleural_Thickening": PRESENT}),
@@ -93,7 +93,29 @@ def test_kaggle(tmp_path: Path) -> None:
     assert (frontal.meta["view"], lateral.meta["view"]) == ("frontal", "lateral")
     assert (frontal.path.exists(), lateral.path.exists()) == (True, False)
     assert frontal.labels["Cardiomegaly"] == PRESENT
-    assert frontal.labels["Infiltration"] == UNCERTAIN
+    assert frontal.labels["Infiltration"] is None
+
+
+def test_the_views_of_kaggles_table_for_nlms_images(tmp_path: Path) -> None:
+    nlm(tmp_path, "CXR1")
+    nlm(tmp_path, "CXR7")
+    first = tmp_path / "ecgen-radiology" / "1.xml"
+    first.write_text(first.read_text().replace("CXR1_IM", "CXR1_1_IM"))  # so it is in the real ones
+    (tmp_path / "indiana_projections.csv").write_text(
+        "uid,filename,projection\n1,1_IM-0001-0001.dcm.png,Frontal\n7,7_IM-0001-1001.dcm.png,Lateral\n"
+    )
+    assert [record.meta["view"] for record in openi.records(tmp_path)] == ["frontal", "", "", "lateral"]
+
+
+def test_kaggles_tables_with_nlms_images_and_dicom(tmp_path: Path) -> None:
+    (tmp_path / "indiana_reports.csv").write_text("uid,MeSH,findings,impression\n1,normal,Clear.,\n7,normal,Clear.,\n")
+    (tmp_path / "indiana_projections.csv").write_text(
+        "uid,filename,projection\n1,1_IM-0001-4001.dcm.png,Frontal\n7,7_IM-0001-1001-0001.dcm.png,Lateral\n"
+    )
+    for name in ("NLMCXR_png/CXR1_1_IM-0001-4001.png", "NLMCXR_dcm/7/7_IM-0001-1001-0001.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+    assert all(record.path.exists() for record in openi.records(tmp_path))
 
 
 def test_faults(tmp_path: Path) -> None:

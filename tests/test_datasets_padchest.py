@@ -8,7 +8,7 @@ import pytest
 
 from medtrain.datasets import padchest
 from medtrain.errors import InputError
-from medtrain.labels import ABSENT, PRESENT, UNCERTAIN
+from medtrain.labels import ABSENT, PRESENT
 
 HEADER = (
     ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,Projection,"
@@ -73,11 +73,24 @@ def test_words_that_only_look_alike(term: str, label: str) -> None:
 
 
 def test_terms_that_leave_a_label_open() -> None:
-    assert padchest.term_labels(["COPD signs"])["Emphysema"] == UNCERTAIN
+    assert padchest.term_labels(["COPD signs"])["Emphysema"] is None
+    assert padchest.term_labels(["COVID 19 uncertain"])["Pneumonia"] is None
+    assert padchest.term_labels(["COVID 19"])["Pneumonia"] == PRESENT
     assert padchest.term_labels(["COPD signs", "emphysema"])["Emphysema"] == PRESENT
-    assert padchest.term_labels(["breast mass"])["Mass"] == UNCERTAIN
+    assert padchest.term_labels(["breast mass"])["Mass"] is None
     assert padchest.term_labels(["consolidation"])["Infiltration"] == PRESENT
     assert padchest.term_labels(["hydropneumothorax"])["Pneumothorax"] == PRESENT
+
+
+def test_odd_cells(tmp_path: Path) -> None:
+    rows = (
+        ROWS[0].replace(".png,0,", ".png,nan,").replace("1930.0", "2016.0"),
+        ROWS[1].replace(".png,13.0,", ".png, ,"),
+        *(ROWS[1].replace("['normal']", cell) for cell in ("[]", "['']", "[nan]", "\"['', ' ']\"")),
+    )
+    first, second = padchest.records(tree(tmp_path, rows))
+    assert (first.path.parent, second.path.parent) == (tmp_path, tmp_path)
+    assert first.meta["age"] is None, "born after the X-ray"
 
 
 def test_faults(tmp_path: Path) -> None:

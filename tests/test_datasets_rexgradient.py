@@ -51,6 +51,25 @@ def test_ages() -> None:
     assert [rexgradient._years(text) for text in ("007Y", "018M", "095Y", "", "7")] == [7, 1, 90, None, None]
 
 
+def test_views_that_are_missing(tmp_path: Path) -> None:
+    file = tree(tmp_path) / "metadata" / "train_metadata_view_position.json"
+    told = json.loads(file.read_text())
+    told["p1_a"]["ImageViewPosition"] = None
+    file.write_text(json.dumps(told))
+    assert [record.meta["view"] for record in rexgradient.records(tmp_path)[:2]] == ["", ""]
+    told["p1_a"]["ImageViewPosition"] = ["ANTERO_POSTERIOR"]
+    file.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="line 2: p1_a has 2 images with 1 views"):
+        rexgradient.records(tmp_path)
+
+
+def test_a_folder_called_images_that_is_another(tmp_path: Path) -> None:
+    (tree(tmp_path) / "images").mkdir()
+    assert rexgradient.records(tmp_path)[0].path.is_relative_to(tmp_path / "deid_png")
+    (tmp_path / "images" / "deid_png").mkdir()
+    assert rexgradient.records(tmp_path)[0].path.is_relative_to(tmp_path / "images" / "deid_png")
+
+
 def test_faults(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no train_metadata\.csv"):
         rexgradient.records(tmp_path)
@@ -58,6 +77,10 @@ def test_faults(tmp_path: Path) -> None:
     (tmp_path / "metadata" / "valid_metadata_view_position.json").write_text("{}")
     with pytest.raises(InputError, match=r"valid_metadata\.csv, line 2: p2_a is not in the JSON file"):
         rexgradient.records(tmp_path)
+    for strange in ("[]", '{"p2_a": {"PatientID": "2"}}'):
+        (tmp_path / "metadata" / "valid_metadata_view_position.json").write_text(strange)
+        with pytest.raises(InputError, match="not every study has ImagePath, PatientID, StudyInstanceUid"):
+            rexgradient.records(tmp_path)
     (tmp_path / "metadata" / "valid_metadata_view_position.json").unlink()
     with pytest.raises(InputError, match="cannot be read"):
         rexgradient.records(tmp_path)

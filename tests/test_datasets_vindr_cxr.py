@@ -47,6 +47,14 @@ def test_physionet(folder: str, tmp_path: Path) -> None:
     assert [record.split for record in records] == ["train+val", "train+val", "test"]
 
 
+def test_tables_beside_the_images(tmp_path: Path) -> None:
+    physionet(tmp_path / "train")
+    (tmp_path / "test").mkdir()
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "train" / "image_labels_test.csv").rename(tmp_path / "test" / "image_labels_test.csv")
+    assert [record.split for record in vindr_cxr.records(tmp_path)] == ["train+val", "train+val", "test"]
+
+
 def test_two_of_three_readers_decide(tmp_path: Path) -> None:
     physionet(tmp_path / "annotations")
     seen, healthy, test = vindr_cxr.records(tmp_path)
@@ -56,7 +64,8 @@ def test_two_of_three_readers_decide(tmp_path: Path) -> None:
     assert (healthy.labels["Nodule"], healthy.labels["Mass"], healthy.labels["Emphysema"]) == (ABSENT, ABSENT, None)
     assert (test.labels["Pneumonia"], test.labels["Edema"], test.labels["Mass"]) == (PRESENT, None, None)
     assert {record.labels["Hernia"] for record in (seen, healthy, test)} == {None}
-    assert seen.raw == {"votes": {"Nodule/Mass": 1, "Cardiomegaly": 2, "Edema": 1}}
+    votes = {"Nodule/Mass": 1, "Cardiomegaly": 2, "Edema": 1, "Lung Opacity": 1}
+    assert seen.raw == {"votes": votes}, "of all that was asked"
 
 
 def test_kaggle(tmp_path: Path) -> None:

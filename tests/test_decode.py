@@ -96,10 +96,15 @@ def test_palette_and_one_bit_images_are_expanded() -> None:
     assert np.array_equal(decode(encode(bits, "PNG")), 255 * (RAMP > 50))
 
 
-def test_16_bit_is_scaled_by_the_range_of_its_type() -> None:
-    assert np.array_equal(decode(png16()), RAMP)
-    ends = encode(Image.fromarray(np.array([[0, 128, 129, 32768, 65000, 65535]], np.uint16)), "PNG")
-    assert decode(ends).tolist() == [[0, 0, 1, 128, 253, 255]]
+def test_16_bit_is_scaled_by_its_own_range() -> None:
+    assert np.array_equal(decode(png16()), np.rint(RAMP * (255 / RAMP.max())))
+    ends = np.array([[0, 128, 129, 32768, 65000, 65535]], np.uint16)
+    assert decode(encode(Image.fromarray(ends), "PNG")).tolist() == [[0, 0, 1, 128, 253, 255]]
+    detector = np.array([[100, 100 + 8, 100 + 9, 2147, 4195]], np.uint16)  # 12 bits
+    assert decode(encode(Image.fromarray(detector), "PNG")).tolist() == [[0, 0, 1, 127, 255]]
+    assert decode(encode(Image.fromarray(np.full((2, 3), 700, np.uint16)), "PNG")).tolist() == [[0] * 3] * 2
+    alpha = cv2.imencode(".png", np.array([[[0, 0, 0, 65535], [1000, 1000, 1000, 65535]]], np.uint16))[1].tobytes()
+    assert decode(alpha).tolist() == [[0, 255]], "alpha has no part in it"
 
 
 def test_float_pixels_have_no_range_and_are_refused() -> None:

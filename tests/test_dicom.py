@@ -130,6 +130,37 @@ def test_a_voi_lut_comes_before_a_window() -> None:
     np.testing.assert_array_equal(shown, scaled(table[pixels], 0, 65535))
 
 
+@pytest.mark.parametrize("kind", ["", *SYNTAXES])
+def test_bits_above_too_small_a_bits_stored_are_kept(kind: str, tmp_path: Path) -> None:
+    pixels = stored(12)
+    data = as_bytes(dataset(pixels, 12))
+    data = compressed(data, SYNTAXES[kind], tmp_path) if kind else data
+    wrong = pydicom.dcmread(io.BytesIO(data))
+    wrong.BitsStored, wrong.HighBit = 10, 9
+    np.testing.assert_array_equal(decode(as_bytes(wrong)), scaled(pixels, pixels.min(), pixels.max()))
+
+
+def test_an_overlay_above_the_pixels_is_left_out() -> None:
+    pixels = stored(12)
+    mixed = pixels | (np.random.default_rng(1).integers(0, 2, pixels.shape, np.uint16) << 15)
+    made = dataset(mixed, 12)
+    made.add_new((0x6000, 0x0100), "US", 16)
+    made.add_new((0x6000, 0x0102), "US", 15)
+    np.testing.assert_array_equal(decode(as_bytes(made)), scaled(pixels, pixels.min(), pixels.max()))
+
+
+def test_signed_pixels() -> None:
+    pixels = stored(12).astype(np.int16) - 2048
+    made = dataset((pixels & 0x0FFF).astype(np.uint16), 12, PixelRepresentation=1)
+    np.testing.assert_array_equal(decode(as_bytes(made)), scaled(pixels, pixels.min(), pixels.max()))
+
+
+def test_an_empty_voi_lut_is_none() -> None:
+    pixels = stored()
+    shown = decode(as_bytes(dataset(pixels, VOILUTSequence=[])))
+    np.testing.assert_array_equal(shown, scaled(pixels, pixels.min(), pixels.max()))
+
+
 def test_header() -> None:
     data = as_bytes(dataset(stored(14), 14, PhotometricInterpretation="MONOCHROME1"))
     assert header(data) == (48, 40, "MONOCHROME1 14 bit")

@@ -53,12 +53,20 @@ def test_a_row_for_each_image(root: Path, tmp_path: Path, capsys: pytest.Capture
     assert (vector["Cardiomegaly"], vector["Infiltration"], vector["Edema"]) == ("1", "nan", "0")
 
 
-def test_policies(root: Path, tmp_path: Path) -> None:
+def test_policies(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "rexgradient"
+    folder.mkdir(parents=True)
+    study = {"PatientID": "1", "StudyInstanceUid": "1.2", "ImagePath": ["../deid_png/1.png"]}
+    for split in ("train", "valid", "test"):
+        text = "id,Findings,Impression\n" + ('a,Possible pneumonia.,""\n' if split == "train" else "")
+        (folder / f"{split}_metadata.csv").write_text(text)
+        told = {"a": study} if split == "train" else {}
+        (folder / f"{split}_metadata_view_position.json").write_text(json.dumps(told))
     for policy, written in (("zero", "0"), ("one", "1"), ("soft", "0.7")):
-        metadata.data_metadata(("openi",), root, tmp_path / "one.csv", uncertain=policy)  # type: ignore[arg-type]
+        metadata.data_metadata(("rexgradient",), folder.parent, tmp_path / "one.csv", uncertain=policy)  # type: ignore[arg-type]
         vector = rows(tmp_path / "one.csv")[0]["Harmonized Labels"].split()
-        assert vector[PATHOLOGIES.index("Infiltration")] == written
-    assert source.records(tmp_path / "one.csv")[0].labels["Infiltration"] == UNCERTAIN
+        assert vector[PATHOLOGIES.index("Pneumonia")] == written
+    assert source.records(tmp_path / "one.csv")[0].labels["Pneumonia"] == UNCERTAIN
 
 
 def test_a_table_is_packed_as_its_datasets_are(root: Path, tmp_path: Path) -> None:

@@ -45,6 +45,27 @@ STATED = {
     "XXXX pneumothorax or pleural effusion.": {"Pneumothorax": UNCERTAIN, "Effusion": UNCERTAIN},
     "1. Cardiomegaly. 2. No edema.": {"Cardiomegaly": PRESENT, "Edema": ABSENT},
     "Possible nodule. Nodule in the right lung.": {"Nodule": PRESENT},
+    "Pneumothorax: None.": {"Pneumothorax": ABSENT},
+    "Pleural effusion: none": {"Effusion": ABSENT},
+    "Pneumothorax - none seen.": {"Pneumothorax": ABSENT},
+    "Effusion (none), edema (absent).": {"Effusion": ABSENT, "Edema": ABSENT},
+    "Effusion: no change.": {"Effusion": PRESENT},
+    "Pneumothorax has been excluded.": {"Pneumothorax": ABSENT},
+    "Pneumothorax is not excluded.": {"Pneumothorax": UNCERTAIN},
+    "No pleural effusion (or pneumothorax).": {"Effusion": ABSENT, "Pneumothorax": ABSENT},
+    "No focal consolidation (pneumonia), effusion.": {
+        "Consolidation": ABSENT,
+        "Effusion": ABSENT,
+        "Pneumonia": ABSENT,
+    },
+    "No pneumothorax (small residual effusion).": {"Effusion": PRESENT, "Pneumothorax": ABSENT},
+    "Atelectasis (no pneumonia), small effusion.": {"Atelectasis": PRESENT, "Effusion": PRESENT, "Pneumonia": ABSENT},
+    "No consolidation; pneumothorax; or effusion.": {
+        "Consolidation": ABSENT,
+        "Effusion": ABSENT,
+        "Pneumothorax": ABSENT,
+    },
+    "No consolidation; small effusion.": {"Consolidation": ABSENT, "Effusion": PRESENT},
     "No nodule in the left lung. Possible nodule in the right.": {"Nodule": UNCERTAIN},
 }
 

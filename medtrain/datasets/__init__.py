@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from medtrain.errors import InputError, nearest
 from medtrain.record import Record
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".dcm", ".jpeg", ".jpg", ".png")
 
 
 class Source(Protocol):

@@ -20,7 +20,7 @@ ACCESS = (
     "11 GB)   unpack into one folder, then use --root FOLDER"
 )
 
-TABLES = {"train": "train.csv", "val": "valid.csv"}
+TABLES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
 NO_FINDING = "No Finding"
 OBSERVATIONS = {
     "Atelectasis": "Atelectasis",
@@ -35,22 +35,25 @@ OBSERVATIONS = {
 # airspace disease, infiltrate, scar ...): a label made of one would be wrong. They are kept as raw values only.
 TOO_WIDE = ("Enlarged Cardiomediastinum", "Lung Lesion", "Lung Opacity", "Pleural Other")
 VALUES = {"1.0": PRESENT, "0.0": ABSENT, "-1.0": UNCERTAIN, "": UNMENTIONED, "1": PRESENT, "0": ABSENT, "-1": UNCERTAIN}
-COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", NO_FINDING, *OBSERVATIONS, *TOO_WIDE)
+COLUMNS = ("Path", NO_FINDING, *OBSERVATIONS, *TOO_WIDE)
+ABOUT = ("Sex", "Age", "Frontal/Lateral", "AP/PA")  # the table of the test set has not all of them
 BATCHES = "CheXpert-v1.0 batch * (*)"
-IN_PATH = re.compile(r"(train|valid)/(patient\d+)/(study\d+)/([^/]+)")
+IN_PATH = re.compile(r"(train|valid|test)/(patient\d+)/(study\d+)/([^/]+)")
 
 
 def records(root: Path) -> list[Record]:
-    """Every row of train.csv and valid.csv (split val), in their order, also where the image file is not there.
+    """Every row of train.csv, valid.csv (split val) and, where it is there, the test set's table, in their order, also
+    where the image file is not there.
 
     ROOT is CheXpert-v1.0 or CheXpert-v1.0-small, the folder that holds it, or the one that holds the folders of the
-    four zips, where the patients of the training set lie right below.
+    four zips, where the patients of the training set lie right below; or the folder of the first zip.
     """
-    tables = _tables(root)
-    patients = _patient_folders(root, tables["train"].parent)
+    places = _places(root)
+    tables = _tables(places, root)
+    patients = _patient_folders(places, tables["train"].parent)
     found = []
     for split, table in tables.items():
-        for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
+        for line, row in enumerate(csvfile.rows(table, COLUMNS if split == "test" else (*COLUMNS, *ABOUT)), start=2):
             found.append(_record(row, split, root, patients, f"{table}, line {line}"))
     return found
 
@@ -82,38 +85,43 @@ def _record(row: csvfile.Row, split: str, root: Path, patients: dict[str, Path],
         raise InputError(f"{where}: the path {row['Path']!r} names no patient and study", "fetch the table again")
     folder, patient, study, image = named.groups()
     path = patients.get(f"{folder}/{patient}", root / folder / patient) / study / image
-    side = row["AP/PA"] if row["AP/PA"] in FRONTAL else "frontal"  # a few frontal images are called LL or RL
-    view = side if row["Frontal/Lateral"] == "Frontal" else "lateral"
-    age = int(float(row["Age"])) if row["Age"] else None
+    side = row["AP/PA"] if row.get("AP/PA") in FRONTAL else "frontal"  # a few frontal images are called LL or RL
+    view = side if row.get("Frontal/Lateral", "Frontal" if "frontal" in image else "") == "Frontal" else "lateral"
+    age = int(float(row["Age"])) if row.get("Age") else None
     meta = {
         "view": view,
-        "sex": {"Male": "M", "Female": "F"}.get(row["Sex"], ""),
+        "sex": {"Male": "M", "Female": "F"}.get(row.get("Sex", ""), ""),
         "age": None if age is None else min(age, OLDEST),
     }
     labels = observed(row, where)
     return Record("chexpert", named[0], path, labels, patient, f"{patient}/{study}", split, raw_values(row), meta)
 
 
-def _tables(root: Path) -> dict[str, Path]:
+def _tables(places: list[Path], root: Path) -> dict[str, Path]:
     """split -> its table."""
-    places = [root, *sorted(root.glob("CheXpert-v1.0*"))]
-    base = next((place for place in places if (place / TABLES["train"]).exists()), root)
+    base = next((place for place in places if (place / TABLES["train"][0]).exists()), root)
     return {
-        split: csvfile.find(base, (name,), ACCESS)
-        for split, name in TABLES.items()
-        if split == "train" or (base / name).exists()
+        split: csvfile.find(base, names, ACCESS)
+        for split, names in TABLES.items()
+        if split == "train" or any((base / name).exists() for name in names)
     }
 
 
-def _patient_folders(root: Path, base: Path) -> dict[str, Path]:
-    """`train/patient00001` -> its folder, by one listing of each place where patients may lie."""
-    places = [("train", base / "train"), ("valid", base / "valid")]
-    for batch in sorted(root.glob(BATCHES)):
-        places += [("train", batch), ("train", batch / "train"), ("valid", batch / "valid")]
-    return {
-        f"{split}/{path.name}": path
-        for split, place in places
-        if place.is_dir()
-        for path in place.iterdir()
-        if path.name.startswith("patient")
-    }
+def _places(root: Path) -> list[Path]:
+    """The folders where tables and patients may lie: ROOT, those of a release or of a zip in it, those beside it."""
+    above = [root, *sorted(root.glob("chexpertchestxrays*"))]
+    if root.match(BATCHES):
+        above.append(root.parent)
+    return above + [place for folder in above for place in sorted(folder.glob("CheXpert-v1.0*")) if place != root]
+
+
+def _patient_folders(places: list[Path], base: Path) -> dict[str, Path]:
+    """`train/patient00001` -> its folder, by one listing of each place; the one with the tables counts most."""
+    found = {}
+    for place in (*places, base):
+        below = [(split, place / split) for split in ("train", "valid", "test")]
+        for split, folder in [*below, *([("train", place)] if place.match(BATCHES) else [])]:
+            if folder.is_dir():
+                patients = (path for path in folder.iterdir() if path.name.startswith("patient"))
+                found.update({f"{split}/{path.name}": path for path in patients})
+    return found

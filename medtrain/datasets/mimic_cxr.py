@@ -24,7 +24,7 @@ RELEASE = "mimic-cxr-jpg/2.1.0"
 DOWNLOADED = f"physionet.org/files/{RELEASE}"  # where wget -r puts it
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 # ViewCodeSequence_CodeMeaning, where ViewPosition is blank
-MEANINGS = {"postero-anterior": "PA", "antero-posterior": "AP", "lateral": "lateral", "left lateral": "lateral"}
+MEANINGS = {"": "", "postero-anterior": "PA", "antero-posterior": "AP"}
 LATERAL = ("LATERAL", "LL", "RL")
 
 
@@ -73,4 +73,5 @@ def _view(row: csvfile.Row) -> str:
     position = row["ViewPosition"].strip().upper()
     if position:
         return position if position in ("PA", "AP") else "lateral" if position in LATERAL else "other"
-    return MEANINGS.get((row.get("ViewCodeSequence_CodeMeaning") or "").strip().lower(), "")
+    meaning = (row.get("ViewCodeSequence_CodeMeaning") or "").strip().lower()
+    return MEANINGS.get(meaning, "lateral" if "lateral" in meaning else "other")

@@ -91,9 +91,12 @@ def _labels(findings: str, where: str) -> dict[str, int | None]:
 
 
 def _official_splits(folder: Path) -> dict[str, str]:
-    """image -> its official split; empty unless both lists are there. Neither ends in a newline."""
-    if not all((folder / name).exists() for name in LISTS):
+    """image -> its official split; empty where neither list is there. Neither ends in a newline."""
+    missing = [name for name in LISTS if not (folder / name).exists()]
+    if len(missing) == len(LISTS):
         return {}
+    if missing:
+        raise InputError(f"{folder} has no {missing[0]}, but the other list", "fetch both lists, or take both away")
     return {image: split for name, split in LISTS.items() for image in (folder / name).read_text().split()}
 
 

@@ -13,7 +13,7 @@ from medtrain.access import OPEN
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.fetch import GO_ON, Remote, fetch
-from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
 from medtrain.record import Record, Report, report_text
 from medtrain.unpack import unpack
 
@@ -24,12 +24,13 @@ LICENCE = "CC BY-NC-ND 4.0; cite Demner-Fushman et al., JAMIA 2016."
 ACCESS = (
     "open, 1.3 GB: https://openi.nlm.nih.gov/imgs/collections/NLMCXR_png.tgz and NLMCXR_reports.tgz beside it   "
     "unpack both into one folder, then use --root FOLDER (the copy of Kaggle, raddar/chest-xrays-indiana-university, "
-    "is read as well)"
+    "is read as well, and so are the DICOM files of NLMCXR_dcm.tgz)"
 )
 
 REPORTS = "ecgen-radiology"
 KAGGLE = ("indiana_reports.csv", "indiana_projections.csv")
 SITE = "https://openi.nlm.nih.gov/imgs/collections"
+DICOM = "NLMCXR_dcm"  # with a folder for each report
 FOLDERS = ("NLMCXR_png", "png", "images", "images/images_normalized", "images_normalized")
 # The heading before the first "/". What is not named is absent: every report was indexed for all that it finds.
 HEADINGS = {
@@ -53,7 +54,7 @@ HEADINGS = {
     "Pneumonia": ("Pneumonia",),
     "Pneumothorax": ("Pneumothorax",),
 }
-# Headings that may mean a finding: unknown, unless another one says it.
+# Headings that may mean a finding: unknown, unless another one says it. No policy settles that: nobody was in doubt.
 DOUBTFUL = {
     "Opacity": "Infiltration",
     "Airspace Disease": "Infiltration",
@@ -66,29 +67,30 @@ DOUBTFUL = {
     "Pulmonary Congestion": "Edema",
 }
 NOT_INDEXED = "No Indexing"
+IN_NAME = re.compile(r"(?:CXR)?(\d+_)(?:\1)?(IM-.*?)(?:\.dcm)?(?:\.png)?")
 
 
 @dataclass(frozen=True)
 class Indexed(Report):
-    """One study with its MeSH headings and images (file name -> view, where known)."""
+    """One study with its MeSH headings and the names of its images."""
 
     headings: tuple[str, ...]
-    images: dict[str, str]
+    images: tuple[str, ...]
 
 
 def records(root: Path) -> list[Record]:
     """Every image that a report names, by study and name, also where the file is not there. There is no patient id:
-    all images of a report are one patient."""
-    paths = images_in(root, FOLDERS)
+    all images of a report are one patient. The views are those of Kaggle's table, with NLM's reports too."""
+    by_report = tuple(str(folder.relative_to(root)) for folder in sorted(root.glob(f"{DICOM}/*")))
+    paths = {_plain(name): path for name, path in images_in(root, (*by_report, *FOLDERS)).items()}
+    views = _views(root) if (root / KAGGLE[1]).exists() else {}
     found = []
     for report in reports(root):
         labels = mesh_labels(report.headings)
         raw = {"mesh": list(report.headings)}
-        for image, view in report.images.items():
-            path = paths.get(image, root / image)
-            found.append(
-                Record("openi", image, path, labels, report.study, report.study, "", raw, {"view": view.lower()})
-            )
+        for image in report.images:
+            path, meta = paths.get(_plain(image), root / image), {"view": views.get(_plain(image), "")}
+            found.append(Record("openi", image, path, labels, report.study, report.study, "", raw, meta))
     return found
 
 
@@ -117,9 +119,9 @@ def mesh_labels(headings: tuple[str, ...]) -> dict[str, int | None]:
     parts = [heading.strip().split("/") for heading in headings]
     for name, *qualifiers in parts:
         if label := DOUBTFUL.get(name):
-            states[label] = UNCERTAIN
+            states[label] = None
         if name == "Cardiac Shadow" and "enlarged" in qualifiers:
-            states["Cardiomegaly"] = UNCERTAIN
+            states["Cardiomegaly"] = None
     for name, *qualifiers in parts:
         states.update(dict.fromkeys(HEADINGS.get(name, ()), PRESENT))
         if name == "Thickening" and "pleura" in qualifiers:
@@ -146,16 +148,28 @@ def _nlm_reports(root: Path) -> Iterator[Indexed]:
             study[1],
             report_text(sections.get("FINDINGS", ""), sections.get("IMPRESSION", "")),
             tuple((heading.text or "").strip() for heading in tree.iter("major")),
-            {f"{image.get('id')}.png": "" for image in tree.iter("parentImage")},
+            tuple(f"{image.get('id')}.png" for image in tree.iter("parentImage")),
         )
 
 
 def _kaggle_reports(root: Path) -> Iterator[Indexed]:
     """indiana_reports.csv and indiana_projections.csv."""
-    images: dict[str, dict[str, str]] = {}
-    for row in csvfile.rows(csvfile.find(root, KAGGLE[1:], ACCESS), ("uid", "filename", "projection")):
-        images.setdefault(row["uid"], {})[row["filename"]] = row["projection"].lower()
+    images: dict[str, list[str]] = {}
+    for row in csvfile.rows(csvfile.find(root, KAGGLE[1:], ACCESS), ("uid", "filename")):
+        images.setdefault(row["uid"], []).append(row["filename"])
     for row in csvfile.rows(root / KAGGLE[0], ("uid", "MeSH", "findings", "impression")):
         headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
         text = report_text(row["findings"], row["impression"])
-        yield Indexed(row["uid"], text, headings, images.get(row["uid"], {}))
+        yield Indexed(row["uid"], text, headings, tuple(images.get(row["uid"], ())))
+
+
+def _views(root: Path) -> dict[str, str]:
+    """Plain name of an image -> frontal or lateral."""
+    rows = csvfile.rows(root / KAGGLE[1], ("filename", "projection"))
+    return {_plain(row["filename"]): row["projection"].lower() for row in rows}
+
+
+def _plain(name: str) -> str:
+    """`1_IM-0001-4001`, which NLM calls CXR1_1_IM-0001-4001.png and Kaggle 1_IM-0001-4001.dcm.png."""
+    parts = IN_NAME.fullmatch(name.removesuffix(".dcm"))
+    return parts[1] + parts[2] if parts else name

@@ -8,7 +8,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.datasets import images_in
 from medtrain.errors import InputError
-from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
+from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
 from medtrain.record import OLDEST, Record
 
 TITLE = "PadChest (Alicante): chest X-rays with 193 findings and diagnoses; a quarter labelled by physicians."
@@ -49,18 +49,22 @@ TERMS = {
     "Mass": ("mass", "pulmonary mass", "pleural mass"),
     "Nodule": ("nodule", "multiple nodules"),
     "Pleural_Thickening": ("pleural thickening", "apical pleural thickening", "calcified pleural thickening"),
-    "Pneumonia": ("pneumonia", "atypical pneumonia", "viral pneumonia"),
+    "Pneumonia": ("pneumonia", "atypical pneumonia", "viral pneumonia", "COVID 19"),
     "Pneumothorax": ("pneumothorax", "hydropneumothorax"),
 }  # fmt: skip
-# Terms that may mean a finding: unknown, unless another one says it.
+# Terms that may mean a finding: unknown, unless another one says it. No policy settles that: nobody was in doubt.
 DOUBTFUL = {
     "Emphysema": ("COPD signs", "bullas", "hyperinflated lung", "air trapping"),
-    "Edema": ("heart insufficiency", "kerley lines", "vascular redistribution", "hilar congestion"),
+    "Edema": (
+        "heart insufficiency", "kerley lines", "vascular redistribution", "central vascular redistribution",
+        "hilar congestion",
+    ),
     "Fibrosis": ("fibrotic band", "chronic changes", "tuberculosis sequelae"),
     "Mass": ("mediastinal mass", "breast mass", "soft tissue mass"),
     "Nodule": ("granuloma", "calcified granuloma"),
     "Pleural_Thickening": ("pleural plaques", "calcified pleural plaques"),
-}
+    "Pneumonia": ("COVID 19 uncertain",),
+}  # fmt: skip
 AS_BEFORE = "unchanged"  # "no change since the last one", of which the table says nothing
 UNUSABLE = ("exclude", "suboptimal study")
 
@@ -76,10 +80,10 @@ def records(root: Path) -> list[Record]:
     found = []
     for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
         terms = _terms(row["Labels"], f"{table}, line {line}")
-        if terms is None or any(term in UNUSABLE for term in terms):
+        if not terms or any(term in UNUSABLE for term in terms):
             continue
         image = row["ImageID"].replace(" ", "")  # some copies have spaces round the hyphens
-        folder = str(int(float(row["ImageDir"]))) if row["ImageDir"] else ""
+        folder = _folder(row["ImageDir"])
         found.append(
             Record(
                 "padchest", image, paths.get(image, root / folder / image), term_labels(terms),
@@ -93,14 +97,22 @@ def term_labels(terms: list[str]) -> dict[str, int | None]:
     """PadChest's terms -> labels. What is not named is absent, or unknown after `unchanged`."""
     named = set(terms)
     states: dict[str, int | None] = dict.fromkeys(PATHOLOGIES, None if AS_BEFORE in named else ABSENT)
-    states |= {label: UNCERTAIN for label, doubtful in DOUBTFUL.items() if named & set(doubtful)}
+    states |= dict.fromkeys(label for label, doubtful in DOUBTFUL.items() if named & set(doubtful))
     return states | {label: PRESENT for label, meant in TERMS.items() if named & set(meant)}
 
 
-def _terms(text: str, where: str) -> list[str] | None:
-    """`['pleural effusion', ' pneumonia', '']` without spaces and empty ones; None where there is no list."""
-    if text.strip() in ("", "nan"):
-        return None
+def _folder(text: str) -> str:
+    """`13`, also where a table was written anew as `13.0`; nothing where the cell is empty."""
+    try:
+        return str(int(float(text)))
+    except ValueError:
+        return ""
+
+
+def _terms(text: str, where: str) -> list[str]:
+    """`['pleural effusion', ' pneumonia', '']` without spaces and empty ones; none where there is no list."""
+    if text.strip() in ("", "nan", "[nan]"):
+        return []
     try:
         value = ast.literal_eval(text)
         return [term.strip() for term in value if term.strip()]
@@ -110,6 +122,11 @@ def _terms(text: str, where: str) -> list[str] | None:
 
 def _meta(row: csvfile.Row) -> dict[str, object]:
     born, taken = row["PatientBirth"][:4], row["StudyDate_DICOM"][:4]
-    age = min(int(taken) - int(born), OLDEST) if born.isdigit() and taken.isdigit() else None
+    age = int(taken) - int(born) if born.isdigit() and taken.isdigit() else -1
     sex = row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("M", "F") else ""
-    return {"view": VIEWS.get(row["Projection"], ""), "sex": sex, "age": age, "labelled_by": row["MethodLabel"]}
+    return {
+        "view": VIEWS.get(row["Projection"], ""),
+        "sex": sex,
+        "age": min(age, OLDEST) if age >= 0 else None,
+        "labelled_by": row["MethodLabel"],
+    }

@@ -31,7 +31,8 @@ PARTS = tuple(f"deid_png.part{number:02d}" for number in range(10))  # of one ar
 UNPACKED = "images"  # where `download` unpacks it; by hand it is unpacked in the folder itself
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
 VIEWS = {
-    "PA": "PA", "POSTERO_ANTERIOR": "PA", "AP": "AP", "LATERAL": "lateral", "LL": "lateral", "RL": "lateral",
+    "PA": "PA", "POSTERO_ANTERIOR": "PA", "AP": "AP", "ANTERO_POSTERIOR": "AP", "AP AXIAL": "AP",
+    "LATERAL": "lateral", "LL": "lateral", "RL": "lateral",
     "LAO": "other", "RAO": "other", "RPO": "other", "LPO": "other",
 }  # fmt: skip
 COLUMNS = ("id", "Findings", "Impression")
@@ -66,7 +67,7 @@ def reports(root: Path) -> list[Report]:
 def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
     """A row of the table is a study; its images are in the JSON file beside it, as parallel lists."""
     table = _table(root, name)
-    base = root / UNPACKED if (root / UNPACKED).is_dir() else root
+    base = root / UNPACKED if (root / UNPACKED / "deid_png").is_dir() else root
     images = _images(table.parent / f"{name}_metadata_view_position.json")
     for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
         text = report_text(row["Findings"], row["Impression"])
@@ -76,8 +77,12 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
         own = images.get(row["id"])
         if own is None:
             raise InputError(f"{table}, line {line}: {row['id']} is not in the JSON file", "fetch both files again")
+        paths, views = own["ImagePath"], own.get("ImageViewPosition") or [""] * len(own["ImagePath"])
+        if len(paths) != len(views):
+            problem = f"{len(paths)} images with {len(views)} views"
+            raise InputError(f"{table}, line {line}: {row['id']} has {problem}", "fetch both files again")
         about = {"sex": row.get("PatientSex", ""), "age": _years(row.get("PatientAge", ""))}
-        for path, view in zip(own["ImagePath"], own["ImageViewPosition"], strict=True):
+        for path, view in zip(paths, views, strict=True):
             image = str(path).removeprefix("../")
             meta = {"view": VIEWS.get(str(view), ""), **about}
             patient, study = str(own["PatientID"]), str(own["StudyInstanceUid"])
@@ -94,6 +99,9 @@ def _images(path: Path) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error})", f"fetch it again: {ACCESS}") from None
+    needed = {"ImagePath", "PatientID", "StudyInstanceUid"}
+    if not isinstance(found, dict) or any(not isinstance(own, dict) or needed - set(own) for own in found.values()):
+        raise InputError(f"{path}: not every study has {', '.join(sorted(needed))}", f"fetch it again: {ACCESS}")
     return found
 
 

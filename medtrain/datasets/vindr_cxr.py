@@ -48,19 +48,29 @@ def download(root: Path) -> None:
 def records(root: Path) -> list[Record]:
     """Every image of the tables, by their order, also where the file is not there. There are no patient ids.
 
-    PhysioNet's tables lie in ROOT/annotations or in ROOT; Kaggle's is ROOT/train.csv, and has only the training part.
+    PhysioNet's tables lie in ROOT/annotations, in ROOT, or beside the images; Kaggle's is ROOT/train.csv, and has only
+    the training part.
     """
     base = root / DOWNLOADED if (root / DOWNLOADED).is_dir() else root
-    tables = base / "annotations" if (base / "annotations").is_dir() else base
-    if (base / KAGGLE).exists() and not (tables / TRAIN).exists():
+    if (base / KAGGLE).exists() and not _has(_place(base, TRAIN), TRAIN):
         votes = _kaggle_votes(base / KAGGLE)
         return [_record(base, "train", image, counted, "") for image, counted in votes.items()]
-    train = _votes(csvfile.find(tables, (TRAIN,), ACCESS))
+    train = _votes(csvfile.find(_place(base, TRAIN), (TRAIN,), ACCESS))
     found = [_record(base, "train", image, counted, TRAIN_VAL) for image, counted in train.items()]
-    if (tables / TEST).exists() or (tables / f"{TEST}.gz").exists():
-        test = _consensus(csvfile.find(tables, (TEST,), ACCESS))
+    if _has(_place(base, TEST), TEST):
+        test = _consensus(csvfile.find(_place(base, TEST), (TEST,), ACCESS))
         found += [_record(base, "test", image, given, "test") for image, given in test.items()]
     return found
+
+
+def _place(base: Path, table: str) -> Path:
+    """The folder that holds a table."""
+    folders = (base / "annotations", base, base / ("test" if table == TEST else "train"))
+    return next((folder for folder in folders if _has(folder, table)), base)
+
+
+def _has(folder: Path, table: str) -> bool:
+    return (folder / table).exists() or (folder / f"{table}.gz").exists()
 
 
 def vote_labels(votes: dict[str, int | None], decide: int = 2) -> dict[str, int | None]:
@@ -86,13 +96,13 @@ def _record(base: Path, folder: str, image: str, votes: dict[str, int | None], s
 
 
 def _votes(table: Path) -> dict[str, dict[str, int | None]]:
-    """image -> votes for each column of PhysioNet's table, where each of three readers has a row."""
+    """image -> votes for each finding of PhysioNet's table, where each of three readers has a row."""
     votes: dict[str, dict[str, int | None]] = {}
     readers: Counter[str] = Counter()
     for line, row in enumerate(csvfile.rows(table, ("image_id", "rad_id", EITHER, *COLUMNS)), start=2):
         image = row["image_id"]
         readers[image] += 1
-        own = votes.setdefault(image, dict.fromkeys((EITHER, *COLUMNS), 0))
+        own = votes.setdefault(image, dict.fromkeys(_findings(row), 0))
         for column in own:
             vote, before = _zero_or_one(row[column], column, f"{table}, line {line}"), own[column]
             own[column] = None if vote is None or before is None else before + vote
@@ -109,20 +119,28 @@ def _kaggle_votes(table: Path) -> dict[str, dict[str, int | None]]:
         named.setdefault(row["image_id"], defaultdict(set))[row["class_name"]].add(row["rad_id"])
     _need_three(Counter({image: len(those) for image, those in readers.items()}), table)
     asked = [column for column in (EITHER, *COLUMNS) if column not in KAGGLE_HAS_NOT]
-    return {image: {column: len(classes.get(column, ())) for column in asked} for image, classes in named.items()}
+    return {
+        image: {**dict.fromkeys(asked, 0), **{column: len(readers) for column, readers in classes.items()}}
+        for image, classes in named.items()
+    }
 
 
 def _consensus(table: Path) -> dict[str, dict[str, int | None]]:
     """The same of the test set: one row an image, 0 or 1, of five readers together."""
     return {
-        row["image_id"]: {name: _zero_or_one(row[name], name, f"{table}, line {line}") for name in (EITHER, *COLUMNS)}
+        row["image_id"]: {name: _zero_or_one(row[name], name, f"{table}, line {line}") for name in _findings(row)}
         for line, row in enumerate(csvfile.rows(table, ("image_id", EITHER, *COLUMNS)), start=2)
     }
 
 
-def _zero_or_one(text: str, column: str, where: str) -> int | None:
+def _findings(row: csvfile.Row) -> list[str]:
+    """The columns that are findings, also those that become no label: they are kept as raw values."""
+    return [name for name in row if name and name not in ("image_id", "rad_id")]
+
+
+def _zero_or_one(text: str | None, column: str, where: str) -> int | None:
     """A cell; None where it is blank, as some are in some copies."""
-    if text not in ("", "0", "1", "0.0", "1.0"):
+    if text not in (None, "", "0", "1", "0.0", "1.0"):
         raise InputError(f"{where}: {column} is {text!r}, not 0 or 1", "fetch the table again")
     return int(float(text)) if text else None
 

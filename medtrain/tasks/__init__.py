@@ -6,6 +6,7 @@ One file a kind of problem.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,8 +54,8 @@ class Task(Protocol):
     def chosen_in(self, report: dict[str, Any]) -> Task:
         """The same task with what was chosen for an earlier report; `{}` where there is none."""
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """What the scores [K] of one sample say, as plain values by name."""
+    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
+        """What the scores [K] of one sample say, as plain values by name; nothing of labels `unlearned`."""
 
     def headline(self, report: dict[str, Any]) -> str:
         """What counts most of a report, in a few words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Multiclass:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
         """The most likely class."""
         return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,19 @@ class Multilabel:
         limits = tuple(report["per_class"][name]["threshold"] for name in self.classes)
         return Multilabel(self.classes, self.gamma, limits, report["temperature"])
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
         """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
-        probabilities are at the temperature that was chosen."""
-        limits = np.array(self.thresholds or (0.5,) * len(self.classes))
-        present = [self.classes[i] for i in np.flatnonzero(scores >= limits)]
-        calibrated = dict(zip(self.classes, at_temperature(scores, self.temperature).tolist(), strict=True))
-        best = self.classes[scores.argmax()]
-        return {"present": present, "most likely": best, "probability": calibrated[best], "calibrated": calibrated}
+        probabilities are at the temperature that was chosen; None where the training had none that was present."""
+        limits = self.thresholds or (0.5,) * len(self.classes)
+        learned = [i for i, name in enumerate(self.classes) if name not in unlearned]
+        present = [self.classes[i] for i in learned if scores[i] >= limits[i]]
+        calibrated: dict[str, float | None] = dict.fromkeys(self.classes)
+        shares = at_temperature(scores, self.temperature).tolist()
+        calibrated |= {self.classes[i]: shares[i] for i in learned}
+        best = self.classes[max(learned, key=lambda i: scores[i])] if learned else ""
+        return {
+            "present": present, "most likely": best, "probability": calibrated.get(best), "calibrated": calibrated,
+        }  # fmt: skip
 
     def headline(self, report: dict[str, Any]) -> str:
         """Mean AUROC and over how many labels."""
