@@ -75,16 +75,17 @@ esac
 
 root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() settings=()
 while [ $# -gt 0 ]; do
+    case "$1" in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case "$1" in
     --root) root=$(absolute "${2:?--root needs a folder}"); shift ;;
-    --root=*) root=$(absolute "${1#*=}") ;;
     --shards) shards=$(absolute "${2:?--shards needs a folder}"); shift ;;
-    --shards=*) shards=$(absolute "${1#*=}") ;;
     --metadata) metadata=$(absolute "${2:?--metadata needs a file}"); shift ;;
     --datasets) while [ $# -gt 1 ] && [[ $2 != -* ]]; do datasets+=("$2"); shift; done ;;
     --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
     --encoding) encoding=${2:?--encoding needs a value}; shift ;;
     --size) size=${2:?--size needs a number}; shift ;;
+    --partial) packing+=("$1") ;;
+    --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); shift ;;
     --views) packing+=("$1"); while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
     --tasks) array+=("$1" "${2:?--tasks needs a number}"); shift ;;
     --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); shift ;;

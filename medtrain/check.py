@@ -18,6 +18,7 @@ from medtrain import datasets, labels
 from medtrain.console import Progress, say, say_json, table, warn
 from medtrain.decode import decode, header
 from medtrain.errors import InputError
+from medtrain.plan import MAX_REJECTS
 from medtrain.record import Record, View, with_views
 
 SHOWN = 10  # of a list of faulty images
@@ -79,7 +80,8 @@ def check(
     missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
     _warn_of_faults(found, missing, conflicts)
     if not json:
-        say(f"\npack it: {command('shard', dataset, root)} --out shards/{dataset}")
+        partial = " --partial" if len(missing) > MAX_REJECTS else ""
+        say(f"\npack it: {command('shard', dataset, root)} --out shards/{dataset}{partial}")
 
 
 def read_records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:
@@ -196,7 +198,8 @@ def _tally(counts: dict[str, int]) -> str:
 def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[list[Record]]) -> None:
     unreadable = found["images"]["unreadable"]
     if missing:
-        warn(_listing(f"images that are not there ({len(missing):,}); packing leaves them out", missing))
+        how = "with --partial packing" if len(missing) > MAX_REJECTS else "packing"
+        warn(_listing(f"images that are not there ({len(missing):,}); {how} leaves them out", missing))
     if unreadable:
         lines = [f"{each['image']}: {each['reason']}" for each in unreadable]
         warn(

@@ -41,9 +41,9 @@ class DataConfig:
     workers: int = 2
     """Processes a rank that read, decode and augment."""
     uncertain: Literal["nan", "zero", "one", "soft"] = "nan"
-    """What a label that its source leaves open counts as (nan: unknown; soft: a target of 0.7)."""
+    """What a label that its source leaves open counts as in training (nan: unknown; soft: a target of 0.7)."""
     unmentioned: Literal["nan", "zero"] = "nan"
-    """What a label counts as where its source could have named it and does not (nan: unknown)."""
+    """What a label counts as in training where its source could have named it and does not (nan: unknown)."""
     prefetch: int = 4
     """Batches made ready ahead of the training step (small ones: more, so that every worker is busy)."""
 

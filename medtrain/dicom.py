@@ -66,9 +66,8 @@ def _read(data: bytes) -> Pixels:
         raise ValueError(f"it has {frames} frames, not one")
     bits = int(dataset.BitsStored)
     if not _has_more_than_pixels(dataset):
-        # It is too small in some files, and without its highest bits a picture is noise.
         dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
-    stored = pixel_array(dataset)
+    stored = _of_bits(pixel_array(dataset), bits)
     if stored.ndim == 3:
         grey = stored @ (0.299, 0.587, 0.114)
         return _as_bytes(_unit(grey, 0, 2**bits - 1))
@@ -79,6 +78,15 @@ def _read(data: bytes) -> Pixels:
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
     return _as_bytes(shares)
+
+
+def _of_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Values of so many bits, or of more: BitsStored is too small in some files, and without its highest bits a picture
+    is noise. Bits far above, with none between that is ever set, are no part of the picture."""
+    if values.min() < 0 or values.max() < 2**bits:
+        return values
+    above = np.flatnonzero(np.bincount((values >> bits).ravel()))
+    return values if len(above) == above[-1] + 1 else values & (2**bits - 1)
 
 
 def _has_more_than_pixels(dataset: Any) -> bool:

@@ -18,6 +18,7 @@ from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
+from medtrain.labels import UNKNOWN
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
 from medtrain.run import Run, read_json, resume_command, write_json
@@ -156,8 +157,12 @@ def open_loader(
     global_batch: int = 1,
     augment: AugmentConfig | None = None,
     pieces: int = 0,
+    training: bool = False,
 ) -> Loader:
-    """This rank's loader of a split, as the config has it."""
+    """This rank's loader of a split, as the config has it.
+
+    Only `training` has labels that policies settled, by which nothing is measured, and datasets drawn more often.
+    """
     data = config.data
     return Loader(
         mixture.open_split(data, split),
@@ -171,13 +176,10 @@ def open_loader(
         prefetch=data.prefetch,
         max_samples=data.max_samples,
         pieces=pieces,
-        **(_in_training(data) if split == "train" else {}),
+        uncertain=data.uncertain if training else "nan",
+        unmentioned=data.unmentioned if training else "nan",
+        times=mixture.times_of(data) if training else None,
     )
-
-
-def _in_training(data: DataConfig) -> dict[str, Any]:
-    """What only training has: labels that policies settled, by which nothing is measured; datasets drawn more often."""
-    return {"uncertain": data.uncertain, "unmentioned": data.unmentioned, "times": mixture.times_of(data)}
 
 
 def evaluate_best(
@@ -197,12 +199,12 @@ def evaluate_best(
     that stands in for the run's own: it decides nothing, and has a report of its own.
     """
     load_best(run, model, world)
-    loader, scores = score_split(config, task, model, world, split, each_round)
+    loader, scores = score_split(run, config, task, model, world, split, each_round)
     if elsewhere:
         task = task.chosen_in(read_json(run.report))
     elif task.chooses:
         validation, seen = (
-            (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
+            (loader, scores) if split == "val" else score_split(run, config, task, model, world, "val", each_round)
         )
         task = task.choose(seen.values, validation.labels[seen.samples])
     about = (measure, by_study, by_subgroup) if world.main else ()
@@ -215,10 +217,11 @@ def evaluate_best(
 
 
 def score_split(
-    config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
+    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
 ) -> tuple[Loader, Scores]:
-    """The closed loader of a split and the scores of all its samples."""
+    """The closed loader of a split and the scores of all its samples; what the run learned nothing about is unknown."""
     loader, data = open_loader(config, world, split), config.data
+    loader.labels[:, [loader.index.classes.index(label) for label in sorted(run.unlearned())]] = UNKNOWN
     scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
     loader.close()
     if scores is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,11 +51,15 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     from medtrain import figures, models
     from medtrain.predict import open_run, read_image
 
-    opened = open_run(run)
+    opened, unlearned = open_run(run), run.unlearned()
     for label in labels:
         if label not in opened.classes:
             near = nearest(label, list(opened.classes))
             raise InputError(f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(opened.classes))
+        if label in unlearned:
+            raise InputError(
+                f"run {run.name} has learned nothing about {label}: no image of its training shows it", "leave it away"
+            )
     pictures = [read_image(path, opened.config.data.image_size) for path in images]
     inputs, grey = opened.inputs(pictures), opened.fitted(pictures)
     probabilities = opened.predict(pictures)
@@ -62,7 +67,8 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     found, stems = [], Counter(path.stem for path in images)  # CheXpert's files are all called view1_frontal.jpg
     for i, path in enumerate(images):
-        shown = labels or tuple(opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable")[:MOST])
+        likely = (opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable"))
+        shown = labels or tuple(islice((label for label in likely if label not in unlearned), MOST))
         places = [opened.classes.index(label) for label in shown]
         said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)

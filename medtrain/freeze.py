@@ -27,8 +27,8 @@ from medtrain.status import alive
 MANIFEST = "manifest.json"
 # Those that compute or write what a run leaves behind.
 PACKAGES = (
-    "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "safetensors",
-    "xxhash", "PyYAML", "submitit", "wandb", "mlflow-skinny", "tensorboard",
+    "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "isal",
+    "safetensors", "xxhash", "PyYAML", "submitit", "wandb", "mlflow-skinny", "tensorboard",
 )  # fmt: skip
 
 

@@ -125,15 +125,16 @@ def load_index(folder: Path, split: str) -> ShardIndex:
     if digest != entry["digest"]:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
     shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
-    samples = _with_studies(np.load(index_file, mmap_mode="r", allow_pickle=False))
+    samples = read_rows(index_file)
     return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
 
 
-def _with_studies(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The rows of an index that was written before it knew of studies: each image is its own."""
+def read_rows(index_file: Path, writable: bool = False) -> npt.NDArray[Any]:
+    """The rows of an .idx, mapped from disk. In one from before there were studies each image is a study of its own."""
+    rows = np.load(index_file, mmap_mode=None if writable else "r", allow_pickle=False)
     names = rows.dtype.names or ()
     if "study" in names:
-        return rows
+        return rows  # type: ignore[no-any-return]
     found = np.zeros(len(rows), sample_dtype(rows["labels"].shape[1], rows.dtype["key"].itemsize))
     for name in names:
         found[name] = rows[name]

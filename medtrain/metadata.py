@@ -82,4 +82,4 @@ def _row(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[A
     settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
     vector = " ".join(WORDS.get(int(state), "nan") for state in settled)
     path = record.path.absolute()
-    return (path.name, path, vector, name, record.patient, record.meta.get("view", ""), record.split)
+    return (path.name, path, vector, name, record.patient, record.meta.get("view", ""), record.split, record.study)

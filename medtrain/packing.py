@@ -12,7 +12,7 @@ from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.packjob import Flag, Jobs, Request, records_of, submit
-from medtrain.plan import PackOptions
+from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
 from medtrain.run import Run, run_names
 from medtrain.shards import pack
@@ -33,7 +33,7 @@ def shard(
     size: int = 0,
     views: tuple[View, ...] = (),
     workers: int = 0,
-    max_rejects: int = 100,
+    max_rejects: int = MAX_REJECTS,
     partial: Flag = False,
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,

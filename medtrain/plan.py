@@ -13,6 +13,7 @@ from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
 from medtrain.record import TRAIN_VAL, Record, View, number_of
 
+MAX_REJECTS = 100  # images that may be left out unless somebody allows more
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 

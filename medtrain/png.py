@@ -25,7 +25,7 @@ def inflated(data: bytes) -> bytes:
         size = _size(chunks[0])
         inflater = isal_zlib.decompressobj()
         pixels = inflater.decompress(stream, size + 1)
-    except (ValueError, struct.error, IsalError):  # type: ignore[misc]  # its stub declares an instance
+    except (ValueError, OverflowError, struct.error, IsalError):  # type: ignore[misc]  # its stub declares an instance
         return data
     if not inflater.eof or inflater.unused_data or len(pixels) != size:
         return data

@@ -58,13 +58,20 @@ NO_CHANGE = re.compile(
     r"no (?:significant |interval |definite |appreciable |substantial )*(?:change|increase|difference)"
     r"|(?:not|without) (?:significant(?:ly)? |interval )*chang(?:e|ed)|not (?:only|increased)"
 )
+# The heart's size by other words than cardiomegaly's; "upper limits of normal" says nothing.
+NORMAL_HEART = re.compile(
+    rf"\b{HEART}{SHAPE}{UP_TO_FIVE_WORDS} (?<!not )(?:normal|unremarkable)\b"
+    rf"|(?<!not )(?<!of )\bnormal(?: size[d]?)?(?: (?:of )?the)? {HEART}"
+)
+AFTER_HEART = re.compile(rf"({HEART}(?: size)?) ?: ?")
 # As templates deny: "Pneumothorax: none.", "Effusion - none seen", "pneumothorax (absent)".
 NONE_AFTER = re.compile(
     r" ?[:(=-]+ ?(?:none|no|nil|absent|negative)(?: (?:seen|identified|noted|evident|present|visuali[sz]ed))?"
     r"(?:\)|(?= ?(?:[.,;)]|$)))"
 )
+LONGEST_ITEM = 4  # words
 IN_BRACKETS = re.compile(r" ?\(([^()]*)\)")
-OR_ITEM = re.compile(r" ?; ?(?=(?:or|nor) )")
+DENIED_SO = re.compile(r"(?:[\w -]*?(?: or |/)[\w -]*?)? _none_")
 # Where the reach of a cue ends.
 CLAUSE_ENDS = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
@@ -131,6 +138,8 @@ def mentions(text: str) -> Iterator[tuple[str, int]]:
                 state = _state(clause[: match.start()], match[0], clause[match.end() :])
                 open_ = lost or (label == "Pneumothorax" and match[0].startswith("hydro"))
                 yield label, UNCERTAIN if state == PRESENT and open_ else state
+            if NORMAL_HEART.search(clause):
+                yield "Cardiomegaly", ABSENT
 
 
 def _sentences(text: str) -> list[str]:
@@ -141,9 +150,7 @@ def _sentences(text: str) -> list[str]:
 def _clauses(sentence: str) -> Iterator[str]:
     for pattern in (OTHER_THINGS, NO_CHANGE):
         sentence = pattern.sub(lambda match: "_" * len(match[0]), sentence)
-    sentence = NONE_AFTER.sub(" is absent", sentence)
-    if OR_ITEM.search(sentence):  # a list: what denies the first item denies the last
-        sentence = sentence.replace(";", ",")
+    sentence = _with_lists_joined(NONE_AFTER.sub(" _none_", AFTER_HEART.sub(r"\1 ", sentence)))
     for inside in IN_BRACKETS.findall(sentence):
         if not _goes_on(inside):
             yield inside
@@ -153,6 +160,18 @@ def _clauses(sentence: str) -> Iterator[str]:
         yield sentence[start : end.start()]
         start = end.end()
     yield sentence[start:]
+
+
+def _with_lists_joined(sentence: str) -> str:
+    """`No mass; nodule; or effusion` with commas: what denies the first item denies all of them up to the `or`."""
+    items = [item.strip() for item in sentence.split(";")]
+    for last in [i for i, item in enumerate(items) if i and item.startswith(("or ", "nor "))]:
+        first = last - 1
+        while first and len(items[first].split()) <= LONGEST_ITEM and not DENIED.search(items[first]):
+            first -= 1
+        if DENIED.search(items[first]):
+            items[first : last + 1] = [", ".join(items[first : last + 1]), *[""] * (last - first)]
+    return "; ".join(items)
 
 
 def _goes_on(inside: str) -> bool:
@@ -166,7 +185,7 @@ def _state(before: str, words: str, after: str) -> int:
     """What the words around a mention make of it."""
     if NOTHING_NEW.search(before) or CANNOT_EXCLUDE.search(before) or NOT_EXCLUDED_AFTER.match(after):
         return UNCERTAIN
-    if DENIED.search(before) or DENIED.search(words) or DENIED_AFTER.match(after):
+    if DENIED.search(before) or DENIED.search(words) or DENIED_AFTER.match(after) or DENIED_SO.match(after):
         return ABSENT
     if PAST.search(before) or DOUBTED.search(before) or DOUBTED_AFTER.match(after):
         return UNCERTAIN

@@ -108,23 +108,26 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
 
 
 def evaluate(
-    name: RunName, split: str = "test", runs: Path = Path("runs"), shards: Path | None = None, json: Flag = False
+    name: RunName, split: str = "", runs: Path = Path("runs"), shards: Path | None = None, json: Flag = False
 ) -> None:
     """Score a split with the run's best weights: accuracy with its interval, per-class table, confusion matrix.
 
     Args:
         name: Name of the run.
-        split: Split of the packed dataset (train, val, test; external: the dataset that --holdout kept out).
+        split: Split of the packed dataset (train, val, test; external: the dataset that --holdout kept out; default:
+            test, or val where there is no test).
         runs: Folder that holds the runs.
         shards: Another packed dataset with the same classes (default: the run's own). It has a report of its own, and
             what the run's validation decided stays.
         json: Print the report as one JSON document.
     """
+    from medtrain import mixture
     from medtrain.evaluate import report_name
     from medtrain.predict import open_run
 
     run, quiet = Run.find(runs, name), (lambda text: None)
     opened = open_run(run, shards)
+    split = split or mixture.tested(opened.config.data)
     report = opened.evaluate(split, quiet if json else say)
     if json:
         say_json(report)

@@ -13,9 +13,12 @@ TRAPS = (
     # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
     "trap : TERM USR1 USR2",
     # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
-    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING.
+    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. Of an array one
+    # task has the number of the whole.
+    "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}; job=${job:-$SLURM_JOB_ID}",
     "trap 'case $? in 138|140|143)",
-    '    scontrol show job "$SLURM_JOB_ID" | grep -q JobState=RUNNING && scontrol requeue "$SLURM_JOB_ID";;',
+    '    until state=$(scontrol show job "$job"); do sleep 5; done',
+    '    case $state in *JobState=RUNNING*) scontrol requeue "$job";; esac;;',
     "esac' EXIT",
 )
 
@@ -59,7 +62,7 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         use_srun=False,
         stderr_to_stdout=True,
         additional_parameters=more,
-        setup=["umask 077", *slurm.setup, *TRAPS],
+        setup=["umask 077", *TRAPS, *slurm.setup],
     )
     return made
 

@@ -22,10 +22,10 @@ from medtrain.dicom import is_dicom
 from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index
+from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index, read_rows
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.orphan import end_with
-from medtrain.plan import PackOptions, Plan, chosen, make_plan, plan_digest, split_rule
+from medtrain.plan import MAX_REJECTS, PackOptions, Plan, chosen, make_plan, plan_digest, split_rule
 from medtrain.record import Record, labels_sha256
 from medtrain.run import read_json, read_json_lines, write_json
 from medtrain.shardfile import file_sha256, pack_shard
@@ -40,7 +40,7 @@ def pack(
     out: Path,
     options: PackOptions = PackOptions(),  # noqa: B008 (frozen)
     workers: int = 0,
-    max_rejects: int = 100,
+    max_rejects: int = MAX_REJECTS,
 ) -> dict[str, Any]:
     """Pack `records` into `out` and return the manifest. Goes on where an earlier call was cut off.
 
@@ -199,7 +199,7 @@ def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str
 
 
 def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ...]) -> dict[str, Any]:
-    parts = [np.load((out / name).with_suffix(".idx"), allow_pickle=False) for name in names]
+    parts = [read_rows((out / name).with_suffix(".idx"), writable=True) for name in names]
     for number, rows in enumerate(parts):
         rows["shard"] = number
     merged = np.concatenate(parts)

@@ -243,7 +243,7 @@ def epoch_line(trainer: Trainer, row: dict[str, Any], better: bool, seconds: flo
     numbers = ", ".join(f"{name} {row.get(f'val_{name}', math.nan):.4f}" for name in names)
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
-        f" {row['train_accuracy']:.4f}; validation loss {row['val_loss']:.4f}, {numbers}"
+        f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
         f"{' (best so far)' if better else ''}; lr {row['lr']:.2g}; validated in {seconds:.1f} s"
     )
     if torch.cuda.is_available():

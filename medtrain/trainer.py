@@ -84,7 +84,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     if state.threads:
         torch.set_num_threads(state.threads)
     refuse_idle_ranks(state, world)
-    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks)
+    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
     validation = open_loader(config, world, "val")
     task = tasks.make(config, training.index.classes, training.labels)
     torch.manual_seed(config.seed)

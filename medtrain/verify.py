@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import recfunctions as structured
 
 from medtrain.console import Progress
 from medtrain.decode import decode
 from medtrain.errors import InputError
-from medtrain.index import ShardIndex, check_size, load_index, npy, read_manifest
+from medtrain.index import ShardIndex, check_size, load_index, npy, read_manifest, read_rows
 from medtrain.shardfile import file_sha256, rest_crc32
 
 Level = Literal["quick", "crc", "decode"]
@@ -91,7 +92,7 @@ def _part_fault(index: ShardIndex, number: int) -> list[str]:
 def _index_difference(folder: Path, split: str, names: list[str]) -> str:
     """Where a split's index, which does not match its digest, differs from the shards' own; empty where unknown."""
     try:
-        parts = [np.load((folder / name).with_suffix(".idx"), allow_pickle=False) for name in names]
+        parts = [read_rows((folder / name).with_suffix(".idx"), writable=True) for name in names]
     except (OSError, ValueError, EOFError):
         return ""
     for number, rows in enumerate(parts):
@@ -105,6 +106,9 @@ def _unlike(path: Path, rows: npt.NDArray[Any]) -> str:
     """How an .idx differs from the one that holds `rows`; empty where it does not, or is not there."""
     expected = npy(rows)
     actual = path.read_bytes() if path.exists() else expected
+    if b"'study'" not in actual[:512]:  # written before there were studies
+        rows = structured.repack_fields(structured.drop_fields(rows, "study"))
+        expected = npy(rows)
     if actual == expected:
         return ""
     if len(actual) != len(expected):

@@ -134,6 +134,16 @@ def test_nothing_is_said_of_what_nothing_was_learnt_about(trained: Path) -> None
     assert {told["most likely"], *told["present"]} <= learnt
 
 
+def test_explain_says_nothing_of_it_either(trained: Path, tmp_path: Path) -> None:
+    image = next((trained / "raw" / "images").iterdir())
+    words = ("explain", "first", image, "--runs", trained, "--out", tmp_path, "--json")
+    (told,) = json.loads(medtrain(*words).stdout)
+    assert set(told["labels"]) == {"Effusion", "Mass"}
+    refused = medtrain(*words, "--labels", "Hernia", check=False)
+    assert refused.returncode == 2
+    assert "has learned nothing about Hernia" in refused.stderr
+
+
 def test_without_a_test_split_the_validation_split_is_reported(trained: Path, tmp_path: Path) -> None:
     """CheXpert has none; and its labels that are open are settled for the training alone."""
     options = PackOptions(shard_mb=0.5)
@@ -151,6 +161,10 @@ def test_without_a_test_split_the_validation_split_is_reported(trained: Path, tm
     report = json.loads((folder / "val.json").read_text())
     assert report["samples"] == len(records) // 4
     assert [report["per_class"][name]["known"] for name in ("Mass", "Effusion")] == [0, 15]
+    medtrain("evaluate", "first", "--runs", tmp_path)
+    medtrain("evaluate", "first", "--runs", tmp_path, "--split", "train")
+    training = json.loads((folder / "train.json").read_text())["per_class"]
+    assert [training[name]["known"] for name in ("Mass", "Effusion")] == [0, 45], "what a policy settled is no truth"
     counts = {row["label"]: row for row in json.loads((tmp_path / "first" / "labels.json").read_text())}
     assert (counts["Mass"]["positive"], counts["Effusion"]["positive"]) == (45, 30)
     image = next((trained / "raw" / "images").iterdir())

@@ -87,6 +87,14 @@ def test_kaggle(tmp_path: Path) -> None:
         vindr_cxr.records(tmp_path)
 
 
+def test_columns_that_are_no_findings(tmp_path: Path) -> None:
+    physionet(tmp_path / "annotations")
+    table = tmp_path / "annotations" / "image_labels_train.csv"
+    head, *lines = table.read_text().splitlines()
+    table.write_text("\n".join((f"{head},fold", *(f"{line},3" for line in lines), "")))
+    assert "fold" not in vindr_cxr.records(tmp_path)[0].raw["votes"]
+
+
 def test_faults(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no image_labels_train\.csv"):
         vindr_cxr.records(tmp_path)

@@ -149,6 +149,13 @@ def test_an_overlay_above_the_pixels_is_left_out() -> None:
     np.testing.assert_array_equal(decode(as_bytes(made)), scaled(pixels, pixels.min(), pixels.max()))
 
 
+def test_a_stray_bit_far_above_the_pixels_is_left_out() -> None:
+    """As de-identification leaves an overlay whose tags it removed."""
+    pixels = stored(12)
+    mixed = pixels | (np.random.default_rng(1).integers(0, 2, pixels.shape, np.uint16) << 15)
+    np.testing.assert_array_equal(decode(as_bytes(dataset(mixed, 12))), scaled(pixels, pixels.min(), pixels.max()))
+
+
 def test_signed_pixels() -> None:
     pixels = stored(12).astype(np.int16) - 2048
     made = dataset((pixels & 0x0FFF).astype(np.uint16), 12, PixelRepresentation=1)

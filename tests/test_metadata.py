@@ -44,6 +44,7 @@ def test_a_row_for_each_image(root: Path, tmp_path: Path, capsys: pytest.Capture
         "Patient",
         "View",
         "Split",
+        "Study",
     ]
     for row, record in zip(written, nih.records(root / "nih"), strict=False):
         assert row["Harmonized Labels"].split() == [str(record.labels[name]) for name in PATHOLOGIES]

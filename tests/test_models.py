@@ -20,6 +20,7 @@ from web import Site
 from medtrain import models
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError
+from medtrain.models import timm
 
 COMMIT = "a" * 40
 
@@ -38,6 +39,18 @@ def test_any_network_of_timm(backbone: str, channels: int) -> None:
 def test_no_such_network() -> None:
     with pytest.raises(InputError, match=r"no backbone 'convnext_larg' \(did you mean convnext_large\?\)"):
         models.build(ModelConfig("convnext_larg"), 2)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "place"),
+    [
+        ("convnext_large", "timm/convnext_large.fb_in22k"),
+        ("convnext_large.fb_in22k_ft_in1k", "timm/convnext_large.fb_in22k_ft_in1k"),
+        ("convnext_atto", "timm/convnext_atto.d2_in1k"),
+    ],
+)
+def test_which_published_weights_are_meant(backbone: str, place: str) -> None:
+    assert timm.published(backbone) == place
 
 
 def test_convnext_large_has_its_196_million_parameters() -> None:

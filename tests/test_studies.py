@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import xxhash
 from command import medtrain
+from numpy.lib import recfunctions as structured
 from sklearn.metrics import roc_auc_score
 
 from medtrain.datasets import chest_demo
@@ -21,6 +23,7 @@ from medtrain.plan import number_studies
 from medtrain.record import Record
 from medtrain.shards import PackOptions, pack
 from medtrain.tasks.multilabel import Multilabel
+from medtrain.verify import verify_shards
 
 
 def record(patient: str, study: str, source: str = "a") -> Record:
@@ -121,18 +124,36 @@ def test_a_run_reports_them(shards: Path, raw: Path, tmp_path: Path) -> None:
     assert "per_study" not in json.loads((tmp_path / "images" / "evaluation" / "test.json").read_text())
 
 
-def test_an_index_from_before_is_read(shards: Path, tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    old.mkdir()
-    manifest = json.loads((shards / "manifest.json").read_text())
-    for split, entry in manifest["splits"].items():
-        rows = np.load(shards / f"{split}.idx")
-        data = npy(rows[[name for name in rows.dtype.names if name != "study"]].copy())
-        (old / f"{split}.idx").write_bytes(data)
-        entry["digest"] = xxhash.xxh3_128_hexdigest(data)
+def as_before(shards: Path, old: Path) -> Path:
+    """A copy as it was packed before there were studies."""
+    shutil.copytree(shards, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    for file in old.glob("*.idx"):
+        data = npy(structured.repack_fields(structured.drop_fields(np.load(file), "study")))
+        file.write_bytes(data)
+        if file.stem in manifest["splits"]:
+            manifest["splits"][file.stem]["digest"] = xxhash.xxh3_128_hexdigest(data)
     (old / "manifest.json").write_text(json.dumps(manifest))
-    for split in manifest["splits"]:
+    return old
+
+
+def test_an_index_from_before_is_read(shards: Path, tmp_path: Path) -> None:
+    old = as_before(shards, tmp_path / "old")
+    for split in ("train", "val", "test"):
         before, now = load_index(old, split).samples, load_index(shards, split).samples
         assert before["study"].tolist() == now["content"].tolist()
         for name in ("key", "labels", "group", "offset"):
             assert before[name].tolist() == now[name].tolist()
+    assert verify_shards(old, "full") == []
+    part = sorted(old.glob("train-*.idx"))[0]
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    assert "is damaged at sample" in verify_shards(old, "quick")[0]
+
+
+def test_a_packing_from_before_goes_on(raw: Path, shards: Path, tmp_path: Path) -> None:
+    old = as_before(shards, tmp_path / "old")
+    for name in ("train-000000.tar", "train-000000.idx", "manifest.json"):
+        (old / name).unlink()
+    records = [replace(record, study=record.patient) for record in chest_demo.records(raw)]
+    pack(records, chest_demo.CLASSES, old, PackOptions(shard_mb=0.5), 1)
+    assert verify_shards(old, "full") == []

@@ -95,7 +95,7 @@ def weights(told: Told) -> Finding:
         return say(
             f"pretrained weights {what} are not there: {each(missing)}",
             "remove a damaged file; load them once where there is a network, into a home or TORCH_HOME that the nodes "
-            "share (medtrain train RECIPE --weights imagenet --epochs 1), or give --weights FILE.safetensors",
+            "share (medtrain data weights BACKBONE), or give --weights FILE.safetensors",
         )
     who = "the settings name" if told.planned_run else "the recipes name"
     return ok(f"all pretrained weights that {who} are on every node (or none is named)")

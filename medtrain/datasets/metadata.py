@@ -17,7 +17,7 @@ LICENCE = "That of the images it names."
 ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
-OPTIONAL = ("Patient", "View", "Split")
+OPTIONAL = ("Patient", "View", "Split", "Study")
 NAME = re.compile("[A-Za-z0-9_]+")
 STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, "nan": None}
 SPLITS = ("train", "val", "test", "train+val", "")
@@ -34,7 +34,7 @@ def records(root: Path) -> list[Record]:
     found = []
     for line, row in enumerate(csvfile.rows(root, NEEDED), start=2):
         where = f"{root}, line {line}"
-        patient, view, split = ((row.get(name) or "").strip() for name in OPTIONAL)
+        patient, view, split, study = ((row.get(name) or "").strip() for name in OPTIONAL)
         if split not in SPLITS:
             raise InputError(
                 f"{where}: the split is {split!r}", f"write one of {', '.join(filter(None, SPLITS))}, or nothing"
@@ -46,7 +46,7 @@ def records(root: Path) -> list[Record]:
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
         labels = _labels(row["Harmonized Labels"], where)
-        found.append(Record(dataset, image, path, labels, patient, "", split, {}, {"view": view}))
+        found.append(Record(dataset, image, path, labels, patient, study, split, {}, {"view": view}))
     return found
 
 

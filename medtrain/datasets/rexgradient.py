@@ -47,7 +47,7 @@ def records(root: Path) -> list[Record]:
 def download(root: Path) -> None:
     """Fetch the tables and the images, 150 GB, with a Hugging Face token."""
     tables = [f"metadata/{name}_metadata{end}" for name in SPLITS for end in (".csv", "_view_position.json")]
-    parts = () if (root / UNPACKED).exists() else PARTS
+    parts = () if (root / UNPACKED / "deid_png").exists() else PARTS
     remotes = [Remote(f"{PAGE}/resolve/main/{name}", name) for name in (*tables, *parts)]
     fetch(remotes, root, hugging_face(PAGE))
     if parts:

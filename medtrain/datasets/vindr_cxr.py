@@ -33,6 +33,11 @@ COLUMNS = {
     "Pneumothorax": "Pneumothorax",
     "Pulmonary fibrosis": "Fibrosis",
 }
+OTHERS = (
+    "Aortic enlargement", "Calcification", "Clavicle fracture", "Enlarged PA", "ILD", "Lung Opacity", "Lung cavity",
+    "Lung cyst", "Mediastinal shift", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Tuberculosis",
+    "Other diseases", "Other disease", "No finding",
+)  # fmt: skip
 KAGGLE_HAS_NOT = ("Edema", "Emphysema", "Pneumonia")
 EITHER = "Nodule/Mass"  # which of the two, nobody says
 RELEASE = "vindr-cxr/1.0.0"
@@ -135,7 +140,7 @@ def _consensus(table: Path) -> dict[str, dict[str, int | None]]:
 
 def _findings(row: csvfile.Row) -> list[str]:
     """The columns that are findings, also those that become no label: they are kept as raw values."""
-    return [name for name in row if name and name not in ("image_id", "rad_id")]
+    return [name for name in (EITHER, *COLUMNS, *OTHERS) if name in row]
 
 
 def _zero_or_one(text: str | None, column: str, where: str) -> int | None:

@@ -11,6 +11,7 @@ from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError
 from medtrain.weights import load_local
 
+WIDE = "fb_in22k"  # not tuned to the thousand classes of ImageNet-1k afterwards
 FILE = "model.safetensors"  # a pickle beside it is never read
 
 
@@ -46,19 +47,27 @@ def last_map(model: Any) -> nn.Module:
     return model.get_submodule(model.feature_info[-1]["module"])  # type: ignore[no-any-return]
 
 
+def published(backbone: str) -> str:
+    """The Hugging Face repository of its weights: those of ImageNet-22k where it names none and there are such."""
+    from timm import get_pretrained_cfg, list_pretrained
+
+    wide = f"{backbone}.{WIDE}"
+    about = get_pretrained_cfg(wide if wide in list_pretrained(f"{backbone}.*") else backbone)
+    if about is None or not about.hf_hub_id:
+        raise InputError(f"timm has no published weights of {backbone}", "give --weights FILE.safetensors")
+    return str(about.hf_hub_id)
+
+
 def fetch(backbone: str) -> Path:
     """The published weights in the Hugging Face cache, which is looked at first: nodes often have no network."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from timm import get_pretrained_cfg
 
-    about = get_pretrained_cfg(backbone)
-    if about is None or not about.hf_hub_id:
-        raise InputError(f"timm has no published weights of {backbone}", "give --weights FILE.safetensors")
-    kept = try_to_load_from_cache(about.hf_hub_id, FILE)
+    place = published(backbone)
+    kept = try_to_load_from_cache(place, FILE)
     if isinstance(kept, str):
         return Path(kept)
     try:
-        return Path(hf_hub_download(about.hf_hub_id, FILE))
+        return Path(hf_hub_download(place, FILE))
     except (OSError, ValueError) as error:  # ValueError: not in the cache, and no network
         reason = " ".join(str(error).split())[:200]
         raise MachineError(

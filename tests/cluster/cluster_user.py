@@ -99,3 +99,11 @@ def trained(run: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     tensors = json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
     return {"tensors": tensors, "losses": [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]}
+
+
+def wait_for(path: Path, timeout: float = 60) -> None:
+    """Until a file is there."""
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.2)

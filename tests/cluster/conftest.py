@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # so that any import mode of pytest finds the next line
 
 import slurm_accounting
+from cluster_user import User
 from slurm_cluster import PATH, Cluster
 
 INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
@@ -93,3 +94,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for reason, line in LOUD.items():
             if asked & NEEDING[reason]:
                 print(f"\n{line}", file=sys.__stderr__, flush=True)
+
+
+SLOW_START = """\
+import os, pathlib, time
+if "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+    pathlib.Path(__file__).with_name("starts").touch()
+    time.sleep(20)
+"""
+
+
+@pytest.fixture
+def slow_to_start(user: User) -> Path:
+    """Python starts slowly in the first life of a job, as from a cold shared folder; returns what then exists."""
+    folder = user.folder / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW_START)
+    user.env["PYTHONPATH"] = str(folder)
+    return folder / "starts"

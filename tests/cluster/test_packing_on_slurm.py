@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster_user import User
+from cluster_user import User, wait_for
 from slurm_cluster import Cluster
 
 from medtrain.datasets import chest_demo
@@ -66,6 +66,19 @@ def test_a_cancelled_task_ends_it_and_the_same_command_goes_on(user: User, raw: 
     user.cluster.wait(again[-1], "COMPLETED", timeout=120)  # type: ignore[index]
     shard(user, raw, "here")
     assert packed(user.folder / "out") == packed(user.folder / "here")
+
+
+def test_of_an_array_one_task_is_cancelled_alone(user: User, raw: Path, slow_to_start: Path) -> None:
+    """The last task has the number of the whole array, and a signal ends each before it listens."""
+    read, _, last = shard(user, raw, "out", "--slurm", "--tasks", "2", "--partition", "low")["jobs"]  # type: ignore[misc]
+    for task in (f"{read}_0", f"{read}_1"):
+        user.cluster.wait(task, "RUNNING")
+    wait_for(slow_to_start)
+    user.cluster.run("scancel", f"{read}_1")
+    user.cluster.wait(last, "CANCELLED", timeout=120)
+    user.cluster.wait(f"{read}_0", "COMPLETED", timeout=120)
+    ends = [user.cluster.job(task) for task in (f"{read}_0", f"{read}_1")]
+    assert [(end["JobState"], end["Restarts"]) for end in ends] == [("COMPLETED", "0"), ("CANCELLED", "0")]
 
 
 def test_a_training_waits_for_it(user: User, raw: Path) -> None:

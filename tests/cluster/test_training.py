@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from cluster_user import SETTINGS, TWO_BY_TWO, User, trained
+from cluster_user import SETTINGS, TWO_BY_TWO, User, trained, wait_for
 from slurm_cluster import Cluster
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,24 +64,6 @@ def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     assert again["step"] >= end["reached"] - 5, "no more is lost than the steps between two saves"
     user.medtrain("stop", "unwarned")
     user.until("unwarned", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
-
-
-SLOW_START = """\
-import os, pathlib, time
-if "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
-    pathlib.Path(__file__).with_name("starts").touch()
-    time.sleep(20)
-"""
-
-
-@pytest.fixture
-def slow_to_start(user: User) -> Path:
-    """Python starts slowly in the first life of a job, as from a cold shared folder; returns what then exists."""
-    folder = user.folder / "slow"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(SLOW_START)
-    user.env["PYTHONPATH"] = str(folder)
-    return folder / "starts"
 
 
 def test_a_signal_before_anybody_listens_is_survived(user: User, slow_to_start: Path) -> None:
@@ -150,21 +131,13 @@ def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shard
         check=True,
         cwd=user.folder,
     ).stdout.strip()
-    user.until("byhand", "trains", lambda s: s["step"] > 0) if wait_for(user.run("byhand") / "config.yaml") else None
+    wait_for(user.run("byhand") / "config.yaml")
+    user.until("byhand", "trains", lambda s: s["step"] > 0)
     user.cluster.run("scontrol", "requeue", job)
     again = user.until("byhand", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
     assert again["where"] == f"job {job}"
     user.medtrain("stop", "byhand")
     user.until("byhand", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
-
-
-def wait_for(path: Path, timeout: float = 60) -> bool:
-    """Until a file is there."""
-    deadline = time.monotonic() + timeout
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.2)
-    return True
 
 
 def test_the_dry_run_prints_what_is_sent(user: User) -> None:
