@@ -173,7 +173,8 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -
     images = found["images"]
     patients = f"{found['patients']:,}" if found["patients"] else "unknown: the dataset has no patient ids"
     say(f"{found['dataset']} in {found['root']}\n")
-    say(f"records     {found['records']:,} (the complete dataset has about {complete:,})")
+    whole = f" (the complete dataset has {complete:,})" if complete else ""
+    say(f"records     {found['records']:,}{whole}")
     say(f"patients    {patients}")
     if found["splits"]:
         say(f"splits      {_tally(found['splits'])} (official)")

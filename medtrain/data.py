@@ -29,8 +29,8 @@ def data_list(json: Flag = False) -> None:
     if json:
         say_json(found)
     else:
-        rows = [(each["name"], each["images"], len(each["classes"]), each["title"]) for each in found]
-        say(table(("dataset", "images", "classes", "what it is"), rows) + "\n\nmore: medtrain data info DATASET")
+        rows = [(each["name"], each["images"] or "-", len(each["tells"]), each["title"]) for each in found]
+        say(table(("dataset", "images", "labels", "what it is"), rows) + "\n\nmore: medtrain data info DATASET")
 
 
 def data_info(name: Dataset, json: Flag = False) -> None:
@@ -44,10 +44,16 @@ def data_info(name: Dataset, json: Flag = False) -> None:
     if json:
         say_json(found)
         return
-    say(f"{name}: {found['title']}\n\nimages   about {found['images']:,}")
-    say(f"classes  {', '.join(found['classes'])}")
-    say(f"licence  {found['licence']}")
-    say(f"get it   {found['access']}")
+    never = [label for label in found["classes"] if label not in found["tells"]]
+    about = {
+        "images": f"{found['images']:,}" if found["images"] else "yours",
+        "labels": ", ".join(found["tells"]) + (f" (never known: {', '.join(never)})" if never else ""),
+        "licence": found["licence"],
+        "get it": "\n         ".join(_steps(name)),
+    }
+    say(f"{name}: {found['title']}\n")
+    for head, text in about.items():
+        say(f"{head:<9}{text}")
 
 
 def data_download(name: Dataset, root: Path) -> None:
@@ -60,7 +66,8 @@ def data_download(name: Dataset, root: Path) -> None:
     source = datasets.source(name)
     download = getattr(source, "download", None)
     if download is None:
-        raise InputError(f"medtrain cannot fetch {name} by itself", source.ACCESS)
+        say("\n".join(_steps(name)))
+        raise InputError(f"medtrain cannot fetch {name} by itself", "follow the steps above")
     try:
         download(root)
     except OSError as error:
@@ -106,8 +113,17 @@ def _description(name: str) -> dict[str, Any]:
     source = datasets.source(name)
     return {
         "name": name, "title": source.TITLE, "images": source.IMAGES, "classes": list(source.CLASSES),
-        "licence": source.LICENCE, "access": source.ACCESS,
+        "tells": list(getattr(source, "TELLS", source.CLASSES)), "licence": source.LICENCE, "access": source.ACCESS,
     }  # fmt: skip
+
+
+def _steps(name: str) -> list[str]:
+    """How to get a dataset: by the command that fetches it, or by hand."""
+    source = datasets.source(name)
+    steps = [f"{i}. {step}" for i, step in enumerate(source.ACCESS.split("   "), start=1)]
+    if not hasattr(source, "download") or f"download {name}" in source.ACCESS:  # it tells of the command itself
+        return steps
+    return [f"medtrain data download {name} --root DIR", "or by hand:", *steps]
 
 
 def _records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:

@@ -34,7 +34,7 @@ def new_run(config: Config) -> tuple[Run, Config]:
     """Check `config` and make its run folder."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
-    config = with_shards(config)
+    config = with_weights(with_shards(config))
     run = Run.create(config.runs, config.run)
     freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
@@ -48,6 +48,19 @@ def with_shards(config: Config) -> Config:
     if not config.slurm.after:  # what it waits for may be what packs them
         mixture.classes(data)
     return dataclasses.replace(config, data=data)
+
+
+def with_weights(config: Config) -> Config:
+    """The config with an absolute weights file that is there: a job would tell only when it runs at last."""
+    if config.model.weights in ("", "imagenet"):
+        return config
+    path = Path(config.model.weights).absolute()
+    if not path.is_file():
+        raise InputError(
+            f"{path}: there is no such file of weights",
+            "give --weights FILE.safetensors, imagenet (after: medtrain data weights BACKBONE), or '' for none",
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, weights=str(path)))
 
 
 def with_name(config: Config) -> Config:
@@ -93,7 +106,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     if dry_run:
         config = with_name(config)
         configfile.check(config, f"recipe {config.recipe}")
-        with_shards(config)
+        with_weights(with_shards(config))
         run = Run(Path(config.runs) / config.run)
         say(script(run, config.slurm).rstrip())
         return run, ""

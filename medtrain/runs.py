@@ -16,6 +16,7 @@ from medtrain.status import status as statuses
 
 Flag = FlagCreatePairsOff[bool]
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
+SIDE_BY_SIDE = 6  # images whose probabilities fit beside each other
 RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 
 
@@ -159,6 +160,19 @@ def predict(
     else:
         heads = [name for name, value in found[0].items() if not isinstance(value, dict)]
         say(table(heads, [[_words(one[name]) for name in heads] for one in found]))
+        if len(found) <= SIDE_BY_SIDE:
+            say("\n" + _probabilities(found))
+
+
+def _probabilities(found: list[dict[str, Any]]) -> str:
+    """A row for each label, a column for each image; a star where a label counts as present."""
+
+    def cell(one: dict[str, Any], label: str) -> str:
+        score = one["probabilities"][label]
+        return "-" if score is None else f"{score:.3f}{'*' if label in one.get('present', ()) else ' '}"
+
+    heads = ("probability of", *(Path(one["image"]).name for one in found))
+    return table(heads, [(label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"]])
 
 
 def _words(value: Any) -> Any:

@@ -51,7 +51,7 @@ def test_check_in_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check.check("demo", root)
     out, err = capsys.readouterr()
     assert err == ""
-    assert "records     60 (the complete dataset has about 720)" in out
+    assert "records     60 (the complete dataset has 720)" in out
     assert "patients    unknown: the dataset has no patient ids" in out
     assert "images      60 found, 0 missing, 0 unreadable (all were decoded)" in out
     assert "sizes       64x64 (60)" in out

@@ -122,7 +122,13 @@ def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:
     limits = {name: row["threshold"] for name, row in report["per_class"].items()}
     scores = {name: score for name, score in found["probabilities"].items() if score is not None}
     assert found["present"] == [name for name, score in scores.items() if score >= limits[name]]
-    assert "most likely" in medtrain("predict", "first", image, "--runs", trained).stdout
+    told = medtrain("predict", "first", image, image, "--runs", trained).stdout
+    assert "most likely" in told
+    lines = {line.split()[0]: line.split()[1:] for line in told.split("\n\n")[1].splitlines()[2:]}
+    assert list(lines) == list(PATHOLOGIES)
+    assert lines["Hernia"] == ["-", "-"], "nothing was learned about it"
+    mark = "*" if "Mass" in found["present"] else ""
+    assert lines["Mass"] == [f"{scores['Mass']:.3f}{mark}"] * 2
 
 
 def test_nothing_is_said_of_what_nothing_was_learnt_about(trained: Path) -> None:

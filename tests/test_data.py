@@ -49,10 +49,21 @@ def test_download_draws_what_check_reads(tmp_path: Path, capsys: pytest.CaptureF
     assert len(demo.records(tmp_path / "demo")) == demo.IMAGES
 
 
-def test_download_of_what_must_be_fetched_by_hand_says_how(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot fetch mednist by itself") as caught:
-        data.data_download("mednist", tmp_path / "mednist")
-    assert "MedNIST.tar.gz" in caught.value.fix
+def test_download_of_what_must_be_fetched_by_hand_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="cannot fetch padchest by itself"):
+        data.data_download("padchest", tmp_path / "padchest")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("1. by a form at https://bimcv.cipf.es")
+    assert second.startswith("2. unpack them")
+
+
+def test_info_names_the_command_that_fetches_and_the_labels_never_known(capsys: pytest.CaptureFixture[str]) -> None:
+    data.data_info("nih")
+    assert "get it   medtrain data download nih --root DIR\n         or by hand:\n" in capsys.readouterr().out
+    data.data_info("chexpert")
+    assert "(never known: Emphysema, Fibrosis, Hernia," in capsys.readouterr().out
+    data.data_list()
+    assert re.search(r"^chexpert +223,648 +7 ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_download_where_nothing_can_be_written(tmp_path: Path) -> None:

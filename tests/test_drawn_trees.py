@@ -1,4 +1,4 @@
-"""The five sets that nobody may hand on, drawn with real image files, one broken and one missing: from tree to pixels."""
+"""The five sets that nobody may hand on, drawn with real image files, one broken, one missing: from tree to pixels."""
 
 from __future__ import annotations
 

@@ -248,3 +248,14 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
             if subprocess.run(["umount", str(small)], check=False, capture_output=True).returncode == 0:
                 break
             time.sleep(0.2)
+
+
+def test_weights_that_are_not_there_are_missed_before_the_run(demo_shards: Path, tmp_path: Path) -> None:
+    words = ("mednist", "--shards", demo_shards, "--runs", tmp_path, "--run", "one", "--weights", "gone.safetensors")
+    for command in ("train", "submit"):
+        refused = medtrain(
+            command, *words, "--dry-run" if command == "submit" else "--epochs=1", check=False, cwd=tmp_path
+        )
+        assert refused.returncode == 2
+        assert f"{tmp_path / 'gone.safetensors'}: there is no such file of weights" in refused.stderr
+    assert not (tmp_path / "one").exists()

@@ -23,7 +23,7 @@ class Source(Protocol):
 
     A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: what it leaves in `root` under
     its own name is whole, and given again it goes on with what is missing. One with reports has
-    `reports(root: Path) -> list[Report]`.
+    `reports(root: Path) -> list[Report]`. One that never knows some of its labels has `TELLS`, the others.
     """
 
     TITLE: str
@@ -31,7 +31,7 @@ class Source(Protocol):
     CLASSES: tuple[str, ...]
     """Names of the labels, in the order of the model's outputs."""
     IMAGES: int
-    """About how many images the complete dataset has."""
+    """About how many images the complete dataset has; 0 where nobody can say."""
     LICENCE: str
     """What the images may be used for, and whom to cite."""
     ACCESS: str

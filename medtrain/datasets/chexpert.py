@@ -31,6 +31,7 @@ OBSERVATIONS = {
     "Pneumonia": "Pneumonia",
     "Pneumothorax": "Pneumothorax",
 }
+TELLS = tuple(OBSERVATIONS.values())
 # These take in more than one of the 14 pathologies, as the labeller's phrase lists say (Lung Opacity is opacity,
 # airspace disease, infiltrate, scar ...): a label made of one would be wrong. They are kept as raw values only.
 TOO_WIDE = ("Enlarged Cardiomediastinum", "Lung Lesion", "Lung Opacity", "Pleural Other")

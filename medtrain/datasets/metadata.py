@@ -12,7 +12,7 @@ from medtrain.record import Record
 
 TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector of 14 labels, one row an image."
 CLASSES = PATHOLOGIES
-IMAGES = 1_170_000  # of all seven datasets
+IMAGES = 0
 LICENCE = "That of the images it names."
 ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"
 

@@ -33,6 +33,7 @@ COLUMNS = {
     "Pneumothorax": "Pneumothorax",
     "Pulmonary fibrosis": "Fibrosis",
 }
+TELLS = tuple(name for name in PATHOLOGIES if name != "Hernia")
 OTHERS = (
     "Aortic enlargement", "Calcification", "Clavicle fracture", "Enlarged PA", "ILD", "Lung Opacity", "Lung cavity",
     "Lung cyst", "Mediastinal shift", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Tuberculosis",
