@@ -17,12 +17,16 @@ def find(root: Path, names: tuple[str, ...], fix: str) -> Path:
     """The first of `names` that lies in `root`, as it is or with `.gz` behind it; InputError, with `fix`, for none."""
     if not root.is_dir():
         raise InputError(f"{root} is not a folder" if root.exists() else f"{root} does not exist", fix)
-    for name in names:
-        for path in (root / name, root / f"{name}.gz"):
-            if path.exists():
-                return path
+    if (path := first(root, names)) is not None:
+        return path
     holds = ", ".join(sorted(path.name for path in root.iterdir())[:10]) or "nothing"
     raise InputError(f"{root} has no {' or '.join(names)} (or the same with .gz); it holds {holds}", fix)
+
+
+def first(root: Path, names: tuple[str, ...]) -> Path | None:
+    """As `find`, or None where none of them is there."""
+    paths = (path for name in names for path in (root / name, root / f"{name}.gz"))
+    return next((path for path in paths if path.exists()), None)
 
 
 def rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:

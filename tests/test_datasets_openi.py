@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from pathlib import Path
 
@@ -105,6 +106,10 @@ def test_the_views_of_kaggles_table_for_nlms_images(tmp_path: Path) -> None:
         "uid,filename,projection\n1,1_IM-0001-0001.dcm.png,Frontal\n7,7_IM-0001-1001.dcm.png,Lateral\n"
     )
     assert [record.meta["view"] for record in openi.records(tmp_path)] == ["frontal", "", "", "lateral"]
+    table = tmp_path / "indiana_projections.csv"
+    (tmp_path / "indiana_projections.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    table.unlink()
+    assert openi.records(tmp_path)[0].meta["view"] == "frontal", "packed or not"
 
 
 def test_kaggles_tables_with_nlms_images_and_dicom(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _places(root: Path) -> list[Path]:
 def _patient_folders(places: list[Path], base: Path) -> dict[str, Path]:
     """`train/patient00001` -> its folder, by one listing of each place; the one with the tables counts most."""
     found = {}
-    for place in (*places, base):
+    for place in (*(place for place in places if place != base), base):
         below = [(split, place / split) for split in ("train", "valid", "test")]
         for split, folder in [*below, *([("train", place)] if place.match(BATCHES) else [])]:
             if folder.is_dir():

@@ -83,7 +83,7 @@ def records(root: Path) -> list[Record]:
     all images of a report are one patient. The views are those of Kaggle's table, with NLM's reports too."""
     by_report = tuple(str(folder.relative_to(root)) for folder in sorted(root.glob(f"{DICOM}/*")))
     paths = {_plain(name): path for name, path in images_in(root, (*by_report, *FOLDERS)).items()}
-    views = _views(root) if (root / KAGGLE[1]).exists() else {}
+    views = _views(root)
     found = []
     for report in reports(root):
         labels = mesh_labels(report.headings)
@@ -164,8 +164,9 @@ def _kaggle_reports(root: Path) -> Iterator[Indexed]:
 
 
 def _views(root: Path) -> dict[str, str]:
-    """Plain name of an image -> frontal or lateral."""
-    rows = csvfile.rows(root / KAGGLE[1], ("filename", "projection"))
+    """Plain name of an image -> frontal or lateral; empty without Kaggle's table."""
+    table = csvfile.first(root, KAGGLE[1:])
+    rows = csvfile.rows(table, ("filename", "projection")) if table else ()
     return {_plain(row["filename"]): row["projection"].lower() for row in rows}
 
 

@@ -58,13 +58,13 @@ def records(root: Path) -> list[Record]:
     the training part.
     """
     base = root / DOWNLOADED if (root / DOWNLOADED).is_dir() else root
-    if (base / KAGGLE).exists() and not _has(_place(base, TRAIN), TRAIN):
+    if (base / KAGGLE).exists() and csvfile.first(_place(base, TRAIN), (TRAIN,)) is None:
         votes = _kaggle_votes(base / KAGGLE)
         return [_record(base, "train", image, counted, "") for image, counted in votes.items()]
     train = _votes(csvfile.find(_place(base, TRAIN), (TRAIN,), ACCESS))
     found = [_record(base, "train", image, counted, TRAIN_VAL) for image, counted in train.items()]
-    if _has(_place(base, TEST), TEST):
-        test = _consensus(csvfile.find(_place(base, TEST), (TEST,), ACCESS))
+    if (table := csvfile.first(_place(base, TEST), (TEST,))) is not None:
+        test = _consensus(table)
         found += [_record(base, "test", image, given, "test") for image, given in test.items()]
     return found
 
@@ -72,11 +72,7 @@ def records(root: Path) -> list[Record]:
 def _place(base: Path, table: str) -> Path:
     """The folder that holds a table."""
     folders = (base / "annotations", base, base / ("test" if table == TEST else "train"))
-    return next((folder for folder in folders if _has(folder, table)), base)
-
-
-def _has(folder: Path, table: str) -> bool:
-    return (folder / table).exists() or (folder / f"{table}.gz").exists()
+    return next((folder for folder in folders if csvfile.first(folder, (table,))), base)
 
 
 def vote_labels(votes: dict[str, int | None], decide: int = 2) -> dict[str, int | None]:
