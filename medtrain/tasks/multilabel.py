@@ -114,13 +114,14 @@ class Multilabel:
     def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
         """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
         probabilities are at the temperature that was chosen; None where the training had none that was present."""
-        limits = self.thresholds or (0.5,) * len(self.classes)
-        learned = [i for i, name in enumerate(self.classes) if name not in unlearned]
-        present = [self.classes[i] for i in learned if scores[i] >= limits[i]]
-        calibrated: dict[str, float | None] = dict.fromkeys(self.classes)
-        shares = at_temperature(scores, self.temperature).tolist()
-        calibrated |= {self.classes[i]: shares[i] for i in learned}
-        best = self.classes[max(learned, key=lambda i: scores[i])] if learned else ""
+        limits = dict(zip(self.classes, self.thresholds or (0.5,) * len(self.classes), strict=True))
+        learned = {
+            name: float(score) for name, score in zip(self.classes, scores, strict=True) if name not in unlearned
+        }
+        present = [name for name, score in learned.items() if score >= limits[name]]
+        shares = zip(self.classes, at_temperature(scores, self.temperature).tolist(), strict=True)
+        calibrated = {name: share if name in learned else None for name, share in shares}
+        best = max(learned, key=learned.__getitem__, default="")
         return {
             "present": present, "most likely": best, "probability": calibrated.get(best), "calibrated": calibrated,
         }  # fmt: skip
