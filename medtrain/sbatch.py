@@ -15,10 +15,11 @@ TRAPS = (
     # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
     # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. Of an array one
     # task has the number of the whole.
-    "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}; job=${job:-$SLURM_JOB_ID}",
+    "medtrain_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
+    "medtrain_job=${medtrain_job:-$SLURM_JOB_ID}",
     "trap 'case $? in 138|140|143)",
-    '    until state=$(scontrol show job "$job"); do sleep 5; done',
-    '    case $state in *JobState=RUNNING*) scontrol requeue "$job";; esac;;',
+    '    until state=$(scontrol show job "$medtrain_job"); do sleep 5; done',
+    '    case $state in *JobState=RUNNING*) scontrol requeue "$medtrain_job";; esac;;',
     "esac' EXIT",
 )
 
