@@ -259,7 +259,8 @@ def report_text(report: dict[str, Any], task: Task) -> str:
     """The headline and a table with a row for each label."""
     copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
     rows = [
-        (name, *(_cell(row[column]) for column in task.columns.values())) for name, row in report["per_class"].items()
+        (name, *(_cell(row.get(column)) for column in task.columns.values()))
+        for name, row in {**report["per_class"], **_averages(report, task)}.items()
     ]
     head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
     studies = (
@@ -271,6 +272,15 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         for name, own in groups.items()
     ]
     return "\n".join([head, table((task.label, *task.columns), rows), *studies, *_by_dataset(report, task), *groups])
+
+
+def _averages(report: dict[str, Any], task: Task) -> dict[str, dict[str, Any]]:
+    """The means over the labels (macro) and the numbers of all cells together (micro), as rows of the same table."""
+    found = {
+        kind: {column: report.get(f"{kind}_{column}") for column in task.columns.values()}
+        for kind in ("macro", "micro")
+    }
+    return {kind: row for kind, row in found.items() if any(value is not None for value in row.values())}
 
 
 def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:

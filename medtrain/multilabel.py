@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain import metrics
+from medtrain.bootstrap import bootstrap_aurocs
 from medtrain.calibration import at_temperature, best_temperature, calibration_error
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.metrics import plain
 
 Floats = NDArray[np.float64]
+AVERAGED = ("auroc", "average_precision", "precision", "recall", "f1", "ece")
 
 
 def multilabel_report(
@@ -26,10 +28,11 @@ def multilabel_report(
     """Every number of a multi-label problem, as plain Python numbers ready for JSON; None where it is undefined.
 
     `scores` are probabilities [N, L], `labels` int8 [N, L] of 1, 0 or anything else (unknown, or soft). A label counts
-    where it is known; `macro` numbers are the mean over the labels where they are defined, and `macro_labels` says over
-    how many AUROCs; `micro` numbers pool the known cells of all labels. `accuracy` is the share of the known cells that
-    are right (one minus the Hamming loss), `loss` their mean focal loss (`gamma` 0: cross entropy). A label is called
-    present from its threshold on (0.5 where there is none).
+    where it is known; `macro` numbers are the mean over the labels where they are defined (a label without a positive
+    has no AUROC, average precision, recall or F1), and `macro_labels` says over how many each; `micro` numbers pool the
+    known cells of all labels. `accuracy` is the share of the known cells that are right (one minus the Hamming loss),
+    `loss` their mean focal loss (`gamma` 0: cross entropy). A label is called present from its threshold on (0.5 where
+    there is none).
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
@@ -42,16 +45,13 @@ def multilabel_report(
         for i, (name, own) in enumerate(zip(names, known.T, strict=True))
     }
     pooled = _numbers(values[known], positive[known], called[known])
-    numbers = ("average_precision", "precision", "recall", "f1", "ece")
     return {
         "samples": len(values),
-        "known": int(known.sum()),
         "loss": plain(_mean(_focal_loss(values[known], positive[known], gamma))),
         "accuracy": plain(_mean((called == positive)[known])),
-        "macro_auroc": _macro(rows, "auroc"),
-        "macro_labels": sum(row["auroc"] is not None for row in rows.values()),
-        **{f"macro_{key}": _macro(rows, key) for key in numbers},
-        **{f"micro_{key}": pooled[key] for key in ("auroc", *numbers)},
+        **{f"macro_{key}": _macro(rows, key) for key in AVERAGED},
+        "macro_labels": {key: sum(row[key] is not None for row in rows.values()) for key in AVERAGED},
+        **{f"micro_{key}": number for key, number in pooled.items()},
         "per_class": rows,
     }
 
@@ -59,14 +59,17 @@ def multilabel_report(
 def with_intervals(
     report: dict[str, Any], scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, seed: int = 0
 ) -> dict[str, Any]:
-    """A report with `auroc_interval` for each label: 95 % by `groups` [N] (patients), see metrics.bootstrap_auroc."""
-    values, truth, patients = np.asarray(scores, np.float64), np.asarray(labels), np.asarray(groups)
-    rows = {}
-    for i, (name, row) in enumerate(report["per_class"].items()):
-        own = _known(truth[:, i])
-        ends = metrics.bootstrap_auroc(values[own, i], truth[own, i] == PRESENT, patients[own], seed)
-        rows[name] = {**row, "auroc_interval": [plain(end) for end in ends]}
-    return {**report, "per_class": rows}
+    """A report with an `auroc_interval` for each label, `macro_` and `micro_auroc_interval`: 95 % by `groups` [N]
+    (patients), see bootstrap.bootstrap_aurocs."""
+    truth = np.asarray(labels)
+    ends = bootstrap_aurocs(scores, truth == PRESENT, _known(truth), groups, seed)
+    rows = zip(report["per_class"].items(), ends.labels, strict=True)
+    return {
+        **report,
+        "macro_auroc_interval": _interval(ends.macro),
+        "micro_auroc_interval": _interval(ends.micro),
+        "per_class": {name: {**row, "auroc_interval": _interval(own)} for (name, row), own in rows},
+    }
 
 
 def with_calibration(
@@ -129,8 +132,12 @@ def _numbers(scores: Floats, positive: NDArray[np.bool_], called: NDArray[np.boo
         "ece": plain(calibration_error(scores, positive)),
         "precision": plain(each.precision[1]),
         "recall": plain(each.recall[1]),
-        "f1": plain(each.f1[1]),
+        "f1": plain(each.f1[1]) if positive.any() else None,
     }
+
+
+def _interval(ends: Floats) -> list[float | None]:
+    return [plain(end) for end in ends]
 
 
 def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float) -> Floats:

@@ -239,8 +239,10 @@ def finish(trainer: Trainer, state: TrainState) -> int:
 def epoch_line(trainer: Trainer, row: dict[str, Any], better: bool, seconds: float) -> str:
     """An epoch in one line of the log: the watched metric, and what else the task tells."""
     config = trainer.config
-    names = dict.fromkeys((config.watch, *trainer.task.told))
-    numbers = ", ".join(f"{name} {row.get(f'val_{name}', math.nan):.4f}" for name in names)
+    names = {config.watch: config.watch, **trainer.task.told}
+    numbers = ", ".join(
+        f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
+    )
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
         f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"

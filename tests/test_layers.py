@@ -35,7 +35,8 @@ reduction
 tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-multilabel subgroups
+multilabel multiclass subgroups
+bootstrap
 loader models metrics calibration figures distributed tensorfile tree average
 weights
 verify loader_pool

@@ -1,4 +1,4 @@
-"""medtrain.metrics: against scikit-learn, against hand-computed cases, and against brute-force resampling."""
+"""medtrain.metrics: against scikit-learn and against hand-computed cases."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from sklearn import metrics as reference
 
 from medtrain import metrics
+from medtrain.multiclass import multiclass_report
 
 NAN = math.nan
 
@@ -28,7 +29,7 @@ def draw(seed: int, samples: int = 200, classes: int = 5) -> tuple[np.ndarray, n
 
 def test_importing_it_needs_numpy_alone() -> None:
     heavy = "{'sklearn', 'torch', 'pandas', 'scipy', 'matplotlib'}"
-    code = f"import sys, medtrain.metrics; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, medtrain.bootstrap, medtrain.multiclass; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -115,68 +116,6 @@ def test_ranking_equals_scikit_learn(decimals: int, dtype: str) -> None:
         assert abs(metrics.average_precision(scores, targets.astype(bool)) - average) < 1e-12
 
 
-# ---- intervals ---------------------------------------------------------------------------------------------
-
-
-def brute_force(
-    groups: np.ndarray, seed: int, rounds: int, statistic: Callable[[np.ndarray], float]
-) -> tuple[float, float]:
-    """Build every resample for real: the samples of each drawn group, one after the other."""
-    generator = np.random.Generator(np.random.Philox(seed))
-    names = np.unique(groups)
-    values = []
-    for _ in range(rounds):
-        drawn = generator.integers(len(names), size=len(names))
-        values.append(statistic(np.concatenate([np.flatnonzero(groups == names[i]) for i in drawn])))
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return low, high
-
-
-def test_weighted_auroc_interval_equals_brute_force() -> None:
-    generator = np.random.default_rng(3)
-    targets = generator.integers(2, size=60)
-    scores = np.round(generator.random(60) + 0.3 * targets, 1)  # ties
-    groups = generator.integers(15, size=60)
-    expected = brute_force(groups, 7, 200, lambda rows: reference.roc_auc_score(targets[rows], scores[rows]))
-    assert metrics.bootstrap_auroc(scores, targets, groups, 7, 200) == pytest.approx(expected, abs=1e-12)
-
-
-def test_accuracy_interval_equals_brute_force() -> None:
-    generator = np.random.default_rng(4)
-    correct, groups = generator.random(40) < 0.8, generator.integers(9, size=40)
-    expected = brute_force(groups, 1, 200, lambda rows: correct[rows].mean())
-    assert metrics.bootstrap_accuracy(correct, groups, 1, 200) == pytest.approx(expected, abs=1e-12)
-
-
-def test_interval_depends_on_the_seed_and_not_on_the_order_of_the_samples() -> None:
-    probabilities, targets, patients = draw(0)
-    scores, positive = probabilities[:, 1], targets == 1
-    names = np.array([f"patient{number}" for number in patients])
-    first = metrics.bootstrap_auroc(scores, positive, names, seed=5)
-    order = np.random.default_rng(1).permutation(len(scores))
-    assert metrics.bootstrap_auroc(scores[order], positive[order], names[order], seed=5) == first
-    assert metrics.bootstrap_auroc(scores, positive, names, seed=6) != first
-    assert first[0] < metrics.auroc(scores, positive) < first[1]
-
-
-def test_interval_is_wider_by_patient_than_by_image() -> None:
-    generator = np.random.default_rng(2)
-    patients = np.repeat(np.arange(50), 10)
-    correct = (generator.random(50) < 0.7)[patients]  # a patient's images are right or wrong together
-    by_patient = metrics.bootstrap_accuracy(correct, patients, 0)
-    by_image = metrics.bootstrap_accuracy(correct, np.arange(500), 0)
-    assert by_patient[1] - by_patient[0] > 2 * (by_image[1] - by_image[0])
-    narrower = metrics.bootstrap_accuracy(correct, patients, 0, level=0.5)
-    assert by_patient[0] < narrower[0] < narrower[1] < by_patient[1]
-
-
-def test_interval_leaves_undefined_rounds_out() -> None:
-    low, high = metrics.bootstrap_auroc([0.1, 0.9, 0.2], [0, 1, 0], ["a", "b", "c"], 0, rounds=50)
-    assert (low, high) == (1, 1)  # rounds without the one positive patient have no AUROC
-    assert all(map(math.isnan, metrics.bootstrap_auroc([0.1, 0.9], [0, 0], ["a", "b"], 0)))
-    assert all(map(math.isnan, metrics.bootstrap_accuracy([1, 0], ["a", "a"], 0)))
-
-
 # ---- calibration -------------------------------------------------------------------------------------------
 
 
@@ -216,7 +155,7 @@ def test_report_agrees_with_scikit_learn_and_is_json(dtype: str) -> None:
     probabilities, targets, patients = draw(9)
     probabilities = probabilities.astype(dtype)
     classes = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand")
-    report = metrics.multiclass_report(probabilities, targets, classes, patients)
+    report = multiclass_report(probabilities, targets, classes, patients)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     predictions = probabilities.argmax(axis=1)
     assert report["samples"] == 200
@@ -233,14 +172,14 @@ def test_report_agrees_with_scikit_learn_and_is_json(dtype: str) -> None:
 
 
 def test_report_of_a_class_without_samples_says_none() -> None:
-    report = metrics.multiclass_report([[0.8, 0.2, 0], [0.7, 0.3, 0]], [0, 0], ("a", "b", "c"), ["p", "q"])
+    report = multiclass_report([[0.8, 0.2, 0], [0.7, 0.3, 0]], [0, 0], ("a", "b", "c"), ["p", "q"])
     assert report["per_class"]["c"] == {
         "support": 0, "precision": None, "recall": None, "f1": None, "auroc": None
     }  # fmt: skip
     assert report["macro_f1"] == 1
     assert report["macro_auroc"] is None
     assert report["accuracy_interval"] == [1, 1]
-    empty = metrics.multiclass_report(np.zeros((0, 2)), np.zeros(0, dtype=int), ("a", "b"), [])
+    empty = multiclass_report(np.zeros((0, 2)), np.zeros(0, dtype=int), ("a", "b"), [])
     assert empty["samples"] == 0 and empty["accuracy"] is None and empty["accuracy_interval"] == [None, None]
     json.dumps(empty, allow_nan=False)
 
@@ -266,14 +205,6 @@ HALF = [[0.5, 0.5], [0.5, 0.5]]
         (lambda: metrics.auroc([0.1, 0.2], [0]), r"targets has shape \(1,\); expected \(2,\)"),
         (lambda: metrics.auroc([[0.1]], [0]), r"scores has shape \(1, 1\)"),
         (lambda: metrics.average_precision([NAN], [1]), r"scores\[0\] is nan"),
-        (lambda: metrics.bootstrap_accuracy([1, 0], [1], 0), r"groups has shape \(1,\); expected \(2,\)"),
-        (
-            lambda: metrics.bootstrap_accuracy([1, 0], np.array(["p", None]), 0),
-            r"groups\[1\] is None; expected a group",
-        ),
-        (lambda: metrics.bootstrap_auroc([1, 0], [0, 1], [NAN, 1], 0), r"groups\[0\] is nan"),
-        (lambda: metrics.bootstrap_accuracy([1], [1], 0, rounds=0), "rounds is 0"),
-        (lambda: metrics.bootstrap_accuracy([1], [1], 0, level=95), "level 95"),
         (
             lambda: metrics.brier_score([0.5, 0.5], [0, 1]),
             r"probabilities has shape \(2,\); expected \[N, C\]",
@@ -283,9 +214,9 @@ HALF = [[0.5, 0.5], [0.5, 0.5]]
         (lambda: metrics.brier_score([[0.1, 0.2]], [0]), r"sum of probabilities\[0\] is 0.3.*softmax"),
         (lambda: metrics.brier_score(HALF, [0]), r"targets has shape \(1,\); expected \(2,\)"),
         (lambda: metrics.expected_calibration_error(HALF, [0, 1], 0), "bins is 0"),
-        (lambda: metrics.multiclass_report(HALF, [0, 1], ("a",), [1, 2]), "expected 2 different names"),
-        (lambda: metrics.multiclass_report(HALF, [0, 1], ("a", "a"), [1, 2]), "expected 2 different names"),
-        (lambda: metrics.multiclass_report(HALF, [0, 2], ("a", "b"), [1, 2]), r"targets\[1\] is 2"),
+        (lambda: multiclass_report(HALF, [0, 1], ("a",), [1, 2]), "expected 2 different names"),
+        (lambda: multiclass_report(HALF, [0, 1], ("a", "a"), [1, 2]), "expected 2 different names"),
+        (lambda: multiclass_report(HALF, [0, 2], ("a", "b"), [1, 2]), r"targets\[1\] is 2"),
     ],
 )
 def test_wrong_input_says_what_and_where(call: Callable[[], object], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise, product
@@ -18,6 +19,7 @@ from medtrain.config import AugmentConfig, DataConfig
 from medtrain.datasets import chest_demo, demo
 from medtrain.errors import InputError
 from medtrain.index import SPLITS, open_index
+from medtrain.labels import UNKNOWN
 from medtrain.loader import Loader
 from medtrain.mixture import EXTERNAL, open_split
 from medtrain.record import Record
@@ -47,7 +49,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def named(raw: Path, name: str) -> list[Record]:
-    return [replace(record, source=name) for record in chest_demo.records(raw / name)]
+    """The records of a dataset; of `second`, every third image tells of the first label alone."""
+    found = [replace(record, source=name) for record in chest_demo.records(raw / name)]
+    if name == "second":
+        few = dict.fromkeys(chest_demo.CLASSES[1:], UNKNOWN)
+        found = [replace(record, labels={**record.labels, **few}) if i % 3 == 0 else record
+                 for i, record in enumerate(found)]  # fmt: skip
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -228,10 +236,17 @@ def test_a_run_on_two_datasets_tested_on_a_third(shards: Path, tmp_path: Path) -
     assert [(row["dataset"], row["label"]) for row in known] == list(product(("one", "second"), chest_demo.CLASSES))
     trained = open_split(data(shards, "one", "second", holdout="third"), "train").labels
     assert sum(row["positive"] for row in known) == (trained == 1).sum()
-    assert all(row["unknown"] == 0 for row in known)
+    assert {row["dataset"] for row in known if row["unknown"]} == {"second"}
+    assert sum(row["unknown"] for row in known) == (trained == UNKNOWN).sum()
     assert "second: mean AUROC" in told
     again = medtrain("evaluate", "mixed", "--runs", tmp_path, "--split", EXTERNAL, "--json")
     assert json.loads(again.stdout) == reports[EXTERNAL]
+    for ranks in (2, 3):  # all epochs are done: a resumed run only tests
+        shutil.copytree(tmp_path / "mixed", tmp_path / f"{ranks}", symlinks=True)
+        shutil.rmtree(tmp_path / f"{ranks}" / "evaluation")
+        medtrain("resume", ranks, "--runs", tmp_path, "--tasks_per_node", ranks)
+        for split, report in reports.items():
+            assert json.loads((tmp_path / f"{ranks}" / "evaluation" / f"{split}.json").read_text()) == report, ranks
 
 
 def test_shards_packed_together_are_told_apart(raw: Path, tmp_path: Path) -> None:

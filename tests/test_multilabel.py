@@ -127,6 +127,7 @@ def test_numbers_equal_scikit_learn() -> None:
     assert report["macro_auroc"] == pytest.approx(np.mean(areas), abs=1e-9)
     assert report["micro_auroc"] == pytest.approx(reference.roc_auc_score(truth, score), abs=1e-9)
     assert report["micro_f1"] == pytest.approx(reference.f1_score(truth, score >= 0.5), abs=1e-9)
+    assert (report["micro_known"], report["micro_positives"]) == (known.sum(), truth.sum())
     assert report["accuracy"] == pytest.approx(1 - reference.zero_one_loss(truth, score >= 0.5), abs=1e-9)
     clipped = np.clip(score, 1e-12, 1 - 1e-12)
     assert report["loss"] == pytest.approx(reference.log_loss(truth, clipped), rel=1e-6)
@@ -164,6 +165,10 @@ def test_a_finished_run_has_thresholds_and_intervals() -> None:
     for row in report["per_class"].values():
         low, high = row["auroc_interval"]
         assert low < row["auroc"] < high
+    for kind in ("macro", "micro"):
+        low, high = report[f"{kind}_auroc_interval"]
+        assert low < report[f"{kind}_auroc"] < high
+    assert f"(95 % interval {report['macro_auroc_interval'][0]:.4f} to " in task.headline(report)
     assert "auroc_interval" not in Multilabel(NAMES, 2.0).metrics(scores, states, np.arange(300))["per_class"]["a"]
 
 
@@ -172,7 +177,11 @@ def test_what_is_undefined_is_none_and_counted() -> None:
     report = multilabel_report(np.full((2, 4), 0.4), states, NAMES)
     assert [row["auroc"] for row in report["per_class"].values()] == [0.5, None, None, None]
     assert [row["positives"] for row in report["per_class"].values()] == [1, 0, 0, 2]
-    assert (report["macro_auroc"], report["macro_labels"]) == (0.5, 1)
+    assert [row["f1"] for row in report["per_class"].values()] == [0, None, None, 0], "nothing found, nothing to find"
+    assert report["macro_auroc"] == 0.5
+    assert report["macro_labels"] == {
+        "auroc": 1, "average_precision": 2, "precision": 0, "recall": 2, "f1": 2, "ece": 3
+    }  # fmt: skip
     assert multilabel_report(np.zeros((0, 4)), np.zeros((0, 4), np.int8), NAMES)["macro_auroc"] is None
 
 

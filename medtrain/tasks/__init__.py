@@ -28,8 +28,8 @@ class Task(Protocol):
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str
     """Name of the figure of a report."""
-    told: tuple[str, ...]
-    """Numbers of a report that the line of an epoch tells besides the loss."""
+    told: dict[str, str]
+    """Numbers of a report that the line of an epoch tells besides the loss, and what it calls them."""
     chooses: bool
     """Whether `choose` has something to choose, which takes a pass over the validation split."""
 

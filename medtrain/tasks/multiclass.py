@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import figures, metrics
+from medtrain import figures
 from medtrain.config import Config
 from medtrain.loader import Batch
+from medtrain.multiclass import multiclass_report
 
 COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
 
@@ -23,7 +24,7 @@ class Multiclass:
 
     label = "class"
     figure = "confusion"
-    told = ("accuracy",)
+    told: ClassVar = {"accuracy": "accuracy"}
     chooses = False
 
     def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:
@@ -52,10 +53,10 @@ class Multiclass:
     def metrics(
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
-        """`metrics.multiclass_report` plus the cross entropy as `loss`."""
+        """`multiclass_report` plus the cross entropy as `loss`."""
         known = (labels >= 0).all(1)
         scores, targets, groups = scores[known], labels[known].argmax(1), groups[known]
-        report = metrics.multiclass_report(scores, targets, self.classes, groups)
+        report = multiclass_report(scores, targets, self.classes, groups)
         likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
         return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **report}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,12 @@ class Multilabel:
 
     label = "label"
     figure = "auroc"
-    told = ("macro_auroc", "macro_f1", "macro_precision", "macro_recall")
+    told: ClassVar = {
+        "macro_auroc": "AUROC",
+        "macro_f1": "F1",
+        "macro_precision": "precision",
+        "macro_recall": "recall",
+    }
     chooses = True
 
     def __init__(
@@ -127,10 +132,13 @@ class Multilabel:
         }  # fmt: skip
 
     def headline(self, report: dict[str, Any]) -> str:
-        """Mean AUROC and over how many labels."""
+        """Mean AUROC with its interval, and over how many labels."""
         if report["macro_auroc"] is None:
             return "no AUROC (no label has both a positive and a negative)"
-        return f"mean AUROC {report['macro_auroc']:.4f} over {report['macro_labels']} of {len(self.classes)} labels"
+        low, high = report.get("macro_auroc_interval", (None, None))
+        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+        labels = f"{report['macro_labels']['auroc']} of {len(self.classes)} labels"
+        return f"mean AUROC {report['macro_auroc']:.4f}{interval} over {labels}"
 
     def draw(self, report: dict[str, Any], path: Path) -> None:
         """AUROC by label."""
