@@ -31,10 +31,14 @@ TRAIN_HERE = "train here: medtrain train RECIPE ..."
 
 
 def new_run(config: Config) -> tuple[Run, Config]:
-    """Check `config` and make its run folder."""
+    """Check `config` and make its run folder; published weights are fetched here, ranks look only in the cache."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
     config = with_weights(with_shards(config))
+    if config.model.weights == "imagenet":
+        from medtrain import models  # torch
+
+        models.fetch(config.model.backbone)
     run = Run.create(config.runs, config.run)
     freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,8 +20,8 @@ from web import Site
 
 from medtrain import models
 from medtrain.config import ModelConfig
-from medtrain.errors import InputError
-from medtrain.models import timm
+from medtrain.errors import InputError, MachineError
+from medtrain.models import densenet, timm
 
 COMMIT = "a" * 40
 
@@ -108,6 +109,46 @@ def test_published_densenet_whose_file_names_its_tensors_as_old_versions_did(
     assert torch.equal(built[name], published[name])
     assert torch.equal(built["features.conv0.weight"], published["features.conv0.weight"].sum(1, keepdim=True))
     assert models.fetch("densenet121") == tmp_path / "hub/checkpoints/densenet121-a639ec97.pth"
+
+
+def test_a_run_without_its_weights_is_refused_where_it_is_asked_for(
+    demo_shards: Path, hub: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not hours later, on a node without a network; and a rank asks nobody but the cache."""
+    env = {**os.environ, "HF_HOME": str(tmp_path / "none"), "HF_HUB_OFFLINE": "1"}
+    words = ("train", "mednist", "--shards", demo_shards, "--runs", tmp_path / "runs", "--backbone", "convnext_atto")
+    done = medtrain(*words, "--weights", "imagenet", env=env, check=False)
+    assert done.returncode == 1
+    assert "the published weights of convnext_atto could not be downloaded" in done.stderr
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for backbone in ("convnext_atto", "densenet121"):
+        with pytest.raises(MachineError, match=f"weights of {backbone} are not in the cache of this machine"):
+            models.build(replace(ModelConfig(backbone), weights="imagenet"), 2)  # type: ignore[arg-type]
+    assert not hub.asked
+
+
+def test_no_code_of_a_weights_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save({"features.conv0.weight": Path("an object")}, tmp_path / "hub/checkpoints/densenet121-a639ec97.pth")
+    with pytest.raises(InputError, match="weights cannot be read"):
+        models.build(ModelConfig("densenet121", weights="imagenet"), 2)
+
+
+def test_a_densenet_is_downloaded_and_checked(hub: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    digest = hashlib.sha256(b"weights").hexdigest()[:8]
+    hub.files |= {f"/{digest}/densenet121-{digest}.pth": b"weights", "/densenet121-00000000.pth": b"weights"}
+    monkeypatch.setattr(densenet, "_url", lambda backbone: f"{hub.url}/{digest}/{backbone}-{digest}.pth")
+    assert models.fetch("densenet121").read_bytes() == b"weights"
+    asked = len(hub.asked)
+    assert models.fetch("densenet121").exists()
+    assert len(hub.asked) == asked
+    monkeypatch.setattr(densenet, "_url", lambda backbone: f"{hub.url}/{backbone}-00000000.pth")
+    with pytest.raises(MachineError, match=r"could not be downloaded .*hash"):
+        models.fetch("densenet121")
 
 
 def test_weights_that_cannot_be_had(hub: Site, tmp_path: Path) -> None:

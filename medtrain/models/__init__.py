@@ -10,15 +10,15 @@ from types import ModuleType
 from torch import nn
 
 from medtrain.config import ModelConfig
-from medtrain.errors import InputError, nearest
+from medtrain.errors import InputError, MachineError, nearest
 
 
 def build(config: ModelConfig, outputs: int) -> nn.Module:
     """The network for `config` with `outputs` logits: float [B, channels, H, W] -> float [B, outputs].
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
-    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, and `fetch(backbone)`,
-    which returns the file of its published weights.
+    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, and for its published
+    weights `kept(backbone)`, their file where it is in the cache, and `fetch(backbone)`, which downloads it.
     """
     return _family(config.backbone).build(config, outputs)  # type: ignore[no-any-return]
 
@@ -29,8 +29,18 @@ def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:
 
 
 def fetch(backbone: str) -> Path:
-    """The file of a backbone's published weights, downloaded where it is not there yet."""
-    return _family(backbone).fetch(backbone)  # type: ignore[no-any-return]
+    """The file of a backbone's published weights, downloaded where it is not in the cache. Raises MachineError."""
+    family = _family(backbone)
+    found = family.kept(backbone)
+    try:
+        return found or family.fetch(backbone)  # type: ignore[no-any-return]
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: no network; RuntimeError: another hash
+        reason = " ".join(str(error).split())[:200]
+        raise MachineError(
+            f"the published weights of {backbone} could not be downloaded ({reason})",
+            f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
+            " --weights FILE.safetensors",
+        ) from None
 
 
 def _family(backbone: str) -> ModuleType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import torch
@@ -10,8 +12,7 @@ from torch import nn
 from torchvision.models import DenseNet
 
 from medtrain.config import ModelConfig
-from medtrain.errors import MachineError
-from medtrain.weights import load_local
+from medtrain.weights import file_of, load_local
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 
@@ -28,16 +29,15 @@ def builds(backbone: str) -> bool:
 
 def build(config: ModelConfig, outputs: int) -> DenseNet:
     """A DenseNet with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
-    if config.weights == "imagenet":
-        model = _published(config.backbone, config.dropout)
-    else:
-        model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout)
+    model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout, num_classes=outputs)
     if config.channels == 1:
-        model.features.conv0 = _one_channel(model.features.conv0, summed=config.weights == "imagenet")
-    model.classifier = nn.Linear(model.classifier.in_features, outputs)
-    if config.weights not in ("", "imagenet"):
-        load_local(model, Path(config.weights), first="features.conv0.weight", head="classifier.")
-    return model
+        first = model.features.conv0
+        model.features.conv0 = nn.Conv2d(1, first.out_channels, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.features.conv0.weight)
+    if config.weights:
+        path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
+        load_local(model, path, first="features.conv0.weight", head="classifier.", rename=_as_today)
+    return model  # type: ignore[no-any-return]
 
 
 def last_map(model: DenseNet) -> nn.Module:
@@ -46,28 +46,29 @@ def last_map(model: DenseNet) -> nn.Module:
     return features
 
 
+def kept(backbone: str) -> Path | None:
+    """The published weights in PyTorch's cache; None where they are not there."""
+    file = _cached(backbone)
+    return file if file.exists() else None
+
+
 def fetch(backbone: str) -> Path:
-    """The published weights in PyTorch's cache."""
-    _published(backbone)
-    weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
-    return Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+    """The published weights, downloaded into that cache; the name of the file holds the beginning of its hash."""
+    file = _cached(backbone)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    digits = file.stem.rpartition("-")[2]
+    torch.hub.download_url_to_file(_url(backbone), str(file), hash_prefix=digits, progress=sys.stderr.isatty())
+    return file
 
 
-def _published(backbone: str, dropout: float = 0.0) -> DenseNet:
-    try:  # by get_model: the published files name their tensors as older versions did, and it knows how
-        return torchvision.models.get_model(backbone, weights="IMAGENET1K_V1", drop_rate=dropout)
-    except OSError as error:
-        raise MachineError(
-            f"the published weights of {backbone} could not be downloaded ({error})",
-            f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
-            " --weights FILE.safetensors",
-        ) from None
+def _cached(backbone: str) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", Path(_url(backbone)).name)
 
 
-def _one_channel(conv: nn.Conv2d, summed: bool) -> nn.Conv2d:
-    made = nn.Conv2d(1, conv.out_channels, 7, stride=2, padding=3, bias=False)
-    if summed:
-        made.weight.data = conv.weight.data.sum(1, keepdim=True)
-    else:
-        nn.init.kaiming_normal_(made.weight)
-    return made
+def _url(backbone: str) -> str:
+    return str(torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"].url)
+
+
+def _as_today(name: str) -> str:
+    """The published files say `norm.1` for `norm1`, as old versions of torchvision did."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)

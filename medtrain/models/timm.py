@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from medtrain.config import ModelConfig
-from medtrain.errors import InputError, MachineError
-from medtrain.weights import load_local
+from medtrain.errors import InputError
+from medtrain.weights import file_of, load_local
 
 WIDE = "fb_in22k"  # not tuned to the thousand classes of ImageNet-1k afterwards
 FILE = "model.safetensors"  # a pickle beside it is never read
@@ -36,7 +36,7 @@ def build(config: ModelConfig, outputs: int) -> nn.Module:
     shape: dict[str, Any] = {"in_chans": config.channels, "num_classes": outputs, "drop_rate": config.dropout}
     model: Any = create_model(config.backbone, pretrained=False, **shape)
     if config.weights:
-        path = fetch(config.backbone) if config.weights == "imagenet" else Path(config.weights)
+        path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
         about = model.pretrained_cfg
         load_local(model, path, first=f"{about['first_conv']}.weight", head=f"{about['classifier']}.")
     return model  # type: ignore[no-any-return]
@@ -58,20 +58,18 @@ def published(backbone: str) -> str:
     return str(about.hf_hub_id)
 
 
-def fetch(backbone: str) -> Path:
-    """The published weights in the Hugging Face cache, which is looked at first: nodes often have no network."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+def kept(backbone: str) -> Path | None:
+    """The published weights in the Hugging Face cache; None where they are not there."""
+    from huggingface_hub import try_to_load_from_cache
 
-    place = published(backbone)
-    kept = try_to_load_from_cache(place, FILE)
-    if isinstance(kept, str):
-        return Path(kept)
-    try:
-        return Path(hf_hub_download(place, FILE))
-    except (OSError, ValueError) as error:  # ValueError: not in the cache, and no network
-        reason = " ".join(str(error).split())[:200]
-        raise MachineError(
-            f"the published weights of {backbone} could not be downloaded ({reason})",
-            f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
-            " --weights FILE.safetensors",
-        ) from None
+    found = try_to_load_from_cache(published(backbone), FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch(backbone: str) -> Path:
+    """The published weights, downloaded into that cache."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()  # a line for each try
+    return Path(hf_hub_download(published(backbone), FILE))
