@@ -68,10 +68,14 @@ def check(
     source = datasets.source(dataset)
     records = with_views(read_records(source, dataset, root), views)
     looks = [] if metadata_only else list(look_at(records, quick, workers, quiet=json))
-    found = _summary(dataset, root, records, looks)
-    found["labels"] = {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES}
-    found["duplicates"], conflicts = _copies(records, looks)
-    found["conflicts"] = len(conflicts)
+    copies, conflicts = _copies(records, looks)
+    found = {
+        **_summary(dataset, root, records, looks),
+        "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
+        "labels": {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES},
+        "duplicates": copies if looks else None,
+        "conflicts": len(conflicts) if looks else None,
+    }
     if json:
         say_json(found)
     else:
@@ -152,9 +156,11 @@ def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look])
             "missing": sum(not look.there for look in looks) if looks else None,
             "unreadable": [
                 {"image": record.image, "reason": look.reason} for record, look in pairs if look.there and look.reason
-            ],
+            ]
+            if looks
+            else None,
         },
-        "sizes": dict(sizes.most_common()),
+        "sizes": dict(sizes.most_common()) if looks else None,
     }
 
 
@@ -175,9 +181,11 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -
     say(f"{found['dataset']} in {found['root']}\n")
     whole = f" (the complete dataset has {complete:,})" if complete else ""
     say(f"records     {found['records']:,}{whole}")
+    if found["left_out"]:
+        say(f"left out    {_tally(found['left_out'])}")
     say(f"patients    {patients}")
-    if found["splits"]:
-        say(f"splits      {_tally(found['splits'])} (official)")
+    official = f"{_tally(found['splits'])} (official)" if found["splits"] else "none official: packing draws them"
+    say(f"splits      {official}")
     if images["found"] is None:
         say("images      not looked for")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -35,7 +36,7 @@ GO_ON = "then give the same command again: it goes on with what is missing"
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch: where it is, its name below the root folder, and its sha256 where that is known."""
+    """A file to fetch: where it is, its name below the root folder, and its sha256 where that is known beforehand."""
 
     url: str
     name: str
@@ -88,12 +89,14 @@ class _Fetcher:
         while not self.end.is_set():
             before = _size(part)
             try:
-                self._append(remote, part)
+                told = self._append(remote, part)
+                wanted = remote.sha256 or told
                 if self.end.is_set():
                     return
-                if not remote.sha256 or _sha256(part) == remote.sha256:
+                if not wanted or _sha256(part) == wanted:
                     break
                 part.unlink()
+                _mark(part).unlink(missing_ok=True)
                 spoiled += 1
                 reason = "its checksum is wrong"
                 if spoiled == 2:
@@ -114,13 +117,13 @@ class _Fetcher:
         with self._lock:
             self.progress.advance(1, f"{self._bytes / 1e6:,.0f} MB")
 
-    def _append(self, remote: Remote, part: Path) -> None:
-        """What `part` lacks; from the beginning where the file at the site is another by now."""
+    def _append(self, remote: Remote, part: Path) -> str:
+        """What `part` lacks; from the beginning where the file at the site is another by now. Its sha256 as told."""
         import requests
 
         have, mark = _size(part), read_json(_mark(part))
         if mark and mark["bytes"] == have:
-            return
+            return str(mark["sha256"])
         asked = {"Range": f"bytes={have}-"} if have and mark else {}
         try:
             with self._session().get(remote.url, headers=asked, stream=True, timeout=WAIT_S) as answer:
@@ -130,7 +133,7 @@ class _Fetcher:
                 if answer.status_code not in (200, 206):
                     self._refuse(remote, answer)
                 length = _whole_length(answer)
-                found = {"tag": answer.headers.get("ETag", ""), "bytes": length}
+                found = {"tag": answer.headers.get("ETag", ""), "bytes": length, "sha256": _told_sha256(answer)}
                 if answer.status_code == 206 and found != mark:
                     part.unlink()
                     raise _Broken("it is another file by now")
@@ -142,6 +145,7 @@ class _Fetcher:
             raise _Broken(f"the connection broke ({type(error).__name__})") from None
         if not self.end.is_set() and length is not None and _size(part) != length:
             raise _Broken(f"{_size(part):,} of {length:,} bytes came")
+        return str(found["sha256"])
 
     def _write(self, answer: requests.Response, part: Path, mode: str) -> None:
         with part.open(mode) as file:
@@ -198,6 +202,14 @@ def _whole_length(answer: requests.Response) -> int | None:
     """Bytes of the whole file, where the site tells."""
     told = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
     return int(told) if told.isdigit() else None
+
+
+def _told_sha256(answer: requests.Response) -> str:
+    """The sha256 of a large file, which Hugging Face tells on the way to where it lies; empty where nobody does."""
+    for step in (*answer.history, answer):
+        if re.fullmatch(r'"?[0-9a-f]{64}"?', tag := step.headers.get("X-Linked-ETag", "")):
+            return tag.strip('"')
+    return ""
 
 
 def _size(part: Path) -> int:

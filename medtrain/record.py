@@ -71,5 +71,8 @@ def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:
     found = [record for record in records if record.meta.get("view", "") in wanted]
     if not found:
         there = sorted({record.meta.get("view", "") or "unknown" for record in records})
-        raise InputError(f"no image shows a view of {', '.join(views)}", f"there is {', '.join(there)}")
+        fix = f"there is {', '.join(there)}"
+        if there == ["unknown"]:
+            fix = f"its tables tell no view: leave --views out, or see medtrain data info {records[0].source}"
+        raise InputError(f"no image shows a view of {', '.join(views)}", fix)
     return found

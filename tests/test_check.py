@@ -39,6 +39,7 @@ def test_check_of_a_sound_dataset(root: Path, capsys: pytest.CaptureFixture[str]
         "records": 60,
         "patients": 0,
         "splits": {},
+        "left_out": {},
         "images": {"found": 60, "missing": 0, "unreadable": []},
         "labels": {name: {"positive": 10, "negative": 50, "unknown": 0} for name in demo.CLASSES},
         "sizes": {"64x64": 60},
@@ -53,6 +54,7 @@ def test_check_in_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert "records     60 (the complete dataset has 720)" in out
     assert "patients    unknown: the dataset has no patient ids" in out
+    assert "splits      none official: packing draws them" in out
     assert "images      60 found, 0 missing, 0 unreadable (all were decoded)" in out
     assert "sizes       64x64 (60)" in out
     assert "modes       L (60)" in out
@@ -95,6 +97,17 @@ def test_json_names_every_unreadable_image(root: Path, capsys: pytest.CaptureFix
     }
     assert (found["records"], found["duplicates"], found["conflicts"]) == (61, 1, 1)
     assert found["sizes"] == {"64x64": 57}
+
+
+def test_what_was_not_looked_at_is_not_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = check_json(root, capsys, metadata_only=True)
+    assert (found["records"], found["labels"]["disc"]["positive"]) == (60, 10)
+    assert found["images"] == {"found": None, "missing": None, "unreadable": None}
+    assert (found["sizes"], found["duplicates"], found["conflicts"]) == (None, None, None)
+    check.check("demo", root, metadata_only=True)
+    out, _ = capsys.readouterr()
+    assert "images      not looked for" in out
+    assert "sizes" not in out
 
 
 def test_quick_reads_headers_only(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

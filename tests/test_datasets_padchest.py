@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medtrain import check
 from medtrain.datasets import padchest
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PRESENT
@@ -40,8 +41,12 @@ def test_folders_and_their_numbers(tmp_path: Path) -> None:
     assert padchest.records(tmp_path)[2].path.exists(), "all in one folder, as many people have it"
 
 
-def test_rows_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+def test_rows_that_say_nothing_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [record.patient for record in padchest.records(tree(tmp_path))] == ["p1", "p1", "p2"]
+    check.check("padchest", tmp_path, metadata_only=True)
+    told = capsys.readouterr().out
+    assert "records     3 " in told
+    assert "left out    without labels (1), marked as excluded or suboptimal (2)" in told
 
 
 def test_labels_views_and_people(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_the_labels_of_a_report_go_to_each_of_its_images(tmp_path: Path) -> None
     assert named == {"Cardiomegaly": PRESENT, "Effusion": ABSENT, "Pneumonia": UNCERTAIN}, "and none of the indication"
     assert first.path == tmp_path / "deid_png/1/1/studies/u1/series/s/instances/x.png"
     assert (first.patient, first.study) == ("1", "u1")
+    assert rexgradient.left_out(tmp_path) == {"studies without a text": 3}
     assert (first.meta, second.meta["view"]) == ({"view": "PA", "sex": "F", "age": 0}, "")
 
 

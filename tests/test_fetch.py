@@ -150,6 +150,24 @@ def test_a_wrong_checksum_twice(site: Site, tmp_path: Path) -> None:
     assert left_over(tmp_path) == []
 
 
+def test_the_checksum_that_a_site_tells(site: Site, tmp_path: Path) -> None:
+    """As Hugging Face does; also of a part that was whole already."""
+    file = Remote(f"{site.url}/large", "large")
+    site.always = {"X-Linked-ETag": f'"{hashlib.sha256(b"other").hexdigest()}"'}
+    with pytest.raises(InputError, match="came twice with a wrong checksum"):
+        fetch.fetch([file], tmp_path, OPEN)
+    assert left_over(tmp_path) == []
+    site.always = {"X-Linked-ETag": f'"{hashlib.sha256(LARGE).hexdigest()}"'}
+    site.breaks["/large"] = [2_999_999] + [0] * fetch.TRIES
+    with pytest.raises(MachineError):
+        fetch.fetch([file], tmp_path, OPEN)
+    with (tmp_path / ".large.part").open("ab") as part:
+        part.write(b"?" if LARGE[-1:] != b"?" else b"!")
+    site.breaks.clear()
+    fetch.fetch([file], tmp_path, OPEN)
+    assert (tmp_path / "large").read_bytes() == LARGE
+
+
 def test_no_such_file_and_not_let_in(site: Site, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="answers 404"):
         fetch.fetch([Remote(f"{site.url}/gone", "gone")], tmp_path, OPEN)

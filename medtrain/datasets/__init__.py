@@ -23,7 +23,8 @@ class Source(Protocol):
 
     A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: what it leaves in `root` under
     its own name is whole, and given again it goes on with what is missing. One with reports has
-    `reports(root: Path) -> list[Report]`. One that never knows some of its labels has `TELLS`, the others.
+    `reports(root: Path) -> list[Report]`. One that never knows some of its labels has `TELLS`, the others. One whose
+    tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason.
     """
 
     TITLE: str

@@ -24,7 +24,8 @@ LICENCE = "CC BY-NC-ND 4.0; cite Demner-Fushman et al., JAMIA 2016."
 ACCESS = (
     "open, 1.3 GB: https://openi.nlm.nih.gov/imgs/collections/NLMCXR_png.tgz and NLMCXR_reports.tgz beside it   "
     "unpack both into one folder, then use --root FOLDER (the copy of Kaggle, raddar/chest-xrays-indiana-university, "
-    "is read as well, and so are the DICOM files of NLMCXR_dcm.tgz)"
+    "is read as well, and so are the DICOM files of NLMCXR_dcm.tgz; views are known where the folder has Kaggle's "
+    "indiana_projections.csv)"
 )
 
 REPORTS = "ecgen-radiology"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from medtrain import csvfile
@@ -75,12 +77,10 @@ def records(root: Path) -> list[Record]:
     The images lie in ROOT/0 to ROOT/54, or all in ROOT. Left out are rows without labels, and those that PadChest marks
     as excluded or suboptimal.
     """
-    table = csvfile.find(root, (TABLE,), ACCESS)
     paths = {name.replace(" ", ""): path for name, path in images_in(root, FOLDERS).items()}
     found = []
-    for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
-        terms = _terms(row["Labels"], f"{table}, line {line}")
-        if not terms or any(term in UNUSABLE for term in terms):
+    for row, terms in _rows(root):
+        if _reason(terms):
             continue
         image = row["ImageID"].replace(" ", "")  # some copies have spaces round the hyphens
         folder = _folder(row["ImageDir"])
@@ -91,6 +91,25 @@ def records(root: Path) -> list[Record]:
             )
         )  # fmt: skip
     return found
+
+
+def left_out(root: Path) -> dict[str, int]:
+    """Rows that are none of the records."""
+    return dict(Counter(reason for _, terms in _rows(root) if (reason := _reason(terms))))
+
+
+def _rows(root: Path) -> Iterator[tuple[csvfile.Row, list[str]]]:
+    """The rows of the table, and the terms of each."""
+    table = csvfile.find(root, (TABLE,), ACCESS)
+    for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
+        yield row, _terms(row["Labels"], f"{table}, line {line}")
+
+
+def _reason(terms: list[str]) -> str:
+    """Why a row is left out; empty where it is not."""
+    if not terms:
+        return "without labels"
+    return "marked as excluded or suboptimal" if any(term in UNUSABLE for term in terms) else ""
 
 
 def term_labels(terms: list[str]) -> dict[str, int | None]:

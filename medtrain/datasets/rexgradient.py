@@ -44,6 +44,13 @@ def records(root: Path) -> list[Record]:
     return [record for name, split in SPLITS.items() for record in _of_split(root, name, split)]
 
 
+def left_out(root: Path) -> dict[str, int]:
+    """Studies that are none of the records."""
+    rows = (row for name in SPLITS for row in csvfile.rows(_table(root, name), COLUMNS))
+    studies = sum(not report_text(row["Findings"], row["Impression"]) for row in rows)
+    return {"studies without a text": studies} if studies else {}
+
+
 def download(root: Path) -> None:
     """Fetch the tables and the images, 150 GB, with a Hugging Face token."""
     tables = [f"metadata/{name}_metadata{end}" for name in SPLITS for end in (".csv", "_view_position.json")]
