@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,15 +18,15 @@ UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being writt
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that gets its name when it is whole and on the disk, or not at all.
+def whole(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file to write that gets its name when it is whole and on the disk, or not at all; `mode` as of `os.open`.
 
     The hidden name before is nobody else's: an orphan of a killed writer cannot rename what its successor writes, nor
     one on another node what this one does.
     """
     hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
-        with hidden.open("w+b") as file:
+        with open(hidden, "w+b", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -35,9 +36,9 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Give `path` these bytes, all or none."""
-    with whole(path) as file:
+    with whole(path, mode) as file:
         file.write(data)
 
 

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,6 +76,13 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     if first.startswith("-"):
         raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {USAGE[command]}")
     files = _take_values(rest, ("-c", "--config"))
+    if tables := _take_values(rest, ("--metadata",)):
+        packing = f"medtrain shard metadata --root {shlex.quote(tables[-1])} --out shards/metadata"
+        raise InputError(
+            f"medtrain {command} {first} trains from shards, and --metadata names a table",
+            f"pack it first: {packing}   then give --shards shards/metadata   (all of it at once:"
+            f" ./run_hpc_training.sh {first} --metadata FILE)",
+        )
     switches = {name: _take(rest, f"--{name}") for name in SWITCHES[command]}
     if command == "resume":
         runs = (_take_values(rest, ("--runs",)) or ["runs"])[-1]

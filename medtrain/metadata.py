@@ -33,6 +33,8 @@ def data_metadata(
 ) -> None:
     """Write a table with a row for each chest X-ray: path, vector of the 14 labels, dataset, patient, view, split.
 
+    It names patients: nobody but you may read the file.
+
     Args:
         datasets: Datasets by name, or all: those of which ROOT has a folder.
         root: Folder that holds a folder for each dataset, by its name (data/nih, data/chexpert).
@@ -48,10 +50,12 @@ def data_metadata(
     writer.writerow((*source.NEEDED, *source.OPTIONAL))
     counts: Counter[str] = Counter()
     for name in names:
-        for record in with_views(_records(name, root / name), views):
-            writer.writerow(_row(name, record, uncertain, unmentioned))
-            counts[name] += 1
-    write_whole(out, text.getvalue().encode())
+        records = with_views(_records(name, root / name), views)
+        indices = _indices(records)
+        for record, index in zip(records, indices, strict=True):
+            writer.writerow((index, *_row(name, record, uncertain, unmentioned)))
+        counts[name] = len(records)
+    write_whole(out, text.getvalue().encode(), 0o600)  # it names patients
     if json:
         say_json({"table": str(out), "records": dict(counts)})
     else:
@@ -77,9 +81,19 @@ def _records(name: str, root: Path) -> list[Record]:
     return datasets.source(name).records(root)
 
 
+def _indices(records: list[Record]) -> list[str]:
+    """The file name of each image; its place in the dataset where the names come again, as view1_frontal.jpg does."""
+    names = [record.path.name for record in records]
+    if len(set(names)) == len(names):
+        return names
+    return [record.image for record in records]
+
+
 def _row(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[Any, ...]:
     states = [labels.UNKNOWN if (state := record.labels[label]) is None else state for label in labels.PATHOLOGIES]
     settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
     vector = " ".join(WORDS.get(int(state), "nan") for state in settled)
     path = record.path.absolute()
-    return (path.name, path, vector, name, record.patient, record.meta.get("view", ""), record.split, record.study)
+    about = (record.meta.get(key) for key in ("view", "sex", "age"))
+    view, sex, age = ("" if value is None else value for value in about)
+    return (path, vector, name, record.patient, view, record.split, record.study, sex, age)

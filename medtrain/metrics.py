@@ -120,6 +120,7 @@ def rank(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints,
 
 
 def ratio(part: Any, whole: Any) -> float:
+    """`part / whole`; NaN of nothing."""
     return float(part / whole) if whole else math.nan
 
 
@@ -129,6 +130,7 @@ def _divide(part: Ints, whole: Ints) -> Floats:
 
 
 def mean_of_defined(values: Floats) -> float:
+    """The mean of `values` [N] without those that are NaN; NaN if all are."""
     return ratio(np.nansum(values), np.count_nonzero(~np.isnan(values)))
 
 
@@ -161,12 +163,14 @@ def _class_numbers(name: str, values: ArrayLike, classes: int, length: int | Non
 
 
 def zero_or_one(name: str, values: ArrayLike, length: int | None = None) -> NDArray[np.bool_]:
+    """The values as booleans [N]; a ValueError names the first that is not 0 or 1."""
     array = vector(name, values, length)
     check(name, ~np.isin(array, (0, 1)), array, "0 or 1")
     return array.astype(bool)
 
 
 def binary(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores [N] and what is positive among them [N]; ValueError as in `auroc`."""
     values = vector("scores", scores).astype(np.float64)
     check("scores", np.isnan(values), values, "a number")
     return values, zero_or_one("targets", targets, len(values))
@@ -180,6 +184,7 @@ def _confusion(confusion: ArrayLike) -> Ints:
 
 
 def distributions(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Floats, Ints]:
+    """Rows of probabilities [N, C] that sum to 1, and the classes [N] that are true; ValueError otherwise."""
     values = np.asarray(probabilities, dtype=np.float64)
     if values.ndim != 2 or not values.shape[1]:
         raise ValueError(f"probabilities has shape {values.shape}; expected [N, C]")

@@ -134,6 +134,7 @@ def test_dry_run_prints_a_batch_script_without_slurm(demo_shards: Path, tmp_path
         ("data lst", "there is no command 'data lst' (did you mean data list?)"),
         ("train mednst", "there is no recipe 'mednst' (did you mean mednist?)"),
         ("submit mednst --dry-run", "there is no recipe 'mednst' (did you mean mednist?)"),
+        ("train chest --metadata all.csv", "trains from shards, and --metadata names a table"),
         ("train mednist --epochz 3", "--epochz (did you mean --epochs?)"),
         ("train mednist --epochs three", "--epochs"),
         ("train mednist --epochs 0", "epochs is 0: at least 1 is needed"),

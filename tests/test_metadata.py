@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medtrain import metadata
-from medtrain.datasets import chest_demo, nih
+from medtrain.datasets import chest_demo, chexpert, nih
 from medtrain.datasets import metadata as source
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES, UNCERTAIN
@@ -45,11 +45,19 @@ def test_a_row_for_each_image(root: Path, tmp_path: Path, capsys: pytest.Capture
         "View",
         "Split",
         "Study",
+        "Sex",
+        "Age",
     ]
+    assert (tmp_path / "all.csv").stat().st_mode & 0o077 == 0, "it names patients"
     for row, record in zip(written, nih.records(root / "nih"), strict=False):
         assert row["Harmonized Labels"].split() == [str(record.labels[name]) for name in PATHOLOGIES]
         assert (row["Patient"], row["Split"]) == (record.patient, record.split)
         assert Path(row["Processed Image Path"]) == record.path
+        assert (row["Image Index"], row["Sex"], row["Age"]) == (
+            record.path.name,
+            record.meta["sex"],
+            str(record.meta["age"]),
+        )
     vector = dict(zip(PATHOLOGIES, written[-1]["Harmonized Labels"].split(), strict=True))
     assert (vector["Cardiomegaly"], vector["Infiltration"], vector["Edema"]) == ("1", "nan", "0")
 
@@ -70,9 +78,23 @@ def test_policies(tmp_path: Path) -> None:
     assert source.records(tmp_path / "one.csv")[0].labels["Pneumonia"] == UNCERTAIN
 
 
+def test_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "chexpert"
+    folder.mkdir(parents=True)
+    others = chexpert.COLUMNS[1:]
+    head, cells = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{','.join(others)}", "," * len(others)
+    lines = [f"CheXpert-v1.0/train/patient0000{i}/study1/view1_frontal.jpg,Female,68,Frontal,AP{cells}" for i in (1, 2)]
+    (folder / "train.csv").write_text("\n".join((head, *lines, "")))
+    metadata.data_metadata(("chexpert",), folder.parent, tmp_path / "all.csv")
+    written = rows(tmp_path / "all.csv")
+    assert len({row["Image Index"] for row in written}) == 2
+    assert all(row["Image Index"].endswith("study1/view1_frontal.jpg") for row in written)
+
+
 def test_a_table_is_packed_as_its_datasets_are(root: Path, tmp_path: Path) -> None:
     metadata.data_metadata(("nih",), root, tmp_path / "all.csv")
     records = source.records(tmp_path / "all.csv")
+    assert [record.meta for record in records] == [record.meta for record in nih.records(root / "nih")]
     manifest = pack(records, PATHOLOGIES, tmp_path / "shards", workers=1)
     original = pack(nih.records(root / "nih"), PATHOLOGIES, tmp_path / "nih", workers=1)
     for name in PATHOLOGIES:
@@ -99,10 +121,10 @@ def test_a_table_that_people_already_have(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("vector", "split", "problem"),
     [("1 0", "", "line 2: 2 labels instead of 14"), ("x " * 14, "", "line 2: a label is 'x'"),
-     ("0 " * 14, "dev", "line 2: the split is 'dev'")],
+     ("0 " * 14, "dev", "line 2: the split is 'dev'"), ("0 " * 14, ",old", "line 2: the age is 'old'")],
 )  # fmt: skip
 def test_faults_of_a_table(vector: str, split: str, problem: str, tmp_path: Path) -> None:
-    head = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Split"
+    head = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Split,Age"
     (tmp_path / "bad.csv").write_text(f"{head}\na.png,a.png,{vector},nih,{split}\n")
     with pytest.raises(InputError) as error:
         source.records(tmp_path / "bad.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.record import Record
+from medtrain.record import OLDEST, Record
 
 TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector of 14 labels, one row an image."
 CLASSES = PATHOLOGIES
@@ -17,7 +17,7 @@ LICENCE = "That of the images it names."
 ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
-OPTIONAL = ("Patient", "View", "Split", "Study")
+OPTIONAL = ("Patient", "View", "Split", "Study", "Sex", "Age")
 NAME = re.compile("[A-Za-z0-9_]+")
 STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, "nan": None}
 SPLITS = ("train", "val", "test", "train+val", "")
@@ -34,7 +34,7 @@ def records(root: Path) -> list[Record]:
     found = []
     for line, row in enumerate(csvfile.rows(root, NEEDED), start=2):
         where = f"{root}, line {line}"
-        patient, view, split, study = ((row.get(name) or "").strip() for name in OPTIONAL)
+        patient, view, split, study, sex, age = ((row.get(name) or "").strip() for name in OPTIONAL)
         if split not in SPLITS:
             raise InputError(
                 f"{where}: the split is {split!r}", f"write one of {', '.join(filter(None, SPLITS))}, or nothing"
@@ -46,7 +46,8 @@ def records(root: Path) -> list[Record]:
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
         labels = _labels(row["Harmonized Labels"], where)
-        found.append(Record(dataset, image, path, labels, patient, study, split, {}, {"view": view}))
+        meta = {"view": view, "sex": sex, "age": _years(age, where)}
+        found.append(Record(dataset, image, path, labels, patient, study, split, {}, meta))
     return found
 
 
@@ -57,6 +58,16 @@ def _labels(text: str, where: str) -> dict[str, int | None]:
         problem = f"{where}: {len(cells)} labels instead of {len(PATHOLOGIES)}"
         raise InputError(problem, f"write 0, 1 or nan for each of {', '.join(PATHOLOGIES)}")
     return {name: _state(cell.lower(), where) for name, cell in zip(PATHOLOGIES, cells, strict=True)}
+
+
+def _years(cell: str, where: str) -> int | None:
+    """`58` or `58.0`, as tables with gaps have it; nothing where it is not known."""
+    digits = cell.removesuffix(".0")
+    if digits.lower() in ("", "nan"):
+        return None
+    if not digits.isdigit():
+        raise InputError(f"{where}: the age is {cell!r}", "write whole years, or nothing")
+    return min(int(digits), OLDEST)
 
 
 def _state(cell: str, where: str) -> int | None:
