@@ -64,9 +64,10 @@ class OpenRun:
 
 
 def open_run(run: Run, shards: Path | None = None) -> OpenRun:
-    """Build a run's model; `shards` stands in for the dataset it was trained on and must have the same classes."""
+    """Build a run's model, for which its shards need not be there any more; `shards` stands in for the dataset it was
+    trained on and must have the same classes."""
     config = configfile.load(run.config_file)
-    classes = mixture.classes(config.data)
+    classes = run.classes() or mixture.classes(config.data)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])
         if others != classes:

@@ -85,13 +85,20 @@ class Run:
         test, val = (self.evaluation / f"{split}.json" for split in ("test", "val"))
         return val if val.exists() and not test.exists() else test
 
+    def classes(self) -> tuple[str, ...]:
+        """The labels in the order of the model's outputs; empty where nobody counted them."""
+        return tuple(dict.fromkeys(row["label"] for row in self._counted()))
+
     def unlearned(self) -> frozenset[str]:
         """The labels that no image of its training shows; none where nobody counted them."""
         positives: Counter[str] = Counter()
-        rows: Any = read_json(self.labels)
-        for row in rows:
+        for row in self._counted():
             positives[row["label"]] += row["positive"]
         return frozenset(label for label, count in positives.items() if not count)
+
+    def _counted(self) -> list[dict[str, Any]]:
+        rows: Any = read_json(self.labels)
+        return list(rows)
 
     def failure(self) -> dict[str, Any]:
         """What the first rank that failed in this attempt said; `{}` where none did."""

@@ -111,7 +111,10 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
 def evaluate(
     name: RunName, split: str = "", runs: Path = Path("runs"), shards: Path | None = None, json: Flag = False
 ) -> None:
-    """Score a split with the run's best weights: accuracy with its interval, per-class table, confusion matrix.
+    """Score a split with the run's best weights, with intervals by patient: a table by class or label, and its figure.
+
+    One of several classes: accuracy, precision, recall, F1, AUROC, confusion matrix. Several labels at once: AUROC,
+    average precision, F1 at thresholds that validation chose, calibration; by dataset, study, sex, age and view too.
 
     Args:
         name: Name of the run.

@@ -131,6 +131,18 @@ def test_predict_tells_every_label_above_its_threshold(trained: Path) -> None:
     assert lines["Mass"] == [f"{scores['Mass']:.3f}{mark}"] * 2
 
 
+def test_a_model_needs_no_shards(trained: Path, tmp_path: Path) -> None:
+    """They are moved, or on another machine."""
+    image = next((trained / "raw" / "images").iterdir())
+    words = ("predict", "first", image, "--runs", trained, "--json")
+    before = medtrain(*words).stdout
+    (trained / "shards").rename(tmp_path / "elsewhere")
+    try:
+        assert medtrain(*words).stdout == before
+    finally:
+        (tmp_path / "elsewhere").rename(trained / "shards")
+
+
 def test_nothing_is_said_of_what_nothing_was_learnt_about(trained: Path) -> None:
     image = next((trained / "raw" / "images").iterdir())
     (told,) = json.loads(medtrain("predict", "first", image, "--runs", trained, "--json").stdout)
