@@ -6,7 +6,9 @@ import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -18,11 +20,12 @@ from medtrain import datasets, labels
 from medtrain.console import Progress, say, say_json, table, warn
 from medtrain.decode import decode, header
 from medtrain.errors import InputError
+from medtrain.orphan import end_with
 from medtrain.plan import MAX_REJECTS
 from medtrain.record import Record, View, with_views
 
 SHOWN = 10  # of a list of faulty images
-CHUNK = 64  # images a task of the thread pool: one at a time would cost more than decoding a small image
+CHUNK = 64  # images that a process gets at a time
 
 Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
 Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it
@@ -62,7 +65,7 @@ def check(
         uncertain: What a label that the source leaves open counts as (nan: unknown).
         unmentioned: What a label counts as where the source could have named it and does not.
         views: Only images of these views (frontal: PA and AP too; none named: all).
-        workers: Threads that read and decode (0: two a core).
+        workers: Processes that read and decode (0: one a core).
         json: Print one JSON document.
     """
     source = datasets.source(dataset)
@@ -104,12 +107,17 @@ def command(verb: str, dataset: str, root: Path) -> str:
 def look_at(records: list[Record], quick: bool, workers: int, quiet: bool) -> Iterator[Look]:
     """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output."""
     progress = Progress(len(records), "checking", "images", every_seconds=float("inf") if quiet else 30.0)
-    chunks = [records[i : i + CHUNK] for i in range(0, len(records), CHUNK)]
-    with ThreadPoolExecutor(workers or 2 * len(os.sched_getaffinity(0))) as pool:
-        for looks in pool.map(lambda chunk: [_look(record.path, quick) for record in chunk], chunks):
+    chunks = [[record.path for record in records[i : i + CHUNK]] for i in range(0, len(records), CHUNK)]
+    processes = min(workers or len(os.sched_getaffinity(0)), len(chunks))
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
+        for looks in pool.map(_looks, chunks, repeat(quick)):
             yield from looks
             progress.advance(len(looks))
     progress.close()
+
+
+def _looks(paths: list[Path], quick: bool) -> list[Look]:
+    return [_look(path, quick) for path in paths]
 
 
 def _look(path: Path, quick: bool) -> Look:

@@ -23,6 +23,7 @@ else:  # since OpenCV 5
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 JPEG = b"\xff\xd8\xff"
+END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 
 
@@ -136,14 +137,15 @@ def _in_8_bits(pixels: NDArray[np.uint16]) -> Pixels:
 
 
 def _read_other(data: bytes) -> NDArray[Any]:
-    """What OpenCV makes of a PNG or TIFF: the stored depth, channels in the order BGR or BGRA."""
+    """A PNG or TIFF at its stored depth, channels in OpenCV's order: BGR or BGRA."""
     kind = "PNG" if data[:1] == b"\x89" else "TIFF"
     # libpng writes to stderr past OpenCV's log level, so the common damage is found before it gets the file.
-    if kind == "PNG" and data.rfind(b"IEND") < 0:
+    if kind == "PNG" and data.rfind(END_OF_PNG) < 0:
         raise ValueError("truncated PNG")
+    if kind == "PNG" and (grey := png.grey(data)) is not None:
+        return grey
     try:
-        whole = png.inflated(data) if kind == "PNG" else data
-        pixels = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError(f"damaged {kind} ({error.err})") from None
     if pixels is None:

@@ -119,7 +119,7 @@ def test_quick_reads_headers_only(root: Path, capsys: pytest.CaptureFixture[str]
     assert "(only the headers were read)" in capsys.readouterr().out
 
 
-def test_the_number_of_threads_changes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_number_of_processes_changes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil(root)
     assert check_json(root, capsys, workers=1) == check_json(root, capsys, workers=7)
 
