@@ -33,7 +33,8 @@ SETTINGS = [
     "--ema_decay",
     "0.9",
 ]
-TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2"]
+TWO_NODES = ["--nodes", "2", "--tasks_per_node", "1", "--partition", "low"]
+TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2", "--partition", "low"]
 
 
 class User:

@@ -23,7 +23,6 @@ VARYING = [
 
 
 URGENT = ("--partition=high", "--nodes=2", "--exclusive")
-TWO_NODES = ("--nodes", "2", "--tasks_per_node", "1", "--partition", "low")
 
 
 def golden(text: str) -> list[str]:

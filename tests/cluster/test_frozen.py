@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster
-from test_training import REPOSITORY, SETTINGS, TWO_BY_TWO, User, trained, wait_for
+from test_training import REPOSITORY, SETTINGS, TWO_NODES, User, trained, wait_for
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_job_that_waits_keeps_its_code_and_settings(user: User, author: User, 
     urgent = user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 600\n")
     user.cluster.wait(urgent, "RUNNING")
     (author.folder / "mine.yaml").write_text("seed: 7\n")
-    job = author.submit("late", *TWO_BY_TWO, "--partition", "low", "--runs", f"{user.folder}/runs", "-c", "mine.yaml")
+    job = author.submit("late", *TWO_NODES, "--runs", f"{user.folder}/runs", "-c", "mine.yaml")
     assert user.status("late")["state"] == "waiting"
 
     installed = Path(author.env["PYTHONPATH"]) / "medtrain"
@@ -53,7 +53,7 @@ def test_a_job_that_waits_keeps_its_code_and_settings(user: User, author: User, 
     epochs = ["--epochs", str(stopped["epoch"] + 1)]
     user.medtrain("resume", "late", *epochs)
     user.until("late", "finished", lambda s: s["state"] == "finished" and s["where"] is None)
-    calm = ["--shards", demo_shards, "--run", "calm", *SETTINGS, *epochs, "--seed", "7", "--tasks_per_node", "4"]
+    calm = ["--shards", demo_shards, "--run", "calm", *SETTINGS, *epochs, "--seed", "7", "--tasks_per_node", "2"]
     user.medtrain("train", "mednist", *calm)
     assert trained(user.run("late")) == trained(user.run("calm"))
 

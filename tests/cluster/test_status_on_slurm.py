@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from cluster_user import User
-from job_life import TWO_NODES, Life
+from cluster_user import TWO_NODES, User
+from job_life import Life
 from slurm_cluster import Cluster
 
 NEVER_SAVE = ["--every_steps", "0", "--every_minutes", "0"]  # what is not announced is lost

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cluster_user import SETTINGS, TWO_BY_TWO, User, trained, wait_for
+from cluster_user import SETTINGS, TWO_BY_TWO, TWO_NODES, User, trained, wait_for
 from slurm_cluster import Cluster
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,20 +18,20 @@ def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
     return User(cluster, tmp_path, demo_shards)
 
 
-def finish_and_compare(user: User, name: str, shards: Path) -> None:
+def finish_and_compare(user: User, name: str, shards: Path, ranks: int) -> None:
     """End the run one epoch further, then train the same without any disturbance, and compare every bit."""
     user.medtrain("stop", name)
     stopped = user.until(name, "stopped by the user", lambda s: s["state"] == "stopped" and s["where"] is None)
     epochs = stopped["epoch"] + 1
     user.medtrain("resume", name, "--epochs", epochs)
     user.until(name, "finished", lambda s: s["state"] == "finished" and s["where"] is None)
-    calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", "4"]
+    calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", str(ranks)]
     user.medtrain("train", "mednist", "--shards", shards, "--run", "calm", *calm)
     assert trained(user.run(name)) == trained(user.run("calm"))
 
 
 def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards: Path) -> None:
-    job = user.submit("storm", *TWO_BY_TWO, "--partition", "low", "--time", "30", "--signal_seconds", "30")
+    job = user.submit("storm", *TWO_BY_TWO, "--time", "30", "--signal_seconds", "30")
 
     user.until("storm", "trains", lambda s: s["step"] > 0 and s["state"] == "running")
     user.cluster.run("scontrol", "requeue", job)
@@ -51,13 +51,13 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards
     limited = next(row for row in user.attempts("storm")[before:] if row["event"] == "end")
     assert limited["cause"] == "time limit"
     assert int(user.cluster.job(job)["Restarts"]) >= 3
-    finish_and_compare(user, "storm", demo_shards)
+    finish_and_compare(user, "storm", demo_shards, 4)
 
 
 def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     """A user's own setting took the signal away; or it came with the limit, as Slurm looks only every half minute."""
     user.env["SBATCH_SIGNAL"] = "B:23@1"  # SIGURG, which nobody minds
-    user.submit("unwarned", *TWO_BY_TWO, "--partition", "low", "--time", "1", "--signal_seconds", "30")
+    user.submit("unwarned", *TWO_NODES, "--time", "1", "--signal_seconds", "30")
     user.until("unwarned", "runs again after its limit", lambda s: s["attempts"] == 2 and s["state"] == "running")
     *_, end, again = user.attempts("unwarned")
     assert (end["cause"], again["event"]) == ("time limit", "start")
@@ -68,7 +68,7 @@ def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
 
 def test_a_signal_before_anybody_listens_is_survived(user: User, slow_to_start: Path) -> None:
     """As a node sends it that hears late of its failure in the job's life before, and ends the new life instead."""
-    job = user.submit("early", "--partition", "low", "--nodes", "2", "--tasks_per_node", "1")
+    job = user.submit("early", *TWO_NODES)
     wait_for(slow_to_start)
     user.cluster.run("scancel", "--full", "--signal=TERM", job)
     user.until("early", "trains in its second life", lambda s: s["step"] > 0 and s["state"] == "running")
@@ -97,13 +97,13 @@ def test_the_admins_signal_option_saves_at_once(
     cluster_user_signal: Cluster, tmp_path: Path, demo_shards: Path
 ) -> None:
     user = User(cluster_user_signal, tmp_path, demo_shards)
-    user.submit("warned", *TWO_BY_TWO, "--partition", "low")
+    user.submit("warned", *TWO_NODES)
     user.until("warned", "trains", lambda s: s["step"] > 0 and s["state"] == "running")
     urgent = user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 1\n")
     user.until("warned", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
     first_end = next(row for row in user.attempts("warned") if row["event"] == "end")
     assert first_end["cause"] == f"preempted by job {urgent}"
-    finish_and_compare(user, "warned", demo_shards)
+    finish_and_compare(user, "warned", demo_shards, 2)
 
 
 def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shards: Path) -> None:

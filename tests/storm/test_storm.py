@@ -58,7 +58,7 @@ def test_storm(
 ) -> None:
     faults, seed = request.config.getoption("--faults"), request.config.getoption("--storm-seed")
     user = User(cluster, tmp_path, demo_shards)
-    job = user.submit("storm", *STORM, *TWO_BY_TWO, "--partition", "low", "--time", "60", "--signal_seconds", "30")
+    job = user.submit("storm", *STORM, *TWO_BY_TWO, "--time", "60", "--signal_seconds", "30")
     target = Target(user, "storm", job, random.Random(seed))
     run, began, lost = user.run("storm"), time.monotonic(), 0
     until_it_trains(target, 0, 0)
