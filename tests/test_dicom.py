@@ -12,6 +12,7 @@ from dicom_files import SYNTAXES, as_bytes, compressed, dataset, stored
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut, apply_windowing
 
 from medtrain import dicom
 from medtrain.decode import decode, extension, header
@@ -71,6 +72,87 @@ def test_a_voi_lut_comes_before_a_window() -> None:
     item["LUTData"].VR = "OW"
     shown = decode(as_bytes(dataset(pixels, 8, VOILUTSequence=[item], WindowCenter="10", WindowWidth="5")))
     np.testing.assert_array_equal(shown, scaled(table[pixels], 0, 65535))
+
+
+def voi_lut(entries: list[int], first: int, bits: int) -> list[Dataset]:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [len(entries), first, bits], np.array(entries, "<u2").tobytes()
+    table["LUTData"].VR = "OW"
+    return [table]
+
+
+def test_a_voi_lut_of_few_bits_has_many_entries() -> None:
+    """The plain table from 12 bits to 8; and values outside of what it knows."""
+    pixels = stored()
+    shown = decode(as_bytes(dataset(pixels, VOILUTSequence=voi_lut([i // 16 for i in range(4096)], 0, 8))))
+    np.testing.assert_array_equal(shown, pixels // 16)
+    shown = decode(as_bytes(dataset(pixels, VOILUTSequence=voi_lut([0, 100, 255], 1000, 8))))
+    np.testing.assert_array_equal(shown, np.array([0, 100, 255])[np.clip(pixels.astype(int) - 1000, 0, 2)])
+
+
+def test_a_table_without_entries_gives_way_to_the_window() -> None:
+    pixels = stored()
+    window = {"WindowCenter": "2048", "WindowWidth": "1000"}
+    shown = decode(as_bytes(dataset(pixels, VOILUTSequence=[Dataset()], **window)))
+    np.testing.assert_array_equal(shown, decode(as_bytes(dataset(pixels, **window))))
+
+
+def test_each_function_of_a_window_is_that_of_the_standard() -> None:
+    """PS3.3 C.11.2.1.3, as pydicom computes it; the same in MONOCHROME1."""
+    pixels = stored()
+    for function in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        made = dataset(pixels, WindowCenter="2048", WindowWidth="1024", VOILUTFunction=function)
+        expected = apply_windowing(pixels, made) / 4095
+        assert np.abs(decode(as_bytes(made)) - expected * 255).max() <= 0.51, function
+        made.PhotometricInterpretation = "MONOCHROME1"
+        assert np.abs(decode(as_bytes(made)) - (1 - expected) * 255).max() <= 0.51, function
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_has_no_say_in_the_range(kind: str) -> None:
+    pixels = stored(8) + 1000
+    padded = pixels.copy()
+    padded[:, :5], padded[:3] = 0xFFFF, 0xFFF0
+    plain = decode(as_bytes(dataset(pixels[3:, 5:], PhotometricInterpretation=kind)))
+    for bits in (12, 16):
+        shown = decode(as_bytes(dataset(padded, bits, PhotometricInterpretation=kind, PixelPaddingValue=0xFFF0,
+                                        PixelPaddingRangeLimit=0xFFFF)))  # fmt: skip
+        assert not shown[:, :5].any() and not shown[:3].any()
+        whole = np.rint((pixels[3:, 5:] - pixels[3:, 5:].min()) / np.ptp(pixels[3:, 5:]) * 255)
+        np.testing.assert_array_equal(shown[3:, 5:], whole if kind == "MONOCHROME2" else plain)
+    nothing = dataset(np.full((4, 4), 7, np.uint16), PhotometricInterpretation=kind, PixelPaddingValue=7)
+    assert not decode(as_bytes(nothing)).any()
+
+
+def test_a_palette_is_looked_up() -> None:
+    path = get_testdata_file("examples_palette.dcm")
+    assert path is not None
+    made = pydicom.dcmread(path)
+    colours = apply_color_lut(made.pixel_array, made)
+    expected = colours @ (0.299, 0.587, 0.114) / (2 ** int(made.RedPaletteColorLookupTableDescriptor[2]) - 1) * 255
+    assert np.abs(decode(Path(path).read_bytes()) - expected).max() <= 0.51
+
+
+def test_a_wide_range_of_signed_pixels() -> None:
+    pixels = np.linspace(-20000, 20000, 48 * 40).reshape(40, 48).astype(np.int16)
+    np.testing.assert_array_equal(
+        decode(as_bytes(dataset(pixels, 16, PixelRepresentation=1))), scaled(pixels, -20000, 20000)
+    )
+
+
+def test_pixels_at_the_upper_end_of_their_words() -> None:
+    pixels, window = stored(), {"WindowCenter": "2048", "WindowWidth": "1000"}
+    shown = decode(as_bytes(dataset(pixels << 4, HighBit=15, **window)))
+    np.testing.assert_array_equal(shown, decode(as_bytes(dataset(pixels, **window))))
+
+
+def test_a_file_without_a_picture_says_so() -> None:
+    made = dataset(stored())
+    for name in ("PixelData", "BitsStored", "HighBit", "BitsAllocated"):
+        delattr(made, name)
+    for read in (decode, header):
+        with pytest.raises(ValueError, match="it has no picture"):
+            read(as_bytes(made))
 
 
 @pytest.mark.parametrize("kind", ["", *SYNTAXES])
