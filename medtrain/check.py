@@ -6,7 +6,7 @@ import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from medtrain import datasets, labels
 from medtrain.console import Progress, say, say_json, table, warn
 from medtrain.decode import decode, header
-from medtrain.errors import InputError
+from medtrain.errors import InputError, MachineError
 from medtrain.orphan import end_with
 from medtrain.plan import MAX_REJECTS
 from medtrain.record import Record, View, with_views
@@ -109,11 +109,15 @@ def look_at(records: list[Record], quick: bool, workers: int, quiet: bool) -> It
     progress = Progress(len(records), "checking", "images", every_seconds=float("inf") if quiet else 30.0)
     chunks = [[record.path for record in records[i : i + CHUNK]] for i in range(0, len(records), CHUNK)]
     processes = min(workers or len(os.sched_getaffinity(0)), len(chunks))
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
-        for looks in pool.map(_looks, chunks, repeat(quick)):
-            yield from looks
-            progress.advance(len(looks))
-    progress.close()
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn"), end_with, (os.getpid(),)) as pool:
+            for looks in pool.map(_looks, chunks, repeat(quick)):
+                yield from looks
+                progress.advance(len(looks))
+    except (BrokenExecutor, MemoryError):
+        raise MachineError("a process that checks was killed (out of memory?)", "choose fewer --workers") from None
+    finally:
+        progress.close()
 
 
 def _looks(paths: list[Path], quick: bool) -> list[Look]:

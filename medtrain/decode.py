@@ -24,6 +24,7 @@ else:  # since OpenCV 5
 
 JPEG = b"\xff\xd8\xff"
 END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
+PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF 6.0 and a value of it
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 
 
@@ -150,7 +151,8 @@ def _read_other(data: bytes) -> NDArray[Any]:
         raise ValueError(f"damaged {kind} ({error.err})") from None
     if pixels is None:
         raise ValueError(f"damaged {kind}, or a kind that OpenCV cannot read")
-    return pixels
+    # OpenCV turns such a file of 8 bits round, but not one of 16.
+    return np.invert(pixels) if kind == "TIFF" and pixels.dtype == np.uint16 and _min_is_white(data) else pixels
 
 
 def _png_header(data: bytes) -> Header:
@@ -159,6 +161,13 @@ def _png_header(data: bytes) -> Header:
     width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
     mode = PNG_MODES.get(kind, "unknown")
     return Header(width, height, mode if depth <= 8 else "I;16" if mode == "L" else f"{mode};16")
+
+
+def _min_is_white(data: bytes) -> bool:
+    from PIL import Image, TiffImagePlugin
+
+    with Image.open(io.BytesIO(data)) as image:
+        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
 
 
 def _tiff_header(data: bytes) -> Header:

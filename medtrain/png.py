@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 GREY = 0  # the colour type, beside which stands how deep
 DECODERS = {8: decode_image_png_u8, 16: decode_image_png_u16}
-MOST = 1 << 30  # pixels; OpenCV draws the line there, too
+DENSEST = 1100  # bytes that deflate makes of one at the most, with a margin: a header that says more is not true
 
 
 def grey(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
@@ -18,7 +18,7 @@ def grey(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     way (each chunk has a checksum): another decoder is to read it, or to say what is wrong."""
     try:
         width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
-        if kind != GREY or depth not in DECODERS or not 0 < width * height <= MOST:
+        if kind != GREY or depth not in DECODERS or not 0 < width * height * depth // 8 < DENSEST * len(data):
             return None
         return DECODERS[depth](data, (height, width), "mono")[:, :, 0]  # type: ignore[no-any-return]
     except Exception:  # struct.error, and what the decoder raises, which has no name of its own

@@ -212,3 +212,12 @@ def test_whatever_the_damage_only_value_errors_come_out(kind: str) -> None:
                 assert str(error)
                 came["a ValueError"] += 1
     assert min(came.values()) > 0, came
+
+
+def test_a_tiff_whose_zero_is_white_is_turned_round() -> None:
+    """What Pillow writes of 8 bits it turns round itself, so that it shows the same."""
+    for depth, step in (("u1", 5), ("u2", 5000)):
+        pixels, file = np.arange(12, dtype=depth).reshape(3, 4) * step, io.BytesIO()
+        Image.fromarray(pixels).save(file, "TIFF", tiffinfo={262: 0})
+        shown = np.diff(decode(file.getvalue()).astype(int).ravel())
+        assert (shown > 0).all() if depth == "u1" else (shown < 0).all(), depth

@@ -109,6 +109,7 @@ def test_what_is_not_as_its_header_says_has_no_pixels() -> None:
         drawn(rows, 1).replace(b"IDAT", b"IDAX"),
         drawn(rows, 2**32 - 1),  # more than any memory holds
         drawn(rows, 0),
+        drawn(rows, 32_000),  # two gigabytes, says the header of few bytes
         b"\x89PNG\r\n\x1a\n",
     ):
         assert png.grey(odd) is None
