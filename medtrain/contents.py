@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,18 +14,26 @@ import numpy.typing as npt
 import xxhash
 
 from medtrain.console import Progress
+from medtrain.decode import extension
 from medtrain.durable import write_whole
+from medtrain.errors import InputError, MachineError
 from medtrain.index import npy
 from medtrain.record import Record, number_of
 
 ROW = np.dtype([("image", "<u8"), ("changed", "<i8"), ("size", "<u8"), ("content", "<u8")])
+# Of a file that is not there, is a folder, or is not for us. Any other error may pass: a stale handle, a busy server.
+FOR_GOOD = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
+)  # fmt: skip
+WAITS_S = (0.5, 2.0)  # before another try
 AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
 
 
 def contents(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
     """xxh3-64 and size of the file of each record. What `folder` knows of a file that did not change is not read again.
 
-    An unreadable file counts as its own content, and is rejected when it is packed.
+    What is no image (nothing, a page that says that one must log in) ties nobody to anybody: it counts as a content of
+    its own, and is rejected when it is packed. MachineError where a file cannot be read for now.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     known = {int(row["image"]): row for rows in _kept(folder) for row in rows}
@@ -52,10 +62,43 @@ def _row(record: Record, known: dict[int, np.void]) -> tuple[tuple[int, int, int
         row = known.get(image)
         if row is not None and (row["changed"], row["size"]) == (stat.st_mtime_ns, stat.st_size):
             return (image, stat.st_mtime_ns, stat.st_size, int(row["content"])), True
-        data = record.path.read_bytes()
-    except OSError:
+        data = read(record.path)
+        extension(data)
+    except (OSError, ValueError):
         return (image, 0, 0, number_of("unreadable", record.source, record.image)), True
     return (image, stat.st_mtime_ns, len(data), xxhash.xxh3_64_intdigest(data)), False
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes; OSError where that is for good, MachineError where the filesystem does not give them for now."""
+    for wait in (*WAITS_S, None):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno in FOR_GOOD:
+                raise
+            if wait is None:
+                fix = "look at the filesystem, then give the same command again: it goes on with what is missing"
+                raise MachineError(f"{path}: cannot be read for now ({error.strerror})", fix) from None
+        time.sleep(wait)
+    raise AssertionError("the last wait is None")
+
+
+def there(path: Path) -> bool:
+    """Whether a file is there; InputError where nobody may look."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be looked for ({error.strerror})", "ask its owner to let you") from None
+
+
+def beginning(path: Path) -> bytes:
+    """Enough of a file to tell what kind it is; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)
+    except OSError:
+        return b""
 
 
 def _kept(folder: Path) -> Iterator[npt.NDArray[np.void]]:

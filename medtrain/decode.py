@@ -148,6 +148,8 @@ def _read_other(data: bytes) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError(error.err) from None
         raise ValueError(f"damaged {kind} ({error.err})") from None
     if pixels is None:
         raise ValueError(f"damaged {kind}, or a kind that OpenCV cannot read")

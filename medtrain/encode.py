@@ -33,7 +33,7 @@ def encode(pixels: Pixels, encoding: str, size: int) -> bytes:
 def rule(encoding: str, size: int) -> str:
     """What was done to the pixels, in words, for the manifest."""
     if encoding == "copy":
-        return "the files as they are"
+        return "the files as they are, without comments, EXIF and the like"
     shrunk = f"; shrunk by areas to {size} pixels on the shorter side" if size else ""
     kept = f"JPEG of quality {QUALITY}" if encoding == "jpeg" else "TIFF without loss"
     grey = f"8-bit grey (16-bit pixels from their own range to 0..255, colour by ITU-R BT.601, alpha dropped; {RULE})"

@@ -47,7 +47,8 @@ def shard(
         max_samples: Pack only this many images, drawn at random by the seed (0: all).
         shard_mb: Size of a shard in MB.
         seed: Decides the split and the order in the shards.
-        encoding: The files as they are (copy), or 8-bit grey as JPEG of quality 95 or as TIFF without loss.
+        encoding: The files as they are but for comments and the like (copy), or 8-bit grey as JPEG of quality 95 or as
+            TIFF without loss.
         size: Shrink to this many pixels on the shorter side (0: as it is).
         views: Pack only images of these views (frontal: PA and AP too; none named: all).
         workers: Processes that pack (0: one a core). The bytes are the same for any number.

@@ -15,6 +15,7 @@ from medtrain import datasets, helper, sbatch, slurmjob
 from medtrain.config import Config, SlurmConfig
 from medtrain.configfile import with_cluster
 from medtrain.console import say, show_error, warn
+from medtrain.contents import there
 from medtrain.errors import InputError, MedtrainError
 from medtrain.plan import PackOptions
 from medtrain.record import Record, with_views
@@ -113,10 +114,10 @@ def records_of(request: Request) -> list[Record]:
     """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
     root, partial = request.root, request.partial
     records = with_views(datasets.source(request.dataset).records(root), request.options.views)
-    there: list[Record] = []
+    found: list[Record] = []
     missing: list[Record] = []
     for record in records:
-        (there if record.path.exists() else missing).append(record)
+        (found if there(record.path) else missing).append(record)
     if len(missing) > request.max_rejects and not partial:
         raise InputError(
             f"{len(missing):,} of {len(records):,} images are not in {root} (the first: {missing[0].image})",
@@ -124,7 +125,7 @@ def records_of(request: Request) -> list[Record]:
         )
     if partial and missing:
         warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
-    return there if partial else records
+    return found if partial else records
 
 
 def run(out: Path, stage: str) -> None:

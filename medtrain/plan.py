@@ -14,6 +14,7 @@ from medtrain.labels import UNKNOWN
 from medtrain.record import TRAIN_VAL, Record, View, number_of
 
 MAX_REJECTS = 100  # images that may be left out unless somebody allows more
+OFFICIAL = {**{split: place for place, split in enumerate(SPLITS)}, TRAIN_VAL: 0}
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
@@ -58,6 +59,26 @@ def chosen(records: list[Record], options: PackOptions) -> list[Record]:
     """The records that are packed, shuffled by the seed, so that a shard is a random sample."""
     shuffled = sorted(records, key=lambda record: number_of("order", options.seed, record.source, record.image))
     return shuffled[: options.max_samples or len(shuffled)]
+
+
+def without_copies(
+    records: list[Record], contents: list[tuple[int, int]]
+) -> tuple[list[Record], list[tuple[int, int]], list[dict[str, str]]]:
+    """Records and contents without the images whose bytes stand in a later official split too, and a row for each of
+    those: official splits stay as they are, and what is tested on is not trained on."""
+    last: dict[int, int] = {}
+    for record, (content, _) in zip(records, contents, strict=True):
+        if record.split:
+            last[content] = max(last.get(content, 0), OFFICIAL.get(record.split, 0))
+    kept, kept_contents, copies = [], [], []
+    for record, found in zip(records, contents, strict=True):
+        if record.split and OFFICIAL.get(record.split, 0) < last[found[0]]:
+            reason = f"the same bytes are in the official {SPLITS[last[found[0]]]} split"
+            copies.append({"image": record.image, "reason": reason})
+        else:
+            kept.append(record)
+            kept_contents.append(found)
+    return kept, kept_contents, copies
 
 
 def make_plan(
@@ -123,7 +144,7 @@ def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[s
     A group is never cut apart, and goes where its first image with an official split is. What is officially for
     training and validation together is cut 8 to 1.
     """
-    unknown = {record.split for record in records} - {"", TRAIN_VAL, *SPLITS}
+    unknown = {record.split for record in records} - {"", *OFFICIAL}
     if unknown:
         raise ValueError(f"a record's split is {unknown}, not one of {SPLITS}")
     sizes = Counter(groups)
@@ -183,6 +204,7 @@ def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:
         return {}
     total = sum(_tar_bytes(_image_bytes(sample.size, options)) for sample in samples)
     count = max(-(-total // int(options.shard_mb * 1e6)), min(8, len(samples) // 1000), 1)
+    count = min(count, len(samples))
     bounds = [len(samples) * i // count for i in range(count + 1)]
     return {f"{split}-{i:06d}.tar": samples[bounds[i] : bounds[i + 1]] for i in range(count)}
 

@@ -15,17 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from medtrain.contents import read
 from medtrain.decode import decode, extension
-from medtrain.dicom import is_dicom
 from medtrain.durable import whole, write_whole
 from medtrain.encode import encode
-from medtrain.index import npy, sample_dtype
+from medtrain.index import npy
 from medtrain.plan import PackOptions, Planned
+from medtrain.texts import without_texts
 
 
-def pack_shard(path: Path, samples: list[Planned], labels: int, options: PackOptions) -> None:
-    """Write one tar and its .idx. Both appear under their names only when whole and on the disk."""
-    rows = np.zeros(len(samples), sample_dtype(labels, max(len(sample.key) for sample in samples)))
+def pack_shard(path: Path, samples: list[Planned], row: np.dtype[Any], options: PackOptions) -> None:
+    """Write one tar and its .idx of such rows. Both appear under their names only when whole and on the disk."""
+    rows = np.zeros(len(samples), row)
     rejects: list[dict[str, str]] = []
     kept = 0
     with whole(path) as file:
@@ -53,9 +54,17 @@ def pack_shard(path: Path, samples: list[Planned], labels: int, options: PackOpt
         tar.close()
         file.flush()
         rows["rest_crc32"][:kept] = rest_crc32(file, rows[:kept])
+    listed = path.with_suffix(".rejects.jsonl")
     if rejects:
-        write_whole(path.with_suffix(".rejects.jsonl"), "".join(json.dumps(row) + "\n" for row in rejects).encode())
+        write_rejects(listed, rejects)
+    else:
+        listed.unlink(missing_ok=True)  # of an earlier try, when a file was not there
     write_whole(path.with_suffix(".idx"), npy(rows[:kept]))
+
+
+def write_rejects(path: Path, rejects: list[dict[str, str]]) -> None:
+    """Which images cannot be used, and why: for the owner alone, because a file's name may be that of a patient."""
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rejects).encode(), 0o600)
 
 
 def sidecar(shard: BinaryIO, row: np.void) -> dict[str, Any]:
@@ -84,15 +93,15 @@ def rest_crc32(shard: BinaryIO, rows: npt.NDArray[Any]) -> list[int]:
 def _image(sample: Planned, options: PackOptions) -> tuple[bytes, str]:
     """The bytes of a sample's image in the shard, and why it cannot be used (empty: it can)."""
     try:
-        data = Path(sample.path).read_bytes()
+        data = read(Path(sample.path))
         pixels = decode(data)
+        if xxhash.xxh3_64_intdigest(data) != sample.content:
+            return b"", "the file changed while the dataset was packed"
+        return (
+            without_texts(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)
+        ), ""
     except (OSError, ValueError) as error:
         return b"", str(error.strerror if isinstance(error, OSError) else error)
-    if xxhash.xxh3_64_intdigest(data) != sample.content:
-        return b"", "the file changed while the dataset was packed"
-    if options.encoding == "copy" and is_dicom(data):  # its header may name a patient
-        return b"", "a DICOM file is not copied into shards: give --encoding jpeg or tiff"
-    return (data if options.encoding == "copy" else encode(pixels, options.encoding, options.size)), ""
 
 
 def _sidecar(sample: Planned) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -17,18 +17,28 @@ import numpy as np
 
 from medtrain import __version__
 from medtrain.console import Progress
-from medtrain.contents import contents
+from medtrain.contents import beginning, contents, there
 from medtrain.dicom import is_dicom
 from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index, read_rows
+from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index, read_rows, sample_dtype
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.orphan import end_with
-from medtrain.plan import MAX_REJECTS, PackOptions, Plan, chosen, make_plan, plan_digest, split_rule
+from medtrain.plan import (
+    MAX_REJECTS,
+    PackOptions,
+    Plan,
+    chosen,
+    make_plan,
+    plan_digest,
+    sample_key,
+    split_rule,
+    without_copies,
+)
 from medtrain.record import Record, labels_sha256
 from medtrain.run import read_json, read_json_lines, write_json
-from medtrain.shardfile import file_sha256, pack_shard
+from medtrain.shardfile import file_sha256, pack_shard, write_rejects
 
 CONTENTS = "contents"  # what is known of the files, while they are packed
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
@@ -54,10 +64,10 @@ def pack(
         if not (out / "manifest.json").exists():
             sweep(out)
         try:
-            plan, digest = _plan(records, classes, out, options, workers or _cores())
+            plan, digest, copies = _plan(records, classes, out, options, workers or _cores())
             if not (out / "manifest.json").exists():
-                _pack_missing(plan, len(classes), out, options, workers or _cores())
-                _finish(plan, classes, out, _described(records, classes, options, digest), max_rejects)
+                _pack_missing(plan, list(plan), len(classes), out, options, workers or _cores())
+                _finish(plan, copies, classes, out, _described(records, classes, options, digest), max_rejects)
             return read_json(out / "manifest.json")
         finally:
             if (out / "manifest.json").exists():
@@ -75,9 +85,9 @@ def pack_share(
 ) -> None:
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
     with _writing(out):
-        plan, _ = _plan(records, classes, out, options, _cores())
+        plan, _, _ = _plan(records, classes, out, options, _cores())
         if not (out / "manifest.json").exists():
-            _pack_missing({name: plan[name] for name in list(plan)[part::parts]}, len(classes), out, options, _cores())
+            _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, _cores())
 
 
 def _cores() -> int:
@@ -91,7 +101,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         yield
-    except BrokenExecutor:
+    except (BrokenExecutor, MemoryError):
         problem = f"{out}: a packing process was killed (out of memory?); whole shards are kept"
         raise MachineError(problem, f"choose fewer --workers, {again}") from None
     except OSError as error:
@@ -111,27 +121,33 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
 
 
 def check_records(records: list[Record], options: PackOptions) -> None:
-    """InputError where there is nothing to pack, or only what could not be packed so."""
+    """InputError where there is nothing to pack, or only what could not be packed so, or an image twice."""
     if not records:
         raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
+    times = Counter(map(sample_key, records))
+    if len(times) < len(records):
+        again = next(record for record in records if times[sample_key(record)] > 1)
+        fix = "its table names it in several rows: keep one of them"
+        raise InputError(f"{again.source}: {again.image} is there {times[sample_key(again)]} times", fix)
     if options.encoding == "copy":
-        first = next((record.path for record in records if record.path.is_file()), None)
-        if first and is_dicom(first.read_bytes()):  # its header may name a patient
+        first = next((record.path for record in records if there(record.path)), None)
+        if first and is_dicom(beginning(first)):
             raise InputError(f"{first.name} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
 
 
 def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
-) -> tuple[Plan, str]:
-    """Where every sample goes, and the digest of that; refuses a folder that holds something else."""
+) -> tuple[Plan, str, list[dict[str, str]]]:
+    """Where every sample goes, the digest of that, and what is left out; refuses a folder that holds something else."""
     dataset = _names(records)
     _refuse_others(out, "dataset", dataset)
     shuffled = chosen(records, options)
-    plan = make_plan(shuffled, contents(shuffled, out / CONTENTS, workers), classes, options)
+    kept, found, copies = without_copies(shuffled, contents(shuffled, out / CONTENTS, workers))
+    plan = make_plan(kept, found, classes, options)
     digest = plan_digest(plan, classes, options)
     if not _refuse_others(out, "plan", digest):
         write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
-    return plan, digest
+    return plan, digest, copies
 
 
 def _names(records: list[Record]) -> str:
@@ -160,16 +176,18 @@ def _refuse_others(out: Path, what: str, own: str) -> bool:
     return bool(claimed)
 
 
-def _pack_missing(plan: Plan, labels: int, out: Path, options: PackOptions, workers: int) -> None:
-    done = {name for name in plan if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
-    missing = {name: samples for name, samples in plan.items() if name not in done}
-    total = sum(map(len, plan.values()))
+def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, workers: int) -> None:
+    """Those of some of the plan's shards that are not there yet."""
+    row = sample_dtype(labels, max(len(sample.key) for samples in plan.values() for sample in samples))
+    done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
+    missing = {name: plan[name] for name in names if name not in done}
+    total = sum(len(plan[name]) for name in names)
     progress = Progress(total, "packing", "images", done=total - sum(map(len, missing.values())))
     workers = max(1, min(workers, len(missing)))
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
     try:
         jobs = {
-            pool.submit(pack_shard, out / name, samples, labels, options): len(samples)
+            pool.submit(pack_shard, out / name, samples, row, options): len(samples)
             for name, samples in missing.items()
         }
         for job in as_completed(jobs):
@@ -180,10 +198,17 @@ def _pack_missing(plan: Plan, labels: int, out: Path, options: PackOptions, work
         progress.close()
 
 
-def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str, Any], max_rejects: int) -> None:
+def _finish(
+    plan: Plan,
+    copies: list[dict[str, str]],
+    classes: tuple[str, ...],
+    out: Path,
+    described: dict[str, Any],
+    max_rejects: int,
+) -> None:
     """Merge the shards' indexes and write the manifest, the last file to appear."""
     rejects = [row for name in plan for row in read_json_lines((out / name).with_suffix(".rejects.jsonl"))]
-    write_whole(out / "rejects.jsonl", "".join(json.dumps(row) + "\n" for row in rejects).encode())
+    write_rejects(out / "rejects.jsonl", [*rejects, *copies])
     if len(rejects) > max_rejects:
         raise InputError(
             f"{len(rejects):,} images cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
@@ -194,7 +219,7 @@ def _finish(plan: Plan, classes: tuple[str, ...], out: Path, described: dict[str
         names = [name for name in plan if name.startswith(f"{split}-")]
         if names:
             splits[split] = _merge_split(out, split, names, classes)
-    manifest = {**described, "rejects": len(rejects), "splits": splits}
+    manifest = {**described, "rejects": len(rejects) + len(copies), "splits": splits}
     write_json(out / "manifest.json", manifest)
 
 

@@ -11,7 +11,13 @@ import xxhash
 
 from medtrain import contents as module
 from medtrain.contents import contents
+from medtrain.errors import MachineError
 from medtrain.record import Record
+
+
+def whole(i: int) -> bytes:
+    """A file that begins as a JPEG."""
+    return b"\xff\xd8\xff" + bytes([i]) * (i + 1)
 
 
 @pytest.fixture
@@ -19,7 +25,7 @@ def records(tmp_path: Path) -> list[Record]:
     made = []
     for i in range(7):
         path = tmp_path / f"{i}.png"
-        path.write_bytes(bytes([i]) * (i + 1))
+        path.write_bytes(whole(i))
         made.append(Record("drawn", path.name, path, {}))
     return made
 
@@ -27,12 +33,12 @@ def records(tmp_path: Path) -> list[Record]:
 def spoil(record: Record) -> None:
     """Other bytes that nobody can notice without reading them."""
     before = record.path.stat()
-    record.path.write_bytes(b"x" * before.st_size)
+    record.path.write_bytes(b"\xff\xd8\xff".ljust(before.st_size, b"x"))
     os.utime(record.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_what_is_known_is_not_read_again(records: list[Record], tmp_path: Path) -> None:
-    expected = [(xxhash.xxh3_64_intdigest(bytes([i]) * (i + 1)), i + 1) for i in range(7)]
+    expected = [(xxhash.xxh3_64_intdigest(whole(i)), i + 4) for i in range(7)]
     assert contents(records, tmp_path / "known", 2) == expected
     for record in records:
         spoil(record)
@@ -42,7 +48,7 @@ def test_what_is_known_is_not_read_again(records: list[Record], tmp_path: Path) 
 
 def test_a_file_that_changed_is_read_again(records: list[Record], tmp_path: Path) -> None:
     before = contents(records, tmp_path / "known", 1)
-    records[2].path.write_bytes(b"longer than before")
+    records[2].path.write_bytes(whole(2) + b"longer than before")
     os.utime(records[3].path, ns=(1, 1))
     spoiled = records[4]
     spoil(spoiled)
@@ -70,4 +76,20 @@ def test_a_killed_reader_loses_little(records: list[Record], tmp_path: Path, mon
     for record in records[:4]:
         spoil(record)
     found = contents(records, tmp_path / "known", 1)
-    assert [content for content, _ in found[:4]] == [xxhash.xxh3_64_intdigest(bytes([i]) * (i + 1)) for i in range(4)]
+    assert [content for content, _ in found[:4]] == [xxhash.xxh3_64_intdigest(whole(i)) for i in range(4)]
+
+
+def test_what_is_no_image_ties_nobody_to_anybody(records: list[Record], tmp_path: Path) -> None:
+    """Downloads that failed are all the same."""
+    for record in records[:4]:
+        record.path.write_bytes(b"" if record is records[0] else b"<html>please log in</html>")
+    assert len({content for content, _ in contents(records, tmp_path / "known", 1)}) == 7
+
+
+def test_a_filesystem_that_fails_for_now_is_no_fault_of_the_file(records: list[Record], tmp_path: Path) -> None:
+    """Linux gives an input/output error where nothing of a process's memory is."""
+    records[3].path.unlink()
+    records[3].path.symlink_to("/proc/self/mem")
+    with pytest.raises(MachineError, match=r"3\.png: cannot be read for now \(Input/output error\)") as error:
+        contents(records, tmp_path / "known", 1)
+    assert "give the same command again" in error.value.fix

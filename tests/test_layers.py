@@ -43,7 +43,7 @@ verify loader_pool
 shards loader_worker
 transforms
 plan shardfile
-encode mixture contents
+texts encode mixture contents
 index order decode
 dicom png
 history

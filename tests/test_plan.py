@@ -11,8 +11,19 @@ import pytest
 
 from medtrain.contents import contents
 from medtrain.index import SPLITS
-from medtrain.plan import PackOptions, Plan, Planned, assign_splits, chosen, make_plan, sample_key, split_rule, tie
-from medtrain.record import Record
+from medtrain.plan import (
+    PackOptions,
+    Plan,
+    Planned,
+    assign_splits,
+    chosen,
+    make_plan,
+    sample_key,
+    split_rule,
+    tie,
+    without_copies,
+)
+from medtrain.record import TRAIN_VAL, Record
 
 
 def record(number: int, label: str = "a", patient: str = "", split: str = "") -> Record:
@@ -101,6 +112,25 @@ def test_official_splits_are_kept() -> None:
     assert split_rule(records) == "official"
 
 
+def test_what_is_tested_on_is_not_trained_on_and_takes_nobody_along() -> None:
+    """Of the same bytes in two official splits the later one keeps them; the patient's others stay where they are."""
+    records = [
+        record(0, patient="p", split=TRAIN_VAL), record(1, patient="p", split=TRAIN_VAL), record(2, split="test"),
+        record(3, patient="q", split="train"), record(4, split="val"), record(5, patient="q", split="train"),
+        record(6, patient="r"), record(7, patient="r"),
+    ]  # fmt: skip
+    hashes = [1, 7, 7, 8, 8, 9, 7, 10]
+    kept, found, copies = without_copies(records, [(content, 100) for content in hashes])
+    assert [(row["image"], row["reason"]) for row in copies] == [
+        ("a/1.jpg", "the same bytes are in the official test split"),
+        ("a/3.jpg", "the same bytes are in the official val split"),
+    ]
+    assert [content for content, _ in found] == [1, 7, 8, 9, 7, 10]
+    splits = assign_splits(kept, tie(kept, [content for content, _ in found]), seed=0)
+    assert splits[0] in ("train", "val")
+    assert splits[1:] == ["test", "val", "train", "test", "test"], "what has no official split follows its copy"
+
+
 def test_images_without_an_official_split_follow_their_patient() -> None:
     told = [record(number, patient=f"p{number}", split="test") for number in range(10)]
     follow = [record(number + 100, patient=f"p{number}") for number in range(10)]
@@ -139,7 +169,7 @@ def drawn(tmp_path: Path) -> list[Record]:
     records = []
     for number in range(100):
         path = tmp_path / f"{number}.jpg"
-        path.write_bytes(bytes([number]) * (5000 + number))
+        path.write_bytes(b"\xff\xd8\xff" + bytes([number]) * (4997 + number))
         records.append(replace(record(number, "ab"[number % 2]), path=path))
     return records
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from medtrain.contents import there
 from medtrain.datasets import demo
 from medtrain.errors import InputError
 from medtrain.index import open_index, read_manifest
 from medtrain.plan import PackOptions
 from medtrain.record import Record
 from medtrain.shards import pack
+from medtrain.verify import verify_shards
 
 SMALL = PackOptions(shard_mb=0.1)
 
@@ -218,6 +221,76 @@ def test_more_rejects_than_allowed_is_an_error_that_loses_nothing(damaged: list[
     assert {path: path.stat().st_ino for path in out.glob("*-*")} == inodes
     packed(damaged, tmp_path / "at once", max_rejects=4)
     assert digests(out) == digests(tmp_path / "at once")
+
+
+def test_copies_across_official_splits_are_listed(records: list[Record], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jpeg"
+    copy.write_bytes(records[0].path.read_bytes())
+    told = [replace(record, split="test" if i % 2 == 0 else "train") for i, record in enumerate(records)]
+    told.append(replace(records[1], image="copy.jpeg", path=copy, patient="q", split="train"))
+    manifest = packed(told, tmp_path / "out", max_rejects=0)
+    assert manifest["rejects"] == 1
+    assert manifest["splits"]["test"]["samples"] == 60
+    assert "official test split" in (tmp_path / "out" / "rejects.jsonl").read_text()
+    assert not verify_shards(tmp_path / "out", "crc", 1)
+
+
+def test_only_their_owner_may_read_what_was_left_out(damaged: list[Record], tmp_path: Path) -> None:
+    """File names may be those of patients."""
+    packed(damaged, tmp_path / "out")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "out").glob("*rejects.jsonl")}
+    assert len(modes) > 1 and set(modes.values()) == {0}
+
+
+def test_a_shard_packed_again_forgets_what_was_missing(records: list[Record], tmp_path: Path) -> None:
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    packed(records, out)
+    shard = out / "train-000000.tar"
+    (out / "train-000000.rejects.jsonl").write_text(json.dumps({"image": "old", "reason": "was not there"}) + "\n")
+    for path in (shard, shard.with_suffix(".idx"), out / "manifest.json"):
+        path.rename(moved.with_suffix(path.suffix))
+    assert packed(records, out)["rejects"] == 0
+    assert shard.read_bytes() == moved.with_suffix(".tar").read_bytes()
+
+
+def test_an_image_that_cannot_be_encoded_is_left_out(records: list[Record], tmp_path: Path) -> None:
+    """JPEG knows no side of more than 65,500 pixels."""
+    wide = tmp_path / "wide.png"
+    Image.new("L", (66_000, 1)).save(wide)
+    more = [*records, replace(records[0], image="wide.png", path=wide)]
+    manifest = packed(more, tmp_path / "out", PackOptions(encoding="jpeg"))
+    assert manifest["rejects"] == 1
+    assert "65500" in (tmp_path / "out" / "rejects.jsonl").read_text()
+
+
+def test_shards_smaller_than_an_image_hold_one_each(records: list[Record], tmp_path: Path) -> None:
+    manifest = packed(records[:5], tmp_path / "out", PackOptions(shard_mb=0.001))
+    assert all(shard["samples"] == 1 for split in manifest["splits"].values() for shard in split["shards"])
+
+
+def test_datasets_with_names_of_any_length_make_sound_shards(records: list[Record], tmp_path: Path) -> None:
+    mixed = [replace(record, source="a_long_name" if i % 30 == 0 else "it") for i, record in enumerate(records)]
+    packed(mixed, tmp_path / "out")
+    assert not verify_shards(tmp_path / "out", "crc", 1)
+
+
+def test_an_image_twice_in_a_table_is_refused(records: list[Record], tmp_path: Path) -> None:
+    again = replace(records[3], labels=records[50].labels)
+    with pytest.raises(InputError, match=f"{records[3].image} is there 2 times"):
+        packed([*records, again], tmp_path / "out")
+
+
+def test_a_folder_where_nobody_may_look_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be looked for"):
+        there(tmp_path / ("x" * 300))
+
+
+def test_nothing_that_an_image_says_in_words_reaches_a_shard(records: list[Record], tmp_path: Path) -> None:
+    named = tmp_path / "named.jpeg"
+    Image.open(records[0].path).save(named, "JPEG", comment=b"DOE^JANE")
+    packed([replace(records[0], path=named), *records[1:]], tmp_path / "out")
+    assert b"DOE^JANE" in named.read_bytes()
+    assert not any(b"DOE^JANE" in path.read_bytes() for path in (tmp_path / "out").rglob("*.*"))
 
 
 def test_a_split_of_rejects_alone_is_no_trouble(damaged: list[Record], tmp_path: Path) -> None:
