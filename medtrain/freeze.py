@@ -27,7 +27,7 @@ from medtrain.status import alive
 MANIFEST = "manifest.json"
 # Those that compute or write what a run leaves behind.
 PACKAGES = (
-    "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "kornia-rs",
+    "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "kornia_rs",
     "safetensors", "xxhash", "PyYAML", "submitit", "wandb", "mlflow-skinny", "tensorboard",
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ from medtrain.errors import InputError, MedtrainError
 from medtrain.plan import PackOptions
 from medtrain.record import Record, with_views
 from medtrain.run import read_json, write_json
-from medtrain.shards import check_options, check_records, pack, pack_share, read_share
+from medtrain.shards import check_options, check_records, pack, pack_share, read_share, refuse_others
 
 REQUEST = "request.json"
 STAGES = ("read", "pack", "finish")
@@ -76,7 +76,9 @@ def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
     if jobs.tasks < 1:
         raise InputError(f"tasks is {jobs.tasks}: at least 1 is needed", "give --tasks 8")
     check_options(request.options)
-    check_records(records_of(request), request.options)
+    records = records_of(request)
+    check_records(records, request.options)
+    refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
     slurm = _asked(jobs)
     for job in read_json(out / REQUEST).get("jobs", ()):
         if place := slurmjob.queue_state(job):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 from collections import Counter
@@ -139,14 +141,13 @@ def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
 ) -> tuple[Plan, str, list[dict[str, str]]]:
     """Where every sample goes, the digest of that, and what is left out; refuses a folder that holds something else."""
-    dataset = _names(records)
-    _refuse_others(out, "dataset", dataset)
+    claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
     kept, found, copies = without_copies(shuffled, contents(shuffled, out / CONTENTS, workers))
     plan = make_plan(kept, found, classes, options)
     digest = plan_digest(plan, classes, options)
-    if not _refuse_others(out, "plan", digest):
-        write_json(out / "plan.json", {"plan": digest, "dataset": dataset})
+    if not _is_claimed(out, {**claim, "plan": digest}):
+        write_json(out / "plan.json", {**claim, "plan": digest})
     return plan, digest, copies
 
 
@@ -165,10 +166,18 @@ def _described(records: list[Record], classes: tuple[str, ...], options: PackOpt
     }  # fmt: skip
 
 
-def _refuse_others(out: Path, what: str, own: str) -> bool:
-    """Refuse a folder that holds another "dataset" or "plan"; whether it holds anything."""
+def refuse_others(records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions) -> dict[str, str]:
+    """Refuse a folder that holds something else, before any file is read; what claims it for these records."""
+    asked = json.dumps([classes, options.described(), labels_sha256(records)])
+    claim = {"dataset": _names(records), "request": hashlib.sha256(asked.encode()).hexdigest()}
+    _is_claimed(out, claim)
+    return claim
+
+
+def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
+    """Whether a folder holds anything; InputError where that is of another claim."""
     claimed = read_json(out / "plan.json")
-    if claimed and claimed[what] != own:
+    if any(claimed.get(what, own) != own for what, own in claim.items()):
         raise InputError(
             f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
             "choose another --out, or delete that folder",

@@ -19,7 +19,7 @@ from medtrain.errors import InputError
 from medtrain.index import open_index, read_manifest
 from medtrain.plan import PackOptions
 from medtrain.record import Record
-from medtrain.shards import pack
+from medtrain.shards import CONTENTS, pack
 from medtrain.verify import verify_shards
 
 SMALL = PackOptions(shard_mb=0.1)
@@ -81,6 +81,7 @@ def test_a_folder_of_other_options_or_images_is_refused_and_left_alone(records: 
         with pytest.raises(InputError, match="packed from other images, labels or options") as error:
             packed(images, tmp_path / "out", options)
         assert "--out" in error.value.fix
+        assert not (tmp_path / "out" / CONTENTS).exists(), "said before any file is read"
     assert digests(tmp_path / "out") == before
 
 
