@@ -78,6 +78,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             all(SAMPLING.fullmatch(entry) for entry in data.sampling),
             f"sampling is {' '.join(data.sampling)!r}: write NAME=TIMES for each, as chexpert=0.3",
         ),
+        (
+            len(set(data.datasets)) == len(data.datasets),
+            f"datasets is {' '.join(data.datasets)!r}: name each once (--sampling NAME=2 draws one twice as often)",
+        ),
         (not data.holdout or bool(data.datasets), "holdout needs datasets: name those that are trained on"),
         (
             not data.holdout or set(data.datasets) != {data.holdout},

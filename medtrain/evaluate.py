@@ -18,7 +18,6 @@ from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
-from medtrain.labels import UNKNOWN
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
 from medtrain.run import Run, read_json, resume_command, write_json
@@ -199,12 +198,12 @@ def evaluate_best(
     that stands in for the run's own: it decides nothing, and has a report of its own.
     """
     load_best(run, model, world)
-    loader, scores = score_split(run, config, task, model, world, split, each_round)
+    loader, scores = score_split(config, task, model, world, split, each_round)
     if elsewhere:
         task = task.chosen_in(read_json(run.report))
     elif task.chooses:
         validation, seen = (
-            (loader, scores) if split == "val" else score_split(run, config, task, model, world, "val", each_round)
+            (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
         )
         task = task.choose(seen.values, validation.labels[seen.samples])
     about = (measure, by_study, by_subgroup) if world.main else ()
@@ -217,11 +216,10 @@ def evaluate_best(
 
 
 def score_split(
-    run: Run, config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
+    config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
 ) -> tuple[Loader, Scores]:
-    """The closed loader of a split and the scores of all its samples; what the run learned nothing about is unknown."""
+    """The closed loader of a split and the scores of all its samples."""
     loader, data = open_loader(config, world, split), config.data
-    loader.labels[:, [loader.index.classes.index(label) for label in sorted(run.unlearned())]] = UNKNOWN
     scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
     loader.close()
     if scores is None:

@@ -16,6 +16,7 @@ from medtrain.console import say, say_json
 from medtrain.errors import InputError, nearest
 from medtrain.run import Run
 
+NO_MAPS = ("this network keeps no maps [B, K, h, w] to explain by", "explain a convolutional one")
 MOST = 3  # labels of an image, where none is named
 
 
@@ -49,9 +50,11 @@ def explain(
 def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
     """`image`, `figure` and `labels` (label -> probability) of each image, whose figure is written into `out`."""
     from medtrain import figures, models
-    from medtrain.predict import open_run, read_image
+    from medtrain.predict import need_images, open_run, read_image
 
-    opened, unlearned = open_run(run), run.unlearned()
+    need_images(images)
+    opened = open_run(run)
+    unlearned = opened.task.unlearned
     for label in labels:
         if label not in opened.classes:
             near = nearest(label, list(opened.classes))
@@ -64,7 +67,11 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     inputs, grey = opened.inputs(pictures), opened.fitted(pictures)
     probabilities = opened.predict(pictures)
     layer = models.last_map(opened.config.model, opened.model)
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
+    own = {path.resolve() for path in images}
     found, stems = [], Counter(path.stem for path in images)  # CheXpert's files are all called view1_frontal.jpg
     for i, path in enumerate(images):
         likely = (opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable"))
@@ -72,7 +79,10 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
         places = [opened.classes.index(label) for label in shown]
         said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)
-        figure = out / (f"{path.stem}.png" if stems[path.stem] == 1 else f"{path.stem}-{i + 1:03d}.png")
+        number = "" if stems[path.stem] == 1 else f"-{i + 1:03d}"
+        figure = out / f"{path.stem}{number}-explained.png"
+        if figure.resolve() in own:
+            raise InputError(f"{figure} is one of the images and would be lost", "give another folder: --out DIR")
         spread = [cv2.resize(heat, grey[i].shape[::-1]) for heat in maps]  # bilinear, as the paper shows them
         titles = {f"{label} {said[label]:.3f}": heat for label, heat in zip(shown, spread, strict=True)}
         figures.explanation(grey[i], titles, figure)
@@ -91,6 +101,8 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int]) -> NDArray
     kept: list[torch.Tensor] = []
 
     def keep(module: Any, given: Any, made: torch.Tensor) -> torch.Tensor:
+        if not isinstance(made, torch.Tensor) or made.ndim != 4:
+            raise InputError(*NO_MAPS)
         kept.append(made)
         return made.clone()  # the next layer may write over it
 
@@ -99,13 +111,21 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int]) -> NDArray
         model.eval()
         with torch.enable_grad():
             logits = model(inputs.requires_grad_())
+            if not kept:  # the layer is asked for what it holds, and never called
+                raise InputError(*NO_MAPS)
             gradients = [torch.autograd.grad(logits[0, k], kept[0], retain_graph=True)[0] for k in outputs]
     finally:
         hook.remove()
-    if kept[0].ndim != 4:
-        raise InputError("this network keeps no maps [B, K, h, w] to explain by", "explain a convolutional one")
-    last = "NHWC" in str(getattr(model, "output_fmt", ""))  # so timm says of Swin, for instance
-    channels, places = (3, (1, 2)) if last else (1, (2, 3))
+    channels, places = (3, (1, 2)) if _channels_last(model, kept[0].shape) else (1, (2, 3))
     heat = [(each.mean(places, keepdim=True) * kept[0]).sum(channels)[0].relu() for each in gradients]
     maps = torch.stack([each / each.max().clamp(min=1e-12) for each in heat])
     return maps.detach().float().cpu().numpy()
+
+
+def _channels_last(model: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a map is [B, h, w, K]: some of timm's networks say so, of others it says how many channels they have."""
+    if "NHWC" in str(getattr(model, "output_fmt", "")):
+        return True
+    known = getattr(model, "feature_info", None)
+    channels = known[-1].get("num_chs") if isinstance(known, list) and known else None
+    return channels is not None and shape[3] == channels != shape[1]

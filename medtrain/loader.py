@@ -86,6 +86,8 @@ class Loader:
         self._prefetch = prefetch
         self._pin = torch.cuda.is_available()
         self._sources = parts_and_times(index.samples[: self.samples], times or {})
+        of, often = self._sources
+        self.drawn = np.array(often)[of] > 0  # bool [samples]: those that training draws at all
         self._drawn = len(self._draws(0))
         self.labels = settle(index.labels[: self.samples], uncertain, unmentioned)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))

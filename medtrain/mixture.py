@@ -32,8 +32,8 @@ def open_split(data: DataConfig, split: str) -> ShardIndex:
     if not parts:
         named = f"no dataset of {', '.join(data.datasets)}" if split != EXTERNAL else "no dataset is held out: none"
         raise InputError(f"{named} has a split {split!r}", "choose one of " + ", ".join(SPLITS))
-    tested = _contents(data, _later(split))
-    parts = [replace(part, samples=_without(part.samples, tested)) for part in parts]
+    contents, groups = (_all(data, _later(split), column) for column in ("content", "group"))
+    parts = [replace(part, samples=_without(part.samples, contents, groups)) for part in parts]
     return _joined(data, split, [replace(part, samples=part.samples[: _share(data, part, parts)]) for part in parts])
 
 
@@ -70,6 +70,12 @@ def tested(data: DataConfig) -> str:
     """The split that a run is tested on at its end: test, or val where no dataset that it trains on has a test."""
     own = [folder for folder in folders(data) if folder.name != data.holdout]
     return "test" if any("test" in read_manifest(folder)["splits"] for folder in own) else "val"
+
+
+def seen(data: DataConfig, samples: npt.NDArray[Any]) -> int:
+    """How many of these images a run on `data` has trained or validated on, byte for byte."""
+    known = [open_split(data, split).samples["content"] for split in ("train", "val")]
+    return int(np.isin(samples["content"], np.concatenate(known)).sum())
 
 
 def sources(samples: npt.NDArray[Any]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
@@ -120,15 +126,17 @@ def _later(split: str) -> Iterable[str]:
     return order[order.index(split) + 1 :]
 
 
-def _contents(data: DataConfig, splits: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """The hashes of all images in some splits."""
-    found = [part.samples["content"] for split in splits for part in _parts(data, split, load_index)]
+def _all(data: DataConfig, splits: Iterable[str], column: str) -> npt.NDArray[np.uint64]:
+    """A column of all images in some splits."""
+    found = [part.samples[column] for split in splits for part in _parts(data, split, load_index)]
     return np.concatenate([np.empty(0, np.uint64), *found])
 
 
-def _without(samples: npt.NDArray[Any], contents: npt.NDArray[np.uint64]) -> npt.NDArray[Any]:
-    """The samples whose group (a patient's images) has none of these contents."""
-    shared = np.isin(samples["content"], contents)
+def _without(
+    samples: npt.NDArray[Any], contents: npt.NDArray[np.uint64], groups: npt.NDArray[np.uint64]
+) -> npt.NDArray[Any]:
+    """The samples whose group (a patient's images) is none of these and has none of these contents."""
+    shared = np.isin(samples["content"], contents) | np.isin(samples["group"], groups)
     return samples[~np.isin(samples["group"], samples["group"][shared])] if shared.any() else samples
 
 

@@ -71,6 +71,11 @@ def shard(
     manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
     if manifest["rejects"]:
         warn(f"{manifest['rejects']} images cannot be used and were left out: see {out / 'rejects.jsonl'}")
+    if torn := manifest.get("patients_in_several_splits"):
+        warn(
+            f"{torn:,} patients have images in several of the official splits: tests on them flatter. Training with"
+            f" --shards {out.parent} --datasets {out.name} leaves those out that are tested on"
+        )
     if json:
         say_json(manifest)
         return

@@ -141,8 +141,8 @@ def number_studies(records: list[Record], contents: list[int]) -> list[int]:
 def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
     """The official split where a record has one; else 80/10/10 by group, in proportion within each set of labels.
 
-    A group is never cut apart, and goes where its first image with an official split is. What is officially for
-    training and validation together is cut 8 to 1.
+    A group goes where its first image with an official split is; only official splits may cut one apart. What is
+    officially for training and validation together is cut 8 to 1.
     """
     unknown = {record.split for record in records} - {"", *OFFICIAL}
     if unknown:
@@ -191,6 +191,15 @@ def split_rule(records: list[Record]) -> str:
     if any(record.split == TRAIN_VAL for record in records):
         return f"official, its {TRAIN_VAL} cut 8 to 1; without one {cut}"
     return "official" if told == len(records) else f"official where there is one, else {cut}" if told else cut
+
+
+def in_several_splits(plan: Plan) -> int:
+    """How many groups (patients) an official split has cut apart."""
+    splits: dict[int, set[str]] = {}
+    for name, samples in plan.items():
+        for sample in samples:
+            splits.setdefault(sample.group, set()).add(name.partition("-")[0])
+    return sum(len(own) > 1 for own in splits.values())
 
 
 def sample_key(record: Record) -> str:

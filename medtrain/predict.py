@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from medtrain import configfile, distributed, mixture, models, tasks, transforms
-from medtrain.config import Config
+from medtrain.config import Config, DataConfig
+from medtrain.console import warn
 from medtrain.decode import decode
 from medtrain.distributed import World
 from medtrain.errors import InputError
@@ -33,21 +34,38 @@ class OpenRun:
     world: World
     task: Task
     model: nn.Module
-    elsewhere: str = ""  # the name of a dataset that stands in for the run's own
+    own: DataConfig  # what it was trained on
+    elsewhere: str = ""  # the name of a dataset that stands in for that
 
     def evaluate(self, split: str, say: Callable[[str], None]) -> dict[str, Any]:
         """Score a split of the packed dataset; writes and returns the report."""
+        if self.elsewhere:
+            self._warn_of_seen(split)
         return evaluate_best(
             self.run, self.config, self.task, self.model, self.world, split, say, elsewhere=self.elsewhere
         )
+
+    def _warn_of_seen(self, split: str) -> None:
+        try:
+            times = mixture.seen(self.own, mixture.open_split(self.config.data, split).samples)
+        except InputError as error:
+            warn(f"whether the run was trained on images of {self.elsewhere} cannot be told: {error.problem}")
+        else:
+            if times:
+                warn(
+                    f"{times:,} images of {self.elsewhere} are, byte for byte, among those that the run was trained on"
+                )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
         load_best(self.run, self.model, self.world)
         self.model.eval()
+        most, found = self.config.data.eval_batch_size, []
         with torch.inference_mode(), self.world.accelerator.autocast():
-            logits = self.model(self.inputs(images))
-            return self.task.scores(logits).cpu().numpy()  # type: ignore[no-any-return]
+            for first in range(0, len(images), most):
+                logits = self.model(self.inputs(images[first : first + most]))
+                found.append(self.task.scores(logits).cpu().numpy())
+        return np.concatenate(found)
 
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The images uint8 [N, H, W] at the model's size."""
@@ -67,6 +85,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     """Build a run's model, for which its shards need not be there any more; `shards` stands in for the dataset it was
     trained on and must have the same classes."""
     config = configfile.load(run.config_file)
+    own = config.data
     classes = run.classes() or mixture.classes(config.data)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])
@@ -76,10 +95,10 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
         config = replace(config, data=replace(config.data, shards=str(shards), datasets=(), holdout=""))
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = distributed.join(config.precision if fits else "fp32")
-    task = tasks.make(config, classes)
+    task = tasks.make(config, classes, unlearned=run.unlearned())
     model = models.build(replace(config.model, weights=""), task.outputs)
     model.to(world.device).to(memory_format=torch.channels_last)
-    return OpenRun(run, config, classes, world, task, model, shards.resolve().name if shards else "")
+    return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 
 
 def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
@@ -87,21 +106,28 @@ def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
 
     Of a label that no training image shows the network has learned nothing, and None is said.
     """
+    need_images(images)
     size = configfile.load(run.config_file).data.image_size
     pictures = [read_image(path, size) for path in images]
     opened = open_run(run)
-    task, unlearned = opened.task.chosen_in(read_json(run.report)), run.unlearned()
+    task = opened.task.chosen_in(read_json(run.report))
     return [
         {
             "image": str(path),
-            **task.verdict(row, unlearned),
+            **task.verdict(row),
             "probabilities": {
-                name: None if name in unlearned else float(score)
+                name: None if name in task.unlearned else float(score)
                 for name, score in zip(opened.classes, row, strict=True)
             },
         }
         for path, row in zip(images, opened.predict(pictures), strict=True)
     ]
+
+
+def need_images(images: tuple[Path, ...]) -> None:
+    """InputError where none is given."""
+    if not images:
+        raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")
 
 
 def read_image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -174,7 +174,8 @@ def _probabilities(found: list[dict[str, Any]]) -> str:
         score = one["probabilities"][label]
         return "-" if score is None else f"{score:.3f}{'*' if label in one.get('present', ()) else ' '}"
 
-    heads = ("probability of", *(Path(one["image"]).name for one in found))
+    what = "raw probability of" if "calibrated" in found[0] else "probability of"
+    heads = (what, *(Path(one["image"]).name for one in found))
     return table(heads, [(label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"]])
 
 

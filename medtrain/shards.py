@@ -32,6 +32,7 @@ from medtrain.plan import (
     PackOptions,
     Plan,
     chosen,
+    in_several_splits,
     make_plan,
     plan_digest,
     sample_key,
@@ -229,6 +230,8 @@ def _finish(
         if names:
             splits[split] = _merge_split(out, split, names, classes)
     manifest = {**described, "rejects": len(rejects) + len(copies), "splits": splits}
+    if torn := in_several_splits(plan):
+        manifest["patients_in_several_splits"] = torn
     write_json(out / "manifest.json", manifest)
 
 

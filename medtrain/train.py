@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from medtrain import figures, mixture
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import any_rank, part, share, share_buffers
-from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError
+from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError, nearest
 from medtrain.evaluate import evaluate_best, measure, pixels, score
 from medtrain.feed_process import Feeder
 from medtrain.loader import Batch
@@ -56,6 +57,7 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
 
 def train_epochs(trainer: Trainer, state: TrainState) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
+    check_watch(trainer)
     while state.epoch < trainer.config.epochs and not stale(trainer, state):
         state, stopped = train_epoch(trainer, state)
         if not stopped:
@@ -63,6 +65,19 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
         if stopped:
             return leave(trainer, state)
     return finish(trainer, state)
+
+
+def check_watch(trainer: Trainer) -> None:
+    """InputError where the watched metric is none of this task's: now, not after an epoch."""
+    task, labels = trainer.task, trainer.validation.labels[:0]
+    report = task.metrics(np.zeros((0, task.outputs), np.float32), labels, np.zeros(0, np.uint64))
+    numbers = [name for name, value in report.items() if not isinstance(value, dict | list) and name != "samples"]
+    several = trainer.config.watch.startswith("per_dataset_") and mixture.sources(trainer.validation.index.samples)[0]
+    if several and len(several) > 1:
+        numbers += [f"per_dataset_{name}" for name in numbers]
+    if trainer.config.watch not in numbers:
+        problem = f"watch is {trainer.config.watch!r}, which is no metric here"
+        raise InputError(problem + nearest(trainer.config.watch, numbers), "choose " + ", ".join(numbers))
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
@@ -109,13 +124,12 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     if scores is None:
         return state, True
     report = share(world, measure(scores, trainer.task, trainer.validation))
-    samples = state.epoch_step * state.global_batch
     row = {
         "step": state.step,
         "epoch": state.epoch + 1,
         "lr": trainer.schedule.lr,
         "train_loss": state.epoch_loss / state.epoch_step,
-        "train_accuracy": state.epoch_correct / samples,
+        "train_accuracy": state.epoch_correct / state.epoch_step,
         **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
     }
     state, better = judge(config, state, report)
@@ -184,16 +198,14 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
 
 def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
     """The state after an epoch, and whether it is the best so far by the watched metric."""
-    if config.watch not in report:
-        numbers = [name for name, value in report.items() if isinstance(value, float)]
-        raise InputError(f"watch is {config.watch!r}, which is no metric here", "choose " + ", ".join(numbers))
-    value = report[config.watch]
+    value = report.get(config.watch)
     sign = -1 if config.watch == "loss" else 1
     better = value is not None and (state.best is None or sign * value > sign * state.best)
     state = replace(state, epoch=state.epoch + 1, epoch_step=0, epoch_loss=0.0, epoch_correct=0.0)
     if better:
         return replace(state, best=value, best_epoch=state.epoch, stale_epochs=0), True
-    return replace(state, stale_epochs=state.stale_epochs + 1), False
+    # As the plateau rule: where a number is undefined, nothing has become worse.
+    return replace(state, stale_epochs=state.stale_epochs + (value is not None)), False
 
 
 def stale(trainer: Trainer, state: TrainState) -> bool:

@@ -86,9 +86,10 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     refuse_idle_ranks(state, world)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
     validation = open_loader(config, world, "val")
-    task = tasks.make(config, training.index.classes, training.labels)
+    task = tasks.for_training(config, training)
     torch.manual_seed(config.seed)
-    model = models.build(replace(config.model, weights="") if found else config.model, task.outputs)
+    built = replace(config.model, weights="") if found else config.model
+    model = models.build(built, task.outputs, config.data.image_size)
     model = model.to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
     parallel = world.accelerator.prepare_model(model, evaluation_mode=state.virtual_ranks > 0)  # which leaves DDP away
@@ -258,8 +259,8 @@ def restore(trainer: Trainer, found: Loaded) -> None:
 
 def tell_labels(trainer: Trainer) -> None:
     """What is known of each label in each dataset's training images: in the log, and in labels.json."""
-    index, labels = trainer.training.index, trainer.training.labels
-    names, of = mixture.sources(index.samples[: len(labels)])
+    index, drawn = trainer.training.index, trainer.training.drawn
+    labels, (names, of) = trainer.training.labels[drawn], mixture.sources(index.samples[: len(drawn)][drawn])
     rows = [
         (name, label, *(int((column == state).sum()) for state in (1, 0, -1)))
         for i, name in enumerate(names)

@@ -12,6 +12,7 @@ from torch import nn
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError
 
+DAMAGED = (ValueError, RuntimeError, EOFError, LookupError, AttributeError, TypeError)  # what a damaged .pth raises
 UNCOUNTED = "num_batches_tracked"  # files of old versions lack it, and nothing is computed with it
 
 
@@ -32,13 +33,17 @@ def file_of(config: ModelConfig, kept: Path | None) -> Path:
 
 
 def load_local(
-    model: nn.Module, path: Path, first: str, head: str, rename: Callable[[str], str] = lambda name: name
+    model: nn.Module,
+    path: Path,
+    first: str,
+    head: str | tuple[str, ...],
+    rename: Callable[[str], str] = lambda name: name,
 ) -> None:
     """Take every tensor that fits; a head for other classes is left out, anything else missing is an error.
 
     `first` names the weight of the first convolution, which is summed over colours where the model has one channel;
-    `head` is how the names of the classifier's tensors begin; `rename` makes a name of the file one of the model.
-    Raises InputError.
+    `head` is how the names of a classifier's tensors begin, or of several; `rename` makes a name of the file one of the
+    model. Raises InputError.
     """
     tensors = {rename(name): tensor for name, tensor in _read(path).items()}
     own = model.state_dict()
@@ -63,8 +68,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix != ".pth":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+            raise ValueError("it holds other things than tensors by name")
+        return found
+    except (OSError, SafetensorError, pickle.UnpicklingError, *DAMAGED) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(
-            f"{path}: weights cannot be read: {error}", "give a .safetensors file of this backbone"
+            f"{path}: weights cannot be read: {reason}", "give a .safetensors file of this backbone"
         ) from None

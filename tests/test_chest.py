@@ -103,6 +103,45 @@ def test_another_dataset_decides_nothing(trained: Path) -> None:
     limits = {name: row["threshold"] for name, row in json.loads(own)["per_class"].items()}
     assert {name: row["threshold"] for name, row in report["per_class"].items()} == limits
     assert report["temperature"] == json.loads(own)["temperature"]
+    again = medtrain("evaluate", "first", "--runs", trained, "--shards", trained / "shards", "--split", "val")
+    assert "are, byte for byte, among those that the run was trained on" in again.stderr
+
+
+def test_explain_writes_over_no_image(trained: Path, tmp_path: Path) -> None:
+    image = next((trained / "raw" / "images").iterdir())
+    own = tmp_path / image.name
+    own.write_bytes(image.read_bytes())
+    words = ("explain", "first", own, "--runs", trained, "--json")
+    (told,) = json.loads(medtrain(*words, "--out", tmp_path).stdout)
+    assert own.read_bytes() == image.read_bytes()
+    refused = medtrain("explain", "first", own, told["figure"], "--runs", trained, "--out", tmp_path, check=False)
+    assert (refused.returncode, "would be lost" in refused.stderr) == (2, True), refused.stderr
+    refused = medtrain(*words, "--out", own, check=False)
+    assert (refused.returncode, "cannot be a folder for figures" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_no_image_at_all(trained: Path) -> None:
+    for command in ("predict", "explain"):
+        refused = medtrain(command, "first", "--runs", trained, check=False)
+        assert (refused.returncode, "no image is named" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_label_that_was_not_learnt_keeps_its_counts(trained: Path) -> None:
+    report = json.loads((trained / "first" / "evaluation" / "test.json").read_text())
+    hernia = report["per_class"]["Hernia"]
+    assert (hernia["known"], hernia["positives"], hernia["learned"]) == (report["samples"], 0, False)
+    assert hernia["f1"] is None and hernia["ece"] is None
+    assert report["micro_known"] == 2 * report["samples"], "it has no part in what is over several labels"
+
+
+def test_the_last_epoch_and_the_report_of_its_weights_agree(trained: Path) -> None:
+    medtrain("evaluate", "first", "--runs", trained, "--split", "val")
+    report = json.loads((trained / "first" / "evaluation" / "val.json").read_text())
+    rows = [json.loads(line) for line in (trained / "first" / "metrics.jsonl").read_text().splitlines()]
+    epochs = [row for row in rows if row["kind"] == "epoch"]
+    best = max(epochs, key=lambda row: row["val_macro_auroc"])
+    for name in ("loss", "macro_auroc", "micro_auroc", "micro_known"):
+        assert report[name] == pytest.approx(best[f"val_{name}"], rel=1e-6), name
 
 
 def test_explain_keeps_images_of_one_name_apart(trained: Path, tmp_path: Path) -> None:

@@ -54,6 +54,19 @@ def test_a_network_whose_maps_have_the_channels_last() -> None:
     assert grad_cam(model, models.last_map(config, model), torch.randn(1, 1, 224, 224), [0, 2]).shape == (2, 7, 7)
 
 
+@pytest.mark.parametrize("backbone", ["volo_d1_224", "hrnet_w18_small", "twins_pcpvt_small", "coat_tiny"])
+def test_networks_that_keep_their_maps_otherwise_are_read_rightly_or_refused(backbone: str) -> None:
+    config = ModelConfig(backbone=backbone, channels=1)
+    torch.manual_seed(0)
+    model = models.build(config, 2)
+    try:
+        maps = grad_cam(model, models.last_map(config, model), torch.randn(1, 1, 224, 224), [0])
+    except InputError as error:
+        assert "explain a convolutional" in error.fix
+    else:
+        assert maps.shape[1] == maps.shape[2], "places, not channels"
+
+
 def test_a_network_without_maps() -> None:
     config = ModelConfig(backbone="vit_tiny_patch16_224", channels=1)
     model = models.build(config, 2)

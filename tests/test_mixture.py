@@ -19,6 +19,7 @@ from medtrain.config import AugmentConfig, DataConfig
 from medtrain.datasets import chest_demo, demo
 from medtrain.errors import InputError
 from medtrain.index import SPLITS, open_index
+from medtrain.index import read_manifest as open_manifest
 from medtrain.labels import UNKNOWN
 from medtrain.loader import Loader
 from medtrain.mixture import EXTERNAL, open_split
@@ -202,8 +203,34 @@ def test_sampling_that_leaves_nothing(shards: Path) -> None:
     loader.close()
 
 
+def test_a_patient_in_two_official_splits_is_not_trained_on(raw: Path, tmp_path: Path) -> None:
+    """Packed as the table says, which is told; of what is tested nobody is trained on, nor validated."""
+    records = named(raw, "one")
+    people = {record.patient: f"p{i // 4}" for i, record in enumerate(records)}
+    torn = [
+        replace(record, patient=people[record.patient], split=SPLITS[i % 4 % 3]) for i, record in enumerate(records)
+    ]
+    table = [replace(record, split="train", patient=f"alone{i}") for i, record in enumerate(named(raw, "second"))]
+    manifest = pack(torn, chest_demo.CLASSES, tmp_path / "torn", PackOptions(), 1)
+    assert manifest["patients_in_several_splits"] == len({record.patient for record in torn})
+    pack(table, chest_demo.CLASSES, tmp_path / "sound", PackOptions(), 1)
+    assert "patients_in_several_splits" not in open_manifest(tmp_path / "sound")
+    both = data(tmp_path, "torn", "sound")
+    groups = {split: set(open_split(both, split).samples["group"].tolist()) for split in ("train", "test")}
+    assert groups["train"] and groups["test"] and not groups["train"] & groups["test"]
+    with pytest.raises(InputError):
+        len(open_split(replace(both, datasets=("sound",)), "test"))
+
+
+def test_images_that_a_run_has_seen_are_counted(shards: Path) -> None:
+    test = open_split(data(shards, "second"), "test").samples
+    assert mixture.seen(data(shards, "one"), test) == 1, "second tests on an image that one trains on"
+    assert mixture.seen(data(shards, "third"), test) == 0
+
+
 def test_refusals() -> None:
     for flags, problem in (
+        (("--datasets", "a", "a"), "name each once"),
         (("--datasets", "a", "--sampling", "a:2"), "NAME=TIMES"),
         (("--holdout", "a"), "holdout needs datasets"),
         (("--datasets", "a", "--holdout", "a"), "nothing is left to train on"),

@@ -54,6 +54,40 @@ def test_which_published_weights_are_meant(backbone: str, place: str) -> None:
     assert timm.published(backbone) == place
 
 
+@pytest.mark.parametrize("backbone", ["convnext_atto", "densenet121", "resnet18"])
+def test_scores_of_bf16_are_not_rounded_to_bf16(backbone: str) -> None:
+    torch.manual_seed(0)
+    model = models.build(ModelConfig(backbone), 3).eval()  # type: ignore[arg-type]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = model(torch.randn(64, 1, 64, 64))
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_a_size_that_a_network_cannot_take_is_said() -> None:
+    config = ModelConfig("swin_tiny_patch4_window7_224", channels=1)  # type: ignore[arg-type]
+    assert models.build(config, 2, 224).training
+    with pytest.raises(InputError, match="cannot take images of 32 x 32 pixels"):
+        models.build(config, 2, 32)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00.", bytes(range(256)) * 8])
+def test_a_damaged_file_of_weights_is_said(content: bytes, tmp_path: Path) -> None:
+    for name in ("damaged.pth", "damaged.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="weights cannot be read"):
+            models.build(ModelConfig("convnext_atto", weights=str(tmp_path / name)), 2)  # type: ignore[arg-type]
+
+
+def test_a_distilled_network_starts_from_its_weights(tmp_path: Path) -> None:
+    """It has two heads, neither of which fits."""
+    config = ModelConfig("deit_tiny_distilled_patch16_224", channels=3)  # type: ignore[arg-type]
+    published = models.build(config, 1000).state_dict()
+    save_file(published, tmp_path / "published.safetensors")
+    built = models.build(replace(config, weights=str(tmp_path / "published.safetensors")), 14).state_dict()
+    assert torch.equal(built["blocks.3.mlp.fc1.weight"], published["blocks.3.mlp.fc1.weight"])
+
+
 def test_convnext_large_has_its_196_million_parameters() -> None:
     with torch.device("meta"):
         model = models.build(ModelConfig("convnext_large", channels=3), 14)

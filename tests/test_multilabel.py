@@ -185,6 +185,24 @@ def test_what_is_undefined_is_none_and_counted() -> None:
     assert multilabel_report(np.zeros((0, 4)), np.zeros((0, 4), np.int8), NAMES)["macro_auroc"] is None
 
 
+def test_the_validation_loss_weighs_as_the_training_does() -> None:
+    rng = np.random.default_rng(6)
+    states, logits = rng.choice(np.array([1, 0, 0, -1], np.int8), (40, 4)), rng.normal(0, 2, (40, 4))
+    task = Multilabel(NAMES, 2.0, alpha=balanced_alpha(states))
+    scores = task.scores(torch.from_numpy(logits)).numpy()
+    report = task.metrics(scores, states, np.arange(40, dtype=np.uint64))
+    assert report["loss"] == pytest.approx(float(task.loss(torch.from_numpy(logits), batch(states))), rel=1e-5)
+
+
+def test_what_is_right_in_training_is_a_share_of_the_known_cells() -> None:
+    states = np.full((6, 4), labels.UNKNOWN, np.int8)
+    states[0] = (1, 0, 0, 1)
+    logits, task = torch.tensor([[1.0, -1.0, 1.0, 1.0]]).repeat(6, 1), Multilabel(NAMES, 2.0)
+    assert float(task.correct(logits, batch(states))) == 0.75
+    parts = [task.correct(logits[i : i + 2], batch(states[i : i + 2], (states >= 0).sum(0))) for i in (0, 2, 4)]
+    assert float(sum(parts)) == 0.75, "however it is spread"
+
+
 def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"expected \[N, 4\] of both"):
         multilabel_report(np.zeros((2, 3)), np.zeros((2, 3), np.int8), NAMES)

@@ -146,6 +146,13 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
     assert len(attempts) == 3, "a fault that another attempt cannot mend is not tried again"
 
 
+def test_a_metric_that_is_none_is_refused_before_the_first_step(demo_shards: Path, tmp_path: Path) -> None:
+    refused = train(demo_shards, tmp_path, "typo", "--watch", "acuracy", check=False)
+    assert refused.returncode == 2
+    assert "watch is 'acuracy', which is no metric here (did you mean accuracy?)" in refused.stderr
+    assert not (tmp_path / "typo" / "metrics.jsonl").exists() or not rows(tmp_path / "typo", "step")
+
+
 def test_numbers_that_break_end_the_run_with_a_reason(demo_shards: Path, tmp_path: Path) -> None:
     broken = train(demo_shards, tmp_path, "hot", "--lr", "1e30", check=False)
     assert broken.returncode == 3

@@ -7,25 +7,63 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import nn
 
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError, nearest
 
 
-def build(config: ModelConfig, outputs: int) -> nn.Module:
-    """The network for `config` with `outputs` logits: float [B, channels, H, W] -> float [B, outputs].
+class ExactLinear(nn.Linear):
+    """A last layer in float32, also under autocast: bf16 would leave a hundred different scores of a thousand."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits in float32."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            return nn.functional.linear(inputs.float(), self.weight.float(), self.bias)
+
+
+def build(config: ModelConfig, outputs: int, size: int = 0) -> nn.Module:
+    """The network for `config` with `outputs` logits: float [B, channels, H, W] -> float [B, outputs]. InputError where
+    it cannot take images of `size` (0: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
     `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, and for its published
     weights `kept(backbone)`, their file where it is in the cache, and `fetch(backbone)`, which downloads it.
     """
-    return _family(config.backbone).build(config, outputs)  # type: ignore[no-any-return]
+    model: nn.Module = _family(config.backbone).build(config, outputs)
+    heads = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.out_features == outputs]
+    if heads:
+        heads[-1].__class__ = ExactLinear
+    if size:
+        _try(model, config, size)
+    return model
 
 
 def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:
-    """The layer of `model` that an explanation looks at."""
-    return _family(config.backbone).last_map(model)  # type: ignore[no-any-return]
+    """The layer of `model` that an explanation looks at; InputError where the family knows none."""
+    try:
+        return _family(config.backbone).last_map(model)  # type: ignore[no-any-return]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise InputError(
+            f"of {config.backbone} it is not known which layer has the last maps", "explain a convolutional network"
+        ) from None
+
+
+def _try(model: nn.Module, config: ModelConfig, size: int) -> None:
+    """Some networks are made for one size alone."""
+    training = model.training
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, config.channels, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{config.backbone} cannot take images of {size} x {size} pixels ({reason})",
+            "give --image_size that its name or this message tells, or another --backbone",
+        ) from None
+    finally:
+        model.train(training)
 
 
 def fetch(backbone: str) -> Path:

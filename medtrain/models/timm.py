@@ -37,9 +37,14 @@ def build(config: ModelConfig, outputs: int) -> nn.Module:
     model: Any = create_model(config.backbone, pretrained=False, **shape)
     if config.weights:
         path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
-        about = model.pretrained_cfg
-        load_local(model, path, first=f"{about['first_conv']}.weight", head=f"{about['classifier']}.")
+        first, heads = (_names(model.pretrained_cfg[what]) for what in ("first_conv", "classifier"))
+        load_local(model, path, first=f"{first[0]}.weight", head=tuple(f"{head}." for head in heads))
     return model  # type: ignore[no-any-return]
+
+
+def _names(told: Any) -> list[str]:
+    """Of a layer, or of several as distilled networks have."""
+    return [told] if isinstance(told, str) else list(told)
 
 
 def last_map(model: Any) -> nn.Module:

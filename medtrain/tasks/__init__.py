@@ -6,7 +6,6 @@ One file a kind of problem.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,12 +14,14 @@ import numpy.typing as npt
 import torch
 
 from medtrain.config import Config
-from medtrain.loader import Batch
+from medtrain.loader import Batch, Loader
 
 
 class Task(Protocol):
     """The contract of a kind of problem. B samples, L labels of the dataset, K logits."""
 
+    unlearned: frozenset[str]
+    """Labels that no training image shows: nothing is said of them."""
     outputs: int
     label: str
     """What one of the dataset's labels is called."""
@@ -38,7 +39,7 @@ class Task(Protocol):
         ranks gives the mean over all known cells, however they are spread."""
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: how many of the batch are right, for the training curve."""
+        """Scalar: what is right of this batch, as a share of what is known of the global batch, as in `loss`."""
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """float32 [B, K] of probabilities."""
@@ -54,8 +55,8 @@ class Task(Protocol):
     def chosen_in(self, report: dict[str, Any]) -> Task:
         """The same task with what was chosen for an earlier report; `{}` where there is none."""
 
-    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
-        """What the scores [K] of one sample say, as plain values by name; nothing of labels `unlearned`."""
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """What the scores [K] of one sample say, as plain values by name; nothing of labels that are unlearned."""
 
     def headline(self, report: dict[str, Any]) -> str:
         """What counts most of a report, in a few words."""
@@ -64,7 +65,20 @@ class Task(Protocol):
         """The figure of a report, as a PNG."""
 
 
-def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Task:
-    """The task that `config.task` names, for a dataset's classes; `labels` [N, L] are those of the training."""
+def make(
+    config: Config,
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int8] | None = None,
+    unlearned: frozenset[str] = frozenset(),
+) -> Task:
+    """The task that `config.task` names, for a dataset's classes; `labels` [N, L] are those that training draws, which
+    show none that is `unlearned`."""
     module = importlib.import_module(f"medtrain.tasks.{config.task}")
-    return module.make(config, classes, labels)  # type: ignore[no-any-return]
+    return module.make(config, classes, labels, unlearned)  # type: ignore[no-any-return]
+
+
+def for_training(config: Config, training: Loader) -> Task:
+    """The task as what training draws decides it: datasets that are drawn 0 times teach nothing."""
+    drawn, classes = training.labels[training.drawn], training.index.classes
+    times = np.count_nonzero(drawn > 0, axis=0).tolist()
+    return make(config, classes, drawn, frozenset(name for name, n in zip(classes, times, strict=True) if not n))

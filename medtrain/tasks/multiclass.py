@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from medtrain import figures
 from medtrain.config import Config
 from medtrain.loader import Batch
+from medtrain.metrics import plain
 from medtrain.multiclass import multiclass_report
 
 COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
@@ -27,7 +27,10 @@ class Multiclass:
     told: ClassVar = {"accuracy": "accuracy"}
     chooses = False
 
-    def __init__(self, classes: tuple[str, ...], label_smoothing: float) -> None:
+    def __init__(
+        self, classes: tuple[str, ...], label_smoothing: float, unlearned: frozenset[str] = frozenset()
+    ) -> None:
+        self.unlearned = unlearned
         self.classes = classes
         self.columns = COLUMNS
         self.outputs = len(classes)
@@ -42,9 +45,9 @@ class Multiclass:
         return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.max()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: known samples whose most likely class is the true one."""
-        right = logits.argmax(1) == batch.labels.argmax(1)
-        return (right & (batch.labels >= 0).all(1)).sum()
+        """Scalar: known samples whose most likely class is the true one / known samples of the global batch."""
+        right = (logits.argmax(1) == batch.labels.argmax(1)) & (batch.labels >= 0).all(1)
+        return right.sum() / max(int(batch.global_known.max()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Softmax in float32 [B, classes]."""
@@ -58,7 +61,8 @@ class Multiclass:
         scores, targets, groups = scores[known], labels[known].argmax(1), groups[known]
         report = multiclass_report(scores, targets, self.classes, groups)
         likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
-        return {"loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()), **report}
+        loss = plain(-np.log(np.maximum(likelihood, 1e-12)).mean()) if len(likelihood) else None
+        return {"loss": loss, **report}
 
     def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multiclass:
         """Nothing is to be chosen: the most likely class is the answer."""
@@ -68,12 +72,14 @@ class Multiclass:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
         """The most likely class."""
         return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 
     def headline(self, report: dict[str, Any]) -> str:
         """Accuracy with its interval."""
+        if report["accuracy"] is None:
+            return "no accuracy (no image's class is known)"
         low, high = report["accuracy_interval"]
         interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         return f"accuracy {report['accuracy']:.4f}{interval}"
@@ -83,6 +89,11 @@ class Multiclass:
         figures.confusion(np.array(report["confusion"]), self.classes, path)
 
 
-def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Multiclass:
+def make(
+    config: Config,
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int8] | None = None,
+    unlearned: frozenset[str] = frozenset(),
+) -> Multiclass:
     """The task for a dataset's classes."""
-    return Multiclass(classes, config.loss.label_smoothing)
+    return Multiclass(classes, config.loss.label_smoothing, unlearned)

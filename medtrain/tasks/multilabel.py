@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from medtrain import figures
 from medtrain.calibration import at_temperature
 from medtrain.config import Config
-from medtrain.labels import ABSENT, PRESENT, SOFT, SOFT_TARGET
+from medtrain.labels import ABSENT, PRESENT, SOFT, SOFT_TARGET, UNKNOWN
 from medtrain.loader import Batch
 from medtrain.multilabel import (
     best_thresholds,
@@ -58,7 +57,9 @@ class Multilabel:
         thresholds: tuple[float, ...] = (),
         temperature: float = 1.0,
         alpha: tuple[float, ...] = (),
+        unlearned: frozenset[str] = frozenset(),
     ) -> None:
+        self.unlearned = unlearned
         self.classes = classes
         self.alpha = alpha
         self.thresholds = thresholds
@@ -85,10 +86,9 @@ class Multilabel:
         return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.sum()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: the share of its known cells that are right, summed over the samples."""
-        known = batch.labels >= 0
-        right = ((logits > 0) == (batch.labels > 0)) & known
-        return (right.sum(1) / known.sum(1).clamp(min=1)).sum()
+        """Scalar: its known cells that are right / known cells of the global batch."""
+        right = ((logits > 0) == (batch.labels > 0)) & (batch.labels >= 0)
+        return right.sum() / max(int(batch.global_known.sum()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Sigmoid in float32 [B, labels]."""
@@ -98,37 +98,60 @@ class Multilabel:
         self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`multilabel_report` over the cells that are known for sure: a soft target is none. With thresholds and a
-        temperature, which only a finished run has, also the AUROCs' intervals and what calibration leaves."""
-        report = multilabel_report(scores, labels, self.classes, self.gamma, self.thresholds)
+        temperature, which only a finished run has, also the AUROCs' intervals and what calibration leaves. A label that
+        no training image shows has its counts alone (`learned` is False), and no part in what is over several."""
+        learned = self._learned(labels)
         if not self.thresholds:
-            return report
-        report = with_calibration(report, scores, labels, self.temperature)
-        return with_intervals(report, scores, labels, groups)
+            report = multilabel_report(scores, learned, self.classes, self.gamma, alpha=self.alpha)
+        else:
+            report = multilabel_report(scores, learned, self.classes, self.gamma, self.thresholds)
+            report = with_calibration(report, scores, learned, self.temperature)
+            report = with_intervals(report, scores, learned, groups)
+        for i, name in enumerate(self.classes):
+            if name in self.unlearned:
+                known, positives = (
+                    int(np.isin(labels[:, i], (PRESENT, ABSENT)).sum()),
+                    int((labels[:, i] == PRESENT).sum()),
+                )
+                report["per_class"][name] |= {"known": known, "positives": positives, "learned": False}
+        return report
 
     def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multilabel:
         """With the threshold of each label that gives it the highest F1, and the temperature that calibrates best."""
-        return Multilabel(self.classes, self.gamma, best_thresholds(scores, labels), chosen_temperature(scores, labels))
+        learned = self._learned(labels)
+        return self._judging(best_thresholds(scores, learned), chosen_temperature(scores, learned))
 
     def chosen_in(self, report: dict[str, Any]) -> Multilabel:
         """With the thresholds and the temperature of a report."""
         if "temperature" not in report:
             return self
         limits = tuple(report["per_class"][name]["threshold"] for name in self.classes)
-        return Multilabel(self.classes, self.gamma, limits, report["temperature"])
+        return self._judging(limits, report["temperature"])
 
-    def verdict(self, scores: npt.NDArray[np.float32], unlearned: Collection[str] = ()) -> dict[str, Any]:
+    def _judging(self, thresholds: tuple[float, ...], temperature: float) -> Multilabel:
+        return Multilabel(self.classes, self.gamma, thresholds, temperature, unlearned=self.unlearned)
+
+    def _learned(self, labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """The labels [N, L], unknown where the training had none that was present."""
+        told: npt.NDArray[np.int8] = np.where(np.isin(self.classes, list(self.unlearned)), UNKNOWN, labels).astype(
+            np.int8
+        )
+        return told
+
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
         """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
         probabilities are at the temperature that was chosen; None where the training had none that was present."""
         limits = dict(zip(self.classes, self.thresholds or (0.5,) * len(self.classes), strict=True))
         learned = {
-            name: float(score) for name, score in zip(self.classes, scores, strict=True) if name not in unlearned
+            name: float(score) for name, score in zip(self.classes, scores, strict=True) if name not in self.unlearned
         }
         present = [name for name, score in learned.items() if score >= limits[name]]
         shares = zip(self.classes, at_temperature(scores, self.temperature).tolist(), strict=True)
         calibrated = {name: share if name in learned else None for name, share in shares}
         best = max(learned, key=learned.__getitem__, default="")
         return {
-            "present": present, "most likely": best, "probability": calibrated.get(best), "calibrated": calibrated,
+            "present": present, "most likely": best, "calibrated probability": calibrated.get(best),
+            "calibrated": calibrated,
         }  # fmt: skip
 
     def headline(self, report: dict[str, Any]) -> str:
@@ -157,8 +180,12 @@ def balanced_alpha(labels: npt.NDArray[np.int8]) -> tuple[float, ...]:
     return tuple(np.where(present + absent, absent / np.maximum(present + absent, 1), 0.5).tolist())
 
 
-def make(config: Config, classes: tuple[str, ...], labels: npt.NDArray[np.int8] | None = None) -> Multilabel:
+def make(
+    config: Config,
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int8] | None = None,
+    unlearned: frozenset[str] = frozenset(),
+) -> Multilabel:
     """The task for a dataset's labels."""
-    if config.loss.focal_alpha == "none" or labels is None:
-        return Multilabel(classes, config.loss.focal_gamma)
-    return Multilabel(classes, config.loss.focal_gamma, alpha=balanced_alpha(labels))
+    alpha = () if config.loss.focal_alpha == "none" or labels is None else balanced_alpha(labels)
+    return Multilabel(classes, config.loss.focal_gamma, alpha=alpha, unlearned=unlearned)
