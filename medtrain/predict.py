@@ -60,7 +60,7 @@ class OpenRun:
         """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
         load_best(self.run, self.model, self.world)
         self.model.eval()
-        most, found = self.config.data.eval_batch_size, []
+        most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float32)]
         with torch.inference_mode(), self.world.accelerator.autocast():
             for first in range(0, len(images), most):
                 logits = self.model(self.inputs(images[first : first + most]))
