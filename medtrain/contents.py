@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from medtrain.errors import InputError, MachineError
 from medtrain.index import npy
 from medtrain.record import Record, number_of
 
+Answer = TypeVar("Answer")
 ROW = np.dtype([("image", "<u8"), ("changed", "<i8"), ("size", "<u8"), ("content", "<u8")])
 # Of a file that is not there, is a folder, or is not for us. Any other error may pass: a stale handle, a busy server.
 FOR_GOOD = (
@@ -58,7 +60,7 @@ def _row(record: Record, known: dict[int, np.void]) -> tuple[tuple[int, int, int
     """(image, time of the last change, size, content) of a record's file, and whether it was known."""
     image = number_of(record.source, record.image)
     try:
-        stat = record.path.stat()
+        stat = _patiently(record.path.stat, record.path)
         row = known.get(image)
         if row is not None and (row["changed"], row["size"]) == (stat.st_mtime_ns, stat.st_size):
             return (image, stat.st_mtime_ns, stat.st_size, int(row["content"])), True
@@ -71,17 +73,22 @@ def _row(record: Record, known: dict[int, np.void]) -> tuple[tuple[int, int, int
 
 def read(path: Path) -> bytes:
     """A file's bytes; OSError where that is for good, MachineError where the filesystem does not give them for now."""
-    for wait in (*WAITS_S, None):
+    return _patiently(path.read_bytes, path)
+
+
+def _patiently(ask: Callable[[], Answer], path: Path) -> Answer:
+    waits = iter(WAITS_S)
+    while True:
         try:
-            return path.read_bytes()
+            return ask()
         except OSError as error:
             if error.errno in FOR_GOOD:
                 raise
+            wait = next(waits, None)
             if wait is None:
                 fix = "look at the filesystem, then give the same command again: it goes on with what is missing"
                 raise MachineError(f"{path}: cannot be read for now ({error.strerror})", fix) from None
         time.sleep(wait)
-    raise AssertionError("the last wait is None")
 
 
 def there(path: Path) -> bool:

@@ -32,7 +32,8 @@ def open_split(data: DataConfig, split: str) -> ShardIndex:
     if not parts:
         named = f"no dataset of {', '.join(data.datasets)}" if split != EXTERNAL else "no dataset is held out: none"
         raise InputError(f"{named} has a split {split!r}", "choose one of " + ", ".join(SPLITS))
-    contents, groups = (_all(data, _later(split), column) for column in ("content", "group"))
+    later = [part.samples for after in _later(split) for part in _parts(data, after, load_index)]
+    contents, groups = (_column(later, name) for name in ("content", "group"))
     parts = [replace(part, samples=_without(part.samples, contents, groups)) for part in parts]
     return _joined(data, split, [replace(part, samples=part.samples[: _share(data, part, parts)]) for part in parts])
 
@@ -126,10 +127,9 @@ def _later(split: str) -> Iterable[str]:
     return order[order.index(split) + 1 :]
 
 
-def _all(data: DataConfig, splits: Iterable[str], column: str) -> npt.NDArray[np.uint64]:
-    """A column of all images in some splits."""
-    found = [part.samples[column] for split in splits for part in _parts(data, split, load_index)]
-    return np.concatenate([np.empty(0, np.uint64), *found])
+def _column(parts: list[npt.NDArray[Any]], name: str) -> npt.NDArray[np.uint64]:
+    """A column of the rows of several indexes."""
+    return np.concatenate([np.empty(0, np.uint64), *(rows[name] for rows in parts)])
 
 
 def _without(

@@ -38,7 +38,7 @@ def multilabel_report(
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"scores has shape {values.shape}, labels {truth.shape}; expected [N, {len(names)}] of both")
-    known, positive = _known(truth), truth == PRESENT
+    known, positive = known_cells(truth), truth == PRESENT
     limits = thresholds or (0.5,) * len(names)
     called = values >= np.array(limits)
     rows = {
@@ -63,7 +63,7 @@ def with_intervals(
     """A report with an `auroc_interval` for each label, `macro_` and `micro_auroc_interval`: 95 % by `groups` [N]
     (patients), see bootstrap.bootstrap_aurocs."""
     truth = np.asarray(labels)
-    ends = bootstrap_aurocs(scores, truth == PRESENT, _known(truth), groups, seed)
+    ends = bootstrap_aurocs(scores, truth == PRESENT, known_cells(truth), groups, seed)
     rows = zip(report["per_class"].items(), ends.labels, strict=True)
     return {
         **report,
@@ -80,7 +80,7 @@ def with_calibration(
     values, truth = at_temperature(scores, temperature), np.asarray(labels)
     rows = {}
     for i, (name, row) in enumerate(report["per_class"].items()):
-        own = _known(truth[:, i])
+        own = known_cells(truth[:, i])
         left = calibration_error(values[own, i], truth[own, i] == PRESENT)
         rows[name] = {**row, "ece_at_temperature": plain(left)}
     return {
@@ -94,7 +94,7 @@ def with_calibration(
 def chosen_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     """One temperature for all labels, of their known cells (see calibration.best_temperature)."""
     truth = np.asarray(labels)
-    known = _known(truth)
+    known = known_cells(truth)
     return best_temperature(np.asarray(scores, np.float64)[known], (truth == PRESENT)[known])
 
 
@@ -104,7 +104,9 @@ def best_thresholds(scores: ArrayLike, labels: ArrayLike) -> tuple[float, ...]:
     0.5 where a label has no positive.
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
-    return tuple(_best_threshold(values[own, i], truth[own, i] == PRESENT) for i, own in enumerate(_known(truth).T))
+    return tuple(
+        _best_threshold(values[own, i], truth[own, i] == PRESENT) for i, own in enumerate(known_cells(truth).T)
+    )
 
 
 def _best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
@@ -117,7 +119,8 @@ def _best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
     return float(scores[order][np.argmax(np.where(last_of_tie, f1, -1))])
 
 
-def _known(labels: NDArray[Any]) -> NDArray[np.bool_]:
+def known_cells(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a label is present or absent for sure."""
     return np.isin(labels, (PRESENT, ABSENT))
 
 

@@ -67,10 +67,11 @@ def pack(
         if not (out / "manifest.json").exists():
             sweep(out)
         try:
-            plan, digest, copies = _plan(records, classes, out, options, workers or _cores())
+            plan, claim, copies = _plan(records, classes, out, options, workers or _cores())
             if not (out / "manifest.json").exists():
                 _pack_missing(plan, list(plan), len(classes), out, options, workers or _cores())
-                _finish(plan, copies, classes, out, _described(records, classes, options, digest), max_rejects)
+                described = _described(records, classes, options, claim["labels_sha256"], claim["plan"])
+                _finish(plan, copies, classes, out, described, max_rejects)
             return read_json(out / "manifest.json")
         finally:
             if (out / "manifest.json").exists():
@@ -140,16 +141,16 @@ def check_records(records: list[Record], options: PackOptions) -> None:
 
 def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
-) -> tuple[Plan, str, list[dict[str, str]]]:
-    """Where every sample goes, the digest of that, and what is left out; refuses a folder that holds something else."""
+) -> tuple[Plan, dict[str, str], list[dict[str, str]]]:
+    """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
     kept, found, copies = without_copies(shuffled, contents(shuffled, out / CONTENTS, workers))
     plan = make_plan(kept, found, classes, options)
-    digest = plan_digest(plan, classes, options)
-    if not _is_claimed(out, {**claim, "plan": digest}):
-        write_json(out / "plan.json", {**claim, "plan": digest})
-    return plan, digest, copies
+    claim["plan"] = plan_digest(plan, classes, options)
+    if not _is_claimed(out, claim):
+        write_json(out / "plan.json", claim)
+    return plan, claim, copies
 
 
 def _names(records: list[Record]) -> str:
@@ -157,20 +158,24 @@ def _names(records: list[Record]) -> str:
     return "+".join(dict.fromkeys(record.source for record in records))
 
 
-def _described(records: list[Record], classes: tuple[str, ...], options: PackOptions, digest: str) -> dict[str, Any]:
+def _described(
+    records: list[Record], classes: tuple[str, ...], options: PackOptions, labels: str, digest: str
+) -> dict[str, Any]:
     """What the manifest says of the whole."""
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size), "options": options.described(),
-        "split_rule": split_rule(records), "labels_sha256": labels_sha256(records), "plan": digest,
+        "split_rule": split_rule(records), "labels_sha256": labels, "plan": digest,
         "medtrain": __version__,
     }  # fmt: skip
 
 
 def refuse_others(records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions) -> dict[str, str]:
     """Refuse a folder that holds something else, before any file is read; what claims it for these records."""
-    asked = json.dumps([classes, options.described(), labels_sha256(records)])
-    claim = {"dataset": _names(records), "request": hashlib.sha256(asked.encode()).hexdigest()}
+    labels = labels_sha256(records)
+    asked = json.dumps([classes, options.described(), labels])
+    request = hashlib.sha256(asked.encode()).hexdigest()
+    claim = {"dataset": _names(records), "labels_sha256": labels, "request": request}
     _is_claimed(out, claim)
     return claim
 

@@ -89,7 +89,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     task = tasks.for_training(config, training)
     torch.manual_seed(config.seed)
     built = replace(config.model, weights="") if found else config.model
-    model = models.build(built, task.outputs, config.data.image_size)
+    model = models.build(built, task.outputs, 0 if found else config.data.image_size)
     model = model.to(world.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(config.optim, model)
     parallel = world.accelerator.prepare_model(model, evaluation_mode=state.virtual_ranks > 0)  # which leaves DDP away

@@ -18,6 +18,7 @@ from medtrain.loader import Batch
 from medtrain.multilabel import (
     best_thresholds,
     chosen_temperature,
+    known_cells,
     multilabel_report,
     with_calibration,
     with_intervals,
@@ -109,10 +110,7 @@ class Multilabel:
             report = with_intervals(report, scores, learned, groups)
         for i, name in enumerate(self.classes):
             if name in self.unlearned:
-                known, positives = (
-                    int(np.isin(labels[:, i], (PRESENT, ABSENT)).sum()),
-                    int((labels[:, i] == PRESENT).sum()),
-                )
+                known, positives = int(known_cells(labels[:, i]).sum()), int((labels[:, i] == PRESENT).sum())
                 report["per_class"][name] |= {"known": known, "positives": positives, "learned": False}
         return report
 
