@@ -26,7 +26,7 @@ class Report:
 
 def report_text(findings: str, impression: str) -> str:
     """What a report says of the images; the sections that it lacks are left out."""
-    return "\n".join(filter(None, (findings.strip(), impression.strip())))
+    return "\n\n".join(filter(None, (findings.strip(), impression.strip())))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,14 @@ NAMES = {
     ),
     "Consolidation": (r"consolidat\w*",),
     "Edema": (r"o?edema",),
-    "Effusion": (r"effusions?", r"pleural fluid", r"hydropneumothora\w*", r"empyema", r"ha?emothora\w*"),
+    "Effusion": (
+        r"effusions?",
+        r"pleural(?= (?:and|or|nor) __)",
+        r"pleural fluid",
+        r"hydropneumothora\w*",
+        r"empyema",
+        r"ha?emothora\w*",
+    ),
     "Emphysema": (r"emphysema\w*",),
     "Fibrosis": (r"fibrosis", r"fibrotic"),
     "Hernia": (r"herni\w+",),
@@ -50,7 +57,9 @@ NAMED = {label: re.compile(rf"\b(?:{'|'.join(names)})\b") for label, names in NA
 # The same words for something else.
 OTHER_THINGS = re.compile(
     r"pericardial effusions?|(?:subcutaneous|soft tissue|mediastinal) emphysema|mass effect|mass[- ]like"
-    r"|cystic fibrosis|(?:inguinal|dis[ck]|umbilical|ventral|incisional) herni\w+"
+    r"|(?:breast|soft tissue|thyroid|neck|chest wall|adrenal|renal) (?:mass(?:es)?|nodules?)"
+    r"|(?:mass|nodule) in (?:the )?(?:\w+ )?(?:breast|thyroid|neck)|cystic fibrosis"
+    r"|(?:inguinal|dis[ck]|umbilical|ventral|incisional) herni\w+"
     r"|(?:soft tissue|ankle|leg|peripheral|marrow|mucosal) o?edema|nipple nodules?"
 )
 # No denial of what follows: it is there, and as it was.
@@ -60,8 +69,8 @@ NO_CHANGE = re.compile(
 )
 # The heart's size by other words than cardiomegaly's; "upper limits of normal" says nothing.
 NORMAL_HEART = re.compile(
-    rf"\b{HEART}{SHAPE}{UP_TO_FIVE_WORDS} (?<!not )(?:normal|unremarkable)\b"
-    rf"|(?<!not )(?<!of )\bnormal(?: size[d]?)?(?: (?:of )?the)? {HEART}"
+    rf"\b{HEART}{SHAPE}{UP_TO_FIVE_WORDS} (?<!not )(?<!top )(?<!high )(?:normal|unremarkable)\b"
+    rf"|(?<!not )(?<!of )(?<!top )(?<!high )\bnormal(?: size[d]?)?(?: (?:of )?the)? {HEART}"
 )
 AFTER_HEART = re.compile(rf"({HEART}(?: size)?) ?: ?")
 # As templates deny: "Pneumothorax: none.", "Effusion - none seen", "pneumothorax (absent)".
@@ -72,16 +81,20 @@ NONE_AFTER = re.compile(
 LONGEST_ITEM = 4  # words
 IN_BRACKETS = re.compile(r" ?\(([^()]*)\)")
 DENIED_SO = re.compile(r"(?:[\w -]*?(?: or |/)[\w -]*?)? _none_")
+# A section, an item of a list or a line with a capital begins a sentence, full stop or not; a wrapped line does not.
+LINE_ENDS = re.compile(r"(?<![:,; \t])[ \t]*\r?\n(?:\s*\n)?(?=\s*(?:[-\u2022*]|\d+[.)]|[A-Z][a-z]))|\s*\n\s*\n")
 # Where the reach of a cue ends.
 CLAUSE_ENDS = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
     r"|despite)\b|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
     r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|lungs? (?:is|are)|mediastin\w+ ))"
     r"|, (?=(?:and |with )?(?:possibl[ey]|probabl[ey]|likely|questionable|suspected) )"
+    r"|,? (?<!ible )(?<!ent )(?<!ted )with (?=(?:a )?(?:small|trace|tiny|minimal|mild|moderate|large|new|stable|unchanged|persistent"
+    r"|increas\w+|worsening) )"
 )
 DENIED = re.compile(
     r"\b(?:no|not|non|nor|without|w/o|negative for|free of|absen(?:ce|t)|clear of|den(?:y|ies)|resol(?:ved|ution of)"
-    r"|lack of|exclud(?:es|ed|ing)|rules? out|ruled out|never|neither)\b"
+    r"|lack of|exclud(?:es|ed|ing)|rules out|ruled out|never|neither|unlikely)\b"
 )
 DENIED_AFTER = re.compile(
     r"[\w ,/-]*?\b(?:(?:not|no longer|never) (?:\w+ )?(?:seen|identified|visuali[sz]ed|demonstrated|present|appreciated"
@@ -91,12 +104,18 @@ DENIED_AFTER = re.compile(
 )
 NOT_EXCLUDED = r"\b(?:can ?not|can't|not|difficult to|hard to)(?: \w+){0,3} (?:excluded?|ruled? out)\b"
 CANNOT_EXCLUDE, NOT_EXCLUDED_AFTER = re.compile(NOT_EXCLUDED), re.compile(rf"[\w ,/-]*?{NOT_EXCLUDED}")
+# Of what is still to come: "follow-up to document resolution of pneumonia".
+HOPED = re.compile(
+    r"\b(?:document|ensure|confirm|verify|demonstrate|assess|until|evaluate)\w*(?: for)?(?: \w+)?"
+    r" (?:resolution|clearing) of\b"
+)
 NOTHING_NEW = re.compile(r"\bno (?:further|additional|new|other)\b")  # of those that are there it says nothing
 PAST = re.compile(r"\b(?:history of|hx of|prior|previous(?:ly)?|status post|s/p|old)\b[\w ]*$")
 DOUBTED = re.compile(
     r"\b(?:possib(?:le|ly|ility)|may(?:be)?|might|could|can ?not|can't|question(?:able|ed)?|suspect(?:ed)?"
     r"|suspicio(?:us|n)|concern\w*|suggest\w*|differential|r/o|exclude|evaluat\w+ (?:for|of)|correlat\w+"
-    r"|clinical setting|recommend\w*|sensitive|equivocal|would|if|perhaps|potential(?:ly)?)\b|\?"
+    r"|clinical setting|recommend\w*|sensitive|equivocal|would|if|perhaps|potential(?:ly)?"
+    r"|rule out|doubtful|less likely|rather than)\b|\?"
 )
 DOUBTED_AFTER = re.compile(
     r"[\w ,/-]*?\b(?:(?:may|might|could|would|is|are) (?:be )?(?:possible|considered|questioned|suspected)|possible"
@@ -143,6 +162,7 @@ def mentions(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _sentences(text: str) -> list[str]:
+    text = LINE_ENDS.sub(". ", text)
     plain = re.sub(r"\b\d+\.(?=\s|$)", ". ", " ".join(text.lower().split()))  # 1. 2. of a list
     return re.split(r"(?<=[.!?])\s+|\.(?=[a-z])", plain)
 
@@ -183,7 +203,12 @@ def _goes_on(inside: str) -> bool:
 
 def _state(before: str, words: str, after: str) -> int:
     """What the words around a mention make of it."""
-    if NOTHING_NEW.search(before) or CANNOT_EXCLUDE.search(before) or NOT_EXCLUDED_AFTER.match(after):
+    if (
+        HOPED.search(before)
+        or NOTHING_NEW.search(before)
+        or CANNOT_EXCLUDE.search(before)
+        or NOT_EXCLUDED_AFTER.match(after)
+    ):
         return UNCERTAIN
     if DENIED.search(before) or DENIED.search(words) or DENIED_AFTER.match(after) or DENIED_SO.match(after):
         return ABSENT

@@ -77,7 +77,7 @@ def test_nlm(tmp_path: Path) -> None:
     assert all(record.path.exists() for record in records)
     assert [record.patient for record in records] == ["7", "7", "10"]
     assert [record.labels["Cardiomegaly"] for record in records] == [1, 1, 0]
-    assert openi.reports(tmp_path)[0].text == "The heart is enlarged.\nCardiomegaly.", "and not the indication"
+    assert openi.reports(tmp_path)[0].text == "The heart is enlarged.\n\nCardiomegaly.", "and not the indication"
 
 
 def test_kaggle(tmp_path: Path) -> None:

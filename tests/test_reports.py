@@ -82,6 +82,33 @@ STATED = {
     "Heart size: Normal.": {"Cardiomegaly": ABSENT},
     "No consolidation; small effusion.": {"Consolidation": ABSENT, "Effusion": PRESENT},
     "No nodule in the left lung. Possible nodule in the right.": {"Nodule": UNCERTAIN},
+    "No effusion or pneumothorax\nRight lower lobe pneumonia.": {
+        "Effusion": ABSENT,
+        "Pneumothorax": ABSENT,
+        "Pneumonia": PRESENT,
+    },
+    "- No consolidation\n- Small effusion\n- Cardiomegaly": {
+        "Consolidation": ABSENT,
+        "Effusion": PRESENT,
+        "Cardiomegaly": PRESENT,
+    },
+    "no effusion\n\ncardiomegaly": {"Effusion": ABSENT, "Cardiomegaly": PRESENT},
+    "1) No effusion\r\n2) Cardiomegaly": {"Effusion": ABSENT, "Cardiomegaly": PRESENT},
+    "No pleural effusion or\npneumothorax.": {"Effusion": ABSENT, "Pneumothorax": ABSENT},
+    "NO EFFUSION OR\nPNEUMOTHORAX": {"Effusion": ABSENT, "Pneumothorax": ABSENT},
+    "Pneumothorax: \nNone": {"Pneumothorax": ABSENT},
+    "Unlikely pneumonia.": {"Pneumonia": ABSENT},
+    "Atelectasis rather than pneumonia.": {"Atelectasis": PRESENT, "Pneumonia": UNCERTAIN},
+    "Doubtful pneumonia, less likely edema.": {"Pneumonia": UNCERTAIN, "Edema": UNCERTAIN},
+    "Follow-up to document resolution of pneumonia.": {"Pneumonia": UNCERTAIN},
+    "Interval resolution of pneumonia.": {"Pneumonia": ABSENT},
+    "Rule out pneumonia.": {"Pneumonia": UNCERTAIN},
+    "CT rules out pneumonia.": {"Pneumonia": ABSENT},
+    "No pleural or pericardial effusion.": {"Effusion": ABSENT},
+    "No pneumothorax with small effusion.": {"Pneumothorax": ABSENT, "Effusion": PRESENT},
+    "Opacities may be compatible with mild edema.": {"Edema": UNCERTAIN},
+    "Known breast mass. Nodule in the left thyroid lobe.": {"Mass": UNMENTIONED, "Nodule": UNMENTIONED},
+    "The heart is top normal in size.": {"Cardiomegaly": UNMENTIONED},
 }
 
 
