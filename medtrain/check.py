@@ -22,7 +22,7 @@ from medtrain.decode import decode, header
 from medtrain.errors import InputError, MachineError
 from medtrain.orphan import end_with
 from medtrain.plan import MAX_REJECTS
-from medtrain.record import Record, View, with_views
+from medtrain.record import Record, View, with_validation, with_views
 
 SHOWN = 10  # of a list of faulty images
 CHUNK = 64  # images that a process gets at a time
@@ -96,7 +96,7 @@ def read_records(source: datasets.Source, dataset: str, root: Path) -> list[Reco
     records = source.records(root)
     if not records:
         raise InputError(f"{root} holds no records of {dataset}", source.ACCESS)
-    return records
+    return with_validation(records)
 
 
 def command(verb: str, dataset: str, root: Path) -> str:
@@ -161,7 +161,7 @@ def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look])
         "dataset": dataset,
         "root": str(root),
         "records": len(records),
-        "patients": len({record.patient for record in records if record.patient}),
+        "patients": len({(record.source, record.patient) for record in records if record.patient}),
         "splits": dict(sorted(Counter(record.split for record in records if record.split).items())),
         "images": {
             "found": sum(look.there for look in looks) if looks else None,

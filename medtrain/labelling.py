@@ -58,7 +58,7 @@ def read_gold(path: Path) -> dict[str, dict[str, int]]:
     gold: dict[str, dict[str, int]] = {}
     for line, row in enumerate(csvfile.rows(path, ()), start=2):
         name = next(iter(row.values()))
-        known = {label: row[label] for label in PATHOLOGIES if label in row}
+        known = {label: row[label].removesuffix(".0") for label in PATHOLOGIES if label in row}
         if not known or set(known.values()) - {"0", "1"}:
             raise InputError(f"{path}, line {line}: no labels of 0 and 1", f"name the columns {', '.join(PATHOLOGIES)}")
         gold[name.removeprefix("CXR")] = {label: int(value) for label, value in known.items()}

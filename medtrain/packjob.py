@@ -18,7 +18,7 @@ from medtrain.console import say, show_error, warn
 from medtrain.contents import there
 from medtrain.errors import InputError, MedtrainError
 from medtrain.plan import PackOptions
-from medtrain.record import Record, with_views
+from medtrain.record import Record, with_validation, with_views
 from medtrain.run import read_json, write_json
 from medtrain.shards import check_options, check_records, pack, pack_share, read_share, refuse_others
 
@@ -115,7 +115,7 @@ def _asked(jobs: Jobs) -> SlurmConfig:
 def records_of(request: Request) -> list[Record]:
     """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
     root, partial = request.root, request.partial
-    records = with_views(datasets.source(request.dataset).records(root), request.options.views)
+    records = with_views(with_validation(datasets.source(request.dataset).records(root)), request.options.views)
     found: list[Record] = []
     missing: list[Record] = []
     for record in records:

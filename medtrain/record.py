@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from medtrain.errors import InputError
 TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 FRONTAL = ("PA", "AP", "frontal")  # the last where it is not known from which side
 View = Literal["frontal", "PA", "AP", "lateral", "other", "unknown"]
+LONGEST_LIFE = 120  # years
+AGE = re.compile(r"(\d+)(?:\.0*)?([YMWD]?)")
+UNITS = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # to a year
 OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older ones are said to be so old
 
 
@@ -22,6 +26,14 @@ class Report:
 
     study: str
     text: str
+
+
+def years(text: str) -> int | None:
+    """An age as tables write it: `58`, `58.0`, `058Y`, `011M`, `003D`; None for what is no age of a person."""
+    parts = AGE.fullmatch(text.strip().upper())
+    if parts is None or int(parts[1]) > LONGEST_LIFE * UNITS[parts[2]]:
+        return None
+    return min(int(int(parts[1]) / UNITS[parts[2]]), OLDEST)
 
 
 def report_text(findings: str, impression: str) -> str:
@@ -61,6 +73,22 @@ def labels_sha256(records: list[Record]) -> str:
     """Pins what tables say of their images, whatever copies of a table write otherwise: which version was it?"""
     lines = sorted(json.dumps([record.source, record.image, record.labels, record.raw]) for record in records)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def with_validation(records: list[Record]) -> list[Record]:
+    """Official splits that have no validation leave it to us; where there is nothing but `train`, nobody has split."""
+    splits: dict[str, set[str]] = {}
+    for record in records:
+        splits.setdefault(record.source, set()).add(record.split)
+    ours = {
+        source: TRAIN_VAL if "test" in own else ""
+        for source, own in splits.items()
+        if "train" in own and not own & {"val", TRAIN_VAL, ""}
+    }
+    return [
+        replace(record, split=ours[record.source]) if record.split == "train" and record.source in ours else record
+        for record in records
+    ]
 
 
 def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:

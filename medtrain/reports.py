@@ -89,8 +89,8 @@ CLAUSE_ENDS = re.compile(
     r"|despite)\b|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
     r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|lungs? (?:is|are)|mediastin\w+ ))"
     r"|, (?=(?:and |with )?(?:possibl[ey]|probabl[ey]|likely|questionable|suspected) )"
-    r"|,? (?<!ible )(?<!ent )(?<!ted )with (?=(?:a )?(?:small|trace|tiny|minimal|mild|moderate|large|new|stable|unchanged|persistent"
-    r"|increas\w+|worsening) )"
+    r"|,? (?<!ible )(?<!ent )(?<!ted )with (?=(?:a )?(?:small|trace|tiny|minimal|mild|moderate|large|new|stable"
+    r"|unchanged|persistent|increas\w+|worsening) )"
 )
 DENIED = re.compile(
     r"\b(?:no|not|non|nor|without|w/o|negative for|free of|absen(?:ce|t)|clear of|den(?:y|ies)|resol(?:ved|ution of)"

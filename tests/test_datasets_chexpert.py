@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,26 @@ def test_the_folder_of_the_first_zip_is_enough(tmp_path: Path) -> None:
     first = tables(tmp_path / "CheXpert-v1.0 batch 1 (validate & csv)", valid=False)
     touch(tmp_path / "CheXpert-v1.0 batch 2 (train 1)" / "patient00001/study1")
     assert [record.path.exists() for record in chexpert.records(first)] == [True, False, False]
+
+
+@pytest.mark.parametrize("base", [".", "CheXpert-v1.0"])
+def test_tables_that_are_packed(base: str, tmp_path: Path) -> None:
+    for table in tables(tmp_path / base).glob("*.csv"):
+        table.with_suffix(".csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+        table.unlink()
+    assert [record.split for record in chexpert.records(tmp_path)] == ["train", "train", "train", "val"]
+
+
+def test_from_inside_the_folder_of_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tables(tmp_path / "CheXpert-v1.0 batch 1 (validate & csv)", valid=False))
+    touch(tmp_path / "CheXpert-v1.0 batch 2 (train 1)" / "patient00001/study1")
+    assert [record.path.exists() for record in chexpert.records(Path())] == [True, False, False]
+
+
+def test_ages_that_are_none(tmp_path: Path) -> None:
+    table = tables(tmp_path) / "train.csv"
+    table.write_text(table.read_text().replace("Female,68", "Female,nan").replace("Male,87", "Male,-1"))
+    assert [record.meta["age"] for record in chexpert.records(tmp_path)] == [None, None, 0, 73]
 
 
 def test_of_two_copies_the_one_with_the_tables_counts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medtrain.datasets import mimic_cxr
+from medtrain.datasets import chexpert, mimic_cxr
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN, UNMENTIONED
 
@@ -66,6 +66,10 @@ def test_labels_belong_to_the_study(tmp_path: Path) -> None:
     assert healthy.labels["Edema"] == ABSENT
     assert unlabelled.labels == dict.fromkeys(PATHOLOGIES)
     assert first.raw["Lung Opacity"] == "1.0"
+
+
+def test_what_it_never_tells() -> None:
+    assert mimic_cxr.TELLS == chexpert.TELLS
 
 
 def test_an_image_without_a_split(tmp_path: Path) -> None:

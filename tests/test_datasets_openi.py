@@ -97,6 +97,22 @@ def test_kaggle(tmp_path: Path) -> None:
     assert frontal.labels["Infiltration"] is None
 
 
+def test_kaggles_tables_packed_and_cut(tmp_path: Path) -> None:
+    text = "uid,MeSH,findings,impression\n1,normal,Clear.,\n"
+    (tmp_path / "indiana_reports.csv.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "indiana_projections.csv").write_text("uid,filename,projection\n1,1_IM-0001-4001.dcm.png,Frontal\n")
+    assert len(openi.records(tmp_path)) == 1
+    (tmp_path / "indiana_reports.csv").write_text(text.replace("1,normal", "x,normal"))
+    with pytest.raises(InputError, match=r"line 2: the uid is 'x', not a number"):
+        openi.records(tmp_path)
+
+
+def test_hidden_files_beside_the_reports(tmp_path: Path) -> None:
+    nlm(tmp_path)
+    (tmp_path / "ecgen-radiology" / "._1.xml").write_bytes(b"\0\5\26\7")
+    assert openi.records(tmp_path)
+
+
 def test_the_views_of_kaggles_table_for_nlms_images(tmp_path: Path) -> None:
     nlm(tmp_path, "CXR1")
     nlm(tmp_path, "CXR7")

@@ -39,6 +39,11 @@ def test_folders_and_their_numbers(tmp_path: Path) -> None:
     assert third.path == tmp_path / "54" / "2-041_04-014-086.png"
     (tmp_path / "2-041_04-014-086.png").write_bytes(b"")
     assert padchest.records(tmp_path)[2].path.exists(), "all in one folder, as many people have it"
+    (tmp_path / "54").mkdir()
+    (tmp_path / "54" / "2-041_04-014-084.png").write_bytes(b"")
+    assert padchest.records(tmp_path)[0].path == tmp_path / "0" / "2-041_04-014-084.png", "of two the one that is told"
+    (tmp_path / "0" / "2-041_04-014-084.png").unlink()
+    assert padchest.records(tmp_path)[0].path == tmp_path / "54" / "2-041_04-014-084.png"
 
 
 def test_rows_that_say_nothing_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

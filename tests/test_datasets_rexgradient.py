@@ -48,8 +48,13 @@ def test_the_labels_of_a_report_go_to_each_of_its_images(tmp_path: Path) -> None
     assert (first.meta, second.meta["view"]) == ({"view": "PA", "sex": "F", "age": 0}, "")
 
 
-def test_ages() -> None:
-    assert [rexgradient._years(text) for text in ("007Y", "018M", "095Y", "", "7")] == [7, 1, 90, None, None]
+def test_a_study_without_paths(tmp_path: Path) -> None:
+    file = tree(tmp_path) / "metadata" / "train_metadata_view_position.json"
+    told = json.loads(file.read_text())
+    told["p1_a"]["ImagePath"] = None
+    file.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="not every study has ImagePath"):
+        rexgradient.records(tmp_path)
 
 
 def test_views_that_are_missing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,19 @@ def test_two_of_three_readers_decide(tmp_path: Path) -> None:
     assert seen.raw == {"votes": votes}, "of all that was asked"
 
 
+def test_what_two_readers_settle_a_blank_leaves(tmp_path: Path) -> None:
+    physionet(tmp_path / "annotations")
+    votes = {"R1": ("Edema", "Pneumonia"), "R2": ("Edema",)}
+    lines = [row("a", reader, *named) for reader, named in votes.items()]
+    lines.append(row("a", "R3", blank="Edema"))
+    lines += [row("b", reader, *named, blank="Pneumonia") for reader, named in (*votes.items(), ("R3", ()))]
+    table = tmp_path / "annotations" / "image_labels_train.csv"
+    table.write_text("\n".join((table.read_text().splitlines()[0], *lines, "")))
+    settled, open_, _ = vindr_cxr.records(tmp_path)
+    assert (settled.labels["Edema"], settled.raw) == (PRESENT, {"votes": {"Edema": 2, "Pneumonia": 1}})
+    assert (open_.labels["Edema"], open_.labels["Pneumonia"]) == (PRESENT, None)
+
+
 def test_kaggle(tmp_path: Path) -> None:
     boxes = [
         "x,Cardiomegaly,3,R9,691,1375,1653,1831", "x,Cardiomegaly,3,R9,700,1300,1600,1800",
@@ -82,6 +96,13 @@ def test_kaggle(tmp_path: Path) -> None:
         "Edema", "Emphysema", "Hernia", "Pneumonia"
     ]  # fmt: skip
     assert {seen.split, healthy.split} == {""}
+    packed = tmp_path / "all" / vindr_cxr.KAGGLE_FOLDER
+    packed.mkdir(parents=True)
+    (packed / "train.csv.gz").write_bytes(gzip.compress((tmp_path / "train.csv").read_bytes()))
+    again = vindr_cxr.records(tmp_path / "all")
+    assert [(record.labels, record.path) for record in again] == [
+        (record.labels, packed / record.image) for record in (seen, healthy)
+    ]
     (tmp_path / "train.csv").write_text("\n".join((header, *boxes[:-1], "")))
     with pytest.raises(InputError, match=r"1 images have not 3 readers \(the first: y\)"):
         vindr_cxr.records(tmp_path)

@@ -118,6 +118,26 @@ def test_a_table_that_people_already_have(tmp_path: Path) -> None:
     assert (first.patient, first.split) == ("", "")
 
 
+def test_names_splits_and_patients_as_people_write_them(tmp_path: Path) -> None:
+    vector = " ".join(["0"] * 14)
+    lines = [
+        ("MIMIC-CXR", "p10/p10000032/s50414267/02aa804e.jpg", "train // will be split later"),
+        ("ChestX-ray14", "images/00000001_000.png", "Validation"),
+        ("CheXpert", "train/patient00002/study1/view1_frontal.jpg", "test"),
+        ("VinDr-CXR", "a.png", ""),
+    ]
+    rows = [f"x,{path},{vector},{dataset},{split}" for dataset, path, split in lines]
+    head = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Split"
+    (tmp_path / "old.csv").write_text("\n".join((head, *rows, "")))
+    records = source.records(tmp_path / "old.csv")
+    assert [(record.source, record.patient, record.split) for record in records] == [
+        ("MIMIC_CXR", "p10000032", "train"),
+        ("ChestX_ray14", "00000001", "val"),
+        ("CheXpert", "patient00002", "test"),
+        ("VinDr_CXR", "", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("vector", "split", "problem"),
     [("1 0", "", "line 2: 2 labels instead of 14"), ("x " * 14, "", "line 2: a label is 'x'"),

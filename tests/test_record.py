@@ -11,7 +11,7 @@ from command import medtrain
 
 from medtrain.datasets import chest_demo, nih
 from medtrain.errors import InputError
-from medtrain.record import Record, with_views
+from medtrain.record import Record, with_validation, with_views, years
 
 VIEWS = ("PA", "AP", "frontal", "lateral", "other", "")
 
@@ -31,6 +31,28 @@ def test_views() -> None:
     assert error.value.fix == "there is PA"
     with pytest.raises(InputError, match="no image shows a view of frontal"):  # a dataset without views
         with_views([Record("bones", "1", Path("1"), {})], ("frontal",))
+
+
+def test_years() -> None:
+    texts = ("58", "58.0", "058Y", "011M", "030M", "003D", "095Y", "0")
+    assert [years(text) for text in texts] == [58, 58, 58, 0, 2, 0, 90, 0]
+    assert {years(text) for text in ("", "411Y", "-1", "nan", "Unknown", "5x")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (("train", "train"), ("", "")),  # nobody has split it
+        (("train", "test"), ("train+val", "test")),
+        (("train", "val"), ("train", "val")),
+        (("train", "train+val"), ("train", "train+val")),
+        (("train", ""), ("train", "")),
+    ],
+)
+def test_splits_without_a_validation(splits: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    records = [Record("a", str(i), Path("1"), {}, split=split) for i, split in enumerate(splits)]
+    other = Record("b", "1", Path("1"), {}, split="val")
+    assert [record.split for record in with_validation([*records, other])] == [*expected, "val"]
 
 
 def test_the_commands_take_the_same_images(tmp_path: Path) -> None:

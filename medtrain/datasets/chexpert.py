@@ -9,7 +9,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN, UNMENTIONED
-from medtrain.record import FRONTAL, OLDEST, Record
+from medtrain.record import FRONTAL, Record, years
 
 TITLE = "CheXpert (Stanford): chest X-rays, seven of the 14 labels, each stated, denied, uncertain or not mentioned."
 CLASSES = PATHOLOGIES
@@ -49,6 +49,7 @@ def records(root: Path) -> list[Record]:
     ROOT is CheXpert-v1.0 or CheXpert-v1.0-small, the folder that holds it, or the one that holds the folders of the
     four zips, where the patients of the training set lie right below; or the folder of the first zip.
     """
+    root = root.resolve()  # its own name tells which of the zips it is
     places = _places(root)
     tables = _tables(places, root)
     patients = _patient_folders(places, tables["train"].parent)
@@ -88,11 +89,10 @@ def _record(row: csvfile.Row, split: str, root: Path, patients: dict[str, Path],
     path = patients.get(f"{folder}/{patient}", root / folder / patient) / study / image
     side = row["AP/PA"] if row.get("AP/PA") in FRONTAL else "frontal"  # a few frontal images are called LL or RL
     view = side if row.get("Frontal/Lateral", "Frontal" if "frontal" in image else "") == "Frontal" else "lateral"
-    age = int(float(row["Age"])) if row.get("Age") else None
     meta = {
         "view": view,
         "sex": {"Male": "M", "Female": "F"}.get(row.get("Sex", ""), ""),
-        "age": None if age is None else min(age, OLDEST),
+        "age": years(row.get("Age", "")),
     }
     labels = observed(row, where)
     return Record("chexpert", named[0], path, labels, patient, f"{patient}/{study}", split, raw_values(row), meta)
@@ -100,12 +100,10 @@ def _record(row: csvfile.Row, split: str, root: Path, patients: dict[str, Path],
 
 def _tables(places: list[Path], root: Path) -> dict[str, Path]:
     """split -> its table."""
-    base = next((place for place in places if (place / TABLES["train"][0]).exists()), root)
-    return {
-        split: csvfile.find(base, names, ACCESS)
-        for split, names in TABLES.items()
-        if split == "train" or any((base / name).exists() for name in names)
-    }
+    base = next((place for place in places if csvfile.first(place, TABLES["train"])), root)
+    found = {split: csvfile.first(base, names) for split, names in TABLES.items()}
+    found["train"] = csvfile.find(base, TABLES["train"], ACCESS)
+    return {split: table for split, table in found.items() if table}
 
 
 def _places(root: Path) -> list[Path]:

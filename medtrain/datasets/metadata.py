@@ -8,7 +8,7 @@ from pathlib import Path
 from medtrain import csvfile
 from medtrain.errors import InputError
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.record import OLDEST, Record
+from medtrain.record import Record, years
 
 TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector of 14 labels, one row an image."
 CLASSES = PATHOLOGIES
@@ -18,16 +18,21 @@ ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv 
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
 OPTIONAL = ("Patient", "View", "Split", "Study", "Sex", "Age")
-NAME = re.compile("[A-Za-z0-9_]+")
 STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, "nan": None}
-SPLITS = ("train", "val", "test", "train+val", "")
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
+    "test": "test", "testing": "test", "train+val": "train+val", "": "",
+}  # fmt: skip
+# Of NIH, CheXpert and MIMIC the path tells whose image it is.
+PATIENT_IN_PATH = re.compile(r"(?:^|/)(?:(\d{8})_\d{3}\.(?:png|jpe?g)$|(patient\d+)/|p\d\d/(p\d{8})/)")
 
 
 def records(root: Path) -> list[Record]:
     """Every row of the table at `root`, in its order, also where the image is not there.
 
     A record's source is the dataset that its row names. Paths are taken as they are, or from the table's folder.
-    Without the column Patient the split can only keep identical images together.
+    Where the column Patient is not filled in, the paths of NIH, CheXpert and MIMIC tell it; of others without it the
+    split can only keep identical images together.
     """
     if not root.is_file():
         raise InputError(f"{root} is no file; give the table itself", ACCESS)
@@ -35,20 +40,25 @@ def records(root: Path) -> list[Record]:
     for line, row in enumerate(csvfile.rows(root, NEEDED), start=2):
         where = f"{root}, line {line}"
         patient, view, split, study, sex, age = ((row.get(name) or "").strip() for name in OPTIONAL)
+        split = split.partition("//")[0].strip().lower()  # some tables say: train // will be split later
         if split not in SPLITS:
-            raise InputError(
-                f"{where}: the split is {split!r}", f"write one of {', '.join(filter(None, SPLITS))}, or nothing"
-            )
-        dataset, path = row["Dataset"].strip(), Path(row["Processed Image Path"])
-        if not NAME.fullmatch(dataset):
-            raise InputError(f"{where}: the dataset is {dataset!r}", "use letters, digits and _ for its name")
+            raise InputError(f"{where}: the split is {split!r}", "write train, val, test, train+val, or nothing")
+        dataset, path = re.sub(r"\W+", "_", row["Dataset"].strip(), flags=re.ASCII), Path(row["Processed Image Path"])
+        if not dataset:
+            raise InputError(f"{where}: it names no dataset", "write one, as nih")
         # Names like view1_frontal.jpg stand for thousands of images: only the path tells them apart.
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
         labels = _labels(row["Harmonized Labels"], where)
-        meta = {"view": view, "sex": sex, "age": _years(age, where)}
-        found.append(Record(dataset, image, path, labels, patient, study, split, {}, meta))
+        meta = {"view": view, "sex": sex, "age": _age(age, where)}
+        patient = patient or _patient_in(row["Processed Image Path"])
+        found.append(Record(dataset, image, path, labels, patient, study, SPLITS[split], {}, meta))
     return found
+
+
+def _patient_in(path: str) -> str:
+    named = PATIENT_IN_PATH.search(path)
+    return next(filter(None, named.groups())) if named else ""
 
 
 def _labels(text: str, where: str) -> dict[str, int | None]:
@@ -60,14 +70,12 @@ def _labels(text: str, where: str) -> dict[str, int | None]:
     return {name: _state(cell.lower(), where) for name, cell in zip(PATHOLOGIES, cells, strict=True)}
 
 
-def _years(cell: str, where: str) -> int | None:
-    """`58` or `58.0`, as tables with gaps have it; nothing where it is not known."""
-    digits = cell.removesuffix(".0")
-    if digits.lower() in ("", "nan"):
-        return None
-    if not digits.isdigit():
+def _age(cell: str, where: str) -> int | None:
+    """Nothing where it is not known."""
+    age = years(cell)
+    if age is None and cell.lower() not in ("", "nan"):
         raise InputError(f"{where}: the age is {cell!r}", "write whole years, or nothing")
-    return min(int(digits), OLDEST)
+    return age
 
 
 def _state(cell: str, where: str) -> int | None:

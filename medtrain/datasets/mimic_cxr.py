@@ -19,13 +19,13 @@ ACCESS = (
     "https://physionet.org/content/mimic-cxr-jpg/2.1.0/   then use --root FOLDER"
 )
 
+TELLS = tuple(OBSERVATIONS.values())
 METADATA, SPLIT, LABELS = (f"mimic-cxr-2.0.0-{name}.csv" for name in ("metadata", "split", "chexpert"))
 RELEASE = "mimic-cxr-jpg/2.1.0"
 DOWNLOADED = f"physionet.org/files/{RELEASE}"  # where wget -r puts it
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 # ViewCodeSequence_CodeMeaning, where ViewPosition is blank
 MEANINGS = {"": "", "postero-anterior": "PA", "antero-posterior": "AP"}
-LATERAL = ("LATERAL", "LL", "RL")
 
 
 def download(root: Path) -> None:
@@ -72,6 +72,7 @@ def _view(row: csvfile.Row) -> str:
     """PA, AP, lateral, other, or nothing where nobody says."""
     position = row["ViewPosition"].strip().upper()
     if position:
-        return position if position in ("PA", "AP") else "lateral" if position in LATERAL else "other"
+        side = "lateral" if position in ("LL", "RL") or "LATERAL" in position else "other"
+        return position if position in ("PA", "AP") else side
     meaning = (row.get("ViewCodeSequence_CodeMeaning") or "").strip().lower()
     return MEANINGS.get(meaning, "lateral" if "lateral" in meaning else "other")

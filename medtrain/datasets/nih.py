@@ -10,7 +10,7 @@ from medtrain.datasets import images_in
 from medtrain.errors import InputError
 from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import ABSENT, PATHOLOGIES, PRESENT
-from medtrain.record import OLDEST, TRAIN_VAL, Record, labels_sha256
+from medtrain.record import TRAIN_VAL, Record, labels_sha256, years
 from medtrain.unpack import unpack
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
@@ -56,7 +56,7 @@ def records(root: Path) -> list[Record]:
             known[findings] = _labels(findings, f"{table}, line {line}")
         if image[:8] != patient.zfill(8):
             raise InputError(f"{table}, line {line}: {image} is not of patient {patient}", "fetch the table again")
-        meta = {"view": row["View Position"], "sex": row["Patient Gender"], "age": _years(row["Patient Age"])}
+        meta = {"view": row["View Position"], "sex": row["Patient Gender"], "age": years(row["Patient Age"])}
         path = paths.get(image, root / "images" / image)
         raw = {"findings": findings}
         found.append(Record("nih", image, path, known[findings], patient, "", splits.get(image, ""), raw, meta))
@@ -97,10 +97,8 @@ def _official_splits(folder: Path) -> dict[str, str]:
         return {}
     if missing:
         raise InputError(f"{folder} has no {missing[0]}, but the other list", "fetch both lists, or take both away")
-    return {image: split for name, split in LISTS.items() for image in (folder / name).read_text().split()}
-
-
-def _years(text: str) -> int | None:
-    """`58`, or `058Y` as the first release has it; None for what is no age (it had some of up to 414)."""
-    digits = text.strip().rstrip("Y")
-    return min(int(digits), OLDEST) if digits.isdigit() and int(digits) <= 120 else None
+    return {
+        image: split
+        for name, split in LISTS.items()
+        for image in (folder / name).read_text(encoding="utf-8-sig").split()
+    }

@@ -105,10 +105,8 @@ def download(root: Path) -> None:
 
 def reports(root: Path) -> list[Indexed]:
     """Every study, of NLM's XML files or of Kaggle's two tables."""
-    if (root / KAGGLE[0]).exists():
-        found = list(_kaggle_reports(root))
-    else:
-        found = list(_nlm_reports(root))
+    table = csvfile.first(root, KAGGLE[:1])
+    found = list(_kaggle_reports(table) if table else _nlm_reports(root))
     return sorted(found, key=lambda report: int(report.study))
 
 
@@ -132,7 +130,7 @@ def mesh_labels(headings: tuple[str, ...]) -> dict[str, int | None]:
 
 def _nlm_reports(root: Path) -> Iterator[Indexed]:
     """ecgen-radiology/N.xml, in ROOT or in a folder of it."""
-    files = sorted(root.glob(f"{REPORTS}/*.xml")) or sorted(root.glob(f"*/{REPORTS}/*.xml"))
+    files = sorted(root.glob(f"{REPORTS}/[!.]*.xml")) or sorted(root.glob(f"*/{REPORTS}/[!.]*.xml"))
     if not files:
         raise InputError(f"{root} has no {REPORTS}/*.xml and no {KAGGLE[0]}", ACCESS)
     for file in files:
@@ -153,12 +151,14 @@ def _nlm_reports(root: Path) -> Iterator[Indexed]:
         )
 
 
-def _kaggle_reports(root: Path) -> Iterator[Indexed]:
-    """indiana_reports.csv and indiana_projections.csv."""
+def _kaggle_reports(table: Path) -> Iterator[Indexed]:
+    """indiana_reports.csv, and indiana_projections.csv, which names the images."""
     images: dict[str, list[str]] = {}
-    for row in csvfile.rows(csvfile.find(root, KAGGLE[1:], ACCESS), ("uid", "filename")):
+    for row in csvfile.rows(csvfile.find(table.parent, KAGGLE[1:], ACCESS), ("uid", "filename")):
         images.setdefault(row["uid"], []).append(row["filename"])
-    for row in csvfile.rows(root / KAGGLE[0], ("uid", "MeSH", "findings", "impression")):
+    for line, row in enumerate(csvfile.rows(table, ("uid", "MeSH", "findings", "impression")), start=2):
+        if not row["uid"].isdigit():
+            raise InputError(f"{table}, line {line}: the uid is {row['uid']!r}, not a number", "fetch the table again")
         headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
         text = report_text(row["findings"], row["impression"])
         yield Indexed(row["uid"], text, headings, tuple(images.get(row["uid"], ())))

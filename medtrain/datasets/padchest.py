@@ -74,23 +74,30 @@ UNUSABLE = ("exclude", "suboptimal study")
 def records(root: Path) -> list[Record]:
     """Every labelled row of the table, in its order, also where the image file is not there.
 
-    The images lie in ROOT/0 to ROOT/54, or all in ROOT. Left out are rows without labels, and those that PadChest marks
-    as excluded or suboptimal.
+    The images lie in ROOT/0 to ROOT/54, as the column ImageDir says, or all in ROOT. Left out are rows without labels,
+    and those that PadChest marks as excluded or suboptimal.
     """
-    paths = {name.replace(" ", ""): path for name, path in images_in(root, FOLDERS).items()}
+    below, flat = {name: _listed(root / name) for name in FOLDERS}, _listed(root)
+    anywhere = {name: path for listed in below.values() for name, path in listed.items()} | flat
     found = []
     for row, terms in _rows(root):
         if _reason(terms):
             continue
-        image = row["ImageID"].replace(" ", "")  # some copies have spaces round the hyphens
+        image = row["ImageID"].replace(" ", "")
         folder = _folder(row["ImageDir"])
+        path = below.get(folder, {}).get(image) or anywhere.get(image, root / folder / image)
         found.append(
             Record(
-                "padchest", image, paths.get(image, root / folder / image), term_labels(terms),
-                row["PatientID"], row["StudyID"], "", {"labels": terms}, _meta(row),
+                "padchest", image, path, term_labels(terms), row["PatientID"], row["StudyID"], "", {"labels": terms},
+                _meta(row),
             )
         )  # fmt: skip
     return found
+
+
+def _listed(folder: Path) -> dict[str, Path]:
+    """The images of a folder by name; some copies have spaces round the hyphens."""
+    return {name.replace(" ", ""): path for name, path in images_in(folder, ()).items()}
 
 
 def left_out(root: Path) -> dict[str, int]:

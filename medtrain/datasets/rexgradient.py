@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from medtrain.access import hugging_face
 from medtrain.errors import InputError
 from medtrain.fetch import GO_ON, Remote, fetch
 from medtrain.labels import PATHOLOGIES
-from medtrain.record import OLDEST, Record, Report, report_text
+from medtrain.record import Record, Report, report_text, years
 from medtrain.reports import report_states
 from medtrain.unpack import unpack_zstd
 
@@ -36,7 +35,6 @@ VIEWS = {
     "LAO": "other", "RAO": "other", "RPO": "other", "LPO": "other",
 }  # fmt: skip
 COLUMNS = ("id", "Findings", "Impression")
-UNITS = {"Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # of an age, a year
 
 
 def records(root: Path) -> list[Record]:
@@ -88,7 +86,7 @@ def _of_split(root: Path, name: str, split: str) -> Iterator[Record]:
         if len(paths) != len(views):
             problem = f"{len(paths)} images with {len(views)} views"
             raise InputError(f"{table}, line {line}: {row['id']} has {problem}", "fetch both files again")
-        about = {"sex": row.get("PatientSex", ""), "age": _years(row.get("PatientAge", ""))}
+        about = {"sex": row.get("PatientSex", ""), "age": years(row.get("PatientAge", ""))}
         for path, view in zip(paths, views, strict=True):
             image = str(path).removeprefix("../")
             meta = {"view": VIEWS.get(str(view), ""), **about}
@@ -107,12 +105,9 @@ def _images(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error})", f"fetch it again: {ACCESS}") from None
     needed = {"ImagePath", "PatientID", "StudyInstanceUid"}
-    if not isinstance(found, dict) or any(not isinstance(own, dict) or needed - set(own) for own in found.values()):
+    if not isinstance(found, dict) or any(
+        not isinstance(own, dict) or needed - set(own) or not isinstance(own["ImagePath"], list)
+        for own in found.values()
+    ):
         raise InputError(f"{path}: not every study has {', '.join(sorted(needed))}", f"fetch it again: {ACCESS}")
     return found
-
-
-def _years(text: str) -> int | None:
-    """`007Y` is 7, `002D` 0; children and newborns are among them."""
-    parts = re.fullmatch(r"(\d+)([YMWD])", text.strip())
-    return min(int(int(parts[1]) / UNITS[parts[2]]), OLDEST) if parts else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from medtrain import csvfile, physionet
@@ -43,6 +44,7 @@ KAGGLE_HAS_NOT = ("Edema", "Emphysema", "Pneumonia")
 EITHER = "Nodule/Mass"  # which of the two, nobody says
 RELEASE = "vindr-cxr/1.0.0"
 DOWNLOADED = f"physionet.org/files/{RELEASE}"  # where wget -r puts it
+KAGGLE_FOLDER = "vinbigdata-chest-xray-abnormalities-detection"
 TRAIN, TEST, KAGGLE = "image_labels_train.csv", "image_labels_test.csv", "train.csv"
 
 
@@ -54,15 +56,15 @@ def download(root: Path) -> None:
 def records(root: Path) -> list[Record]:
     """Every image of the tables, by their order, also where the file is not there. There are no patient ids.
 
-    PhysioNet's tables lie in ROOT/annotations, in ROOT, or beside the images; Kaggle's is ROOT/train.csv, and has only
-    the training part.
+    PhysioNet's tables lie in ROOT/annotations, in ROOT, or beside the images; Kaggle's is train.csv in ROOT or in
+    the folder of the competition, and has only the training part.
     """
-    base = root / DOWNLOADED if (root / DOWNLOADED).is_dir() else root
-    if (base / KAGGLE).exists() and csvfile.first(_place(base, TRAIN), (TRAIN,)) is None:
-        votes = _kaggle_votes(base / KAGGLE)
-        return [_record(base, "train", image, counted, "") for image, counted in votes.items()]
-    train = _votes(csvfile.find(_place(base, TRAIN), (TRAIN,), ACCESS))
-    found = [_record(base, "train", image, counted, TRAIN_VAL) for image, counted in train.items()]
+    base = next((root / name for name in (DOWNLOADED, KAGGLE_FOLDER) if (root / name).is_dir()), root)
+    kaggle = csvfile.first(base, (KAGGLE,))
+    if kaggle is not None and csvfile.first(_place(base, TRAIN), (TRAIN,)) is None:
+        return [_record(base, "train", image, counted, "") for image, counted in _kaggle_votes(kaggle).items()]
+    votes, blank = _votes(csvfile.find(_place(base, TRAIN), (TRAIN,), ACCESS))
+    found = [_record(base, "train", image, own, TRAIN_VAL, blank.get(image, ())) for image, own in votes.items()]
     if (table := csvfile.first(_place(base, TEST), (TEST,))) is not None:
         test = _consensus(table)
         found += [_record(base, "test", image, given, "test") for image, given in test.items()]
@@ -75,8 +77,8 @@ def _place(base: Path, table: str) -> Path:
     return next((folder for folder in folders if csvfile.first(folder, (table,))), base)
 
 
-def vote_labels(votes: dict[str, int | None], decide: int = 2) -> dict[str, int | None]:
-    """Votes for each column (None: not asked) -> labels: from `decide` on it is there, fewer leave it open.
+def vote_labels(votes: Mapping[str, int | None], decide: int = 2) -> dict[str, int | None]:
+    """Votes for each column (None: not told) -> labels: from `decide` on it is there, fewer leave it open.
 
     Two of three in training, which is how the paper's own table was made; the consensus of the test is one vote.
     """
@@ -90,26 +92,34 @@ def vote_labels(votes: dict[str, int | None], decide: int = 2) -> dict[str, int 
     return states
 
 
-def _record(base: Path, folder: str, image: str, votes: dict[str, int | None], split: str) -> Record:
+def _record(
+    base: Path, folder: str, image: str, votes: Mapping[str, int | None], split: str, blank: Collection[str] = ()
+) -> Record:
+    """`blank` are the columns where some reader's cell is; the others may still have settled them."""
     what, decide = ("consensus", 1) if split == "test" else ("votes", 2)
     raw = {what: {name: count for name, count in votes.items() if count}}
     name = f"{folder}/{image}.dicom"
-    return Record("vindr_cxr", name, base / name, vote_labels(votes, decide), "", "", split, raw, {"view": "PA"})
+    told = {column: None if column in blank and (count or 0) < decide else count for column, count in votes.items()}
+    return Record("vindr_cxr", name, base / name, vote_labels(told, decide), "", "", split, raw, {"view": "PA"})
 
 
-def _votes(table: Path) -> dict[str, dict[str, int | None]]:
-    """image -> votes for each finding of PhysioNet's table, where each of three readers has a row."""
-    votes: dict[str, dict[str, int | None]] = {}
+def _votes(table: Path) -> tuple[dict[str, Counter[str]], dict[str, set[str]]]:
+    """image -> votes for each finding of PhysioNet's table, where each of three readers has a row, and the columns
+    where one of them has a blank."""
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    blank: dict[str, set[str]] = defaultdict(set)
     readers: Counter[str] = Counter()
+    columns: list[str] = []
     for line, row in enumerate(csvfile.rows(table, ("image_id", "rad_id", EITHER, *COLUMNS)), start=2):
-        image = row["image_id"]
+        image, columns = row["image_id"], columns or _findings(row)
         readers[image] += 1
-        own = votes.setdefault(image, dict.fromkeys(_findings(row), 0))
-        for column in own:
-            vote, before = _zero_or_one(row[column], column, f"{table}, line {line}"), own[column]
-            own[column] = None if vote is None or before is None else before + vote
+        for column in columns:
+            vote = _zero_or_one(row[column], column, f"{table}, line {line}")
+            votes[image][column] += vote or 0
+            if vote is None:
+                blank[image].add(column)
     _need_three(readers, table)
-    return votes
+    return votes, blank
 
 
 def _kaggle_votes(table: Path) -> dict[str, dict[str, int | None]]:
