@@ -94,6 +94,8 @@ class ModelConfig:
     """Dropout inside the backbone."""
     weights: str = ""
     """Local .safetensors file, or "imagenet" for the published weights, or empty for a random start."""
+    compile: Literal["none", "blocks"] = "none"
+    """What torch.compile makes faster: each block of the network by itself (minutes at the first start), or nothing."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import nn
 
 from medtrain import mixture
 from medtrain.checkpoint import load_chosen
+from medtrain.compiling import not_compiled
 from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
@@ -59,7 +60,7 @@ def score(
     rounds = -(-loader.samples // (batch_size * world.size))
     batches = loader.every_sample(batch_size)
     values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, dtype=torch.int64)]
-    with torch.inference_mode(), world.accelerator.autocast():
+    with torch.inference_mode(), world.accelerator.autocast(), not_compiled():
         for _ in range(rounds):
             if stopped():
                 return None

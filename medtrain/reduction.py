@@ -97,3 +97,14 @@ class Exact:
             buffer.copy_(counted)
         if self._world.main:
             total[:2] = summed
+
+
+def pass_twice(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
+    """Forward and backward, twice, on zeros of `shape` [B, C, H, W]; of the model nothing changes."""
+    inputs = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    for _ in range(2):
+        model(inputs).float().sum().backward()
+        model.zero_grad()
+    for buffer, kept in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(kept)

@@ -5,36 +5,38 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import platform
 import secrets
 import time
 from dataclasses import dataclass, replace
-from importlib import metadata
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import __version__, configfile, distributed, mixture, models, tasks
+from medtrain import configfile, distributed, mixture, models, tasks
 from medtrain.average import Average
 from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_chosen, newest
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
+from medtrain.compiling import compile_blocks, not_compiled
 from medtrain.config import Config
 from medtrain.console import table
 from medtrain.distributed import StepSum, World, gather_rows, share
+from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
 from medtrain.evaluate import open_loader
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
 from medtrain.preempt import StopRequest
-from medtrain.reduction import Exact, Fast
+from medtrain.reduction import Exact, Fast, pass_twice
 from medtrain.run import Run, read_json, write_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
 from medtrain.watchdog import Watchdog
+
+COMPILE_S = 1800  # more than compiling takes where nothing of it is in the cache
 
 
 @dataclass
@@ -91,6 +93,8 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     built = replace(config.model, weights="") if found else config.model
     model = models.build(built, task.outputs, 0 if found else config.data.image_size)
     model = model.to(world.device).to(memory_format=torch.channels_last)
+    if config.model.compile == "blocks":
+        compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))
     optimizer = make_optimizer(config.optim, model)
     parallel = world.accelerator.prepare_model(model, evaluation_mode=state.virtual_ranks > 0)  # which leaves DDP away
     optimizer = world.accelerator.prepare_optimizer(optimizer)
@@ -116,7 +120,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         watchdog=watchdog,
         average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
     )
-    settle_reduction(trainer)
+    rehearse(trainer, state)
     if found:
         restore(trainer, found)
     greet(trainer, state, found)
@@ -179,29 +183,6 @@ def hold(run: Run, wait_s: float = 180) -> None:
             return
 
 
-def note_environment(run: Run, world: World) -> None:
-    """Write down what the run computes with; later attempts with other versions are warned that bits may differ."""
-    names = ("torch", "torchvision", "numpy", "accelerate", "timm", "opencv-python-headless", "simplejpeg")
-    device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
-    lines = [f"medtrain {__version__}", f"python {platform.python_version()}", f"device {device}"]
-    lines += [f"threads {torch.get_num_threads()}", *(f"{name} {_version(name)}" for name in names)]
-    before = run.environment.read_text().splitlines() if run.environment.exists() else lines
-    changed = sorted(set(lines) - set(before))
-    if changed:
-        log(run, f"warning: this attempt differs from the first ({', '.join(changed)}): last bits may differ too")
-    else:
-        with contextlib.suppress(OSError):  # a full disk stops no training
-            run.environment.write_text("\n".join(lines) + "\n")
-
-
-def _version(package: str) -> str:
-    """Of an installed package; conda names some of them otherwise."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "?"
-
-
 def take_up(run: Run, fingerprints: dict[str, str], world: World) -> Loaded | None:
     """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
     found = None
@@ -230,19 +211,21 @@ def recorded_precision(run: Run) -> str:
     return ""
 
 
-def settle_reduction(trainer: Trainer) -> None:
-    """Two throw-away backwards: DDP orders its gradient buckets anew after the first, and a resumed process would
-    otherwise sum its first step in another order than the undisturbed one did."""
-    if trainer.world.size == 1 or isinstance(trainer.reduction, Exact):
-        return
-    size, config = trainer.config.data.image_size, trainer.config
-    buffers = [buffer.clone() for buffer in trainer.model.buffers()]
-    inputs = torch.zeros(2, config.model.channels, size, size, device=trainer.world.device)
-    for _ in range(2):
-        trainer.parallel(inputs).float().sum().backward()
-        trainer.optimizer.zero_grad()
-    for buffer, kept in zip(trainer.model.buffers(), buffers, strict=True):
-        buffer.copy_(kept)
+def rehearse(trainer: Trainer, state: TrainState) -> None:
+    """Throw-away passes before the first step.
+
+    DDP orders its gradient buckets anew after its first backward pass, and a resumed process would otherwise sum its
+    first step in another order than the undisturbed one did. Compiling takes minutes, and no step may take so long.
+    """
+    config, world = trainer.config, trainer.world
+    shape = (config.model.channels, config.data.image_size, config.data.image_size)
+    if world.size > 1 and isinstance(trainer.reduction, Fast):
+        with not_compiled():
+            pass_twice(trainer.parallel, (2, *shape), world.device)
+    if config.model.compile == "blocks":
+        trainer.watchdog.alive("compiling", COMPILE_S)
+        rows = min(config.data.batch_size, -(-state.global_batch // (state.virtual_ranks or world.size)))
+        pass_twice(trainer.model, (rows, *shape), world.device)
 
 
 def restore(trainer: Trainer, found: Loaded) -> None:

@@ -32,12 +32,12 @@ saving
 trainer
 evaluate
 reduction
-tasks tracker feeds feed_process checkpoints preempt optim watchdog
+environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
 multilabel multiclass subgroups
 bootstrap
-loader models metrics calibration figures distributed tensorfile tree average
+loader models compiling metrics calibration figures distributed tensorfile tree average
 weights
 verify loader_pool
 shards loader_worker

@@ -28,8 +28,9 @@ def build(config: ModelConfig, outputs: int, size: int = 0) -> nn.Module:
     it cannot take images of `size` (0: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
-    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, and for its published
-    weights `kept(backbone)`, their file where it is in the cache, and `fetch(backbone)`, which downloads it.
+    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, `blocks(model)`, the
+    parts that are compiled one by one, and for its published weights `kept(backbone)`, their file where it is in the
+    cache, and `fetch(backbone)`, which downloads it.
     """
     model: nn.Module = _family(config.backbone).build(config, outputs)
     heads = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.out_features == outputs]
@@ -48,6 +49,11 @@ def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:
         raise InputError(
             f"of {config.backbone} it is not known which layer has the last maps", "explain a convolutional network"
         ) from None
+
+
+def blocks(backbone: str, model: nn.Module) -> list[nn.Module]:
+    """The parts of `model` that are compiled one by one; none where the family knows none."""
+    return _family(backbone).blocks(model)  # type: ignore[no-any-return]
 
 
 def _try(model: nn.Module, config: ModelConfig, size: int) -> None:

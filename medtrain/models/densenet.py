@@ -46,6 +46,11 @@ def last_map(model: DenseNet) -> nn.Module:
     return features
 
 
+def blocks(model: DenseNet) -> list[nn.Module]:
+    """The dense blocks; what lies between them is a small part."""
+    return [block for name, block in model.features.named_children() if name.startswith("denseblock")]
+
+
 def kept(backbone: str) -> Path | None:
     """The published weights in PyTorch's cache; None where they are not there."""
     file = _cached(backbone)

@@ -52,6 +52,18 @@ def last_map(model: Any) -> nn.Module:
     return model.get_submodule(model.feature_info[-1]["module"])  # type: ignore[no-any-return]
 
 
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """What stands in the innermost sequences whose parts are all of one class of timm's own."""
+    rows = [part for part in model.modules() if isinstance(part, nn.Sequential | nn.ModuleList) and _alike(part)]
+    outer = [row for row in rows if any(part in rows for part in row.modules() if part is not row)]
+    return [block for row in rows if row not in outer for block in row]
+
+
+def _alike(row: nn.Sequential | nn.ModuleList) -> bool:
+    kinds = {type(part) for part in row}
+    return len(kinds) == 1 and not kinds.pop().__module__.startswith("torch.")
+
+
 def published(backbone: str) -> str:
     """The Hugging Face repository of its weights: those of ImageNet-22k where it names none and there are such."""
     from timm import get_pretrained_cfg, list_pretrained
