@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import Any
 
-SMALL = ["--epochs", "2", "--batch_size", "8", "--accumulate", "1", "--precision", "fp32", "--tracker", "none"]
+SMALL = [
+    "--epochs", "2", "--batch_size", "8", "--accumulate", "1", "--precision", "fp32", "--tracker", "none",
+    "--workers", "1",
+]  # fmt: skip
 
 
 def command_line(*arguments: object) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 
-SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1"]
+SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1", "--epochs", "4"]
 
 
 def result(run: Path) -> dict[str, Any]:
@@ -38,8 +39,8 @@ def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_fact
     medtrain(*train_arguments(demo_shards, runs, "still", request.param))
     found = result(runs / "still")
     per_step = 8 * request.param
-    assert [step for step, *_ in found["steps"]] == list(range(1, 2 * (96 // per_step) + 1))
-    assert [row["epoch"] for row in found["epochs"]] == [1, 2]
+    assert [step for step, *_ in found["steps"]] == list(range(1, 4 * (96 // per_step) + 1))
+    assert [row["epoch"] for row in found["epochs"]] == [1, 2, 3, 4]
     return request.param, found
 
 
@@ -73,24 +74,22 @@ def wait_for_save(run: Path, step: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "SIGINT"])
-def test_a_signal_saves_at_a_step_and_resume_ends_alike(
-    name: str, undisturbed: Any, demo_shards: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_is_stopped_again_and_again_ends_alike(undisturbed: Any, demo_shards: Path, tmp_path: Path) -> None:
     ranks, expected = undisturbed
-    process = start(train_arguments(demo_shards, tmp_path, "stopped", ranks))
     run = tmp_path / "stopped"
-    wait_for_step(run, 3, process)
-    process.send_signal(getattr(signal, name))
-    printed = process.communicate(timeout=120)[0]
-    assert process.returncode == 75, printed
-    assert f"medtrain resume stopped --runs {tmp_path}" in printed
-    stopped_at = json.loads((run / "status.json").read_text())["step"]
-    state = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
-    assert state["step"] == stopped_at, "an announced stop loses no step"
-    assert stopped_at < len(expected["steps"])
-    resumed = medtrain("resume", "stopped", "--runs", tmp_path)
-    assert f"resuming at step {stopped_at}" in resumed.stdout
+    process = start(train_arguments(demo_shards, tmp_path, "stopped", ranks))
+    for number, step in ((signal.SIGTERM, 3), (signal.SIGUSR2, 8), (signal.SIGINT, 13)):
+        wait_for_step(run, step, process)
+        process.send_signal(number)
+        printed = process.communicate(timeout=120)[0]
+        assert process.returncode == 75, printed
+        assert f"medtrain resume stopped --runs {tmp_path}" in printed
+        stopped_at = json.loads((run / "status.json").read_text())["step"]
+        state = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
+        assert state["step"] == stopped_at, "an announced stop loses no step"
+        assert step <= stopped_at < len(expected["steps"])
+        process = start(["resume", "stopped", "--runs", str(tmp_path)])
+    assert f"resuming at step {stopped_at}" in process.communicate(timeout=240)[0]
     assert result(run) == expected
 
 
@@ -112,45 +111,32 @@ def test_saves_by_the_clock_do_not_part_the_ranks(undisturbed: Any, demo_shards:
     assert result(tmp_path / "clock") == expected
 
 
-@pytest.mark.parametrize("victim", ["first_rank", "last_rank"])
-def test_a_killed_rank_starts_again_by_itself_and_ends_alike(
-    victim: str, undisturbed: Any, demo_shards: Path, tmp_path: Path
-) -> None:
-    ranks, expected = undisturbed
-    process = start(train_arguments(demo_shards, tmp_path, "killed", ranks))
-    wait_for_save(tmp_path / "killed", 4, process)
-    pids = workers(process)
-    assert len(pids) == ranks
-    subprocess.run(["kill", "-9", str(pids[0 if victim == "first_rank" else -1])], check=True)
-    printed = process.communicate(timeout=240)[0]
-    assert process.returncode == 0, printed
-    assert "going on from step 4" in printed
-    assert result(tmp_path / "killed") == expected
-
-
-def test_a_supervisor_killed_alone_takes_its_ranks_with_it(undisturbed: Any, demo_shards: Path, tmp_path: Path) -> None:
-    ranks, expected = undisturbed
-    process = start(train_arguments(demo_shards, tmp_path, "orphan", ranks))
-    wait_for_step(tmp_path / "orphan", 3, process)
-    subprocess.run(["kill", "-9", str(process.pid)], check=True)
-    resumed = medtrain("resume", "orphan", "--runs", tmp_path, "--json")
-    assert json.loads(resumed.stdout)["state"] == "finished"
-    assert "SIGTERM: saved at step" in (tmp_path / "orphan" / "train.log").read_text()
-    assert result(tmp_path / "orphan") == expected
-
-
-def test_everything_killed_before_the_first_checkpoint_resumes_from_the_beginning(
+def test_a_run_of_which_everything_is_killed_in_turn_ends_alike(
     undisturbed: Any, demo_shards: Path, tmp_path: Path
 ) -> None:
     ranks, expected = undisturbed
-    process = start(train_arguments(demo_shards, tmp_path, "early", ranks))
-    wait_for_step(tmp_path / "early", 1, process)
-    for pid in [process.pid, *workers(process)]:
+    run = tmp_path / "killed"
+    process = start(train_arguments(demo_shards, tmp_path, "killed", ranks))
+    wait_for_step(run, 1, process)
+    for pid in [process.pid, *workers(process)]:  # before the first checkpoint
         subprocess.run(["kill", "-9", str(pid)], check=True)
     process.communicate()
-    (tmp_path / "early" / ".status.json.4711.unfinished").write_text('{"sta')  # as if killed while it wrote
-    (tmp_path / "early" / ".code.4711.unfinished" / "medtrain").mkdir(parents=True)
-    resumed = medtrain("resume", "early", "--runs", tmp_path)
-    assert not list((tmp_path / "early").rglob("*.unfinished"))
-    assert "has no checkpoint yet: it starts from the beginning" in resumed.stdout
-    assert result(tmp_path / "early") == expected
+    (run / ".status.json.4711.unfinished").write_text('{"sta')  # as if killed while it wrote
+    (run / ".code.4711.unfinished" / "medtrain").mkdir(parents=True)
+
+    process = start(["resume", "killed", "--runs", str(tmp_path)])
+    for step, victim in ((4, 0), (12, -1)):  # the first rank, and the last
+        wait_for_save(run, step, process)
+        pids = workers(process)
+        assert len(pids) == ranks
+        subprocess.run(["kill", "-9", str(pids[victim])], check=True)
+    wait_for_save(run, 16, process)
+    subprocess.run(["kill", "-9", str(process.pid)], check=True)  # the supervisor alone: it takes its ranks with it
+    resumed = medtrain("resume", "killed", "--runs", tmp_path, "--json")
+    printed = process.communicate()[0]
+    assert "has no checkpoint yet: it starts from the beginning" in printed
+    assert re.findall(r"going on from step (\d+)", printed) == ["4", "12"], printed
+    assert json.loads(resumed.stdout)["state"] == "finished"
+    assert "SIGTERM: saved at step" in (run / "train.log").read_text()
+    assert not list(run.rglob("*.unfinished"))
+    assert result(run) == expected

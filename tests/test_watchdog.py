@@ -16,7 +16,8 @@ from command import SMALL, command_line, medtrain
 
 from medtrain.watchdog import blame
 
-SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_seconds", "8", "--tasks_per_node", "2"]
+SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_seconds", "8", "--tasks_per_node", "2",
+            "--workers", "2"]  # fmt: skip
 
 
 def arguments(shards: Path, runs: Path, name: str) -> list[str]:

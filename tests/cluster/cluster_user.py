@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from slurm_cluster import Cluster
+
+from medtrain.run import Run
+from medtrain.status import describe
 
 SETTINGS = [
     "--epochs",
@@ -32,6 +36,8 @@ SETTINGS = [
     "5",
     "--ema_decay",
     "0.9",
+    "--workers",
+    "1",
 ]
 TWO_NODES = ["--nodes", "2", "--tasks_per_node", "1", "--partition", "low"]
 TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2", "--partition", "low"]
@@ -69,13 +75,14 @@ class User:
     def until(
         self, name: str, what: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240
     ) -> dict[str, Any]:
-        """Wait until the run's status is as it should be."""
+        """Wait until the run's status is as it should be: what `medtrain status` prints, without its half second."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            status = self.status(name)
+            with mock.patch.dict(os.environ, self.env):
+                status = describe(Run(self.run(name)))
             if holds(status):
                 return status
-            time.sleep(0.5)
+            time.sleep(0.3)
         logs = [
             path.read_text()[-3000:]
             for path in [self.run(name) / "train.log", *self.run(name).glob("slurm/*.*")]

@@ -19,7 +19,16 @@ IN_A_MOMENT = [
 BOTH = "127.0.0.[1-2]"
 
 
-@pytest.fixture(params=["cluster", "accounted"])
+WITHOUT_A_WORD = ("test_lives_that_end_without_a_word", "test_lives_with_a_silent_controller_and_after_a_purge")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With accounting too what leaves no word of its own; with `--lives` every life."""
+    both = metafunc.config.getoption("--lives") or metafunc.function.__name__ in WITHOUT_A_WORD
+    metafunc.parametrize("user", ["cluster", "accounted"] if both else ["cluster"], indirect=True)
+
+
+@pytest.fixture
 def user(request: pytest.FixtureRequest, tmp_path: Path, demo_shards: Path) -> User:
     """A person who trains on a cluster without accounting, and on one with it: `status` says the same there."""
     return User(request.getfixturevalue(request.param), tmp_path, demo_shards)

@@ -18,7 +18,7 @@ from cluster_user import SETTINGS, TWO_BY_TWO, User, trained
 from faults import ANNOUNCED, HARMLESS, QUICK, SLOW, Fault, Target, corrupt_the_newest_checkpoint
 
 INTERVAL = 5  # steps between saves, see SETTINGS
-STORM = [*SETTINGS, "--hang_seconds", "10", "--workers", "1"]
+STORM = [*SETTINGS, "--hang_seconds", "10"]
 
 
 def drawn(faults: int, seed: int) -> list[Fault]:
