@@ -64,6 +64,26 @@ def bootstrap_accuracy(
     return low, high
 
 
+def bootstrap_kappa(
+    targets: ArrayLike, predictions: ArrayLike, groups: ArrayLike, seed: int, rounds: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of Cohen's kappa of `targets` and `predictions` [N] (each 0 or 1) by `groups` [N] (patients).
+
+    See `bootstrap_intervals`.
+    """
+    truth = metrics.zero_or_one("targets", targets)
+    said = metrics.zero_or_one("predictions", predictions, len(truth))
+    group = _group_numbers(groups, len(truth))
+    count = int(group.max(initial=-1)) + 1
+    cells = np.bincount(group * 4 + truth * 2 + said, minlength=4 * count).reshape(count, 4)
+
+    def kappa(drawn: Ints) -> Floats:
+        return np.array([metrics.cohen_kappa((drawn @ cells).reshape(2, 2))])
+
+    low, high = bootstrap_intervals(kappa, count, seed, rounds, level)[0].tolist()
+    return low, high
+
+
 def bootstrap_aurocs(
     scores: ArrayLike,
     targets: ArrayLike,

@@ -78,12 +78,15 @@ def check(
         "labels": {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES},
         "duplicates": copies if looks else None,
         "conflicts": len(conflicts) if looks else None,
+        **(about := source.about(root, records) if hasattr(source, "about") else {}),
     }
     if json:
         say_json(found)
     else:
         how = "only the headers were read" if quick else "all were decoded"
         _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how)
+        if about:
+            say("\n" + source.told(about))  # type: ignore[attr-defined]
     missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
     _warn_of_faults(found, missing, conflicts)
     if not json:

@@ -32,10 +32,14 @@ class DataConfig:
     """Samples in one optimizer step over all ranks (0: batch size x accumulation x ranks at the first start)."""
     image_size: int = 64
     """Height and width of the model's input in pixels."""
+    normalise: Literal["fixed", "imagenet", "image"] = "fixed"
+    """By `mean` and `std`, by ImageNet's of each colour channel, or by each image's own mean and deviation."""
     mean: float = 0.5
     """Subtracted from the pixels, which range from 0 to 1."""
     std: float = 0.5
     """Divides the pixels after the mean is subtracted."""
+    study_type: str = ""
+    """Only the samples that one label of the dataset speaks of, as XR_WRIST of MURA (empty: all)."""
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
@@ -216,7 +220,7 @@ class Config:
     """Name of the run (empty: recipe, date and time)."""
     runs: str = "runs"
     """Folder that holds the runs."""
-    task: Literal["multiclass", "multilabel"] = "multiclass"
+    task: Literal["multiclass", "multilabel", "abnormality"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""

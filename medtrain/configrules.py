@@ -87,6 +87,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             not data.holdout or set(data.datasets) != {data.holdout},
             f"holdout is {data.holdout!r}, and so is all of datasets: nothing is left to train on",
         ),
+        (
+            data.normalise != "imagenet" or config.model.channels == 3,
+            "normalise is imagenet, whose numbers are of three channels: give --channels 3",
+        ),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
         (

@@ -6,11 +6,14 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO, cast
 
 from medtrain.errors import InputError
 
 Row = dict[str, str]
+FIX = "fetch the file again: it is damaged, or is another one of that name"
 
 
 def find(root: Path, names: tuple[str, ...], fix: str) -> Path:
@@ -34,19 +37,33 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
 
     InputError names the columns that are missing, and the place where a damaged file ends.
     """
-    fix = "fetch the file again: it is damaged, or is another one of that name"
+    with _opened(path) as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            has = ", ".join(reader.fieldnames or ()) or "nothing"
+            raise InputError(f"{path} has no column {', '.join(missing)}; it has {has}", FIX)
+        for row in reader:
+            if any(row[name] is None for name in columns):
+                raise InputError(f"{path}, line {reader.line_num}: the line is cut off", FIX)
+            yield row
+
+
+def rows_without_header(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number of each line that says anything, and its cells, of a table whose first line is a row like the others;
+    InputError where it is damaged."""
+    with _opened(path) as file:
+        reader = csv.reader(file)
+        yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """The text of a table, packed or not; what goes wrong while it is read becomes an InputError."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                has = ", ".join(reader.fieldnames or ()) or "nothing"
-                raise InputError(f"{path} has no column {', '.join(missing)}; it has {has}", fix)
-            for row in reader:
-                if any(row[name] is None for name in columns):
-                    raise InputError(f"{path}, line {reader.line_num}: the line is cut off", fix)
-                yield row
+            yield cast(TextIO, file)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})", fix) from None
+        raise InputError(f"{path} cannot be read ({error.strerror or error})", FIX) from None
     except (EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is damaged ({error})", fix) from None
+        raise InputError(f"{path} is damaged ({error})", FIX) from None

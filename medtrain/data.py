@@ -77,7 +77,7 @@ def data_download(name: Dataset, root: Path) -> None:
 
 
 def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json: Flag = False) -> None:
-    """Draw a dataset: samples of each class, image sizes and a grid of examples, as PNG files.
+    """Draw a dataset as PNG files: samples of each class, image sizes, a grid of examples, patients and their studies.
 
     Args:
         dataset: Name of the dataset (medtrain data list).
@@ -92,7 +92,7 @@ def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json
     see_why = f"see what is wrong: {command('check', dataset, root)}"
     looks = list(look_at(records, quick=True, workers=0, quiet=json))
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
-    examples = _examples(source.CLASSES, [record for record, _ in readable])
+    examples = _examples(source, [record for record, _ in readable])
     if not any(examples.values()):
         raise InputError(f"{root} has no {dataset} image that shows a class and can be read", see_why)
     out.mkdir(parents=True, exist_ok=True)
@@ -100,6 +100,8 @@ def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json
     figures.class_counts(_positives_by_split(records), paths["class_counts"])
     figures.image_sizes([(look.width, look.height) for _, look in readable], paths["image_sizes"])
     figures.sample_grid(examples, paths["sample_grid"])
+    if any(record.patient for record in records):
+        paths |= _draw_people(source, records, out)
     if json:
         say_json({"dataset": dataset, "root": str(root), "figures": {name: str(path) for name, path in paths.items()}})
     else:
@@ -126,11 +128,27 @@ def _steps(name: str) -> list[str]:
     return [f"medtrain data download {name} --root DIR", "or by hand:", *steps]
 
 
-def _records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:
-    records = source.records(root)
-    if not records:
-        raise InputError(f"{root} holds no records of {dataset}", source.ACCESS)
-    return records
+def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
+    """The figures of labels, patients and studies: name -> file."""
+    from medtrain import figures
+
+    paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies", "group_sizes")}
+    told = {name: [record for record in records if record.labels.get(name) in (0, 1)] for name in source.CLASSES}
+    states = {
+        word: {name: sum(record.labels[name] == state for record in own) for name, own in told.items()}
+        for state, word in enumerate(_words(source))
+    }
+    figures.class_counts(states, paths["label_states"], "Images of which each label is known", "images")
+    people = {
+        "studies": {name: len({record.study for record in own}) for name, own in told.items()},
+        "patients": {name: len({record.patient for record in own}) for name, own in told.items()},
+    }
+    figures.class_counts(people, paths["patients_and_studies"], "Studies and patients of which each label is known", "")
+    images = Counter(record.study or record.image for record in records)
+    studies = Counter(patient for patient, _ in {(record.patient, record.study or record.image) for record in records})
+    tallies = {"images in a study": Counter(images.values()), "studies of a patient": Counter(studies.values())}
+    figures.group_sizes(tallies, paths["group_sizes"])
+    return paths
 
 
 def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:
@@ -140,14 +158,23 @@ def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:
     return counts
 
 
-def _examples(classes: tuple[str, ...], records: list[Record]) -> dict[str, list[NDArray[np.uint8]]]:
-    """Up to eight images of each class, picked evenly over the dataset."""
+def _examples(source: datasets.Source, records: list[Record]) -> dict[str, list[NDArray[np.uint8]]]:
+    """Up to eight images of each class, picked evenly over the dataset; where each image tells of one class alone, also
+    of those that have it not."""
+    words = _words(source)
+    both = all(sum(state in (0, 1) for state in record.labels.values()) <= 1 for record in records)
     found = {}
-    for name in classes:
-        positive = [record for record in records if record.labels.get(name) == 1]
-        picked = positive[:: max(1, len(positive) // GRID_COLUMNS)][:GRID_COLUMNS]
-        found[name] = [image for record in picked if (image := _thumbnail(record)) is not None]
+    for name in source.CLASSES:
+        for state, title in ((1, f"{name} {words[1]}" if both else name), (0, f"{name} {words[0]}"))[: 1 + both]:
+            own = [record for record in records if record.labels.get(name) == state]
+            picked = own[:: max(1, len(own) // GRID_COLUMNS)][:GRID_COLUMNS]
+            found[title] = [image for record in picked if (image := _thumbnail(record)) is not None]
     return found
+
+
+def _words(source: datasets.Source) -> tuple[str, str]:
+    """What 0 and 1 of a label are called."""
+    return getattr(source, "STATES", ("absent", "present"))
 
 
 def _thumbnail(record: Record) -> NDArray[np.uint8] | None:

@@ -16,15 +16,17 @@ from medtrain import mixture
 from medtrain.checkpoint import load_chosen
 from medtrain.compiling import not_compiled
 from medtrain.config import AugmentConfig, Config, DataConfig
-from medtrain.console import table
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
+from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, resume_command, write_json
 from medtrain.shardfile import sidecar
 from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,16 @@ class Scores:
 def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) -> torch.Tensor:
     """The model's input: uint8 on the CPU -> normalised float [B, channels, H, W] on the device, channels last."""
     inputs = batch.inputs.to(device, non_blocking=True).float()
-    inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
-    return inputs.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    if data.normalise == "image":
+        deviation, mean = torch.std_mean(inputs, dim=(1, 2, 3), correction=0, keepdim=True)
+        inputs = inputs.sub_(mean).div_(deviation.clamp(min=1))  # a black image stays black
+    elif data.normalise == "fixed":
+        inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
+    inputs = inputs.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    if data.normalise == "imagenet":
+        mean, deviation = (255 * torch.tensor(each, device=device).view(1, 3, 1, 1) for each in IMAGENET)
+        inputs = inputs.sub_(mean).div_(deviation)
+    return inputs
 
 
 def score(
@@ -83,14 +93,24 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     over the datasets where it is defined: metrics over all together also tell how well the datasets are told apart.
     """
     distinct, rows = _distinct(scores, loader)
-    values, labels, groups = distinct.values, loader.labels[distinct.samples], rows["group"]
     copies = len(scores.samples) - len(rows)
-    report = {**task.metrics(values, labels, groups), "copies_left_out": copies}
+    report = {**_judge(distinct, task, loader, rows), "copies_left_out": copies}
     names, of = mixture.sources(rows)
     if len(names) == 1:
         return report
-    each = {name: task.metrics(values[of == i], labels[of == i], groups[of == i]) for i, name in enumerate(names)}
+    each = {
+        name: _judge(Scores(distinct.values[of == i], distinct.samples[of == i]), task, loader, rows[of == i])
+        for i, name in enumerate(names)
+    }
     return {**report, **_means(list(each.values())), "per_dataset": each}
+
+
+def _judge(scores: Scores, task: Task, loader: Loader, rows: npt.NDArray[Any]) -> dict[str, Any]:
+    """The task's metrics in its unit. Of studies the loss is still that of their images, as in training."""
+    images = task.metrics(scores.values, loader.labels[scores.samples], rows["group"])
+    if task.unit == "images":
+        return images
+    return {**task.metrics(*_studies(scores, loader, rows)), "loss": images["loss"], "per_image": images}
 
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
@@ -115,21 +135,25 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
-    """`per_study`: the metrics of whole studies, where any has several images.
-
-    A study's scores are the means of its images'; a label is present where it is in any of them.
-    """
+    """`per_study`: the metrics of whole studies, where any has several images and the task judges images."""
     scores, rows = _distinct(scores, loader)
-    _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
-    if len(images) == len(rows):
+    if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
         return {}
+    return {"per_study": task.metrics(*_studies(scores, loader, rows))}
+
+
+def _studies(
+    scores: Scores, loader: Loader, rows: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.uint64]]:
+    """Scores, labels and patients of whole studies: a study's scores are the means of its images'; a label is present
+    where it is in any of them."""
+    _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
     values = np.zeros((len(images), scores.values.shape[1]))
     np.add.at(values, of, scores.values)
     labels = loader.labels[scores.samples]
     together = labels[first]
     np.maximum.at(together, of, labels)
-    means = (values / images[:, None]).astype(np.float32)
-    return {"per_study": task.metrics(means, together, rows["group"][first])}
+    return (values / images[:, None]).astype(np.float32), together, rows["group"][first]
 
 
 def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
@@ -252,48 +276,3 @@ def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> Non
         folder.mkdir(exist_ok=True, mode=0o700)
     write_json(run.evaluation / f"{name}.json", report)
     task.draw(report, run.figures / f"{task.figure}_{name}.png")
-
-
-def report_text(report: dict[str, Any], task: Task) -> str:
-    """The headline and a table with a row for each label."""
-    copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
-    rows = [
-        (name, *(_cell(row.get(column)) for column in task.columns.values()))
-        for name, row in {**report["per_class"], **_averages(report, task)}.items()
-    ]
-    head = f"{task.headline(report)} on {report['samples']:,} images{copies}"
-    studies = (
-        [f"per study: {task.headline(own)} on {own['samples']:,} studies"] if (own := report.get("per_study")) else []
-    )
-    groups = [
-        f"{attribute} {name}: {task.headline(own)} on {own['samples']:,} images"
-        for attribute, groups in report.get("subgroups", {}).items()
-        for name, own in groups.items()
-    ]
-    return "\n".join([head, table((task.label, *task.columns), rows), *studies, *_by_dataset(report, task), *groups])
-
-
-def _averages(report: dict[str, Any], task: Task) -> dict[str, dict[str, Any]]:
-    """The means over the labels (macro) and the numbers of all cells together (micro), as rows of the same table."""
-    found = {
-        kind: {column: report.get(f"{kind}_{column}") for column in task.columns.values()}
-        for kind in ("macro", "micro")
-    }
-    return {kind: row for kind, row in found.items() if any(value is not None for value in row.values())}
-
-
-def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:
-    """A line for each of several datasets, and a table of the labels' AUROCs in each."""
-    each = report.get("per_dataset", {})
-    lines = [f"{name}: {task.headline(own)} on {own['samples']:,} images" for name, own in each.items()]
-    rows = [(name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in report["per_class"]]
-    if any(cell is not None for row in rows for cell in row[1:]):
-        lines.append(table((f"auroc by {task.label}", *each), rows))
-    return lines
-
-
-def _cell(value: Any) -> Any:
-    """An interval in words; a number as it is."""
-    if not isinstance(value, list):
-        return value
-    return "-" if None in value else f"{value[0]:.3f} to {value[1]:.3f}"

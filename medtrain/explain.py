@@ -56,9 +56,11 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     opened = open_run(run)
     unlearned = opened.task.unlearned
     for label in labels:
-        if label not in opened.classes:
-            near = nearest(label, list(opened.classes))
-            raise InputError(f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(opened.classes))
+        if label not in opened.task.answers:
+            near = nearest(label, list(opened.task.answers))
+            raise InputError(
+                f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(opened.task.answers)
+            )
         if label in unlearned:
             raise InputError(
                 f"run {run.name} has learned nothing about {label}: no image of its training shows it", "leave it away"
@@ -74,9 +76,9 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     own = {path.resolve() for path in images}
     found, stems = [], Counter(path.stem for path in images)  # CheXpert's files are all called view1_frontal.jpg
     for i, path in enumerate(images):
-        likely = (opened.classes[k] for k in np.argsort(-probabilities[i], kind="stable"))
+        likely = (opened.task.answers[k] for k in np.argsort(-probabilities[i], kind="stable"))
         shown = labels or tuple(islice((label for label in likely if label not in unlearned), MOST))
-        places = [opened.classes.index(label) for label in shown]
+        places = [opened.task.answers.index(label) for label in shown]
         said = {label: float(probabilities[i, k]) for label, k in zip(shown, places, strict=True)}
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places)
         number = "" if stems[path.stem] == 1 else f"-{i + 1:03d}"

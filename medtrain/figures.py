@@ -98,8 +98,11 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def class_counts(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
-    """How many samples each class has in each split: `{split: {class: samples}}`, or `{"all": {...}}`.
+def class_counts(
+    counts: Mapping[str, Mapping[str, int]], path: Path, title: str = "Samples of each class", unit: str = "samples"
+) -> None:
+    """How many samples each class has in each split: `{split: {class: samples}}`, or `{"all": {...}}`; without a `unit`
+    they are of several kinds, and not summed up.
 
     Classes come in the order in which they first appear; a class that a split lacks counts 0. ValueError
     without a class.
@@ -108,12 +111,12 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     _need("class_counts", "a class", classes)
     thickness = 0.8 / len(counts)
     figure = _figure(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
-    axes = figure.add_subplot(title="Samples of each class", xlabel="samples")
+    axes = figure.add_subplot(title=title, xlabel=unit)
     places = np.arange(len(classes))
     for i, (split, by_class) in enumerate(counts.items()):
         offset = (i - (len(counts) - 1) / 2) * thickness
         samples = [by_class.get(name, 0) for name in classes]
-        label = f"{split} ({sum(samples):,})"
+        label = f"{split} ({sum(samples):,})" if unit else split
         bars = axes.barh(places + offset, samples, thickness, color=PALETTE[i % len(PALETTE)], label=label)
         axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8, color=INK)
     axes.set_yticks(places, classes)
@@ -122,6 +125,29 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], path: Path) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _save(figure, path)
+
+
+def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
+    """How large groups are, a panel for each kind: `{"images in a study": {size: groups}}`; bars from size 1 on.
+
+    ValueError without groups.
+    """
+    _need("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(4.4 * len(tallies), 3.4)
+    panels = figure.subplots(1, len(tallies), squeeze=False)[0]
+    for axes, (title, sizes) in zip(panels, tallies.items(), strict=True):
+        bars = axes.bar(list(sizes), list(sizes.values()), 0.8, color=BLUE)
+        if len(sizes) <= MARKED_EPOCHS:
+            axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8, color=INK)
+        axes.set(title=title[0].upper() + title[1:], xlabel=title.partition(" ")[0])
+        axes.set_xlim(0.4, max(sizes, default=1) + 0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.margins(y=0.1)
+        _ruled(axes)
     _save(figure, path)
 
 

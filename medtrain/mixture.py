@@ -27,8 +27,8 @@ def open_split(data: DataConfig, split: str) -> ShardIndex:
     `open_index` does, and where no dataset has the split.
     """
     if not data.datasets:
-        return open_index(data.shards, split)
-    parts = _parts(data, split)
+        return _of_type(open_index(data.shards, split), data.study_type)
+    parts = [_of_type(part, data.study_type) for part in _parts(data, split)]
     if not parts:
         named = f"no dataset of {', '.join(data.datasets)}" if split != EXTERNAL else "no dataset is held out: none"
         raise InputError(f"{named} has a split {split!r}", "choose one of " + ", ".join(SPLITS))
@@ -36,6 +36,19 @@ def open_split(data: DataConfig, split: str) -> ShardIndex:
     contents, groups = (_column(later, name) for name in ("content", "group"))
     parts = [replace(part, samples=_without(part.samples, contents, groups)) for part in parts]
     return _joined(data, split, [replace(part, samples=part.samples[: _share(data, part, parts)]) for part in parts])
+
+
+def _of_type(index: ShardIndex, study_type: str) -> ShardIndex:
+    """The samples that a label speaks of; InputError where there is no such label."""
+    if not study_type:
+        return index
+    if study_type not in index.classes:
+        raise InputError(
+            f"there is no study type {study_type!r}{nearest(study_type, list(index.classes))}",
+            "choose of " + ", ".join(index.classes),
+        )
+    told = index.samples["labels"][:, index.classes.index(study_type)] >= 0
+    return replace(index, samples=index.samples[told])
 
 
 def classes(data: DataConfig) -> tuple[str, ...]:

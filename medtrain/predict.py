@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from medtrain.config import Config, DataConfig
 from medtrain.console import warn
 from medtrain.decode import decode
 from medtrain.distributed import World
-from medtrain.errors import InputError
+from medtrain.errors import InputError, nearest
 from medtrain.evaluate import evaluate_best, load_best, pixels
 from medtrain.index import read_manifest
 from medtrain.loader import Batch
@@ -67,6 +67,16 @@ class OpenRun:
                 found.append(self.task.scores(logits).cpu().numpy())
         return np.concatenate(found)
 
+    def says(self, scores: np.ndarray[Any, np.dtype[np.float32]]) -> list[dict[str, Any]]:
+        """The task's verdict on each row of scores [N, K], with what each is the probability of."""
+        task = self.task.chosen_in(read_json(self.run.report))
+        learned = [name not in task.unlearned for name in task.answers]
+        rows = [[float(score) if known else None for score, known in zip(row, learned, strict=True)] for row in scores]
+        return [
+            {**task.verdict(row), "probabilities": dict(zip(task.answers, own, strict=True))}
+            for row, own in zip(scores, rows, strict=True)
+        ]
+
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The images uint8 [N, H, W] at the model's size."""
         size = self.config.data.image_size
@@ -101,27 +111,54 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 
 
-def predict_files(run: Run, images: tuple[Path, ...]) -> list[dict[str, Any]]:
+def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> list[dict[str, Any]]:
     """What a run's best weights say of image files: `image`, the task's verdict and all `probabilities` of each.
 
-    Of a label that no training image shows the network has learned nothing, and None is said.
+    As one `study` the images are judged together, by the mean of their probabilities: `image` then names all. Of a
+    label that no training image shows the network has learned nothing, and None is said.
     """
     need_images(images)
     size = configfile.load(run.config_file).data.image_size
     pictures = [read_image(path, size) for path in images]
     opened = open_run(run)
-    task = opened.task.chosen_in(read_json(run.report))
-    return [
-        {
-            "image": str(path),
-            **task.verdict(row),
-            "probabilities": {
-                name: None if name in task.unlearned else float(score)
-                for name, score in zip(opened.classes, row, strict=True)
-            },
-        }
-        for path, row in zip(images, opened.predict(pictures), strict=True)
-    ]
+    scores, names = opened.predict(pictures), [str(path) for path in images]
+    if study:
+        scores, names = _together(scores), [", ".join(names)]
+    return [{"image": name, **said} for name, said in zip(names, opened.says(scores), strict=True)]
+
+
+def _together(scores: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Of the images of one study: their mean, [1, K]."""
+    return np.asarray(scores.mean(0, dtype=np.float64, keepdims=True), np.float32)
+
+
+class MURAPredictor:
+    """A run of MURA for use in a program: `MURAPredictor("XR_WRIST", run="wrist").predict("xray.png")`.
+
+    `run` is the name of a run in `runs`, or its folder. InputError where it was trained on another study type; one that
+    was trained on all takes any.
+    """
+
+    def __init__(self, study_type: str, run: str | Path, runs: str | Path = "runs") -> None:
+        folder = Path(run)
+        self._opened = open_run(Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run)))
+        config = self._opened.config
+        if config.task != "abnormality" or config.data.study_type not in ("", study_type):
+            raise InputError(
+                f"run {run} judges {config.data.study_type or config.task}", "name a run of that study type"
+            )
+        if study_type not in self._opened.classes:
+            raise InputError(
+                f"there is no study type {study_type!r}{nearest(study_type, list(self._opened.classes))}",
+                "choose of " + ", ".join(self._opened.classes),
+            )
+
+    def predict(self, images: str | Path | Sequence[str | Path]) -> dict[str, Any]:
+        """`abnormal`, `confidence` and `probabilities` of an image file, or of several that are one study."""
+        paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
+        need_images(paths)
+        pictures = [read_image(path, self._opened.config.data.image_size) for path in paths]
+        return self._opened.says(_together(self._opened.predict(pictures)))[0]
 
 
 def need_images(images: tuple[Path, ...]) -> None:

@@ -144,6 +144,7 @@ def evaluate(
 def predict(
     name: RunName,
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    study: Flag = False,
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
@@ -152,12 +153,13 @@ def predict(
     Args:
         name: Name of the run.
         images: Image files.
+        study: The images are one study, and judged together.
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
     from medtrain.predict import predict_files
 
-    found = predict_files(Run.find(runs, name), images)
+    found = predict_files(Run.find(runs, name), images, study)
     if json:
         say_json(found)
     else:

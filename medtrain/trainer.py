@@ -267,7 +267,7 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         tracker.log(f"resuming at step {state.step:,} (epoch {state.epoch + 1}) from {found.folder.name}")
     else:
         tracker.log("starting from the beginning: no checkpoint is there yet")
-        if config.task == "multilabel" and world.main:
+        if config.task != "multiclass" and world.main:
             tell_labels(trainer)
     tracker.status(
         state="running",

@@ -31,11 +31,11 @@ train
 saving
 trainer
 evaluate
-reduction
+reduction reporttext
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-multilabel multiclass subgroups
+multilabel multiclass abnormality subgroups
 bootstrap
 loader models compiling metrics calibration figures distributed tensorfile tree average
 weights

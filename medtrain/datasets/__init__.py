@@ -9,6 +9,9 @@ import importlib
 import os
 import pkgutil
 import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -24,7 +27,9 @@ class Source(Protocol):
     A source that medtrain can fetch or draw has `download(root: Path) -> None` besides: what it leaves in `root` under
     its own name is whole, and given again it goes on with what is missing. One with reports has
     `reports(root: Path) -> list[Report]`. One that never knows some of its labels has `TELLS`, the others. One whose
-    tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason.
+    tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason. One
+    of which `medtrain check` tells more has `about(root, records) -> dict[str, Any]` for --json, and `told(about) ->
+    str`, the same for people. One of whose labels 0 and 1 are not called absent and present has `STATES`, their names.
     """
 
     TITLE: str
@@ -66,6 +71,22 @@ def images_in(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
             with os.scandir(folder) as entries:
                 found.update({entry.name: folder / entry.name for entry in entries if _is_image(entry)})
     return found
+
+
+@contextmanager
+def whole_folder(root: Path) -> Iterator[Path]:
+    """A folder to draw into, which becomes the new folder `root` at the end, or goes; InputError where `root` holds
+    something."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise InputError(f"{root} exists already", "give --root a new folder, or delete this one")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = root.with_name(f".{root.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.rename(root)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def class_folders(name: str, root: Path, classes: tuple[str, ...], folder: str, access: str) -> list[Record]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.datasets import nih
+from medtrain.datasets import nih, whole_folder
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES
 from medtrain.record import Record
@@ -46,16 +44,9 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
     """
     if samples < 10:
         raise InputError(f"{samples} samples are too few", "draw 10 or more")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} exists already", "give --root a new folder, or delete this one")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    try:
-        (unfinished / "images").mkdir(parents=True)
-        _draw_all(unfinished, samples, seed)
-        unfinished.rename(root)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with whole_folder(root) as folder:
+        (folder / "images").mkdir()
+        _draw_all(folder, samples, seed)
 
 
 def _draw_all(folder: Path, samples: int, seed: int) -> None:

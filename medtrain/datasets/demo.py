@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.datasets import class_folders
+from medtrain.datasets import class_folders, whole_folder
 from medtrain.errors import InputError
 from medtrain.record import Record
 
@@ -37,20 +35,13 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
     """
     if samples < len(CLASSES):
         raise InputError(f"{samples} samples are too few", f"draw {len(CLASSES)} or more: one for each class")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} exists already", "give --root a new folder, or delete this one")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    try:
+    with whole_folder(root) as folder:
         for label in CLASSES:
-            (unfinished / label).mkdir(parents=True)
+            (folder / label).mkdir()
         for sample in range(samples):
             number, kind = divmod(sample, len(CLASSES))
-            path = unfinished / CLASSES[kind] / f"{number:06d}.jpeg"
+            path = folder / CLASSES[kind] / f"{number:06d}.jpeg"
             path.write_bytes(_jpeg(draw(CLASSES[kind], np.random.default_rng((seed, kind, number)))))
-        unfinished.rename(root)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def draw(label: str, rng: np.random.Generator) -> NDArray[np.uint8]:

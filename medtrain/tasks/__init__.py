@@ -23,8 +23,12 @@ class Task(Protocol):
     unlearned: frozenset[str]
     """Labels that no training image shows: nothing is said of them."""
     outputs: int
+    answers: tuple[str, ...]
+    """What each of the K scores is the probability of."""
     label: str
     """What one of the dataset's labels is called."""
+    unit: str
+    """What is judged: "images", or "studies" by the mean of their images' scores."""
     columns: dict[str, str]
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str

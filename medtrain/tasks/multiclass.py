@@ -23,6 +23,7 @@ class Multiclass:
     """Labels are one-hot; a sample whose class is unknown counts for nothing."""
 
     label = "class"
+    unit = "images"
     figure = "confusion"
     told: ClassVar = {"accuracy": "accuracy"}
     chooses = False
@@ -31,7 +32,7 @@ class Multiclass:
         self, classes: tuple[str, ...], label_smoothing: float, unlearned: frozenset[str] = frozenset()
     ) -> None:
         self.unlearned = unlearned
-        self.classes = classes
+        self.classes = self.answers = classes
         self.columns = COLUMNS
         self.outputs = len(classes)
         self.label_smoothing = label_smoothing

@@ -42,6 +42,7 @@ class Multilabel:
     """A cell whose label is unknown counts for nothing, in the loss and in every number."""
 
     label = "label"
+    unit = "images"
     figure = "auroc"
     told: ClassVar = {
         "macro_auroc": "AUROC",
@@ -61,7 +62,7 @@ class Multilabel:
         unlearned: frozenset[str] = frozenset(),
     ) -> None:
         self.unlearned = unlearned
-        self.classes = classes
+        self.classes = self.answers = classes
         self.alpha = alpha
         self.thresholds = thresholds
         self.temperature = temperature

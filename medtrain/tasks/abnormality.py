@@ -1,0 +1,120 @@
+"""Normal or abnormal, one logit, for studies of several types: weighted cross entropy per image, Cohen's kappa."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from medtrain import figures
+from medtrain.abnormality import THRESHOLD, abnormality_report
+from medtrain.config import Config
+from medtrain.loader import Batch
+from medtrain.tasks.multilabel import balanced_alpha
+
+COLUMNS = {
+    "samples": "samples",
+    "abnormal": "abnormal",
+    "kappa": "kappa",
+    "95 % interval": "kappa_interval",
+    "auroc": "auroc",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+class Abnormality:
+    """Each label is a study type: an image is 1 (abnormal) or 0 (normal) in its own, and unknown in the others."""
+
+    label = "study type"
+    unit = "studies"
+    figure = "confusion"
+    told: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
+    chooses = False
+    outputs = 1
+    answers = ("abnormal",)
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        weights: tuple[tuple[float, float], ...] = (),
+        unlearned: frozenset[str] = frozenset(),
+    ) -> None:
+        self.unlearned = unlearned
+        self.classes = classes
+        self.columns = COLUMNS
+        self.weights = weights or ((1.0, 1.0),) * len(classes)
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """-W_T1 y log p - W_T0 (1 - y) log(1 - p) (Rajpurkar et al., 2018), summed / known images of the global batch.
+
+        T is the image's study type, W_T1 the share of the normal and W_T0 that of the abnormal among its training
+        images, or both are 1.
+        """
+        present, absent = batch.labels > 0, batch.labels == 0
+        known, target = (present | absent).any(1), present.any(1).float()
+        one, zero = torch.tensor(self.weights, device=logits.device, dtype=torch.float32).T
+        weight = torch.where(present, one, 0.0).sum(1) + torch.where(absent, zero, 0.0).sum(1)
+        safe = torch.where(known, logits[:, 0].float(), 0.0)
+        losses = F.binary_cross_entropy_with_logits(safe, target, weight, reduction="none")
+        return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.sum()), 1)
+
+    def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Scalar: known images that are called rightly / known images of the global batch."""
+        right = (logits[:, 0] > 0) == (batch.labels > 0).any(1)
+        return (right & (batch.labels >= 0).any(1)).sum() / max(int(batch.global_known.sum()), 1)
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Sigmoid in float32 [B, 1]."""
+        return logits.float().sigmoid()
+
+    def metrics(
+        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+    ) -> dict[str, Any]:
+        """`abnormality_report` of scores [N, 1]."""
+        return abnormality_report(scores[:, 0], labels, self.classes, groups, self.weights)
+
+    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Abnormality:
+        """Nothing is to be chosen: above 0.5 is abnormal."""
+        return self
+
+    def chosen_in(self, report: dict[str, Any]) -> Abnormality:
+        """Nothing was chosen."""
+        return self
+
+    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """Whether it is abnormal, and how sure the network is of what it says."""
+        probability = float(scores[0])
+        abnormal = probability > THRESHOLD
+        return {"abnormal": abnormal, "confidence": probability if abnormal else 1 - probability}
+
+    def headline(self, report: dict[str, Any]) -> str:
+        """Cohen's kappa with its interval, and AUROC."""
+        if report["kappa"] is None:
+            return "no kappa (all studies are alike, or none is known)"
+        low, high = report["kappa_interval"]
+        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+        area = "" if report["auroc"] is None else f", AUROC {report['auroc']:.4f}"
+        return f"kappa {report['kappa']:.4f}{interval}{area}"
+
+    def draw(self, report: dict[str, Any], path: Path) -> None:
+        """The confusion matrix."""
+        figures.confusion(np.array(report["confusion"]), ("normal", "abnormal"), path)
+
+
+def make(
+    config: Config,
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int8] | None = None,
+    unlearned: frozenset[str] = frozenset(),
+) -> Abnormality:
+    """The task for a dataset's study types, with the weights of what training draws where the config asks for them."""
+    if config.loss.focal_alpha == "none" or labels is None:
+        return Abnormality(classes, unlearned=unlearned)
+    normal = balanced_alpha(labels)
+    return Abnormality(classes, tuple((share, 1 - share) for share in normal), unlearned)
