@@ -11,6 +11,7 @@ from medtrain import metrics
 from medtrain.bootstrap import bootstrap_aurocs, bootstrap_kappa
 from medtrain.labels import ABSENT, PRESENT
 from medtrain.metrics import Floats, Ints, plain
+from medtrain.multilabel import known_cells
 
 THRESHOLD = 0.5  # a study is called abnormal above it (Rajpurkar et al., 2018)
 
@@ -32,7 +33,7 @@ def abnormality_report(
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.ndim != 1 or truth.shape != (len(values), len(names)):
         raise ValueError(f"scores has shape {values.shape}, labels {truth.shape}; expected [N] and [N, {len(names)}]")
-    known = np.isin(truth, (PRESENT, ABSENT))
+    known = known_cells(truth)
     told = known.any(1)
     values, truth, known, groups = values[told], truth[told], known[told], np.asarray(groups)[told]
     abnormal, called = (truth == PRESENT).any(1), values > THRESHOLD

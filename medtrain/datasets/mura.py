@@ -28,7 +28,7 @@ ACCESS = (
 
 SPLITS = {"train": TRAIN_VAL, "valid": "test"}  # the set that is called valid is what results are told of
 NAMED = re.compile(r"(?:^|/)((train|valid)/(XR_[A-Z]+)/(patient\d+)/(study\d+)_(positive|negative))(?:/([^/]*))?$")
-LABELS = {"positive": PRESENT, "negative": ABSENT, "1": PRESENT, "0": ABSENT}
+LABELS = {"positive": PRESENT, "negative": ABSENT}
 FIX = "unpack MURA-v1.1.zip again"
 
 
@@ -59,9 +59,9 @@ def about(root: Path, records: list[Record]) -> dict[str, Any]:
     `study_types`: type -> split -> studies, images, patients, normal and abnormal images, views per study, and the
     weights of the paper's loss."""
     base = _base(root)
-    tables = [split for split in SPLITS if _listed(base, split)]
-    folders = [split for split in SPLITS if (base / split).is_dir()]
-    conflicts = sorted({record.study for record in records if not _known(record)})
+    tables = any(_table(base, f"{split}_image_paths.csv") for split in SPLITS)
+    folders = any((base / split).is_dir() for split in SPLITS)
+    conflicts = sorted({record.study for record in records if _state(record) is None})
     types = {
         name: {split: _numbers([record for record in records if record.image.startswith(f"{split}/{name}/")])
                for split in SPLITS}
@@ -118,10 +118,6 @@ def _numbers(own: list[Record]) -> dict[str, Any]:
         "weight_positive": positive, "weight_negative": negative,
         "views_per_study": dict(sorted(views.items())),
     }  # fmt: skip
-
-
-def _known(record: Record) -> bool:
-    return _state(record) is not None
 
 
 def _state(record: Record) -> int | None:

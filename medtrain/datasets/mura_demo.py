@@ -32,12 +32,7 @@ def records(root: Path) -> list[Record]:
     return [replace(record, source="mura_demo") for record in mura.records(root)]
 
 
-def about(root: Path, records: list[Record]) -> dict[str, object]:
-    """As MURA's."""
-    return mura.about(root, records)
-
-
-told = mura.told
+about, told = mura.about, mura.told
 
 
 def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
