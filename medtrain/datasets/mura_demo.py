@@ -29,6 +29,8 @@ Floats = NDArray[np.float32]
 
 def records(root: Path) -> list[Record]:
     """Every image, as MURA's are read."""
+    if not (root / "MURA-v1.1").is_dir():
+        raise InputError(f"{root} holds no drawn bone X-rays", ACCESS)
     return [replace(record, source="mura_demo") for record in mura.records(root)]
 
 
