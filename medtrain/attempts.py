@@ -20,7 +20,7 @@ from typing import Any
 from medtrain.causes import Cause, Evidence, judge
 from medtrain.console import warn
 from medtrain.goodput import work
-from medtrain.place import in_batch_script
+from medtrain.place import in_batch_script, own_job
 from medtrain.run import Run, append_json, read_json_lines
 from medtrain.slurmjob import Fields, accounted, gone, preemptor, seconds, show
 
@@ -54,7 +54,7 @@ def unended(rows: list[Row]) -> Row | None:
 
 def start_row(run: Run, ranks: int) -> Row:
     """The line for an attempt that starts now, with what later explains its end."""
-    job = os.environ.get("SLURM_JOB_ID", "")
+    job = own_job()
     fields = show(job)[0] if job else {}
     return {
         "attempt": 1 + len(started(read_json_lines(run.attempts))),
@@ -135,7 +135,7 @@ def ended_by_user(run: Run, end: Row) -> bool:
     """
     if end["kind"] not in CRASHES or not in_batch_script():
         return bool(end["kind"] == "cancelled")
-    fields, _ = show(os.environ["SLURM_JOB_ID"])
+    fields, _ = show(own_job())
     begun = max((row["time"] for row in started(read_json_lines(run.attempts))), default=0.0)
     preempted = (seconds(fields, "PreemptTime") or 0.0) >= begun - 1
     return fields.get("JobState") == "COMPLETING" and fields.get("Reason") != "TimeLimit" and not preempted

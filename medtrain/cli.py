@@ -18,6 +18,12 @@ COMMANDS = {
     "status": ("medtrain.runs:status", "what the runs are doing"),
     "logs": ("medtrain.runs:logs", "a run's log; -f follows it"),
     "stop": ("medtrain.runs:stop", "save and end a run"),
+    "pipeline": (
+        "medtrain.groups:pipeline",
+        "check, pack, train, evaluate, report: a chain of Slurm jobs",
+    ),
+    "retry": ("medtrain.groups:retry", "go on with what failed or was stopped of a group of runs"),
+    "report": ("medtrain.groups:report", "put the results of a group of runs together"),
     "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
     "diff": ("medtrain.codediff:diff", "what would change if a run went on with the installed medtrain"),
     "sync": ("medtrain.feed:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
@@ -41,7 +47,7 @@ COMMANDS = {
         "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster",
     ),
 }
-SETTINGS = ("train", "submit", "resume")  # these take every setting of a recipe as a flag
+SETTINGS = ("train", "submit", "pipeline", "resume")  # these take every setting of a recipe as a flag
 
 HELP = """\
 medtrain: train on medical images on a Slurm cluster, and never lose work.
@@ -50,7 +56,7 @@ usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
 
 {commands}
 
-train and submit take a RECIPE and its settings, for instance:
+train, submit and pipeline take a RECIPE and its settings, for instance:
   medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
 resume goes on with the medtrain that the run was made with; resume RUN --thaw takes the installed one.
 Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
-FREE_FIELDS = ("run", "runs", "epochs", "patience", "hang_seconds", "data.shards", "data.workers", "data.prefetch")
+FREE_FIELDS = (
+    "run", "runs", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers", "data.prefetch",
+)  # fmt: skip
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
 
 
@@ -39,7 +41,7 @@ class DataConfig:
     std: float = 0.5
     """Divides the pixels after the mean is subtracted."""
     study_type: str = ""
-    """Only the samples that one label of the dataset speaks of, as XR_WRIST of MURA (empty: all)."""
+    """Only the images of one study type, as XR_WRIST of MURA; all: a run for each; combined or empty: one of all."""
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
@@ -228,6 +230,8 @@ class Config:
     """End an attempt that gives no sign of life for so long (or three times its slowest step), and start it again."""
     seed: int = 42
     """Decides the start weights, the order of samples and every augmentation."""
+    ensemble: int = 1
+    """Runs with seeds of their own, whose probabilities are averaged (abnormality; 1: no ensemble)."""
     epochs: int = 10
     """Passes over the training split at the most."""
     patience: int = 0
@@ -236,6 +240,8 @@ class Config:
     """Validation metric that decides which checkpoint is best (loss: lower is better; any other: higher)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of the forward pass (auto: bf16 where the device has it, else fp16 on a GPU, else fp32)."""
+    save_dir: str = ""
+    """Folder that gets the best weights too, as STUDY_TYPE/model.pth or RUN/model.pth (empty: none)."""
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -23,7 +23,7 @@ ADDED_LATER = {
     "augment.contrast": 0.0, "augment.light_p": 0.5, "augment.erase": 0, "augment.erase_side": 0.125,
     "augment.erase_p": 0.5, "data.datasets": (), "data.holdout": "", "data.sampling": (), "optim.layer_decay": 1.0,
     "loss.focal_alpha": "none", "model.compile": "none", "data.study_type": "",
-    "data.normalise": "fixed",
+    "data.normalise": "fixed", "ensemble": 1,
 }  # fmt: skip
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"

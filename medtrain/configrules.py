@@ -19,6 +19,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "epochs": (1, ""),
     "patience": (0, "never"),
     "hang_seconds": (5, ""),
+    "ensemble": (1, "no ensemble"),
     "data.batch_size": (1, ""),
     "data.eval_batch_size": (1, ""),
     "data.accumulate": (1, ""),
@@ -90,6 +91,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (
             data.normalise != "imagenet" or config.model.channels == 3,
             "normalise is imagenet, whose numbers are of three channels: give --channels 3",
+        ),
+        (
+            config.task == "abnormality" or (config.ensemble <= 1 and data.study_type in ("", "combined")),
+            f"study_type and ensemble are for the recipes of task abnormality, and the task is {config.task}",
         ),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),

@@ -22,6 +22,7 @@ from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, resume_command, write_json
+from medtrain.scorefile import TIES, ScoreTable, write_scores
 from medtrain.shardfile import sidecar
 from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
@@ -94,23 +95,24 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     """
     distinct, rows = _distinct(scores, loader)
     copies = len(scores.samples) - len(rows)
-    report = {**_judge(distinct, task, loader, rows), "copies_left_out": copies}
+    labels = loader.labels[distinct.samples]
+    report = {**judge(task, distinct.values, labels, rows), "copies_left_out": copies}
     names, of = mixture.sources(rows)
     if len(names) == 1:
         return report
-    each = {
-        name: _judge(Scores(distinct.values[of == i], distinct.samples[of == i]), task, loader, rows[of == i])
-        for i, name in enumerate(names)
-    }
+    each = {name: judge(task, distinct.values[of == i], labels[of == i], rows[of == i]) for i, name in enumerate(names)}
     return {**report, **_means(list(each.values())), "per_dataset": each}
 
 
-def _judge(scores: Scores, task: Task, loader: Loader, rows: npt.NDArray[Any]) -> dict[str, Any]:
-    """The task's metrics in its unit. Of studies the loss is still that of their images, as in training."""
-    images = task.metrics(scores.values, loader.labels[scores.samples], rows["group"])
+def judge(
+    task: Task, values: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], rows: npt.NDArray[Any]
+) -> dict[str, Any]:
+    """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
+    and a `group`, the patient. Of studies the loss is still that of their images, as in training."""
+    images = task.metrics(values, labels, rows["group"])
     if task.unit == "images":
         return images
-    return {**task.metrics(*_studies(scores, loader, rows)), "loss": images["loss"], "per_image": images}
+    return {**task.metrics(*_studies(values, labels, rows)), "loss": images["loss"], "per_image": images}
 
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
@@ -139,21 +141,20 @@ def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     scores, rows = _distinct(scores, loader)
     if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
         return {}
-    return {"per_study": task.metrics(*_studies(scores, loader, rows))}
+    return {"per_study": task.metrics(*_studies(scores.values, loader.labels[scores.samples], rows))}
 
 
 def _studies(
-    scores: Scores, loader: Loader, rows: npt.NDArray[Any]
+    values: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], rows: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.uint64]]:
     """Scores, labels and patients of whole studies: a study's scores are the means of its images'; a label is present
     where it is in any of them."""
     _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
-    values = np.zeros((len(images), scores.values.shape[1]))
-    np.add.at(values, of, scores.values)
-    labels = loader.labels[scores.samples]
+    sums = np.zeros((len(images), values.shape[1]))
+    np.add.at(sums, of, values)
     together = labels[first]
     np.maximum.at(together, of, labels)
-    return (values / images[:, None]).astype(np.float32), together, rows["group"][first]
+    return (sums / images[:, None]).astype(np.float32), together, rows["group"][first]
 
 
 def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
@@ -236,8 +237,18 @@ def evaluate_best(
     report: dict[str, Any] = share(world, {name: value for part in found for name, value in part.items()})
     if world.main:
         write_report(run, report_name(split, elsewhere), report, task)
+        write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
+
+
+def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
+    """The scores of distinct images with what they are scores of."""
+    scores, rows = _distinct(scores, loader)
+    ties = np.empty(len(rows), TIES)
+    ties["study"], ties["group"] = rows["study"], rows["group"]
+    labels, images = loader.labels[scores.samples], rows["key"].astype("U")
+    return ScoreTable(images, ties, labels, scores.values, loader.index.classes, task.answers)
 
 
 def score_split(

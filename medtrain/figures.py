@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medtrain.durable import whole
+from medtrain.canvas import BLUE, GREEN, INK, PALETTE, VERMILION, blank, need, ruled, save
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design" (2008): colour-blind readers can tell them apart.
-BLUE, VERMILION, GREEN, PURPLE, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
-PALETTE = (BLUE, VERMILION, GREEN, PURPLE, SKY, AMBER)
-INK, FAINT = "#444444", "#DDDDDD"
-DPI = 150
 MARKED_EPOCHS = 25  # beyond this many epochs, a dot on each would hide the line
 
 
@@ -31,12 +25,12 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     gap. The epoch of the best is marked, the first of equals. Where the loss is watched, accuracy stands beside it.
     ValueError without rows.
     """
-    _need("history", "an epoch", rows_by_epoch)
+    need("history", "an epoch", rows_by_epoch)
     rows = sorted(rows_by_epoch, key=lambda row: row["epoch"])
     epochs = np.array([row["epoch"] for row in rows])
     watched = _column(rows, f"val_{watch}") * (-1 if watch == "loss" else 1)
     best = None if np.isnan(watched).all() else int(np.nanargmax(watched))
-    figure = _figure(13, 4)
+    figure = blank(13, 4)
     loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
     for axes, name in ((loss, "loss"), (metric, "accuracy" if watch == "loss" else watch)):
         validation = _column(rows, f"val_{name}")
@@ -51,7 +45,7 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     _epoch_axis(rate, epochs, "learning rate")
     rate.ticklabel_format(axis="y", scilimits=(0, 0))
     rate.set_ylim(bottom=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
@@ -66,13 +60,41 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     percent = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     side = max(3.6, 0.56 * len(classes))
     margin = 0.5 + 0.075 * max(map(len, classes))  # room for the names, in inches
-    figure = _figure(2 * side + 2 * margin, side + margin + 0.4)
+    figure = blank(2 * side + 2 * margin, side + margin + 0.4)
     left, right = figure.subplots(1, 2)
     words = [[f"{count:,}" for count in row] for row in counts.tolist()]
     _cells(left, counts / max(counts.max(), 1), words, classes, "Samples")
     words = [[_percent(share) for share in row] for row in percent.tolist()]
     _cells(right, percent / 100, words, classes, "Percent of the true class")
-    _save(figure, path)
+    save(figure, path)
+
+
+def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Cohen's kappa with its interval, a row each: `{name: {"kappa", "kappa_interval", "samples"}}`; one whose kappa is
+    None is written without a dot.
+
+    The shades are the grades of Landis and Koch (1977). ValueError without a row.
+    """
+    need("kappas", "a row", list(rows))
+    figure = blank(8, 1.2 + 0.36 * len(rows))
+    axes = figure.add_subplot(xlabel="Cohen's kappa, 95 % interval by patient")
+    for i, (low, name) in enumerate(((0.2, "fair"), (0.4, "moderate"), (0.6, "substantial"), (0.8, "almost perfect"))):
+        axes.axvspan(low, low + 0.2, color=BLUE, alpha=0.04 * (i + 1), linewidth=0)
+        axes.text(low + 0.1, -0.75, name, ha="center", va="center", fontsize=8, color=INK)
+    for place, row in enumerate(rows.values()):
+        low, high = row["kappa_interval"]
+        if row["kappa"] is not None:
+            axes.plot(row["kappa"], place, "o", color=BLUE)
+        if low is not None:
+            axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
+    said = ["undefined" if row["kappa"] is None else f"{row['kappa']:.3f}" for row in rows.values()]
+    for place, (kappa, row) in enumerate(zip(said, rows.values(), strict=True)):
+        axes.text(1.02, place, f"{kappa} of {row['samples']:,}", va="center", fontsize=8, color=INK)
+    ends = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
+    axes.set(xlim=(min([0.0, *ends]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
 
 
 def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
@@ -80,8 +102,8 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     A label whose AUROC is None has no bar. ValueError without a label.
     """
-    _need("label_scores", "a label", list(rows))
-    figure = _figure(8, 1.2 + 0.34 * len(rows))
+    need("label_scores", "a label", list(rows))
+    figure = blank(8, 1.2 + 0.34 * len(rows))
     axes = figure.add_subplot(title="AUROC", xlim=(0, 1))
     places = np.arange(len(rows))
     areas = [row["auroc"] or 0.0 for row in rows.values()]
@@ -95,7 +117,7 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes.set_yticks(places, list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)  # the first label on top
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def class_counts(
@@ -108,9 +130,9 @@ def class_counts(
     without a class.
     """
     classes = list(dict.fromkeys(name for split in counts.values() for name in split))
-    _need("class_counts", "a class", classes)
+    need("class_counts", "a class", classes)
     thickness = 0.8 / len(counts)
-    figure = _figure(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
+    figure = blank(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
     axes = figure.add_subplot(title=title, xlabel=unit)
     places = np.arange(len(classes))
     for i, (split, by_class) in enumerate(counts.items()):
@@ -125,7 +147,7 @@ def class_counts(
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _save(figure, path)
+    save(figure, path)
 
 
 def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
@@ -133,10 +155,10 @@ def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
 
     ValueError without groups.
     """
-    _need("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
+    need("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(4.4 * len(tallies), 3.4)
+    figure = blank(4.4 * len(tallies), 3.4)
     panels = figure.subplots(1, len(tallies), squeeze=False)[0]
     for axes, (title, sizes) in zip(panels, tallies.items(), strict=True):
         bars = axes.bar(list(sizes), list(sizes.values()), 0.8, color=BLUE)
@@ -147,8 +169,8 @@ def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.margins(y=0.1)
-        _ruled(axes)
-    _save(figure, path)
+        ruled(axes)
+    save(figure, path)
 
 
 def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
@@ -156,11 +178,11 @@ def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
 
     The area of a dot grows with the share of the images that have the size. ValueError without images.
     """
-    _need("image_sizes", "an image", sizes)
+    need("image_sizes", "an image", sizes)
     tally = Counter((int(width), int(height)) for width, height in sizes).most_common()
     points, counts = np.array([size for size, _ in tally]), np.array([count for _, count in tally])
     (width, height), most = tally[0]
-    figure = _figure(6.2, 6.4)
+    figure = blank(6.2, 6.4)
     axes = figure.add_subplot(xlabel="width (pixels)", ylabel="height (pixels)", aspect="equal")
     often = f"{width} × {height} ({100 * most / len(sizes):.0f} %)"
     axes.set_title(f"{len(sizes):,} images, different sizes: {len(tally):,}\nmost often {often}")
@@ -177,9 +199,9 @@ def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
         label="a size (area: its images)",
     )
     axes.set(xlim=(0, end), ylim=(0, end))
-    _ruled(axes)
+    ruled(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)  # inside, it would hide dots
-    _save(figure, path)
+    save(figure, path)
 
 
 def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -> None:
@@ -188,8 +210,8 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
     ValueError without images, or naming the first image of another type or shape.
     """
     columns = max(map(len, images.values()), default=0)
-    _need("sample_grid", "an image", range(columns))
-    figure = _figure(1.4 + 1.25 * columns, 0.2 + 1.25 * len(images))
+    need("sample_grid", "an image", range(columns))
+    figure = blank(1.4 + 1.25 * columns, 0.2 + 1.25 * len(images))
     grid = figure.subplots(len(images), columns, squeeze=False)
     for row, (name, of_class) in zip(grid, images.items(), strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
@@ -202,13 +224,13 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
                 found = f"{image.dtype} {image.shape}"
                 raise ValueError(f"image {i} of {name} is {found}; expected uint8 (H, W) or (H, W, 3)")
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    _save(figure, path)
+    save(figure, path)
 
 
 def explanation(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
     """An image [H, W], and beside it the same under each heat map `{title: [h, w] in 0..1}`, spread over it."""
-    _need("explanation", "a heat map", list(maps))
-    figure = _figure(3.2 * (1 + len(maps)), 3.6)
+    need("explanation", "a heat map", list(maps))
+    figure = blank(3.2 * (1 + len(maps)), 3.6)
     panels = figure.subplots(1, 1 + len(maps))
     extent = (0.0, float(image.shape[1]), float(image.shape[0]), 0.0)
     for axes in panels:
@@ -218,29 +240,7 @@ def explanation(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]
         # The colours of a dark map hide the X-ray: what is cold is left clear.
         axes.imshow(heat, cmap="inferno", alpha=np.clip(0.6 * heat, 0, 0.6), vmin=0, vmax=1, extent=extent)
         axes.set_title(title)
-    _save(figure, path)
-
-
-def _need(figure: str, what: str, items: Sequence[Any]) -> None:
-    if not len(items):
-        raise ValueError(f"{figure} needs at least {what}; got none")
-
-
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, without pyplot, which keeps every figure in global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write under another name and rename: a reader never sees half a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as file:
-        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+    save(figure, path)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
@@ -266,13 +266,7 @@ def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.set(title=(title[0].upper() + title[1:]).replace("auroc", "AUROC"), xlabel="epoch")
-    _ruled(axes)
-
-
-def _ruled(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
 
 
 def _percent(share: float) -> str:

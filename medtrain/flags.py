@@ -25,9 +25,16 @@ from medtrain.run import Run
 USAGE = {
     "train": "medtrain train RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
     "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
+    "pipeline": "medtrain pipeline RECIPE --root DIR [--encoding jpeg] [--size N] [--tasks 8] [--dry-run] [SETTINGS]",
     "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [--thaw] [--json] [SETTINGS]",
 }
-SWITCHES = {"train": ("json",), "submit": ("dry-run", "json"), "resume": ("here", "json")}
+SWITCHES = {
+    "train": ("json",),
+    "submit": ("dry-run", "json"),
+    "pipeline": ("dry-run", "json"),
+    "resume": ("here", "json"),
+}
+VALUES = {"pipeline": ("root", "encoding", "size", "tasks", "max_rejects")}  # what is no setting of the recipe
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
 SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 
@@ -66,8 +73,9 @@ def call_with_settings(place: str, command: str, rest: list[str]) -> int:
         known = ", ".join(configfile.recipe_names())
         print(f"usage: {USAGE[command]}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
         return 0
+    values = {name: found[-1] for name in VALUES.get(command, ()) if (found := _take_values(rest, (f"--{name}",)))}
     config, switches = parse_settings(command, rest)
-    return int(load(place)(config, *switches.values()) or 0)
+    return int(load(place)(config, *switches.values(), *([values] if command in VALUES else [])) or 0)
 
 
 def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, bool]]:
@@ -91,7 +99,8 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     else:
         base = configfile.resolve(first, files)
     known = [*switches, *(name.split(".")[-1] for name in configfile.flat(base))]
-    text = f"{Config.__doc__}\n\nAlso taken: {', '.join(['-c FILE.yaml', *(f'--{name}' for name in switches)])}."
+    also = ["-c FILE.yaml", *(f"--{name}" for name in switches), *(f"--{name} ..." for name in VALUES.get(command, ()))]
+    text = f"{Config.__doc__}\n\nAlso taken: {', '.join(also)}."
     prog = f"medtrain {command} {first}"
     config = parse(SETTINGS, rest, prog, known, default=base, description=text)
     if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):

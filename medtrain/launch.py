@@ -30,11 +30,9 @@ from medtrain.status import alive
 TRAIN_HERE = "train here: medtrain train RECIPE ..."
 
 
-def new_run(config: Config) -> tuple[Run, Config]:
+def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     """Check `config` and make its run folder; published weights are fetched here, ranks look only in the cache."""
-    config = with_name(config)
-    configfile.check(config, f"recipe {config.recipe}")
-    config = with_weights(with_shards(config))
+    config = ready(config, packed)
     if config.model.weights == "imagenet":
         from medtrain import models  # torch
 
@@ -45,11 +43,21 @@ def new_run(config: Config) -> tuple[Run, Config]:
     return run, config
 
 
-def with_shards(config: Config) -> Config:
-    """The config with an absolute shards folder (a job starts elsewhere), after a look at what is in it."""
+def ready(config: Config, packed: bool = True) -> Config:
+    """The config with a name and absolute paths (a job starts elsewhere), after a look at what they hold; its shards
+    may not be `packed` yet."""
+    config = with_name(config)
+    configfile.check(config, f"recipe {config.recipe}")
+    if config.save_dir:
+        config = dataclasses.replace(config, save_dir=str(Path(config.save_dir).absolute()))
+    return with_weights(with_shards(config, packed))
+
+
+def with_shards(config: Config, packed: bool = True) -> Config:
+    """The config with an absolute shards folder, after a look at what is in it where it is `packed`."""
     shards = config.data.shards or ("shards" if config.data.datasets else f"shards/{config.recipe}")
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
-    if not config.slurm.after:  # what it waits for may be what packs them
+    if packed and not config.slurm.after:  # what it waits for may be what packs them
         mixture.classes(data)
     return dataclasses.replace(config, data=data)
 
@@ -108,11 +116,9 @@ def where(run: Run) -> str:
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     """Send a run to Slurm, or with `dry_run` only print the script that would be sent. Returns the run and job id."""
     if dry_run:
-        config = with_name(config)
-        configfile.check(config, f"recipe {config.recipe}")
-        with_weights(with_shards(config))
+        config = ready(config)
         run = Run(Path(config.runs) / config.run)
-        say(script(run, config.slurm).rstrip())
+        sbatch.send(executor(run, config.slurm), supervisor(run), "", dry_run)
         return run, ""
     sbatch.need_slurm(TRAIN_HERE)
     run, config = new_run(config)
@@ -121,17 +127,27 @@ def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
 
 def send(run: Run, slurm: SlurmConfig) -> str:
     """Hand a run to Slurm and note its job id in the run folder."""
-    attempts.close_silent(run)
-    write_json(run.job_file, {"job": ""})  # if Slurm says no, `resume` asks it again and does not train here
+    before_sending(run)
     job = sbatch.send(executor(run, slurm), supervisor(run), resume_command(run))
+    note_sent(run, job)
+    return job
+
+
+def before_sending(run: Run) -> None:
+    """If Slurm says no, the run still is one of Slurm: it is asked again then, and nothing trains here."""
+    attempts.close_silent(run)
+    write_json(run.job_file, {"job": ""})
+
+
+def note_sent(run: Run, job: str) -> None:
+    """Write down that a run is in the queue as a job."""
     write_json(run.job_file, {"job": job, "submitted": time.time()})
     set_status(run, state="queued")
-    return job
 
 
 def script(run: Run, slurm: SlurmConfig) -> str:
     """The batch script, to the letter."""
-    return executor(run, slurm)._make_submission_file_text(supervisor(run), "")  # type: ignore[no-any-return]
+    return sbatch.script(executor(run, slurm), supervisor(run))
 
 
 def supervisor(run: Run) -> str:
@@ -151,18 +167,11 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     before = configfile.load(run.config_file)
     changed = configfile.difference(before, config)
     configfile.check(config, f"run {run.name}")
-    config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")))
     refuse_other_settings(run, before, config)
-    refuse_other_shards(run, config)
     refuse_login_node(run, here)
-    if not run.code.exists():
-        freeze.freeze(run)
-    configfile.save(config, run.config_file)
+    config = make_ready(run, config)
     if changed:
         say("changed: " + "; ".join(changed))
-    if not (run.checkpoints / "last").exists():
-        say(f"{run.name} has no checkpoint yet: it starts from the beginning")
-    run.stop_file.unlink(missing_ok=True)
     if run.job_file.exists() and not here:
         sbatch.need_slurm(TRAIN_HERE)
         say(f"run {run.name}: job {send(run, config.slurm)}")
@@ -170,6 +179,19 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     from medtrain.supervise import supervise
 
     return supervise(run)
+
+
+def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
+    """Prepare a run to go on with settings; what it once waited for is long gone."""
+    config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
+    refuse_other_shards(run, config)
+    if not run.code.exists():
+        freeze.freeze(run)
+    configfile.save(config, run.config_file)
+    if not (run.checkpoints / "last").exists():
+        say(f"{run.name} has no checkpoint yet: it starts from the beginning")
+    run.stop_file.unlink(missing_ok=True)
+    return config
 
 
 def refuse_other_settings(run: Run, before: Config, config: Config) -> None:

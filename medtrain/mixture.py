@@ -16,6 +16,7 @@ from medtrain.errors import InputError, nearest
 from medtrain.index import SPLITS, ShardIndex, load_index, open_index, read_manifest
 
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
+TOGETHER = ("", "combined")  # the study types that stand for all
 KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see plan.sample_key
 
 
@@ -40,7 +41,7 @@ def open_split(data: DataConfig, split: str) -> ShardIndex:
 
 def _of_type(index: ShardIndex, study_type: str) -> ShardIndex:
     """The samples that a label speaks of; InputError where there is no such label."""
-    if not study_type:
+    if study_type in TOGETHER:
         return index
     if study_type not in index.classes:
         raise InputError(

@@ -67,19 +67,20 @@ class Jobs:
     """Slurm: time limit of each job as Slurm writes it."""
 
 
-def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
-    """Send the three jobs, each of which waits for the one before; returns their ids.
+def submit(request: Request, out: Path, jobs: Jobs, after: str = "", dry_run: bool = False) -> list[str]:
+    """Send the three jobs, each of which waits for the one before, the first for the job `after`; returns their ids.
 
     The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
     """
-    sbatch.need_slurm("leave --slurm away")
+    if not dry_run:
+        sbatch.need_slurm("leave --slurm away")
     if jobs.tasks < 1:
         raise InputError(f"tasks is {jobs.tasks}: at least 1 is needed", "give --tasks 8")
     check_options(request.options)
     records = records_of(request)
     check_records(records, request.options)
     refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
-    slurm = _asked(jobs)
+    slurm = resources(jobs)
     for job in read_json(out / REQUEST).get("jobs", ()):
         if place := slurmjob.queue_state(job):
             raise InputError(
@@ -87,21 +88,23 @@ def submit(request: Request, out: Path, jobs: Jobs) -> list[str]:
                 f"wait for it, or first: scancel {job}",
             )
     logs = out / "slurm"
-    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     told = {"request": {**asdict(request), "root": str(request.root.absolute())}, "tasks": jobs.tasks}
-    write_json(out / REQUEST, told)
+    if not dry_run:
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
-        asked = replace(slurm, after=":".join(sent[-1:]))
+        asked = replace(slurm, after=sent[-1] if sent else after)
         array = {} if stage == "finish" else {"array": f"0-{jobs.tasks - 1}"}
         executor = sbatch.executor(logs, f"{request.dataset}-{stage}", asked, **array)
         command = shlex.join(helper.command("medtrain.packjob", str(out.absolute()), stage))
-        sent.append(sbatch.send(executor, command, "give the same command again"))
-        write_json(out / REQUEST, {**told, "jobs": sent})
+        sent.append(sbatch.send(executor, command, "give the same command again", dry_run))
+        if not dry_run:
+            write_json(out / REQUEST, {**told, "jobs": sent})
     return sent
 
 
-def _asked(jobs: Jobs) -> SlurmConfig:
+def resources(jobs: Jobs) -> SlurmConfig:
     """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, below the flags."""
     profile = with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig()
     given = {

@@ -55,6 +55,13 @@ def in_slurm_job() -> bool:
     return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_STEP_ID", INTERACTIVE_STEP) == INTERACTIVE_STEP
 
 
+def own_job() -> str:
+    """The Slurm job that this process is in, of an array as `812_3`: one task of it has the number of the whole, and
+    what is done to that number is done to all. Empty where there is none."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}", "") for name in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+
+
 def in_batch_script() -> bool:
     """Whether Slurm can requeue what this process runs in; an salloc shell it cannot."""
     return in_slurm_job() and os.environ.get("ENVIRONMENT") == "BATCH"

@@ -143,7 +143,7 @@ class MURAPredictor:
         folder = Path(run)
         self._opened = open_run(Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run)))
         config = self._opened.config
-        if config.task != "abnormality" or config.data.study_type not in ("", study_type):
+        if config.task != "abnormality" or config.data.study_type not in (*mixture.TOGETHER, study_type):
             raise InputError(
                 f"run {run} judges {config.data.study_type or config.task}", "name a run of that study type"
             )

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from medtrain.errors import EXIT_RESUMABLE
+from medtrain.place import own_job
 from medtrain.preempt import SUPERVISOR
 
 
@@ -99,7 +100,7 @@ class Srun:
         if self._over:  # scancel would go on trying for half a minute, and this process has less to live
             return
         name = signal.Signals(number).name.removeprefix("SIG")
-        subprocess.run(["scancel", f"--signal={name}", os.environ["SLURM_JOB_ID"]], check=False)
+        subprocess.run(["scancel", f"--signal={name}", own_job()], check=False)
 
 
 def for_srun() -> dict[str, str]:

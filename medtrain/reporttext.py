@@ -14,6 +14,7 @@ def report_text(report: dict[str, Any], task: Task) -> str:
     rows = [
         (name, *(_cell(row.get(column)) for column in task.columns.values()))
         for name, row in {**report["per_class"], **_averages(report, task)}.items()
+        if row.get("samples") != 0  # as those of other study types
     ]
     head = f"{task.headline(report)} on {report['samples']:,} {task.unit}{copies}"
     others = [

@@ -13,6 +13,8 @@ from typing import Any
 from medtrain.durable import write_whole
 from medtrain.errors import InputError, nearest
 
+GROUP_FILE = "group.json"  # makes a folder a group of runs, as config.yaml makes it a run
+
 
 class Run:
     """The folder `runs/NAME` and the paths inside it. Opening one reads nothing."""
@@ -43,6 +45,7 @@ class Run:
     def create(cls, runs: Path | str, name: str) -> Run:
         """Make the folder, private to the user (mode 700); an existing run is never touched."""
         run = cls(Path(runs) / name)
+        refuse_group(runs, name)
         if run.config_file.exists():
             raise InputError(
                 f"run {name} exists already in {runs}",
@@ -58,6 +61,7 @@ class Run:
         """The existing run of that name, or an InputError with the nearest name."""
         run = cls(Path(runs) / name)
         if not name or not run.config_file.exists():
+            refuse_group(runs, name)
             known = run_names(runs)
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
             raise InputError(where, "list the runs: medtrain status   (another folder: --runs DIR)")
@@ -117,6 +121,22 @@ def run_names(runs: Path | str) -> list[str]:
     """Names of the runs in a folder, newest last."""
     configs = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
     return [path.parent.name for path in configs]
+
+
+def group_names(runs: Path | str) -> list[str]:
+    """Names of the groups of runs in a folder, newest last."""
+    files = sorted(Path(runs).glob(f"*/{GROUP_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in files]
+
+
+def refuse_group(runs: Path | str, name: str) -> None:
+    """InputError where a name is that of a group."""
+    if name in group_names(runs):
+        members = read_json(Path(runs) / name / GROUP_FILE)["runs"]
+        raise InputError(
+            f"{name} is a group of {len(members)} runs",
+            f"name one of them ({', '.join(members)}), or for all: medtrain status, retry, stop or report {name}",
+        )
 
 
 def runs_flag(runs: Path | str) -> str:

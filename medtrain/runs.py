@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import configfile, launch
+from medtrain import configfile, grouplaunch, launch, rungroup
+from medtrain.chain import tree
 from medtrain.config import Config
 from medtrain.console import say, say_json, table, talk_to_stderr
-from medtrain.run import Run
+from medtrain.groupstatus import group_text, statuses
+from medtrain.run import Run, runs_flag
+from medtrain.rungroup import RunGroup
 from medtrain.status import alive, attempts_table, describe, follow, status_table
-from medtrain.status import status as statuses
 
 Flag = FlagCreatePairsOff[bool]
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
@@ -24,14 +26,17 @@ def train(config: Config, json: bool) -> int:
     """Train here, supervised: a crashed rank starts again, a signal saves at the next step's border."""
     config = launch.with_name(config)
     with talk_to_stderr(json):
-        code = launch.train(config)
+        code = grouplaunch.train(config) if rungroup.wanted(config) else launch.train(config)
     if json:
-        say_json(describe(Run.find(config.runs, config.run)))
+        say_json(statuses([config.run], Path(config.runs))[0])
     return code
 
 
 def submit(config: Config, dry_run: bool, json: bool) -> None:
     """Send a run to Slurm; it survives time limits, preemption and requeues by itself."""
+    if rungroup.wanted(config):
+        submit_group(launch.with_name(config), dry_run, json)
+        return
     run, job = launch.submit(config, dry_run)
     if dry_run:
         return
@@ -39,6 +44,18 @@ def submit(config: Config, dry_run: bool, json: bool) -> None:
         say_json({"run": run.name, "job": job, "folder": str(run.folder)})
     else:
         say(f"run {run.name}: job {job}\nwatch it: medtrain status {run.name}   medtrain logs {run.name} -f")
+
+
+def submit_group(config: Config, dry_run: bool, json: bool) -> None:
+    """Send the runs of a group as one array."""
+    with talk_to_stderr(json):
+        group, sent = grouplaunch.submit(config, dry_run)
+    if dry_run:
+        return
+    if json:
+        say_json({"group": group.name, "jobs": [list(one) for one in sent], "folder": str(group.folder)})
+    else:
+        say(f"{tree(sent)}\nwatch it: medtrain status {group.name}{runs_flag(config.runs)}")
 
 
 def resume(config: Config, here: bool, json: bool) -> int:
@@ -67,9 +84,13 @@ def status(
     if json:
         say_json(rows)
     elif rows:
-        say(status_table(rows))
+        alone = [row for row in rows if not (names and "stages" in row)]
+        if alone:
+            say(status_table(alone))
         for row in rows if names else []:
-            if told := attempts_table(row):
+            if "stages" in row:
+                say(group_text(row))
+            elif told := attempts_table(row):
                 say(f"\n{row['run']}\n{told}" if len(rows) > 1 else f"\n{told}")
     else:
         say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME")
@@ -101,7 +122,8 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    text = launch.stop(Run.find(runs, name))
+    group = RunGroup.find(runs, name)
+    text = "\n".join(grouplaunch.stop(group)) if group else launch.stop(Run.find(runs, name))
     if json:
         say_json({"run": name, "answer": text})
     else:

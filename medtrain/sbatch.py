@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config import SlurmConfig
+from medtrain.console import say
 from medtrain.errors import MachineError
 
 TRAPS = (
@@ -68,8 +69,14 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     return made
 
 
-def send(executor: Any, command: str, again: str) -> str:
-    """Hand a batch script with one command to Slurm; returns the job id. MachineError where Slurm says no."""
+def send(executor: Any, command: str, again: str, dry_run: bool = False) -> str:
+    """Hand a batch script with one command to Slurm; returns the job id. MachineError where Slurm says no.
+
+    With `dry_run` the script is printed instead, to the letter, and a word comes back in place of the id.
+    """
+    if dry_run:
+        say(script(executor, command))
+        return f"JOB_{executor.parameters['job_name']}"
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
@@ -79,6 +86,11 @@ def send(executor: Any, command: str, again: str) -> str:
             f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
             f"correct the request (sinfo shows the partitions), then: {again}",
         ) from None
+
+
+def script(executor: Any, command: str) -> str:
+    """The batch script with one command, to the letter."""
+    return executor._make_submission_file_text(command, "")  # type: ignore[no-any-return]
 
 
 def mem(gigabytes: float) -> str:

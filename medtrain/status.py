@@ -11,7 +11,8 @@ from typing import Any
 from medtrain.attempts import here, started, unended
 from medtrain.console import table
 from medtrain.history import history
-from medtrain.run import Run, read_json, read_json_lines, run_names
+from medtrain.place import own_job
+from medtrain.run import Run, read_json, read_json_lines
 from medtrain.slurmjob import NO_ANSWER, Place, queue_state, seconds
 from medtrain.waiting import words
 
@@ -25,7 +26,7 @@ def alive(run: Run) -> Place | None:
     last: dict[str, Any] = next(reversed(started(attempts)), {})
     newest = submitted if submitted.get("submitted", 0.0) >= last.get("time", 0.0) else last
     job = str(newest.get("job") or "")
-    if job and job != os.environ.get("SLURM_JOB_ID"):  # in a job or allocation of one's own, that one does not count
+    if job and job != own_job():  # in a job or allocation of one's own, that one does not count
         queued = queue_state(job)
         if queued is not None:
             return queued
@@ -108,21 +109,21 @@ def _note(run: Run, status: dict[str, Any], place: Place | None) -> str:
     return ""
 
 
-def status(names: list[str], runs: Path) -> list[dict[str, Any]]:
-    """`describe` of the named runs, or of all in the folder."""
-    return [describe(Run.find(runs, name)) for name in names or run_names(runs)]
-
-
 def status_table(rows: list[dict[str, Any]]) -> str:
     """The rows of `status` for a person."""
     cells = [
         (
-            row["run"], row["state"], f"{row['epoch']}/{row['epochs'] or '?'}", row["step"], row["best"],
+            row["run"], row["state"], _epochs(row), row["step"], row["best"],
             row["attempts"], row["where"] or "-", _age(row["updated"]), row["note"],
         )
         for row in rows
     ]  # fmt: skip
     return table(("run", "state", "epoch", "step", "best", "attempts", "where", "updated", "note"), cells)
+
+
+def _epochs(row: dict[str, Any]) -> str:
+    """Of a group of runs there is no epoch."""
+    return "-" if "stages" in row else f"{row['epoch']}/{row['epochs'] or '?'}"
 
 
 def attempts_table(row: dict[str, Any]) -> str:

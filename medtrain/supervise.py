@@ -20,7 +20,7 @@ from medtrain.configfile import load
 from medtrain.console import say, show_error, warn
 from medtrain.durable import sweep
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
-from medtrain.place import in_batch_script, in_slurm_job
+from medtrain.place import in_batch_script, in_slurm_job, own_job
 from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
 
@@ -34,7 +34,7 @@ def supervise(run: Run) -> int:
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
     slurm = load(run.config_file).slurm
     if in_slurm_job():
-        ranks: Srun | LocalRanks = Srun(attempts.log_file(run, os.environ["SLURM_JOB_ID"]), command)
+        ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
     else:
         ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
     asked = Asked(ranks, run).install()
@@ -122,7 +122,7 @@ def requeue(run: Run) -> int:
     A batch script that merely ends, in the grace time of a preemption too, is not requeued by Slurm. After a
     preemption without grace Slurm has done it already, and says that the job is pending.
     """
-    job = os.environ["SLURM_JOB_ID"]
+    job = own_job()
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
@@ -180,7 +180,7 @@ class Asked:
         """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""
         over = attempts.hear(self._run, name).get("Reason") == "TimeLimit"
         if over and in_batch_script() and not self._run.stop_file.exists():
-            slurmjob.ask_controller("scontrol", "requeue", os.environ["SLURM_JOB_ID"])
+            slurmjob.ask_controller("scontrol", "requeue", own_job())
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ def restore(trainer: Trainer, found: Loaded) -> None:
 
 def tell_labels(trainer: Trainer) -> None:
     """What is known of each label in each dataset's training images: in the log, and in labels.json."""
-    index, drawn = trainer.training.index, trainer.training.drawn
+    index, drawn, config = trainer.training.index, trainer.training.drawn, trainer.config
     labels, (names, of) = trainer.training.labels[drawn], mixture.sources(index.samples[: len(drawn)][drawn])
     rows = [
         (name, label, *(int((column == state).sum()) for state in (1, 0, -1)))
@@ -252,7 +252,8 @@ def tell_labels(trainer: Trainer) -> None:
     head = ("dataset", "label", "positive", "negative", "unknown")
     with contextlib.suppress(OSError):  # a full disk stops no training
         write_json(trainer.run.labels, [dict(zip(head, row, strict=True)) for row in rows])
-    trainer.tracker.log(f"labels of the training split:\n{table(head, rows)}")
+    told = [row for row in rows if any(row[2:4]) or config.data.study_type in mixture.TOGETHER]
+    trainer.tracker.log(f"labels of the training split:\n{table(head, told)}")
 
 
 def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:

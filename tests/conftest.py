@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm-seed", type=int, default=1, help="which faults, in which order")
     parser.addoption("--kills", type=int, default=3, help="SIGKILLs of a training with W&B (default: 3; long: 20)")
     parser.addoption("--lives", action="store_true", help="every kind of a job's life with Slurm's accounting too")
+    parser.addoption("--study-types", type=int, default=3, help="tasks of the array of trainings (default: 3; all: 7)")
     parser.addoption("--large", action="store_true", help="also train ConvNeXt-Large, 196 million parameters")
 
 

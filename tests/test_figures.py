@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtrain import figures
+from medtrain import canvas, figures
 
 MEDNIST = ["AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"]
 CHEST = [f"{name} of the lung" for name in "ABCDEFGHIJKLMN"]
@@ -73,7 +73,7 @@ def test_one_epoch_shows_its_points(tmp_path: Path) -> None:
 
 
 def is_blue(path: Path) -> Any:
-    wanted = [int(figures.BLUE[i : i + 2], 16) for i in (1, 3, 5)]
+    wanted = [int(canvas.BLUE[i : i + 2], 16) for i in (1, 3, 5)]
     with Image.open(path) as image:
         return np.abs(np.asarray(image.convert("RGB"), dtype=int) - np.array(wanted)).sum(axis=2) < 10
 

@@ -18,8 +18,12 @@ PACKAGE = Path(medtrain.__file__).parent
 LAYERS = """
 cli
 flags
+groups
 runs packing data metadata pretrained check labelling predict explain doctor codediff
 probe
+pipelines groupstatus
+grouplaunch
+groupreport chain
 launch verify_run packjob
 mismatch
 replay
@@ -42,7 +46,7 @@ weights
 verify loader_pool
 shards loader_worker
 transforms
-plan shardfile
+plan shardfile rungroup
 texts encode mixture contents
 index order decode
 dicom png
@@ -50,7 +54,7 @@ history
 attempts
 causes goodput waiting
 slurmjob
-datasets recipes reports
+datasets recipes reports scorefile canvas
 physionet
 fetch unpack
 run record csvfile configfile console helper place

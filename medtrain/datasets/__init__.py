@@ -56,6 +56,14 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def of_recipe(recipe: str) -> str:
+    """The dataset that a recipe is for: that of its name, or of the beginning of it (mura_baseline: mura)."""
+    known = [name for name in names() if recipe == name or recipe.startswith(f"{name}_")]
+    if not known:
+        raise InputError(f"recipe {recipe} is for no dataset in particular", "name the dataset: medtrain data list")
+    return max(known, key=len)
+
+
 def source(name: str) -> Source:
     """The module of a source, imported now; InputError with the nearest name if there is none."""
     if name not in names():

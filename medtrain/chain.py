@@ -1,0 +1,160 @@
+"""The jobs of a group of runs in Slurm: each stage waits for the one before, and what is done is not done again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtrain import freeze, helper, launch, packjob, sbatch
+from medtrain.config import SlurmConfig
+from medtrain.run import Run
+from medtrain.rungroup import RunGroup
+from medtrain.slurmjob import queue_state
+from medtrain.status import alive
+
+STAGES = ("check", "pack", "train", "evaluate", "report")
+STAGES = ("check", "pack", "train", "evaluate", "report")
+Sent = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)
+
+
+def tree(sent: Sent) -> str:
+    """Jobs that wait for each other, a line each."""
+    lines = [f"{name:<9} job {job}" + (f", {tasks} task(s)" if tasks else "") for name, job, tasks in sent]
+    return "\n".join(f"{'  ' * depth}{'└ ' if depth else ''}{line}" for depth, line in enumerate(lines))
+
+
+def send(group: RunGroup, slurm: SlurmConfig, dry_run: bool = False) -> Sent:
+    """Hand to Slurm what is not done and not under way: check, packing, an array of trainings, one of evaluations, each
+    of which waits for its training, and the report, which waits for all, however they end."""
+    if not dry_run:
+        freeze.freeze(Run(group.folder))  # whoever edits medtrain while jobs wait does not change what they do
+    sender = _Sender(group, slurm, dry_run)
+    after = sender.prepare() if group.packing else ""
+    train, evaluated = sender.train(after), [""]
+    if group.packing:
+        evaluated = sender.evaluate(train)
+    sender.report([job for job in (train, *evaluated) if job])
+    return sender.sent
+
+
+class _Sender:
+    """Sends the stages of a group's chain in their order."""
+
+    def __init__(self, group: RunGroup, slurm: SlurmConfig, dry_run: bool) -> None:
+        self.group, self.dry_run = group, dry_run
+        self.slurm = replace(slurm, after="")
+        self.light = packjob.resources(packing_jobs(group.packing, slurm))
+        self.sent: Sent = []
+
+    def prepare(self) -> str:
+        """Check and packing; returns the job that the trainings wait for, where it is still to come."""
+        packing, known = self.group.packing, self.group.jobs()
+        request, out = packjob.Request.of(packing["request"]), Path(packing["out"])
+        if (out / "manifest.json").exists():
+            return ""
+        if job := _waiting(known.get("pack", {}).get("finish", "")):
+            return job
+        words = ("check", request.dataset, "--root", str(request.root), "--json")
+        target = shlex.quote(str(self.group.check))
+        checked = self._one("check", f"{self._medtrain(*words)} > {target}.part && mv {target}.part {target}")
+        jobs = packjob.submit(request, out, packing_jobs(packing, self.slurm), checked, self.dry_run)
+        tasks = (packing["tasks"], packing["tasks"], 0)
+        self.sent += list(zip(packjob.STAGES, jobs, tasks, strict=True))
+        self._note("pack", dict(zip(packjob.STAGES, jobs, strict=True)))
+        return jobs[-1]
+
+    def train(self, after: str) -> str:
+        """The array of trainings, a task for each run that is neither finished nor under way."""
+        lines = {
+            i: launch.supervisor(run)
+            for i, run in enumerate(self.group.runs)
+            if run.status().get("state") != "finished" and (self.dry_run or alive(run) is None)
+        }
+        if not lines:
+            return ""
+        own = [self.group.runs[i] for i in lines]
+        if not self.dry_run:
+            for run in own:
+                launch.before_sending(run)
+        job = self._array("train", lines, self.slurm, f"afterok:{after}" if after else "")
+        if not self.dry_run:
+            for i, run in zip(lines, own, strict=True):
+                launch.note_sent(run, f"{job}_{i}")
+        return job
+
+    def evaluate(self, train: str) -> list[str]:
+        """The array of evaluations on the validation split: one with a task that waits for its training, and one of
+        what is trained already."""
+        slurm = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=min(1, self.slurm.gpus_per_node))
+        known, lines = self.group.jobs().get("evaluate", {}), {}
+        for i, run in enumerate(self.group.runs):
+            if not (run.evaluation / "val.json").exists() and not _waiting(known.get(str(i), "")):
+                runs = str(run.folder.parent)
+                lines[i] = self._medtrain("evaluate", run.name, "--runs", runs, "--split", "val")
+        waits = {i for i in lines if self.group.runs[i].status().get("state") != "finished"}
+        parts = (
+            (waits, f"aftercorr:{train}" if train else ""),
+            (lines.keys() - waits, ""),
+        )
+        return [
+            self._array("evaluate", {i: line for i, line in lines.items() if i in own}, slurm, dependency)
+            for own, dependency in parts
+            if own
+        ]
+
+    def report(self, after: list[str]) -> None:
+        """The job that puts the reports together, if anything comes before it."""
+        if after:
+            runs = str(self.group.folder.parent)
+            command = self._medtrain("report", self.group.name, "--runs", runs)
+            self._one("report", command, dependency=f"afterany:{':'.join(after)}")
+
+    def _medtrain(self, *words: str) -> str:
+        """A command of the group's own copy of medtrain."""
+        return shlex.join(helper.command("medtrain.cli", *words, root=Run(self.group.folder).code))
+
+    def _one(self, stage: str, command: str, **extra: Any) -> str:
+        job = self._send(stage, command, self.light, output=f"{self.group.slurm}/%j.log", **extra)
+        self.sent.append((stage, job, 0))
+        self._note(stage, {"0": job})
+        return job
+
+    def _array(self, stage: str, lines: dict[int, str], slurm: SlurmConfig, dependency: str) -> str:
+        """An array with a command for each of its tasks."""
+        cases = "\n".join(f"{i}) {line};;" for i, line in lines.items())
+        command = f"case $SLURM_ARRAY_TASK_ID in\n{cases}\nesac"
+        extra = {"dependency": dependency} if dependency else {}
+        array = {"array": ",".join(map(str, lines)), "output": f"{self.group.slurm}/%A_%a.log"}
+        job = self._send(stage, command, slurm, **array, **extra)
+        self.sent.append((stage, job, len(lines)))
+        self._note(stage, {str(i): f"{job}_{i}" for i in lines})
+        return job
+
+    def _send(self, stage: str, command: str, slurm: SlurmConfig, **extra: Any) -> str:
+        # A task whose training failed would wait for ever.
+        if "dependency" in extra:
+            extra["kill_on_invalid_dep"] = "yes"
+        executor = sbatch.executor(self.group.slurm, f"{self.group.name}-{stage}", slurm, **extra)
+        return sbatch.send(executor, command, self.group.again, self.dry_run)
+
+    def _note(self, stage: str, jobs: dict[str, str]) -> None:
+        if not self.dry_run:
+            self.group.note_jobs(stage, jobs)
+
+
+def packing_jobs(packing: dict[str, Any], slurm: SlurmConfig) -> packjob.Jobs:
+    """What jobs that only pack, check or report ask of Slurm: no GPU."""
+    return packjob.Jobs(
+        slurm=True,
+        tasks=packing.get("tasks", 1),
+        cluster=slurm.cluster,
+        partition=slurm.partition,
+        account=slurm.account,
+    )
+
+
+def _waiting(job: str) -> str:
+    """The job, if it is still in the queue."""
+    return job if job and queue_state(job) else ""

@@ -1,0 +1,105 @@
+"""The results of a group's runs as one: each study judged by the models of its type, all studies in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from medtrain import configfile, figures, tasks
+from medtrain.console import table
+from medtrain.errors import InputError
+from medtrain.evaluate import judge
+from medtrain.reporttext import report_text
+from medtrain.run import Run, read_json, read_json_lines, write_json
+from medtrain.rungroup import RunGroup
+from medtrain.scorefile import ScoreTable, read_scores
+
+ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
+
+
+def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
+    """Write and return the report of a group: that of its task over all studies, and of each run what it contributed.
+
+    Of several runs on the same study type the probabilities of an image are averaged, of at most ENSEMBLE runs.
+    InputError where no run has a result yet.
+    """
+    told = {run.name: _about(run) for run in group.runs}
+    chosen = _chosen(group.runs, told)
+    if not chosen:
+        raise InputError(f"no run of {group.name} has a result yet", f"see why: medtrain status {group.name}")
+    parts = [_average([read_scores(run.report.with_suffix(".csv")) for run in runs]) for runs in chosen.values()]
+    first = parts[0]
+    task = tasks.make(configfile.load(group.runs[0].config_file), first.classes)
+    labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
+    judged = judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
+    report = {**judged, "copies_left_out": 0, "runs": told}
+    for folder in (group.evaluation, group.figures):
+        folder.mkdir(exist_ok=True, mode=0o700)
+    write_json(group.report, report)
+    _draw(group, report)
+    task.draw(report, group.figures / f"{task.figure}_test.png")
+    say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
+    return report
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What a run contributes, as plain values."""
+    config, status = configfile.load(run.config_file), run.status()
+    finished = status.get("state") == "finished" and run.report.exists()
+    rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
+    best = next((row for row in rows if row["epoch"] == status.get("best_epoch")), {})
+    own = read_json(run.report) if finished else {}
+    return {
+        "study_type": config.data.study_type,
+        "seed": config.seed,
+        "state": status.get("state", "new"),
+        "error": status.get("error", ""),
+        "best_epoch": status.get("best_epoch"),
+        "val_loss": best.get("val_loss"),
+        "val_kappa": best.get("val_kappa"),
+        "kappa": own.get("kappa"),
+        "auroc": own.get("auroc"),
+        "finished": finished,
+        "averaged": False,
+    }
+
+
+def _chosen(runs: list[Run], told: dict[str, dict[str, Any]]) -> dict[str, list[Run]]:
+    """study type -> its finished runs of the lowest validation loss; those are marked in `told`."""
+    found: dict[str, list[Run]] = {}
+    by_loss = sorted(runs, key=lambda run: np.inf if (loss := told[run.name]["val_loss"]) is None else loss)
+    for run in by_loss:
+        own = told[run.name]
+        members = found.setdefault(own["study_type"], []) if own["finished"] else []
+        if own["finished"] and len(members) < ENSEMBLE:
+            members.append(run)
+            own["averaged"] = True
+    return {name: found[name] for name in sorted(found)}
+
+
+def _average(tables: list[ScoreTable]) -> ScoreTable:
+    """The scores of the same images by several models, as their mean."""
+    first = tables[0]
+    if any(not np.array_equal(other.images, first.images) for other in tables):
+        raise InputError("the runs of a group were tested on different images", "evaluate each anew: medtrain evaluate")
+    mean = np.asarray(np.mean([one.scores for one in tables], axis=0, dtype=np.float64), np.float32)
+    return ScoreTable(first.images, first.rows, first.labels, mean, first.classes, first.answers)
+
+
+def _draw(group: RunGroup, report: dict[str, Any]) -> None:
+    rows = {name: row for name, row in report["per_class"].items() if row["samples"]}
+    figures.kappas({**rows, "all": report}, group.figures / "kappa_test.png")
+
+
+def _runs_table(told: dict[str, dict[str, Any]]) -> str:
+    head = ("run", "state", "best epoch", "validation loss", "validation kappa", "test kappa", "test AUROC")
+    names = ("state", "best_epoch", "val_loss", "val_kappa", "kappa", "auroc")
+    return table(head, [(run, *(own[name] for name in names)) for run, own in told.items()])
+
+
+def _missing(group: RunGroup, told: dict[str, dict[str, Any]]) -> str:
+    """The runs without a result, and what helps."""
+    lines = [f"{run} has no result: {own['error'] or own['state']}" for run, own in told.items() if not own["finished"]]
+    return "".join(f"\n{line}" for line in [*lines, f"go on with them: {group.again}"]) if lines else ""

@@ -1,0 +1,77 @@
+"""The commands around a group of runs: pipeline, retry, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain import chain, grouplaunch, pipelines
+from medtrain.config import Config
+from medtrain.console import say, say_json, talk_to_stderr
+from medtrain.errors import InputError
+from medtrain.groupstatus import describe_group
+from medtrain.run import group_names, runs_flag
+from medtrain.rungroup import RunGroup
+
+Flag = FlagCreatePairsOff[bool]
+GroupName = Positional[Annotated[str, arg(metavar="GROUP")]]
+
+
+def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any]) -> None:
+    """Send a chain of jobs: check, pack, train each study type, evaluate, report."""
+    with talk_to_stderr(json):
+        group, sent = pipelines.submit(config, packing, dry_run)
+    if json:
+        say_json({"group": group.name, "folder": str(group.folder), "jobs": [list(one) for one in sent]})
+    else:
+        say(chain.tree(sent))
+        if not dry_run:
+            say(f"watch it: medtrain status {group.name}{runs_flag(config.runs)}")
+
+
+def retry(name: GroupName, runs: Path = Path("runs"), here: Flag = False, json: Flag = False) -> int:
+    """Go on with every run of a group, and every stage of its chain, that is neither finished nor under way.
+
+    Args:
+        name: Name of the group.
+        runs: Folder that holds the runs.
+        here: On this machine, also where the group was submitted to Slurm.
+        json: Print one JSON document.
+    """
+    group = find(runs, name)
+    with talk_to_stderr(json):
+        code = grouplaunch.retry(group, here)
+    if json:
+        say_json(describe_group(group))
+    return code
+
+
+def report(name: GroupName, runs: Path = Path("runs"), json: Flag = False) -> None:
+    """Put the results of a group's runs together: one table, one figure, and what is missing.
+
+    Args:
+        name: Name of the group.
+        runs: Folder that holds the runs.
+        json: Print the report as one JSON document.
+    """
+    from medtrain.groupreport import put_together  # torch
+
+    group = find(runs, name)
+    found = put_together(group, (lambda text: None) if json else say)
+    if json:
+        say_json(found)
+    else:
+        say(f"\nreport: {group.report}   figures: {group.figures}")
+
+
+def find(runs: Path, name: str) -> RunGroup:
+    """The group of that name; InputError where there is none."""
+    if group := RunGroup.find(runs, name):
+        return group
+    known = ", ".join(group_names(runs)) or "none"
+    raise InputError(
+        f"there is no group of runs {name!r} in {runs.absolute()} (groups there: {known})",
+        f"one run alone goes on by: medtrain resume {name}{runs_flag(runs)}",
+    )

@@ -1,0 +1,69 @@
+"""The chain of a recipe from raw images to a report, planned and submitted at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from medtrain import chain, datasets, grouplaunch, launch, sbatch
+from medtrain.config import Config
+from medtrain.errors import InputError
+from medtrain.packjob import Request
+from medtrain.plan import MAX_REJECTS, PackOptions
+from medtrain.record import Record
+from medtrain.rungroup import ALL, RunGroup
+
+FLAGS = ("root", "encoding", "size", "tasks", "max_rejects")  # of a pipeline, besides the settings of its recipe
+HERE = "a chain needs Slurm; here: ./run_hpc_training.sh RECIPE --root DIR"
+
+
+def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGroup, chain.Sent]:
+    """Send check, packing, training, evaluation and report, or print their scripts; `given` are the values of FLAGS."""
+    if config.task != "abnormality":
+        raise InputError(
+            f"a pipeline is for studies of several types (mura); the task of {config.recipe} is {config.task}",
+            f"medtrain shard DATASET --slurm ..., then: medtrain submit {config.recipe} --after JOB",
+        )
+    if "root" not in given:
+        raise InputError("where the raw images are is not said", "give --root DIR")
+    if not dry_run:
+        sbatch.need_slurm(HERE)
+    config = launch.with_name(config)
+    if not config.data.study_type:
+        config = replace(config, data=replace(config.data, study_type=ALL))
+    packing, types = plan(config, given)
+    if dry_run:
+        group = grouplaunch.planned(launch.ready(config, packed=False), types, packing)
+        return group, chain.send(group, config.slurm, dry_run)
+    group = grouplaunch.new_group(config, packing, types)
+    return group, chain.send(group, config.slurm)
+
+
+def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is packed, and the study types that the raw dataset has images of to train on."""
+    dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
+    options = PackOptions(encoding=given.get("encoding", "jpeg"), size=_number(given, "size", config.data.image_size))
+    rejects = _number(given, "max_rejects", MAX_REJECTS)
+    request = asdict(Request(dataset, root, options, max_rejects=rejects, partial=False))
+    out = Path(config.data.shards or f"shards/{dataset}").absolute()
+    packing = {"request": {**request, "root": str(root)}, "out": str(out), "tasks": _number(given, "tasks", 8)}
+    return packing, _types(datasets.source(dataset).records(root), datasets.source(dataset).CLASSES)
+
+
+def _types(records: list[Record], classes: tuple[str, ...]) -> tuple[str, ...]:
+    known = {
+        name
+        for record in records
+        if record.split != "test"
+        for name, state in record.labels.items()
+        if state is not None
+    }
+    return tuple(name for name in classes if name in known)
+
+
+def _number(given: dict[str, Any], name: str, otherwise: int) -> int:
+    text = str(given.get(name, otherwise))
+    if not text.isdigit():
+        raise InputError(f"{name} is {text!r}", f"give a number: --{name} {otherwise}")
+    return int(text)

@@ -1,0 +1,116 @@
+"""Several runs under one name: a model for each study type, or of several seeds, to be averaged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtrain import mixture
+from medtrain.config import Config
+from medtrain.errors import InputError
+from medtrain.run import GROUP_FILE, Run, command_for, read_json, runs_flag, write_json
+
+ALL = "all"  # --study_type all: one run for each
+
+
+class RunGroup:
+    """The folder `runs/NAME` of a group; its runs, `NAME-XR_WRIST` and so on, lie beside it.
+
+    `runs` are in the order of their tasks in a Slurm array.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).absolute()
+        self.name = self.folder.name
+        self.file = self.folder / GROUP_FILE
+        self.jobs_file = self.folder / "jobs.json"
+        self.slurm = self.folder / "slurm"
+        self.figures = self.folder / "figures"
+        self.evaluation = self.folder / "evaluation"
+        self.check = self.folder / "check.json"
+        self.report = self.evaluation / "test.json"
+        told = read_json(self.file)
+        self.runs = [Run(self.folder.parent / name) for name in told.get("runs", ())]
+        self.packing: dict[str, Any] = told.get("packing", {})
+
+    @classmethod
+    def create(cls, runs: Path | str, name: str, members: list[str], packing: dict[str, Any] | None = None) -> RunGroup:
+        """Make the folder, private to the user; `packing` is what a pipeline packs before it trains."""
+        group = cls(Path(runs) / name)
+        group.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        group.slurm.mkdir(exist_ok=True, mode=0o700)
+        write_json(group.file, {"runs": members, "packing": packing or {}})
+        return cls(group.folder)
+
+    @classmethod
+    def find(cls, runs: Path | str, name: str) -> RunGroup | None:
+        """The group of that name; None where there is none."""
+        return cls(Path(runs) / name) if name and (Path(runs) / name / GROUP_FILE).exists() else None
+
+    @property
+    def again(self) -> str:
+        """What a person types to go on with what is not finished."""
+        return command_for(Run(self.folder), "retry")
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """stage -> task -> its newest Slurm job; what is one job is the task "0"."""
+        return read_json(self.jobs_file)
+
+    def note_jobs(self, stage: str, jobs: dict[str, str]) -> None:
+        """Write down new jobs of a stage."""
+        known = self.jobs()
+        write_json(self.jobs_file, {**known, stage: {**known.get(stage, {}), **jobs}})
+
+    def unfinished(self) -> list[Run]:
+        """The runs that have not come to their end."""
+        return [run for run in self.runs if run.status().get("state") != "finished"]
+
+
+def wanted(config: Config) -> bool:
+    """Whether these settings ask for several runs."""
+    return config.data.study_type == ALL or config.ensemble > 1
+
+
+def study_types(config: Config) -> tuple[str, ...]:
+    """The study types that the packed dataset has images of to train on."""
+    index = mixture.open_split(replace(config.data, study_type=""), "train")
+    known = np.any(index.samples["labels"] >= 0, axis=0)
+    return tuple(name for name, has in zip(index.classes, known.tolist(), strict=True) if has)
+
+
+def members(config: Config, types: tuple[str, ...]) -> list[Config]:
+    """The settings of each run: of each study type where all are wanted, and of as many seeds as the ensemble has."""
+    chosen = types if config.data.study_type == ALL else (config.data.study_type,)
+    found = []
+    for study_type in chosen:
+        for number in range(config.ensemble):
+            parts = (config.run, *((study_type,) if len(chosen) > 1 or config.data.study_type == ALL else ()),
+                     *((str(number + 1),) if config.ensemble > 1 else ()))  # fmt: skip
+            folder = f"{config.save_dir}/{number + 1}" if config.save_dir and config.ensemble > 1 else config.save_dir
+            found.append(
+                replace(
+                    config,
+                    run="-".join(parts),
+                    seed=config.seed + number,
+                    ensemble=1,
+                    save_dir=folder,
+                    data=replace(config.data, study_type=study_type),
+                )
+            )
+    return found
+
+
+def refuse_existing(config: Config, runs: list[Config]) -> None:
+    """InputError where a run or group has one of the names: before any is made."""
+    folder = Path(config.runs)
+    if (folder / config.run / GROUP_FILE).exists():
+        raise InputError(
+            f"there is a group {config.run} in {config.runs} already",
+            f"go on with it: medtrain retry {config.run}{runs_flag(config.runs)}   or choose another --run",
+        )
+    there = [name for name in (config.run, *(own.run for own in runs)) if (folder / name / "config.yaml").exists()]
+    if there:
+        raise InputError(f"{', '.join(there)}: exists already in {config.runs}", "choose another --run")

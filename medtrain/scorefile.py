@@ -1,0 +1,69 @@
+"""The scores of a split as a table that people and programs read: a row for each image, without any name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medtrain.durable import write_whole
+from medtrain.errors import InputError
+from medtrain.labels import ABSENT, PRESENT, UNKNOWN
+
+ABOUT = ("image", "study", "patient")
+LABEL, SCORE = "label ", "probability "
+TIES = np.dtype([("study", "<u8"), ("group", "<u8")])
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """`images` [N] are the keys of samples, `rows` [N] of TIES the numbers of their studies and patients, as in the
+    index; `labels` int8 [N, L] (1, 0, or -1 for unknown), `scores` float32 [N, K]; `classes` and `answers` name the
+    columns."""
+
+    images: npt.NDArray[np.str_]
+    rows: npt.NDArray[Any]
+    labels: npt.NDArray[np.int8]
+    scores: npt.NDArray[np.float32]
+    classes: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def write_scores(table: ScoreTable, path: Path) -> None:
+    """Write it whole, to the last digit: what is read again is what was written. Other states of a label than present
+    and absent are left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*ABOUT, *(LABEL + name for name in table.classes), *(SCORE + name for name in table.answers)))
+    words = {PRESENT: "1", ABSENT: "0"}
+    for image, row, labels, scores in zip(table.images, table.rows, table.labels.tolist(), table.scores, strict=True):
+        told = (words.get(state, "") for state in labels)
+        writer.writerow((image, f"{row['study']:016x}", f"{row['group']:016x}", *told, *map(str, scores)))
+    write_whole(path, text.getvalue().encode())
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """The table in a file; InputError where there is none, or another table."""
+    try:
+        with path.open(newline="") as file:
+            head, *lines = list(csv.reader(file)) or [[]]
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there", "score the split first: medtrain evaluate RUN") from None
+    classes = tuple(name.removeprefix(LABEL) for name in head if name.startswith(LABEL))
+    answers = tuple(name.removeprefix(SCORE) for name in head if name.startswith(SCORE))
+    first = len(ABOUT) + len(classes)
+    if tuple(head[: len(ABOUT)]) != ABOUT or not answers or any(len(line) != len(head) for line in lines):
+        raise InputError(f"{path}: is no table of scores", "write it anew: medtrain evaluate RUN")
+    return ScoreTable(
+        np.array([line[0] for line in lines], np.str_),
+        np.array([(int(line[1], 16), int(line[2], 16)) for line in lines], TIES),
+        np.array([[int(cell or UNKNOWN) for cell in line[len(ABOUT) : first]] for line in lines], np.int8),
+        np.array([line[first:] for line in lines], np.float32).reshape(len(lines), len(answers)),
+        classes,
+        answers,
+    )
