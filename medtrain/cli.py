@@ -37,7 +37,7 @@ COMMANDS = {
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
     "data weights": ("medtrain.pretrained:data_weights", "fetch a backbone's published weights into the shared cache"),
-    "data metadata": ("medtrain.metadata:data_metadata", "one table of all chest X-rays with harmonised labels"),
+    "data metadata": ("medtrain.metadata:data_metadata", "one table of all chest X-rays, or two of MURA"),
     "data label-reports": (
         "medtrain.labelling:data_label_reports",
         "read labels from the reports of a dataset, and score them",

@@ -1,15 +1,17 @@
-"""The metadata tables of datasets: found under their names, plain or gzipped, and read by column names."""
+"""Tables: those of datasets, found under their names, plain or gzipped, and read by column names; and new ones."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
+from medtrain.durable import write_whole
 from medtrain.errors import InputError
 
 Row = dict[str, str]
@@ -55,6 +57,18 @@ def rows_without_header(path: Path) -> Iterator[tuple[int, list[str]]]:
     with _opened(path) as file:
         reader = csv.reader(file)
         yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+
+
+def write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], mode: int = 0o666) -> None:
+    """Write a table, all of it or nothing; None is an empty cell, `mode` as of `os.open`. InputError where it cannot be
+    written."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((header, *rows))
+    try:
+        write_whole(path, text.getvalue().encode(), mode)
+    except OSError as error:
+        problem = f"{path} cannot be written ({error.strerror or error})"
+        raise InputError(problem, "give --out a file in a folder that is there") from None
 
 
 @contextmanager

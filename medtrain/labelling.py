@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 from medtrain import csvfile, datasets
 from medtrain.check import Dataset, Flag
 from medtrain.console import Progress, say, say_json, table
-from medtrain.durable import write_whole
 from medtrain.errors import InputError
 from medtrain.labels import PATHOLOGIES, PRESENT
 from medtrain.metrics import per_class, plain
@@ -39,7 +36,8 @@ def data_label_reports(
     texts = {report.study: report.text for report in reports(root)}
     said = _label(texts, quiet=json)
     if out is not None:
-        write_whole(out, _as_csv(said).encode())
+        cells = ((study, *(row[name] for name in PATHOLOGIES)) for study, row in said.items())
+        csvfile.write(out, ("study", *PATHOLOGIES), cells)
     found: dict[str, Any] = {"dataset": dataset, "reports": len(said)}
     if gold is not None:
         found |= score(said, read_gold(gold))
@@ -97,12 +95,3 @@ def _label(texts: Mapping[str, str], quiet: bool) -> Said:
         progress.advance()
     progress.close()
     return said
-
-
-def _as_csv(said: Said) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("study", *PATHOLOGIES))
-    for study, row in said.items():
-        writer.writerow((study, *("" if row[name] is None else row[name] for name in PATHOLOGIES)))
-    return text.getvalue()

@@ -1,75 +1,94 @@
-"""The command data metadata: one table of all chest X-rays of several datasets, with harmonised labels."""
+"""The command data metadata: one table of all chest X-rays of several datasets, or two of MURA."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from tyro.conf import Positional, arg
 
-from medtrain import datasets, labels
+from medtrain import csvfile, datasets, labels, studytables
 from medtrain.check import Flag
 from medtrain.console import say, say_json, table
 from medtrain.datasets import metadata as source
-from medtrain.durable import write_whole
+from medtrain.datasets import mura
 from medtrain.errors import InputError
 from medtrain.record import Record, View, with_views
 
 WORDS = {labels.PRESENT: "1", labels.ABSENT: "0", labels.SOFT: str(labels.SOFT_TARGET)}
 OWN = ("chest_demo", "metadata")  # never part of `all`
+Chosen = Positional[Annotated[tuple[str, ...], arg(metavar="[DATASET ...]")]]
 
 
 def data_metadata(
-    datasets: tuple[str, ...] = ("all",),
+    dataset: Chosen = (),
     root: Path = Path("data"),
-    out: Path = Path("train_metadata_v2.csv"),
+    out: Path | None = None,
     views: tuple[View, ...] = (),
     uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
     unmentioned: Literal["nan", "zero"] = "nan",
     json: Flag = False,
+    datasets: tuple[str, ...] = (),
 ) -> None:
     """Write a table with a row for each chest X-ray: path, vector of the 14 labels, dataset, patient, view, split.
 
-    It names patients: nobody but you may read the file.
+    Of MURA, two tables: NAME_images.csv (path, label) and NAME_studies.csv (path, count, label); 1 is abnormal. They
+    name patients: nobody but you may read the files.
 
     Args:
-        datasets: Datasets by name, or all: those of which ROOT has a folder.
-        root: Folder that holds a folder for each dataset, by its name (data/nih, data/chexpert).
-        out: Table to write (.csv); train from it: medtrain shard metadata --root FILE.
+        dataset: Datasets by name, or all (the default): those with the 14 labels of which ROOT has a folder.
+        root: Folder that holds a folder for each dataset, by its name (data/nih, data/chexpert), or one's own.
+        out: Table to write (train_metadata_v2.csv; mura.csv for mura); train from it: medtrain shard metadata --root
+            FILE.
         views: Only images of these views (frontal: PA and AP too; none named: all).
         uncertain: What a label that the source leaves open becomes (nan: unknown).
         unmentioned: What a label becomes where the source could have named it and does not.
         json: Print one JSON document.
+        datasets: The same as DATASET.
     """
-    names = _named(datasets, root)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*source.NEEDED, *source.OPTIONAL))
+    names = _named((*dataset, *datasets) or ("all",), root)
+    if names[0] in _with(mura.CLASSES):
+        written = studytables.write(with_views(_records(names, 0, root), views), out or Path(f"{names[0]}.csv"))
+        _tell_studies(written, json)
+        return
+    out = out or Path("train_metadata_v2.csv")
     counts: Counter[str] = Counter()
-    for name in names:
-        records = with_views(_records(name, root / name), views)
-        indices = _indices(records)
-        for record, index in zip(records, indices, strict=True):
-            writer.writerow((index, *_row(name, record, uncertain, unmentioned)))
-        counts[name] = len(records)
-    write_whole(out, text.getvalue().encode(), 0o600)  # it names patients
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for number, name in enumerate(names):
+            records = with_views(_records(names, number, root), views)
+            counts[name] = len(records)
+            for index, record in zip(_indices(records), records, strict=True):
+                yield index, *_row(name, record, uncertain, unmentioned)
+
+    csvfile.write(out, (*source.NEEDED, *source.OPTIONAL), rows(), 0o600)  # it names patients
     if json:
         say_json({"table": str(out), "records": dict(counts)})
     else:
         say(f"{table(('dataset', 'images'), counts.items())}\n\n{out}: {sum(counts.values()):,} images")
 
 
+def _tell_studies(written: dict[str, dict[str, Any]], json: bool) -> None:
+    if json:
+        say_json(written)
+    else:
+        rows = [(name, *own.values()) for name, own in written.items()]
+        say(table(("table of", "file", "rows", "abnormal", "normal", "unknown"), rows))
+
+
 def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
-    chest = [
-        name for name in datasets.names() if name not in OWN and datasets.source(name).CLASSES == labels.PATHOLOGIES
-    ]
-    names = [name for name in chest if (root / name).is_dir()] if wanted == ("all",) else list(wanted)
-    strange = [name for name in names if name not in (*chest, "chest_demo")]
+    chest, studies = [name for name in _with(labels.PATHOLOGIES) if name not in OWN], _with(mura.CLASSES)
+    names = [name for name in chest if (root / name).is_dir()] if wanted == ("all",) else list(dict.fromkeys(wanted))
+    strange = [name for name in names if name not in (*chest, *studies, "chest_demo")]
     if strange:
-        raise InputError(f"{', '.join(strange)}: no dataset with the 14 pathologies", f"choose of {', '.join(chest)}")
+        problem = f"{', '.join(strange)}: no dataset with the 14 pathologies"
+        raise InputError(problem, f"choose of {', '.join(chest)}, or one of {', '.join(studies)}")
+    if len(names) > 1 and (alone := [name for name in names if name in studies]):
+        problem = f"{alone[0]} has tables of its own, with other columns than one of {', '.join(names)}"
+        raise InputError(problem, f"by itself: medtrain data metadata {alone[0]} --root DIR")
     if not names:
         raise InputError(
             f"{root} has no folder of a chest dataset", f"name them {', '.join(chest)}, or give --root DIR"
@@ -77,8 +96,15 @@ def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
     return names
 
 
-def _records(name: str, root: Path) -> list[Record]:
-    return datasets.source(name).records(root)
+def _with(classes: tuple[str, ...]) -> list[str]:
+    """The datasets that have these labels."""
+    return [name for name in datasets.names() if classes == datasets.source(name).CLASSES]
+
+
+def _records(names: list[str], number: int, root: Path) -> list[Record]:
+    """Those of ROOT/NAME; of a dataset by itself, where there is no such folder, those of ROOT."""
+    own = root / names[number]
+    return datasets.source(names[number]).records(own if len(names) > 1 or own.is_dir() else root)
 
 
 def _indices(records: list[Record]) -> list[str]:

@@ -53,7 +53,7 @@ dicom png
 history
 attempts
 causes goodput waiting
-slurmjob
+slurmjob studytables
 datasets recipes reports scorefile canvas
 physionet
 fetch unpack

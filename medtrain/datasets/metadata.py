@@ -14,7 +14,7 @@ TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector 
 CLASSES = PATHOLOGIES
 IMAGES = 0
 LICENCE = "That of the images it names."
-ACCESS = "medtrain data metadata --datasets nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"
+ACCESS = "medtrain data metadata nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
 OPTIONAL = ("Patient", "View", "Split", "Study", "Sex", "Age")

@@ -61,7 +61,7 @@ def about(root: Path, records: list[Record]) -> dict[str, Any]:
     base = _base(root)
     tables = any(_table(base, f"{split}_image_paths.csv") for split in SPLITS)
     folders = any((base / split).is_dir() for split in SPLITS)
-    conflicts = sorted({record.study for record in records if _state(record) is None})
+    conflicts = sorted({record.study for record in records if state_of(record) is None})
     types = {
         name: {split: _numbers([record for record in records if record.image.startswith(f"{split}/{name}/")])
                for split in SPLITS}
@@ -108,7 +108,7 @@ def paper_weights(normal: int, abnormal: int) -> tuple[float, float]:
 
 
 def _numbers(own: list[Record]) -> dict[str, Any]:
-    states = Counter(_state(record) for record in own)
+    states = Counter(state_of(record) for record in own)
     views = Counter(Counter(record.study for record in own).values())
     positive, negative = paper_weights(states[ABSENT], states[PRESENT])
     return {
@@ -120,7 +120,7 @@ def _numbers(own: list[Record]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _state(record: Record) -> int | None:
+def state_of(record: Record) -> int | None:
     """What is known of an image, whatever its study type."""
     return next((state for state in record.labels.values() if state is not None), None)
 
