@@ -138,8 +138,10 @@ def _settings_command(command: str, rest: list[str]) -> int:
         from medtrain.freeze import resume_with
 
         rest = resume_with(rest)
-    from medtrain.flags import call_with_settings
+    from medtrain.flags import call_with_settings, data_check
 
+    if command == "train" and (check := data_check(rest)):
+        return _plain_command("check", check)
     return call_with_settings(COMMANDS[command][0], command, rest)
 
 

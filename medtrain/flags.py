@@ -16,12 +16,13 @@ from typing import Any
 
 import tyro
 
-from medtrain import configfile
+from medtrain import configfile, datasets
 from medtrain.config import Config
 from medtrain.console import colourful
 from medtrain.errors import InputError, nearest
 from medtrain.run import Run
 
+CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
 USAGE = {
     "train": "medtrain train RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
     "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
@@ -78,6 +79,17 @@ def call_with_settings(place: str, command: str, rest: list[str]) -> int:
     return int(load(place)(config, *switches.values(), *([values] if command in VALUES else [])) or 0)
 
 
+def data_check(rest: list[str]) -> list[str]:
+    """The words of `medtrain check` that `train RECIPE --check_data ...` stands for; none where it does not say so.
+
+    InputError where the recipe is of no one dataset.
+    """
+    words = rest[1:]
+    if not _take(words, CHECK_DATA):
+        return []
+    return [datasets.of_recipe(configfile.resolve(rest[0]).recipe), *words]
+
+
 def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, bool]]:
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
     first, rest = rest[0], rest[1:]
@@ -100,6 +112,8 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
         base = configfile.resolve(first, files)
     known = [*switches, *(name.split(".")[-1] for name in configfile.flat(base))]
     also = ["-c FILE.yaml", *(f"--{name}" for name in switches), *(f"--{name} ..." for name in VALUES.get(command, ()))]
+    if command == "train":
+        also.append(f"{CHECK_DATA} --root DIR (only checks the dataset, as medtrain check does)")
     text = f"{Config.__doc__}\n\nAlso taken: {', '.join(also)}."
     prog = f"medtrain {command} {first}"
     config = parse(SETTINGS, rest, prog, known, default=base, description=text)

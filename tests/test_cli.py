@@ -15,6 +15,7 @@ from command import medtrain
 
 from medtrain import configfile
 from medtrain.cli import COMMANDS, SETTINGS
+from medtrain.datasets import mura_demo
 from medtrain.run import Run
 
 BOXES = re.compile("[\u2500-\u257f]")
@@ -107,6 +108,7 @@ def test_light_commands_do_without_torch(
         ["train", "mednist", "--help"],
         ["submit", "mednist", "--help"],
         ["train", "--help"],
+        ["train", "demo", "--check_data", "--root", demo_tree, "--metadata_only"],
         *(  # every other command's help
             [*command.split(), "--help"] for command in COMMANDS if command not in SETTINGS
         ),
@@ -135,6 +137,13 @@ def test_dry_run_prints_a_batch_script_without_slurm(demo_shards: Path, tmp_path
         ("train mednst", "there is no recipe 'mednst' (did you mean mednist?)"),
         ("submit mednst --dry-run", "there is no recipe 'mednst' (did you mean mednist?)"),
         ("train chest --metadata all.csv", "trains from shards, and --metadata names a table"),
+        ("train mura --check_data", "Missing from medtrain check: --root"),
+        ("train mura_baseline --check-data --root .", "has neither train/ and valid/"),
+        ("train mura --check_data --root . --epochs 3", "medtrain check does not know --epochs"),
+        ("train mrua --check_data --root .", "there is no recipe 'mrua' (did you mean mura?)"),
+        ("train chest --check_data --root .", "recipe chest is of no one dataset"),
+        ("train --check_data mura --root .", "--check_data comes before the name"),
+        ("submit mura --check_data", "medtrain submit mura does not know --check_data"),
         ("train mednist --epochz 3", "--epochz (did you mean --epochs?)"),
         ("train mednist --epochs three", "--epochs"),
         ("train mednist --epochs 0", "epochs is 0: at least 1 is needed"),
@@ -184,6 +193,21 @@ def test_no_color_is_honoured_on_a_terminal() -> None:
 def test_json_is_one_document(tmp_path: Path) -> None:
     assert set(json.loads(medtrain("recipes", "--json").stdout)) == set(configfile.recipe_names())
     assert json.loads(medtrain("status", "--json", cwd=tmp_path).stdout) == []
+
+
+def test_train_checks_data_as_check_does(tmp_path: Path) -> None:
+    mura_demo.download(tmp_path / "bones", samples=50)
+    for recipe, dataset, folder in (
+        ("mura_demo", "mura_demo", "bones"),
+        ("mura", "mura", "bones/MURA-v1.1"),
+        ("mura_baseline", "mura", "bones"),
+    ):
+        for more in ([], ["--json", "--metadata_only"]):
+            words = ["--root", folder, *more]
+            told = medtrain("train", recipe, "--check_data", *words, cwd=tmp_path).stdout
+            assert told == medtrain("check", dataset, *words, cwd=tmp_path).stdout
+            assert (json.loads(told)["records"] == 50) if more else "XR_WRIST" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["bones"], "nothing is trained"
 
 
 def test_data_alone_lists_its_commands() -> None:

@@ -57,10 +57,11 @@ def names() -> list[str]:
 
 
 def of_recipe(recipe: str) -> str:
-    """The dataset that a recipe is for: that of its name, or of the beginning of it (mura_baseline: mura)."""
+    """The dataset of a recipe: a recipe NAME or NAME_VARIANT is of the dataset NAME. InputError where none is called
+    that."""
     known = [name for name in names() if recipe == name or recipe.startswith(f"{name}_")]
     if not known:
-        raise InputError(f"recipe {recipe} is for no dataset in particular", "name the dataset: medtrain data list")
+        raise InputError(f"recipe {recipe} is of no one dataset", "check each: medtrain check DATASET --root DIR")
     return max(known, key=len)
 
 
