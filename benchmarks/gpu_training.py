@@ -1,30 +1,40 @@
-"""ConvNeXt-Large at 224 px, batch 32, bf16: whole training steps of medtrain against timm's, on one GPU in one call.
+"""Whole training steps of medtrain against timm's and torchvision's, in bf16, on one GPU in one call.
 
     python benchmarks/gpu_training.py [--backbone convnext_large] [--batch 32] [--size 224] [--rounds 3]
+    python benchmarks/gpu_training.py --backbone densenet169 --batch 8 --size 320 --outputs 1 \\
+        --contenders "torchvision, eager" "timm, eager" "medtrain, compiled" "medtrain, eager"
 
-Five contenders by turns: timm's model, eager and compiled, on a batch that stays on the GPU; medtrain's model, loss and
-optimizer on such a batch, as written and with its blocks compiled; and `medtrain train --compile blocks` from shards of
-drawn X-rays, with augmentation, saving every 20 steps.
-Medians of images a second, ratios, and what a save adds to a step (95th percentile). Without a GPU it says so (exit
-code 1); with `--cpu` it runs there with a small network, which proves the script and measures nothing.
+The contenders take turns, each time in a process of its own: torchvision's model, eager; timm's, eager and compiled, on
+a batch that stays on the GPU; medtrain's model, loss and optimizer on such a batch, as written and with its blocks
+compiled; and `medtrain train chest --compile blocks` from shards of drawn X-rays, with augmentation, saving every 20
+steps (always 14 outputs). All but torchvision's unless others are named; the last is set against each.
+Medians of images a second and of the most memory (of the GPU's tensors, or of the process on the CPU), ratios, and what
+a save adds to a step (95th percentile). Without a GPU it says so (exit code 1); with `--cpu` it runs there: a small
+network proves the script, and eager steps of any can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from medtrain import models
@@ -35,9 +45,12 @@ from medtrain.datasets import chest_demo
 from medtrain.loader import Batch
 from medtrain.optim import make_optimizer
 from medtrain.shards import PackOptions, pack
+from medtrain.tasks.abnormality import Abnormality
 from medtrain.tasks.multilabel import Multilabel
 
 WARM, TIMED, SAVE_EVERY = 15, 60, 20
+STEPS = ("torchvision, eager", "timm, eager", "timm, compiled", "medtrain, eager", "medtrain, compiled")
+FROM_SHARDS = "medtrain, from shards"
 
 
 def main() -> int:
@@ -46,42 +59,49 @@ def main() -> int:
     parser.add_argument("--backbone", default="convnext_large")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--outputs", type=int, choices=(14, 1), default=14, help="chest X-rays' labels, or MURA's one")
+    parser.add_argument("--contenders", nargs="+", choices=(*STEPS, FROM_SHARDS), default=[*STEPS[1:], FROM_SHARDS])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
     if not torch.cuda.is_available() and not options.cpu:
         print("no GPU is visible: nothing to show here", file=sys.stderr)
         return 1
-    device = "cpu" if options.cpu else "cuda"
-    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    versions = f"torch {torch.__version__}, timm {timm.__version__}"
-    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {name}, {versions}, {options.backbone}")
+    name = f"CPU with {torch.get_num_threads()} thread(s)" if options.cpu else torch.cuda.get_device_name()
+    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {name}, {versions}")
+    print(f"{options.backbone}, {options.size} px, batch {options.batch}, {options.rounds} rounds", flush=True)
+    stalls: list[float] = []
+    measured: dict[str, list[tuple[float, float]]] = {contender: [] for contender in options.contenders}
     with tempfile.TemporaryDirectory() as folder:
-        shards = drawn(Path(folder), options.batch)
-        stalls: list[float] = []
-        contenders: dict[str, Callable[[], float]] = {
-            "timm, eager": lambda: rate(timm_step(options, device, compiled=False), options.batch, device),
-            "timm, compiled": lambda: rate(timm_step(options, device, compiled=True), options.batch, device),
-            "medtrain, eager": lambda: rate(our_step(options, device, compiled=False), options.batch, device),
-            "medtrain, compiled": lambda: rate(our_step(options, device, compiled=True), options.batch, device),
-            "medtrain, from shards": lambda: trained(shards, Path(folder), options, stalls),
-        }
-        rates: dict[str, list[float]] = {contender: [] for contender in contenders}
+        shards = drawn(Path(folder), options.batch) if FROM_SHARDS in measured else Path()
         for _ in range(options.rounds):
-            for contender, measure in contenders.items():
-                rates[contender].append(measure())
-    first = rates["medtrain, from shards"]
-    rows = [
-        (
-            contender,
-            f"{statistics.median(own):,.1f}",
-            f"{statistics.median(a / b for a, b in zip(first, own, strict=True)):.2f}",
-        )
-        for contender, own in rates.items()
-    ]
-    print(table(("contender", "images/s", "medtrain from shards is times that"), rows))
-    print(f"a save adds to a step: p95 {np.percentile(stalls, 95):.1f} ms, median {np.median(stalls):.1f} ms")
+            for contender, own in measured.items():
+                if contender == FROM_SHARDS:
+                    own.append((trained(shards, Path(folder), options, stalls), float("nan")))
+                else:
+                    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                        own.append(process.submit(measure, contender, options).result())
+    show(measured)
+    if stalls:
+        print(f"a save adds to a step: p95 {np.percentile(stalls, 95):.1f} ms, median {np.median(stalls):.1f} ms")
     return 0
+
+
+def show(measured: dict[str, list[tuple[float, float]]]) -> None:
+    """One table: medians of images a second and GB of each round, and of the last contender's ratios to each."""
+    *_, (name, last) = measured.items()
+    rows = []
+    for contender, own in measured.items():
+        pairs = list(zip(last, own, strict=True))
+        cells = (
+            statistics.median(rate for rate, _ in own),
+            statistics.median(ours[0] / theirs[0] for ours, theirs in pairs),
+            statistics.median(peak for _, peak in own),
+            statistics.median(ours[1] / theirs[1] for ours, theirs in pairs),
+        )
+        rows.append((contender, *("-" if math.isnan(cell) else f"{cell:,.2f}" for cell in cells)))
+    print(table(("contender", "images/s", f"{name} is times that", "peak GB", "and times that"), rows))
 
 
 def drawn(folder: Path, batch: int) -> Path:
@@ -96,8 +116,12 @@ def drawn(folder: Path, batch: int) -> Path:
     return folder / "shards"
 
 
-def rate(step: Callable[[], None], batch: int, device: str) -> float:
-    """Images a second of a step that is done over and over."""
+def measure(contender: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Images a second of a contender's step that is done over and over, and the most memory that it took, in GB."""
+    device = "cpu" if options.cpu else "cuda"
+    library, how = contender.split(", ")
+    make = our_step if library == "medtrain" else partial(peer_step, library)
+    step = make(options, device, how == "compiled")
     steps = TIMED if device == "cuda" else 3
     for _ in range(WARM if device == "cuda" else 1):
         step()
@@ -106,7 +130,10 @@ def rate(step: Callable[[], None], batch: int, device: str) -> float:
     for _ in range(steps):
         step()
     wait(device)
-    return batch * steps / (time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resident
+    return options.batch * steps / seconds, peak / 1e9
 
 
 def wait(device: str) -> None:
@@ -115,15 +142,19 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def timm_step(options: argparse.Namespace, device: str, compiled: bool) -> Callable[[], None]:
-    """What timm's train.py does of a step with --channels-last --amp --amp-dtype bfloat16 --opt adamw."""
-    model: nn.Module = timm.create_model(options.backbone, num_classes=14).to(device)
-    model = model.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05, fused=device == "cuda")
-    called = torch.compile(model) if compiled else model
+def peer_step(library: str, options: argparse.Namespace, device: str, compiled: bool) -> Callable[[], None]:
+    """What timm's train.py does of a step with --channels-last --amp --amp-dtype bfloat16 --opt adamw, or with the
+    model of torchvision, whose own script keeps the channels first."""
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
-    images = images.to(memory_format=torch.channels_last)
-    targets = torch.randint(0, 2, (options.batch, 14), device=device).float()
+    if library == "timm":
+        model: nn.Module = timm.create_model(options.backbone, num_classes=options.outputs).to(device)
+        model = model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    else:
+        model = torchvision.models.get_model(options.backbone, weights=None, num_classes=options.outputs).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.05, fused=device == "cuda")
+    called = torch.compile(model.train()) if compiled else model.train()
+    targets = torch.randint(0, 2, (options.batch, options.outputs), device=device).float()
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16):
@@ -136,8 +167,8 @@ def timm_step(options: argparse.Namespace, device: str, compiled: bool) -> Calla
 
 
 def our_step(options: argparse.Namespace, device: str, compiled: bool) -> Callable[[], None]:
-    """medtrain's network, focal loss and optimizer on one batch."""
-    task = Multilabel(chest_demo.CLASSES, 2.0)
+    """medtrain's network, loss and optimizer on one batch."""
+    task = Abnormality(("bone",)) if options.outputs == 1 else Multilabel(chest_demo.CLASSES, 2.0)
     model = models.build(ModelConfig(options.backbone, channels=3), task.outputs).to(device)
     model = model.to(memory_format=torch.channels_last).train()
     if compiled:
@@ -145,8 +176,8 @@ def our_step(options: argparse.Namespace, device: str, compiled: bool) -> Callab
     optimizer = make_optimizer(OptimConfig(optimizer="adamw", lr=5e-5, weight_decay=0.05), model)
     images = torch.randn(options.batch, 3, options.size, options.size, device=device)
     images = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 2, (options.batch, 14), device=device, dtype=torch.int8)
-    batch = Batch(images, labels, np.arange(options.batch), np.full(14, options.batch))
+    labels = torch.randint(0, 2, (options.batch, task.outputs), device=device, dtype=torch.int8)
+    batch = Batch(images, labels, np.arange(options.batch), np.full(task.outputs, options.batch))
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import re
 from pathlib import Path
 
 import torch
@@ -32,20 +32,13 @@ def file_of(config: ModelConfig, kept: Path | None) -> Path:
     return kept
 
 
-def load_local(
-    model: nn.Module,
-    path: Path,
-    first: str,
-    head: str | tuple[str, ...],
-    rename: Callable[[str], str] = lambda name: name,
-) -> None:
+def load_local(model: nn.Module, path: Path, first: str, head: str | tuple[str, ...]) -> None:
     """Take every tensor that fits; a head for other classes is left out, anything else missing is an error.
 
     `first` names the weight of the first convolution, which is summed over colours where the model has one channel;
-    `head` is how the names of a classifier's tensors begin, or of several; `rename` makes a name of the file one of the
-    model. Raises InputError.
+    `head` is how the names of a classifier's tensors begin, or of several. Raises InputError.
     """
-    tensors = {rename(name): tensor for name, tensor in _read(path).items()}
+    tensors = {_as_today(name): tensor for name, tensor in _read(path).items()}
     own = model.state_dict()
     if first in tensors and own[first].shape[1] == 1 and tensors[first].shape[1] == 3:
         tensors[first] = tensors[first].sum(1, keepdim=True)
@@ -58,6 +51,11 @@ def load_local(
         )
     with torch.no_grad():
         model.load_state_dict(fitting, strict=False)
+
+
+def _as_today(name: str) -> str:
+    """The published DenseNets say `norm.1` for `norm1`, as old versions of torchvision did."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from command import medtrain
 from safetensors.torch import save_file
+from timm import create_model
 from web import Site
 
 from medtrain import models
@@ -88,6 +90,35 @@ def test_a_distilled_network_starts_from_its_weights(tmp_path: Path) -> None:
     assert torch.equal(built["blocks.3.mlp.fc1.weight"], published["blocks.3.mlp.fc1.weight"])
 
 
+def old_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As old versions of torchvision named them: `norm.1` for `norm1`, and no count of batches."""
+    renamed = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): own for name, own in tensors.items()}
+    return {name: tensor for name, tensor in renamed.items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["names of today", "old names"])
+@pytest.mark.parametrize("backbone", ["densenet169", "densenet169.tv_in1k"])
+def test_densenet169_of_torchvision_and_of_timm_start_from_a_file(backbone: str, old: bool, tmp_path: Path) -> None:
+    """Each from a network of a thousand classes as its own library builds it; only the head is new."""
+    torch.manual_seed(1)
+    ours = backbone == "densenet169"
+    published = torchvision.models.densenet169() if ours else create_model(backbone, pretrained=False)
+    tensors = published.state_dict()
+    for tensor in filter(torch.is_floating_point, tensors.values()):
+        tensor.normal_()  # no two networks begin with the same norms
+    save_file(old_names(tensors) if old else tensors, tmp_path / "published.safetensors")
+    config = ModelConfig(backbone, channels=3, weights=str(tmp_path / "published.safetensors"))
+    torch.manual_seed(2)
+    built = models.build(config, 1)
+    assert type(built) is type(published)
+    for name, tensor in built.state_dict().items():
+        if name.startswith("classifier."):
+            assert len(tensor) == 1 and not any(torch.equal(tensor, row[None]) for row in tensors[name])
+        elif not (old and name.endswith("num_batches_tracked")):
+            assert torch.equal(tensor, tensors[name]), name
+    assert built.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 1)
+
+
 def test_convnext_large_has_its_196_million_parameters() -> None:
     with torch.device("meta"):
         model = models.build(ModelConfig("convnext_large", channels=3), 14)
@@ -129,12 +160,11 @@ torch.save(model.state_dict(), sys.argv[1])"""
 def test_published_densenet_whose_file_names_its_tensors_as_old_versions_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`norm.1` for `norm1`, and no count of batches: so are the files that torchvision publishes."""
+    """So are the files that torchvision publishes."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(0)
     published = models.build(ModelConfig("densenet121", channels=3), 1000).state_dict()
-    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in published.items()}
-    old = {name: value for name, value in old.items() if not name.endswith("num_batches_tracked")}
+    old = old_names(published)
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(old, tmp_path / "hub/checkpoints/densenet121-a639ec97.pth")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def build(config: ModelConfig, outputs: int) -> DenseNet:
         nn.init.kaiming_normal_(model.features.conv0.weight)
     if config.weights:
         path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
-        load_local(model, path, first="features.conv0.weight", head="classifier.", rename=_as_today)
+        load_local(model, path, first="features.conv0.weight", head="classifier.")
     return model  # type: ignore[no-any-return]
 
 
@@ -72,8 +71,3 @@ def _cached(backbone: str) -> Path:
 
 def _url(backbone: str) -> str:
     return str(torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"].url)
-
-
-def _as_today(name: str) -> str:
-    """The published files say `norm.1` for `norm1`, as old versions of torchvision did."""
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
