@@ -73,7 +73,7 @@ setup) setup "${2:-}"; exit ;;
 ?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() settings=()
+root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() chain=() settings=()
 while [ $# -gt 0 ]; do
     case "$1" in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case "$1" in
@@ -87,8 +87,8 @@ while [ $# -gt 0 ]; do
     --partial) packing+=("$1") ;;
     --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); shift ;;
     --views) packing+=("$1"); while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
-    --tasks) array+=("$1" "${2:?--tasks needs a number}"); shift ;;
-    --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); shift ;;
+    --tasks) array+=("$1" "${2:?--tasks needs a number}"); chain+=("$1" "$2"); shift ;;
+    --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); chain+=("$1" "$2"); shift ;;
     --cluster | --account) array+=("$1" "${2:?$1 needs a name}"); settings+=("$1" "$2"); shift ;;
     --here) here=yes ;;
     *) settings+=("$1") ;;
@@ -103,7 +103,8 @@ elif [ -n "$metadata" ]; then
     shards=${shards:-shards/metadata} root=$metadata datasets=(metadata)
 else
     [ "$recipe" != chest ] || fail "chest trains on several datasets" "name them: $0 chest --root DIR --datasets nih chexpert"
-    datasets=("$recipe")
+    datasets=("${recipe%_baseline}") # mura_baseline is another recipe of mura
+    shards=${shards:-shards/${datasets[0]}}
 fi
 if [ "$recipe" = chest ]; then encoding=${encoding:-jpeg} size=${size:-512}; fi
 packing=(${encoding:+--encoding "$encoding"} ${size:+--size "$size"} ${packing[@]+"${packing[@]}"})
@@ -114,13 +115,19 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # idle threads sleep, so that
 [ -n "$here" ] || slurm_answers || here=yes
 
 # Where a dataset's shards are, and its raw files: DIR/NAME, or DIR where only one is asked for.
-shards_of() { case "$1" in "$recipe" | metadata) echo "${shards:-shards/$1}" ;; *) echo "$shards/$1" ;; esac; }
+shards_of() { case "$1" in "${recipe%_baseline}" | metadata) echo "$shards" ;; *) echo "$shards/$1" ;; esac; }
 root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
 # The value of a key in JSON; of a list the last.
 value_of() {
     .venv/bin/python -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
 print(found[-1] if isinstance(found, list) else found)' "$1" "$2"
 }
+
+case " ${settings[*]-} " in *" --study_type all "* | *" --ensemble "*) group=yes ;; *) group='' ;; esac
+if [ -n "$group" ] && [ -z "$here" ] && [ -n "$root" ] && [ ! -f "$shards/manifest.json" ]; then
+    exec "$medtrain" pipeline "$recipe" --root "$(root_of "${datasets[0]}")" --shards "$shards" "${settings[@]}" \
+        ${encoding:+--encoding "$encoding"} ${size:+--size "$size"} ${chain[@]+"${chain[@]}"}
+fi
 
 jobs=()
 for dataset in "${datasets[@]}"; do
@@ -148,9 +155,11 @@ for dataset in "${datasets[@]}"; do
     "$medtrain" verify "$out" --level quick
 done
 
-train=("$recipe" --shards "${shards:-$(shards_of "$recipe")}" ${settings[@]+"${settings[@]}"})
+train=("$recipe" --shards "$shards" ${settings[@]+"${settings[@]}"})
 if [ -n "$here" ]; then
     "$medtrain" train "${train[@]}"
+elif [ -n "$group" ]; then
+    "$medtrain" submit "${train[@]}"
 else
     [ ${#jobs[@]} = 0 ] || train+=(--after "$(IFS=:; echo "${jobs[*]}")")
     answer=$("$medtrain" submit "${train[@]}" --json)

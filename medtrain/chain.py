@@ -150,7 +150,7 @@ def packing_jobs(packing: dict[str, Any], slurm: SlurmConfig) -> packjob.Jobs:
         slurm=True,
         tasks=packing.get("tasks", 1),
         cluster=slurm.cluster,
-        partition=slurm.partition,
+        partition=packing.get("partition", slurm.partition),
         account=slurm.account,
     )
 

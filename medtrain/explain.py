@@ -50,10 +50,10 @@ def explain(
 def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
     """`image`, `figure` and `labels` (label -> probability) of each image, whose figure is written into `out`."""
     from medtrain import figures, models
-    from medtrain.predict import need_images, open_run, read_image
+    from medtrain.predict import need_images, open_best, read_image
 
     need_images(images)
-    opened = open_run(run)
+    opened = open_best(run)
     unlearned = opened.task.unlearned
     for label in labels:
         if label not in opened.task.answers:

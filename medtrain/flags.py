@@ -35,7 +35,9 @@ SWITCHES = {
     "pipeline": ("dry-run", "json"),
     "resume": ("here", "json"),
 }
-VALUES = {"pipeline": ("root", "encoding", "size", "tasks", "max_rejects")}  # what is no setting of the recipe
+VALUES = {
+    "pipeline": ("root", "encoding", "size", "tasks", "pack_partition", "max_rejects")
+}  # what is no setting of the recipe
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
 SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 

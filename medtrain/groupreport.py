@@ -31,7 +31,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
         raise InputError(f"no run of {group.name} has a result yet", f"see why: medtrain status {group.name}")
     parts = [_average([read_scores(run.report.with_suffix(".csv")) for run in runs]) for runs in chosen.values()]
     first = parts[0]
-    task = tasks.make(configfile.load(group.runs[0].config_file), first.classes)
+    task = tasks.make(configfile.load(group.runs[0].config_file), first.classes, _counts(group))
     labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
     judged = judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
     report = {**judged, "copies_left_out": 0, "runs": told}
@@ -77,6 +77,15 @@ def _chosen(runs: list[Run], told: dict[str, dict[str, Any]]) -> dict[str, list[
             members.append(run)
             own["averaged"] = True
     return {name: found[name] for name in sorted(found)}
+
+
+def _counts(group: RunGroup) -> dict[str, tuple[int, int]]:
+    """What each label's own training draws."""
+    found: dict[str, tuple[int, int]] = {}
+    for run in group.runs:
+        for name, both in run.counts().items():
+            found[name] = max(found.get(name, (0, 0)), both, key=sum)
+    return found
 
 
 def _average(tables: list[ScoreTable]) -> ScoreTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +30,16 @@ UNCERTAIN = -2  # the source names it and leaves it open
 UNMENTIONED = -3  # the source could have named it and does not
 SOFT = 2  # only as a target: present, more or less
 SOFT_TARGET = 0.7  # the middle of 0.55 to 0.85, from which Pham et al. 2021 draw the targets of uncertain labels
+Counts = Mapping[str, tuple[int, int]]  # label -> images of the training where it is absent, and present
 # What the two open states can be taken for. U-Ignore, U-Zeros and U-Ones are those of Irvin et al. 2019.
 AS = {"nan": UNKNOWN, "zero": ABSENT, "one": PRESENT, "soft": SOFT}
+
+
+def absent_share(absent: int, present: int) -> float:
+    """Of the images that a label is known of, the share where it is absent; 0.5 where there is none. As the weight of
+    the present ones in a loss (and 1 - that of the absent) it gives both states the same sum: W_T1 of Rajpurkar et al.
+    2018."""
+    return absent / (absent + present) if absent + present else 0.5
 
 
 def settle(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:

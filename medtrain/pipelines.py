@@ -47,7 +47,12 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
     rejects = _number(given, "max_rejects", MAX_REJECTS)
     request = asdict(Request(dataset, root, options, max_rejects=rejects, partial=False))
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
-    packing = {"request": {**request, "root": str(root)}, "out": str(out), "tasks": _number(given, "tasks", 8)}
+    packing = {
+        "request": {**request, "root": str(root)},
+        "out": str(out),
+        "tasks": _number(given, "tasks", 8),
+        "partition": given.get("pack_partition", config.slurm.partition),
+    }
     return packing, _types(datasets.source(dataset).records(root), datasets.source(dataset).CLASSES)
 
 

@@ -21,6 +21,7 @@ from medtrain.evaluate import evaluate_best, load_best, pixels
 from medtrain.index import read_manifest
 from medtrain.loader import Batch
 from medtrain.run import Run, read_json
+from medtrain.rungroup import RunGroup
 from medtrain.tasks import Task
 
 
@@ -57,9 +58,7 @@ class OpenRun:
                 )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size."""
-        load_best(self.run, self.model, self.world)
-        self.model.eval()
+        """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
         most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float32)]
         with torch.inference_mode(), self.world.accelerator.autocast():
             for first in range(0, len(images), most):
@@ -96,7 +95,8 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     trained on and must have the same classes."""
     config = configfile.load(run.config_file)
     own = config.data
-    classes = run.classes() or mixture.classes(config.data)
+    counts = run.counts()
+    classes = tuple(counts) or mixture.classes(config.data)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])
         if others != classes:
@@ -105,10 +105,18 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
         config = replace(config, data=replace(config.data, shards=str(shards), datasets=(), holdout=""))
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = distributed.join(config.precision if fits else "fp32")
-    task = tasks.make(config, classes, unlearned=run.unlearned())
+    task = tasks.make(config, classes, counts)
     model = models.build(replace(config.model, weights=""), task.outputs)
     model.to(world.device).to(memory_format=torch.channels_last)
     return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
+
+
+def open_best(run: Run) -> OpenRun:
+    """The same with the run's best weights in place, ready to predict."""
+    opened = open_run(run)
+    load_best(run, opened.model, opened.world)
+    opened.model.eval()
+    return opened
 
 
 def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> list[dict[str, Any]]:
@@ -120,7 +128,7 @@ def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> li
     need_images(images)
     size = configfile.load(run.config_file).data.image_size
     pictures = [read_image(path, size) for path in images]
-    opened = open_run(run)
+    opened = open_best(run)
     scores, names = opened.predict(pictures), [str(path) for path in images]
     if study:
         scores, names = _together(scores), [", ".join(names)]
@@ -133,32 +141,46 @@ def _together(scores: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, 
 
 
 class MURAPredictor:
-    """A run of MURA for use in a program: `MURAPredictor("XR_WRIST", run="wrist").predict("xray.png")`.
+    """A model of MURA for use in a program: `MURAPredictor("XR_WRIST", run="wrist").predict("xray.png")`.
 
-    `run` is the name of a run in `runs`, or its folder. InputError where it was trained on another study type; one that
-    was trained on all takes any.
+    `run` is the name of a run in `runs`, or its folder; of a group of runs, the one of that study type judges, or those
+    of its ensemble together. InputError where none judges that study type; a run that was trained on all takes any.
     """
 
     def __init__(self, study_type: str, run: str | Path, runs: str | Path = "runs") -> None:
-        folder = Path(run)
-        self._opened = open_run(Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run)))
-        config = self._opened.config
-        if config.task != "abnormality" or config.data.study_type not in (*mixture.TOGETHER, study_type):
+        self._opened = [open_best(one) for one in _judges(study_type, Path(run), Path(runs))]
+        classes = self._opened[0].classes
+        if study_type not in classes:
             raise InputError(
-                f"run {run} judges {config.data.study_type or config.task}", "name a run of that study type"
-            )
-        if study_type not in self._opened.classes:
-            raise InputError(
-                f"there is no study type {study_type!r}{nearest(study_type, list(self._opened.classes))}",
-                "choose of " + ", ".join(self._opened.classes),
+                f"there is no study type {study_type!r}{nearest(study_type, list(classes))}",
+                "choose of " + ", ".join(classes),
             )
 
     def predict(self, images: str | Path | Sequence[str | Path]) -> dict[str, Any]:
         """`abnormal`, `confidence` and `probabilities` of an image file, or of several that are one study."""
         paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
         need_images(paths)
-        pictures = [read_image(path, self._opened.config.data.image_size) for path in paths]
-        return self._opened.says(_together(self._opened.predict(pictures)))[0]
+        first = self._opened[0]
+        pictures = [read_image(path, first.config.data.image_size) for path in paths]
+        scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
+        return first.says(_together(scores))[0]
+
+
+def _judges(study_type: str, run: Path, runs: Path) -> list[Run]:
+    """The runs that judge a study type together; InputError where none does."""
+    folder = run if run.is_dir() else runs / run
+    group = RunGroup(folder)
+    told = read_json(group.report).get("runs", {})
+    found = [one for one in group.runs if told.get(one.name, {}).get("averaged")]
+    if group.runs and not found:
+        raise InputError(f"group {group.name} has no report yet", f"put it together: medtrain report {group.name}")
+    members = found or [Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))]
+    configs = {one: configfile.load(one.config_file) for one in members}
+    able = [one for one, own in configs.items() if own.data.study_type in (*mixture.TOGETHER, study_type)]
+    if not able or any(own.task != "abnormality" for own in configs.values()):
+        known = ", ".join(dict.fromkeys(own.data.study_type or own.task for own in configs.values()))
+        raise InputError(f"run {run} judges {known}", "name a run of that study type")
+    return able
 
 
 def need_images(images: tuple[Path, ...]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +88,15 @@ class Run:
         test, val = (self.evaluation / f"{split}.json" for split in ("test", "val"))
         return val if val.exists() and not test.exists() else test
 
-    def classes(self) -> tuple[str, ...]:
-        """The labels in the order of the model's outputs; empty where nobody counted them."""
-        return tuple(dict.fromkeys(row["label"] for row in self._counted()))
-
-    def unlearned(self) -> frozenset[str]:
-        """The labels that no image of its training shows; none where nobody counted them."""
-        positives: Counter[str] = Counter()
-        for row in self._counted():
-            positives[row["label"]] += row["positive"]
-        return frozenset(label for label, count in positives.items() if not count)
-
-    def _counted(self) -> list[dict[str, Any]]:
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """label -> images that its training draws where it is absent, and present, in the order of the dataset's
+        labels; empty where nobody counted them."""
         rows: Any = read_json(self.labels)
-        return list(rows)
+        found: dict[str, tuple[int, int]] = {}
+        for row in rows:
+            absent, present = found.get(row["label"], (0, 0))
+            found[row["label"]] = absent + row["negative"], present + row["positive"]
+        return found
 
     def failure(self) -> dict[str, Any]:
         """What the first rank that failed in this attempt said; `{}` where none did."""

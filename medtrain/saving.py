@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from medtrain.checkpoint import TrainState, checkpoint_name
 from medtrain.checkpoint_writer import PARTS_WITHIN_S
 from medtrain.distributed import share
+from medtrain.durable import whole
 from medtrain.errors import MachineError
 from medtrain.optim import optimizer_tensors
 from medtrain.run import resume_command
@@ -42,6 +46,19 @@ def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, an
     else:
         trainer.tracker.log(f"warning: step {outcome.step} could not be saved: {outcome.error}; {then}")
     return outcome.error
+
+
+def leave_plain(trainer: Trainer) -> None:
+    """Put the weights that the model has now into `save_dir`, as a plain state dict: STUDY_TYPE/model.pth, or
+    RUN/model.pth. It holds tensors alone, and `torch.load(..., weights_only=True)` reads it."""
+    config = trainer.config
+    if not config.save_dir:
+        return
+    path = Path(config.save_dir) / (config.data.study_type or trainer.run.name) / "model.pth"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with whole(path, 0o600) as file:
+        torch.save({name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}, file)
+    trainer.tracker.log(f"the best weights are in {path} too")
 
 
 def settle(trainer: Trainer, state: TrainState) -> str:

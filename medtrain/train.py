@@ -22,7 +22,7 @@ from medtrain.feed_process import Feeder
 from medtrain.loader import Batch
 from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json_lines
-from medtrain.saving import hear, must_settle, save, settle
+from medtrain.saving import hear, leave_plain, must_settle, save, settle
 from medtrain.trainer import Trainer, prepare
 from medtrain.watchdog import Watchdog
 
@@ -59,9 +59,10 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
     check_watch(trainer)
     while state.epoch < trainer.config.epochs and not stale(trainer, state):
+        began = time.monotonic()
         state, stopped = train_epoch(trainer, state)
         if not stopped:
-            state, stopped = end_epoch(trainer, state)
+            state, stopped = end_epoch(trainer, state, began)
         if stopped:
             return leave(trainer, state)
     return finish(trainer, state)
@@ -103,9 +104,9 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     return state, asked.stop
 
 
-def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
+def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainState, bool]:
     """Validate, move the learning rate, judge, save. The flag says that a stop was asked for; nothing has changed where
-    it came before the end of the validation."""
+    it came before the end of the validation. What this attempt did of the epoch `began` at that monotonic time."""
     share_buffers(trainer.world, trainer.model)
     if trainer.average:
         share_buffers(trainer.world, trainer.average.model)
@@ -135,7 +136,11 @@ def end_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     state, better = judge(config, state, report)
     trainer.schedule.epoch_done(report)
     trainer.tracker.epoch(row)
-    trainer.tracker.log(epoch_line(trainer, row, better, time.monotonic() - started))
+    now = time.monotonic()
+    times = (
+        f"{now - began:.1f} s, {now - started:.1f} s of it validation; {clock(now - trainer.started)} since this start"
+    )
+    trainer.tracker.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)
     return state, any_rank(world, bool(trainer.stop))
@@ -238,6 +243,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
             lambda: alive(trainer, "testing", 10),  # intervals by patient take a while, on rank 0 alone
         )  # fmt: skip
     if world.main:
+        leave_plain(trainer)
         rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
         run.figures.mkdir(exist_ok=True, mode=0o700)
         figures.history(rows, run.figures / "history.png", config.watch)
@@ -248,18 +254,25 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     return EXIT_DONE
 
 
-def epoch_line(trainer: Trainer, row: dict[str, Any], better: bool, seconds: float) -> str:
-    """An epoch in one line of the log: the watched metric, and what else the task tells."""
+def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
+    """An epoch in one line of the log: the watched metric, what else the task tells, and the best so far."""
     config = trainer.config
     names = {config.watch: config.watch, **trainer.task.told}
     numbers = ", ".join(
         f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
     )
+    best = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
         f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
-        f"{' (best so far)' if better else ''}; lr {row['lr']:.2g}; validated in {seconds:.1f} s"
+        f"{f' ({best})' if state.best is not None else ''}; lr {row['lr']:.2g}; {times}"
     )
     if torch.cuda.is_available():
         text += f"; GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at the most"
     return text
+
+
+def clock(seconds: float) -> str:
+    """H:MM:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -7,7 +7,7 @@ import fcntl
 import os
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class Trainer:
     reduction: Fast | Exact
     watchdog: Watchdog
     average: Average | None
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def judged(self) -> nn.Module:

@@ -14,7 +14,7 @@ from sklearn import metrics as reference
 from medtrain import labels
 from medtrain.loader import Batch
 from medtrain.multilabel import best_thresholds, multilabel_report
-from medtrain.tasks.multilabel import Multilabel, balanced_alpha
+from medtrain.tasks.multilabel import Multilabel
 
 NAMES = ("a", "b", "c", "d")
 
@@ -40,11 +40,15 @@ def cell_by_cell(logits: NDArray[Any], states: NDArray[np.int8], gamma: float) -
     return total / max(known, 1)
 
 
-def test_balanced_alpha_gives_present_and_absent_the_same_sum_of_weights() -> None:
+def balanced(states: np.ndarray[Any, np.dtype[np.int8]]) -> tuple[float, ...]:
+    return tuple(labels.absent_share(int((column == 0).sum()), int((column == 1).sum())) for column in states.T)
+
+
+def test_balanced_weights_give_present_and_absent_the_same_sum() -> None:
     rng = np.random.default_rng(5)
     states = np.where(rng.random((500, 4)) < 0.1, 1, drawn(rng, 500)).astype(np.int8)
     states[states == labels.SOFT] = labels.UNKNOWN
-    alpha = balanced_alpha(states)
+    alpha = balanced(states)
     task, logits = Multilabel(NAMES, 0.0, alpha=alpha), torch.zeros(500, 4)
     for i in range(4):
         sums = []
@@ -55,7 +59,7 @@ def test_balanced_alpha_gives_present_and_absent_the_same_sum_of_weights() -> No
         assert sums[0] == pytest.approx(sums[1], rel=1e-5)
         known = (states[:, i] == 1).sum(), (states[:, i] == 0).sum()
         assert alpha[i] == pytest.approx(known[1] / sum(known))
-    assert balanced_alpha(np.full((3, 4), labels.UNKNOWN, np.int8)) == (0.5,) * 4
+    assert labels.absent_share(0, 0) == 0.5
     soft = torch.full((1, 4), labels.SOFT, dtype=torch.int8).numpy()
     expected = -2 * (0.7 * np.array(alpha) + 0.3 * (1 - np.array(alpha))) * np.log(0.5)
     assert float(task.loss(logits[:1], batch(soft))) == pytest.approx(expected.mean(), rel=1e-5)
@@ -188,7 +192,7 @@ def test_what_is_undefined_is_none_and_counted() -> None:
 def test_the_validation_loss_weighs_as_the_training_does() -> None:
     rng = np.random.default_rng(6)
     states, logits = rng.choice(np.array([1, 0, 0, -1], np.int8), (40, 4)), rng.normal(0, 2, (40, 4))
-    task = Multilabel(NAMES, 2.0, alpha=balanced_alpha(states))
+    task = Multilabel(NAMES, 2.0, alpha=balanced(states))
     scores = task.scores(torch.from_numpy(logits)).numpy()
     report = task.metrics(scores, states, np.arange(40, dtype=np.uint64))
     assert report["loss"] == pytest.approx(float(task.loss(torch.from_numpy(logits), batch(states))), rel=1e-5)

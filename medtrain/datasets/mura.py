@@ -12,7 +12,7 @@ from typing import Any
 from medtrain import csvfile
 from medtrain.console import table
 from medtrain.errors import InputError
-from medtrain.labels import ABSENT, PRESENT
+from medtrain.labels import ABSENT, PRESENT, absent_share
 from medtrain.record import TRAIN_VAL, Record
 
 TITLE = "MURA (Stanford): bone X-rays of seven study types; every study is normal or abnormal."
@@ -101,21 +101,15 @@ def told(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def paper_weights(normal: int, abnormal: int) -> tuple[float, float]:
-    """W_T1 and W_T0 of the paper (Rajpurkar et al., 2018): of an abnormal and of a normal image in the loss."""
-    images = normal + abnormal
-    return (normal / images, abnormal / images) if images else (0.5, 0.5)
-
-
 def _numbers(own: list[Record]) -> dict[str, Any]:
     states = Counter(state_of(record) for record in own)
     views = Counter(Counter(record.study for record in own).values())
-    positive, negative = paper_weights(states[ABSENT], states[PRESENT])
+    normal, abnormal = states[ABSENT], states[PRESENT]
     return {
         "studies": len({record.study for record in own}), "images": len(own),
         "patients": len({record.patient for record in own}),
-        "normal_images": states[ABSENT], "abnormal_images": states[PRESENT],
-        "weight_positive": positive, "weight_negative": negative,
+        "normal_images": normal, "abnormal_images": abnormal,
+        "weight_positive": absent_share(normal, abnormal), "weight_negative": absent_share(abnormal, normal),
         "views_per_study": dict(sorted(views.items())),
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from medtrain.config import Config
+from medtrain.labels import ABSENT, Counts
 from medtrain.loader import Batch, Loader
 
 
@@ -62,6 +63,9 @@ class Task(Protocol):
     def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
         """What the scores [K] of one sample say, as plain values by name; nothing of labels that are unlearned."""
 
+    def details(self, report: dict[str, Any]) -> str:
+        """What the log tells of an epoch's validation below its line, each line after a line break; or nothing."""
+
     def headline(self, report: dict[str, Any]) -> str:
         """What counts most of a report, in a few words."""
 
@@ -69,20 +73,17 @@ class Task(Protocol):
         """The figure of a report, as a PNG."""
 
 
-def make(
-    config: Config,
-    classes: tuple[str, ...],
-    labels: npt.NDArray[np.int8] | None = None,
-    unlearned: frozenset[str] = frozenset(),
-) -> Task:
-    """The task that `config.task` names, for a dataset's classes; `labels` [N, L] are those that training draws, which
-    show none that is `unlearned`."""
+def make(config: Config, classes: tuple[str, ...], counts: Counts) -> Task:
+    """The task that `config.task` names, for a dataset's classes; `counts` is what training draws of each, empty where
+    nobody knows."""
     module = importlib.import_module(f"medtrain.tasks.{config.task}")
-    return module.make(config, classes, labels, unlearned)  # type: ignore[no-any-return]
+    unlearned = frozenset(name for name, (_, present) in counts.items() if not present)
+    return module.make(config, classes, counts, unlearned)  # type: ignore[no-any-return]
 
 
 def for_training(config: Config, training: Loader) -> Task:
     """The task as what training draws decides it: datasets that are drawn 0 times teach nothing."""
-    drawn, classes = training.labels[training.drawn], training.index.classes
-    times = np.count_nonzero(drawn > 0, axis=0).tolist()
-    return make(config, classes, drawn, frozenset(name for name, n in zip(classes, times, strict=True) if not n))
+    drawn = training.labels[training.drawn]
+    absent, present = np.count_nonzero(drawn == ABSENT, axis=0), np.count_nonzero(drawn > 0, axis=0)
+    pairs = zip(absent.tolist(), present.tolist(), strict=True)
+    return make(config, training.index.classes, dict(zip(training.index.classes, pairs, strict=True)))

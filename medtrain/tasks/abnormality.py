@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from medtrain import figures
 from medtrain.abnormality import THRESHOLD, abnormality_report
 from medtrain.config import Config
+from medtrain.console import table
+from medtrain.labels import Counts, absent_share
 from medtrain.loader import Batch
-from medtrain.tasks.multilabel import balanced_alpha
 
+STATES = ("normal", "abnormal")
 COLUMNS = {
     "samples": "samples",
     "abnormal": "abnormal",
@@ -93,6 +95,11 @@ class Abnormality:
         abnormal = probability > THRESHOLD
         return {"abnormal": abnormal, "confidence": probability if abnormal else 1 - probability}
 
+    def details(self, report: dict[str, Any]) -> str:
+        """The confusion matrix, each row as shares of what is true."""
+        rows = zip(STATES, report["confusion_normalised"], strict=True)
+        return "\n" + table(("true", *(f"called {name}" for name in STATES)), [(name, *own) for name, own in rows])
+
     def headline(self, report: dict[str, Any]) -> str:
         """Cohen's kappa with its interval, and AUROC."""
         if report["kappa"] is None:
@@ -104,17 +111,17 @@ class Abnormality:
 
     def draw(self, report: dict[str, Any], path: Path) -> None:
         """The confusion matrix."""
-        figures.confusion(np.array(report["confusion"]), ("normal", "abnormal"), path)
+        figures.confusion(np.array(report["confusion"]), STATES, path)
 
 
 def make(
     config: Config,
     classes: tuple[str, ...],
-    labels: npt.NDArray[np.int8] | None = None,
-    unlearned: frozenset[str] = frozenset(),
+    counts: Counts,
+    unlearned: frozenset[str],
 ) -> Abnormality:
     """The task for a dataset's study types, with the weights of what training draws where the config asks for them."""
-    if config.loss.focal_alpha == "none" or labels is None:
+    if config.loss.focal_alpha == "none" or not counts:
         return Abnormality(classes, unlearned=unlearned)
-    normal = balanced_alpha(labels)
+    normal = [absent_share(*counts[name]) for name in classes]
     return Abnormality(classes, tuple((share, 1 - share) for share in normal), unlearned)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from medtrain import figures
 from medtrain.config import Config
+from medtrain.labels import Counts
 from medtrain.loader import Batch
 from medtrain.metrics import plain
 from medtrain.multiclass import multiclass_report
@@ -77,6 +78,10 @@ class Multiclass:
         """The most likely class."""
         return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 
+    def details(self, report: dict[str, Any]) -> str:
+        """Nothing: the report of a test has it all."""
+        return ""
+
     def headline(self, report: dict[str, Any]) -> str:
         """Accuracy with its interval."""
         if report["accuracy"] is None:
@@ -93,8 +98,8 @@ class Multiclass:
 def make(
     config: Config,
     classes: tuple[str, ...],
-    labels: npt.NDArray[np.int8] | None = None,
-    unlearned: frozenset[str] = frozenset(),
+    counts: Counts,
+    unlearned: frozenset[str],
 ) -> Multiclass:
     """The task for a dataset's classes."""
     return Multiclass(classes, config.loss.label_smoothing, unlearned)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from medtrain import figures
 from medtrain.calibration import at_temperature
 from medtrain.config import Config
-from medtrain.labels import ABSENT, PRESENT, SOFT, SOFT_TARGET, UNKNOWN
+from medtrain.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
 from medtrain.loader import Batch
 from medtrain.multilabel import (
     best_thresholds,
@@ -153,6 +153,10 @@ class Multilabel:
             "calibrated": calibrated,
         }  # fmt: skip
 
+    def details(self, report: dict[str, Any]) -> str:
+        """Nothing: the report of a test has it all."""
+        return ""
+
     def headline(self, report: dict[str, Any]) -> str:
         """Mean AUROC with its interval, and over how many labels."""
         if report["macro_auroc"] is None:
@@ -172,19 +176,13 @@ def _targets(labels: torch.Tensor) -> torch.Tensor:
     return torch.where(labels == SOFT, SOFT_TARGET, labels.clamp(min=0).float())
 
 
-def balanced_alpha(labels: npt.NDArray[np.int8]) -> tuple[float, ...]:
-    """For each label the share of the absent among its known cells of labels [N, L]: both states then weigh the same
-    in sum. 0.5 where nothing is known."""
-    present, absent = (labels == PRESENT).sum(0), (labels == ABSENT).sum(0)
-    return tuple(np.where(present + absent, absent / np.maximum(present + absent, 1), 0.5).tolist())
-
-
 def make(
     config: Config,
     classes: tuple[str, ...],
-    labels: npt.NDArray[np.int8] | None = None,
-    unlearned: frozenset[str] = frozenset(),
+    counts: Counts,
+    unlearned: frozenset[str],
 ) -> Multilabel:
     """The task for a dataset's labels."""
-    alpha = () if config.loss.focal_alpha == "none" or labels is None else balanced_alpha(labels)
+    balanced = counts and config.loss.focal_alpha == "balanced"
+    alpha = tuple(absent_share(*counts[name]) for name in classes) if balanced else ()
     return Multilabel(classes, config.loss.focal_gamma, alpha=alpha, unlearned=unlearned)
