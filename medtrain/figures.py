@@ -89,7 +89,7 @@ def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
     said = ["undefined" if row["kappa"] is None else f"{row['kappa']:.3f}" for row in rows.values()]
     for place, (kappa, row) in enumerate(zip(said, rows.values(), strict=True)):
-        axes.text(1.02, place, f"{kappa} of {row['samples']:,}", va="center", fontsize=8, color=INK)
+        axes.text(1.02, place, f"{kappa}, {row['samples']:,} studies", va="center", fontsize=8, color=INK)
     ends = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
     axes.set(xlim=(min([0.0, *ends]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
     axes.set_yticks(range(len(rows)), list(rows))

@@ -7,7 +7,7 @@ from typing import Any
 
 from medtrain.chain import STAGES
 from medtrain.console import table
-from medtrain.run import Run, group_names, run_names
+from medtrain.run import Run, group_names, read_json, run_names
 from medtrain.rungroup import RunGroup
 from medtrain.slurmjob import Place, queue_state
 from medtrain.status import describe, status_table
@@ -73,8 +73,8 @@ def group_text(row: dict[str, Any]) -> str:
 def _stages(group: RunGroup, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each stage of the chain: what is done of it, and what the rest does."""
     known = group.jobs()
-    report = [group.report.exists() and group.report.stat().st_mtime >= _newest(group)]
-    done = {"train": [run["state"] == "finished" for run in runs], "report": report}
+    trained = [run["state"] == "finished" for run in runs]
+    done = {"train": trained, "report": [_reported(group, [run["run"] for run in runs if run["state"] == "finished"])]}
     if group.packing:
         packed = (Path(group.packing["out"]) / "manifest.json").exists()
         evaluated = [(run.evaluation / "val.json").exists() for run in group.runs]
@@ -94,9 +94,10 @@ def _stages(group: RunGroup, runs: list[dict[str, Any]]) -> list[dict[str, Any]]
     return found
 
 
-def _newest(group: RunGroup) -> float:
-    """When the newest report of a run was written."""
-    return max((run.report.stat().st_mtime for run in group.runs if run.report.exists()), default=0.0)
+def _reported(group: RunGroup, finished: list[str]) -> bool:
+    """Whether the report of the group has the results of all these runs."""
+    told = read_json(group.report).get("runs")
+    return told is not None and all(told[name]["finished"] for name in finished)
 
 
 def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, Any]], done: list[bool]) -> list[str]:

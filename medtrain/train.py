@@ -137,9 +137,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
     trainer.schedule.epoch_done(report)
     trainer.tracker.epoch(row)
     now = time.monotonic()
-    times = (
-        f"{now - began:.1f} s, {now - started:.1f} s of it validation; {clock(now - trainer.started)} since this start"
-    )
+    times = f"{now - began:.1f} s (validation {now - started:.1f} s), {clock(now - trainer.started)} since this start"
     trainer.tracker.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
     trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)

@@ -42,6 +42,14 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
     "class counts by split": lambda path: figures.class_counts(
         {"train": dict.fromkeys(CHEST, 80_000), "val": {}, "test": {"another": 0}}, path
     ),
+    "kappas": lambda path: figures.kappas(
+        {
+            "XR_HAND": {"kappa": 0.43, "kappa_interval": [0.29, 0.57], "samples": 167},
+            "XR_ELBOW": {"kappa": -0.1, "kappa_interval": [-0.3, 0.2], "samples": 1158},
+            "none": {"kappa": None, "kappa_interval": [None, None], "samples": 0},
+        },
+        path,
+    ),
     "one image size": lambda path: figures.image_sizes([(64, 64)] * 1000, path),
     "many image sizes": lambda path: figures.image_sizes([(90 + i, 512) for i in range(400)], path),
     "sample grid": lambda path: figures.sample_grid(
