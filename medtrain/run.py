@@ -129,7 +129,7 @@ def refuse_group(runs: Path | str, name: str) -> None:
         members = read_json(Path(runs) / name / GROUP_FILE)["runs"]
         raise InputError(
             f"{name} is a group of {len(members)} runs",
-            f"name one of them ({', '.join(members)}), or for all of them: medtrain status {name}   (retry, stop, report)",
+            f"name one of them ({', '.join(members)}), or all: medtrain status {name}   (retry, stop, report)",
         )
 
 
