@@ -259,11 +259,14 @@ def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better:
     numbers = ", ".join(
         f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
     )
-    best = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
+    best = ""  # where the watched metric was never defined
+    if state.best is not None:
+        so_far = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
+        best = f" ({so_far})"
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
         f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
-        f"{f' ({best})' if state.best is not None else ''}; lr {row['lr']:.2g}; {times}"
+        f"{best}; lr {row['lr']:.2g}; {times}"
     )
     if torch.cuda.is_available():
         text += f"; GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at the most"
