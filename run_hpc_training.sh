@@ -73,7 +73,7 @@ setup) setup "${2:-}"; exit ;;
 ?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() chain=() settings=()
+root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() chain=() settings=() part=''
 while [ $# -gt 0 ]; do
     case "$1" in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case "$1" in
@@ -84,9 +84,9 @@ while [ $# -gt 0 ]; do
     --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
     --encoding) encoding=${2:?--encoding needs a value}; shift ;;
     --size) size=${2:?--size needs a number}; shift ;;
-    --partial) packing+=("$1") ;;
-    --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); shift ;;
-    --views) packing+=("$1"); while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
+    --partial) packing+=("$1"); part=yes ;;
+    --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); chain+=("$1" "$2"); shift ;;
+    --views) packing+=("$1"); part=yes; while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
     --tasks) array+=("$1" "${2:?--tasks needs a number}"); chain+=("$1" "$2"); shift ;;
     --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); chain+=("$1" "$2"); shift ;;
     --cluster | --account) array+=("$1" "${2:?$1 needs a name}"); settings+=("$1" "$2"); shift ;;
@@ -123,8 +123,9 @@ value_of() {
 print(found[-1] if isinstance(found, list) else found)' "$1" "$2"
 }
 
-case " ${settings[*]-} " in *" --study_type all "* | *" --ensemble "*) group=yes ;; *) group='' ;; esac
+case " ${settings[*]-} " in *" --study"[_-]"type all "* | *" --ensemble "*) group=yes ;; *) group='' ;; esac
 if [ -n "$group" ] && [ -z "$here" ] && [ -n "$root" ] && [ ! -f "$shards/manifest.json" ]; then
+    [ -z "$part" ] || fail "the chain packs the whole dataset" "pack a part of it first: medtrain shard ${datasets[0]} --slurm ..."
     exec "$medtrain" pipeline "$recipe" --root "$(root_of "${datasets[0]}")" --shards "$shards" "${settings[@]}" \
         ${encoding:+--encoding "$encoding"} ${size:+--size "$size"} ${chain[@]+"${chain[@]}"}
 fi

@@ -10,11 +10,10 @@ from typing import Any
 from medtrain import freeze, helper, launch, packjob, sbatch
 from medtrain.config import SlurmConfig
 from medtrain.run import Run
-from medtrain.rungroup import RunGroup
+from medtrain.rungroup import RunGroup, evaluated, finished
 from medtrain.slurmjob import queue_state
 from medtrain.status import alive
 
-STAGES = ("check", "pack", "train", "evaluate", "report")
 STAGES = ("check", "pack", "train", "evaluate", "report")
 Sent = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)
 
@@ -28,13 +27,14 @@ def tree(sent: Sent) -> str:
 def send(group: RunGroup, slurm: SlurmConfig, dry_run: bool = False) -> Sent:
     """Hand to Slurm what is not done and not under way: check, packing, an array of trainings, one of evaluations, each
     of which waits for its training, and the report, which waits for all, however they end."""
-    if not dry_run:
-        freeze.freeze(Run(group.folder))  # whoever edits medtrain while jobs wait does not change what they do
+    copy = Run(group.folder)
+    queued = any(_queued(job) for jobs in group.jobs().values() for job in jobs.values())
+    if not dry_run and not (queued and copy.code.exists()):
+        freeze.freeze(copy)  # whoever edits medtrain while jobs wait does not change what they do
     sender = _Sender(group, slurm, dry_run)
-    after = sender.prepare() if group.packing else ""
-    train, evaluated = sender.train(after), [""]
-    if group.packing:
-        evaluated = sender.evaluate(train)
+    after = sender.prepare() if group.packing else slurm.after
+    train = sender.train(after)
+    evaluated = sender.evaluate(train) if group.packing else []
     sender.report([job for job in (train, *evaluated) if job])
     return sender.sent
 
@@ -45,8 +45,11 @@ class _Sender:
     def __init__(self, group: RunGroup, slurm: SlurmConfig, dry_run: bool) -> None:
         self.group, self.dry_run = group, dry_run
         self.slurm = replace(slurm, after="")
-        self.light = packjob.resources(packing_jobs(group.packing, slurm))
+        partition = group.packing.get("partition") or slurm.partition
+        one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
+        self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
         self.sent: Sent = []
+        self.trained: set[int] = set()
 
     def prepare(self) -> str:
         """Check and packing; returns the job that the trainings wait for, where it is still to come."""
@@ -54,12 +57,12 @@ class _Sender:
         request, out = packjob.Request.of(packing["request"]), Path(packing["out"])
         if (out / "manifest.json").exists():
             return ""
-        if job := _waiting(known.get("pack", {}).get("finish", "")):
+        if _queued(job := known.get("pack", {}).get("finish", "")):
             return job
         words = ("check", request.dataset, "--root", str(request.root), "--json")
         target = shlex.quote(str(self.group.check))
         checked = self._one("check", f"{self._medtrain(*words)} > {target}.part && mv {target}.part {target}")
-        jobs = packjob.submit(request, out, packing_jobs(packing, self.slurm), checked, self.dry_run)
+        jobs = packjob.submit(request, out, packing["tasks"], self.light, checked, self.dry_run)
         tasks = (packing["tasks"], packing["tasks"], 0)
         self.sent += list(zip(packjob.STAGES, jobs, tasks, strict=True))
         self._note("pack", dict(zip(packjob.STAGES, jobs, strict=True)))
@@ -67,11 +70,9 @@ class _Sender:
 
     def train(self, after: str) -> str:
         """The array of trainings, a task for each run that is neither finished nor under way."""
-        lines = {
-            i: launch.supervisor(run)
-            for i, run in enumerate(self.group.runs)
-            if run.status().get("state") != "finished" and (self.dry_run or alive(run) is None)
-        }
+        wanted = self.group.runs if self.dry_run else self.group.open()
+        lines = {i: launch.supervisor(run) for i, run in enumerate(self.group.runs) if run in wanted}
+        self.trained = set(lines)
         if not lines:
             return ""
         own = [self.group.runs[i] for i in lines]
@@ -85,31 +86,40 @@ class _Sender:
         return job
 
     def evaluate(self, train: str) -> list[str]:
-        """The array of evaluations on the validation split: one with a task that waits for its training, and one of
-        what is trained already."""
+        """The evaluations on the validation split: an array with a task that waits for its training, one of what is
+        trained already, and a job for each run that is under way elsewhere."""
         slurm = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=min(1, self.slurm.gpus_per_node))
         known, lines = self.group.jobs().get("evaluate", {}), {}
         for i, run in enumerate(self.group.runs):
-            if not (run.evaluation / "val.json").exists() and not _waiting(known.get(str(i), "")):
+            if not (finished(run) and evaluated(run)) and not _queued(known.get(str(i), "")):
                 runs = str(run.folder.parent)
                 lines[i] = self._medtrain("evaluate", run.name, "--runs", runs, "--split", "val")
-        waits = {i for i in lines if self.group.runs[i].status().get("state") != "finished"}
-        parts = (
-            (waits, f"aftercorr:{train}" if train else ""),
-            (lines.keys() - waits, ""),
-        )
-        return [
-            self._array("evaluate", {i: line for i, line in lines.items() if i in own}, slurm, dependency)
-            for own, dependency in parts
-            if own
-        ]
+        parts: dict[str, dict[int, str]] = {}
+        for i, line in lines.items():
+            if (dependency := self._ready(i, train)) is not None:
+                parts.setdefault(dependency, {})[i] = line
+        return [self._array("evaluate", part, slurm, dependency) for dependency, part in parts.items()]
+
+    def _ready(self, i: int, train: str) -> str | None:
+        """What the evaluation of a run waits for, where it can be told."""
+        run = self.group.runs[i]
+        if finished(run):
+            return ""
+        if i in self.trained:
+            return f"aftercorr:{train}"
+        place = alive(run)
+        return f"afterok:{place.id}" if place and place.kind == "job" else None
 
     def report(self, after: list[str]) -> None:
-        """The job that puts the reports together, if anything comes before it."""
-        if after:
-            runs = str(self.group.folder.parent)
-            command = self._medtrain("report", self.group.name, "--runs", runs)
-            self._one("report", command, dependency=f"afterany:{':'.join(after)}")
+        """The job that puts the reports together: where anything comes before it, or where it was lost."""
+        others = [run for i, run in enumerate(self.group.runs) if i not in self.trained]
+        after += [place.id for run in others if (place := alive(run)) and place.kind == "job"]
+        lost = not self.group.reported() and any(map(finished, self.group.runs))
+        waits = _queued(self.group.jobs().get("report", {}).get("0", ""))
+        if self.sent or (lost and not waits):
+            command = self._medtrain("report", self.group.name, "--runs", str(self.group.folder.parent))
+            extra = {"dependency": f"afterany:{':'.join(after)}"} if after else {}
+            self._one("report", command, **extra)
 
     def _medtrain(self, *words: str) -> str:
         """A command of the group's own copy of medtrain."""
@@ -144,17 +154,6 @@ class _Sender:
             self.group.note_jobs(stage, jobs)
 
 
-def packing_jobs(packing: dict[str, Any], slurm: SlurmConfig) -> packjob.Jobs:
-    """What jobs that only pack, check or report ask of Slurm: no GPU."""
-    return packjob.Jobs(
-        slurm=True,
-        tasks=packing.get("tasks", 1),
-        cluster=slurm.cluster,
-        partition=packing.get("partition", slurm.partition),
-        account=slurm.account,
-    )
-
-
-def _waiting(job: str) -> str:
-    """The job, if it is still in the queue."""
-    return job if job and queue_state(job) else ""
+def _queued(job: str) -> bool:
+    """Whether a job waits or runs."""
+    return bool(job) and queue_state(job) is not None

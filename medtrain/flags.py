@@ -76,9 +76,14 @@ def call_with_settings(place: str, command: str, rest: list[str]) -> int:
         known = ", ".join(configfile.recipe_names())
         print(f"usage: {USAGE[command]}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
         return 0
-    values = {name: found[-1] for name in VALUES.get(command, ()) if (found := _take_values(rest, (f"--{name}",)))}
+    values = {name: found[-1] for name in VALUES.get(command, ()) if (found := _take_values(rest, _written(name)))}
     config, switches = parse_settings(command, rest)
     return int(load(place)(config, *switches.values(), *([values] if command in VALUES else [])) or 0)
+
+
+def _written(name: str) -> tuple[str, ...]:
+    """A flag with _ and with -."""
+    return f"--{name}", f"--{name.replace('_', '-')}"
 
 
 def data_check(rest: list[str]) -> list[str]:
@@ -112,7 +117,7 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
         base = dataclasses.replace(configfile.overlay(saved, files), run=first, runs=runs)
     else:
         base = configfile.resolve(first, files)
-    known = [*switches, *(name.split(".")[-1] for name in configfile.flat(base))]
+    known = [*switches, *VALUES.get(command, ()), *(name.split(".")[-1] for name in configfile.flat(base))]
     also = ["-c FILE.yaml", *(f"--{name}" for name in switches), *(f"--{name} ..." for name in VALUES.get(command, ()))]
     if command == "train":
         also.append(f"{CHECK_DATA} --root DIR (only checks the dataset, as medtrain check does)")

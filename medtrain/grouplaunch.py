@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,12 @@ from medtrain import configfile, freeze, launch, rungroup, sbatch
 from medtrain.chain import Sent, send, tree
 from medtrain.config import Config
 from medtrain.console import say, show_error
-from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError
-from medtrain.place import in_slurm_job, refuse_step_of_many
+from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
+from medtrain.place import in_batch_script, in_slurm_job, refuse_step_of_many
 from medtrain.run import Run
 from medtrain.rungroup import RunGroup
 from medtrain.slurmjob import queue_state
 from medtrain.status import alive
-
-OVER = ("finished", "failed")
 
 
 def train(config: Config) -> int:
@@ -27,21 +27,30 @@ def train(config: Config) -> int:
     Returns the exit code of the first that did not finish. In a batch script that Slurm has requeued it goes on.
     """
     refuse_step_of_many()
+    requeued = "SLURM_RESTART_COUNT" in os.environ and in_slurm_job()
     group = RunGroup.find(config.runs, config.run)
-    if group is None or not ("SLURM_RESTART_COUNT" in os.environ and in_slurm_job()):
-        group = new_group(config)
-    return go_on(group, [run for run in group.runs if run.status().get("state") not in OVER])
+    if group is None or not requeued:
+        group = new_group(config, again=requeued)
+    return go_on(group, [run for run in group.runs if run.status().get("state") not in ("finished", "failed")])
 
 
-def new_group(config: Config, packing: dict[str, Any] | None = None, types: tuple[str, ...] = ()) -> RunGroup:
+def new_group(
+    config: Config,
+    packing: dict[str, Any] | None = None,
+    types: tuple[str, ...] = (),
+    by_slurm: bool = False,
+    again: bool = False,
+) -> RunGroup:
     """Check `config` and make the folders of the group's runs and of the group; `packing` is what is packed before, and
-    `types` are then the study types that it will have."""
+    `types` are then the study types that it will have. `again`: runs that are there were made before a requeue."""
     config = launch.ready(config, packed=not packing)
     members = rungroup.members(config, types or rungroup.study_types(config))
-    rungroup.refuse_existing(config, members)
+    if not again:
+        rungroup.refuse_existing(config, members)
     for member in members:
-        launch.new_run(member, packed=not packing)
-    group = RunGroup.create(config.runs, config.run, [member.run for member in members], packing)
+        if not Run(Path(config.runs) / member.run).config_file.exists():
+            launch.new_run(member, packed=not packing)
+    group = RunGroup.create(config.runs, config.run, [member.run for member in members], packing or {}, by_slurm)
     say(f"group {group.name}: {len(members)} runs in {group.folder.parent}")
     return group
 
@@ -50,22 +59,35 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
     """Supervise runs one after another, then put together what there is. A stop ends it at once."""
     from medtrain.supervise import supervise
 
-    codes = [EXIT_DONE]
+    codes: dict[Run, int] = {}
     for run in runs:
+        if run not in group.open():  # somebody else has taken it up meanwhile
+            continue
         if "SLURM_RESTART_COUNT" in os.environ:
             freeze.hand_over(run, sys.argv[1:])
         say(f"run {run.name} ({group.runs.index(run) + 1} of {len(group.runs)})")
-        codes.append(supervise(run))
-        if codes[-1] == EXIT_RESUMABLE:
-            say(f"the others wait; go on with all: {group.again}")
+        codes[run] = supervise(run)
+        if codes[run] == EXIT_RESUMABLE:
+            if not in_batch_script():
+                say(f"the others wait; go on with all: {group.again}")
             return EXIT_RESUMABLE
-    from medtrain import groupreport  # torch
+    put_together(group)
+    bad = [codes.get(run, EXIT_ENVIRONMENT) for run in group.runs if not rungroup.finished(run)]
+    return bad[0] if bad else EXIT_DONE
 
+
+def put_together(group: RunGroup) -> None:
+    """Evaluate what the group's chain would, and write its report."""
+    from medtrain import groupreport  # torch
+    from medtrain.predict import open_run
+
+    for run in group.runs if group.packing else ():
+        if rungroup.finished(run) and not rungroup.evaluated(run):
+            open_run(run).evaluate("val", lambda text: None)
     try:
         groupreport.put_together(group, say)
     except InputError as error:
         show_error(error.problem, error.fix)
-    return next((code for code in codes if code), EXIT_DONE)
 
 
 def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
@@ -75,7 +97,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
         group = planned(config, rungroup.study_types(config))
     else:
         sbatch.need_slurm(launch.TRAIN_HERE)
-        group = new_group(config)
+        group = new_group(config, by_slurm=True)
     return group, send(group, config.slurm, dry_run)
 
 
@@ -87,27 +109,43 @@ def planned(config: Config, types: tuple[str, ...], packing: dict[str, Any] | No
     return group
 
 
-def retry(group: RunGroup, here: bool = False) -> int:
-    """Go on with what is neither finished nor under way, as it was started (or `here`). Returns an exit code."""
+def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = None) -> int:
+    """Go on with what is neither finished nor under way, as it was started (or `here`); `request` changes what is asked
+    of Slurm. Returns an exit code."""
     refuse_step_of_many()
-    runs = [run for run in group.unfinished() if alive(run) is None]
-    by_slurm = bool(group.jobs()) and not here
+    by_slurm, runs = group.by_slurm and not here, group.open()
     if by_slurm:
         sbatch.need_slurm(launch.TRAIN_HERE)
     for run in runs:
+        if not by_slurm:
+            launch.refuse_login_node(run, here)
         config = configfile.load(run.config_file)
+        config = replace(config, slurm=replace(config.slurm, **(request or {})))
+        configfile.check(config, f"run {run.name}")
         launch.make_ready(run, config, packed=not (by_slurm and group.packing))
     if not by_slurm:
         return go_on(group, runs)
-    sent = send(group, configfile.load(group.runs[0].config_file).slurm)
-    say(f"group {group.name}: {tree(sent) or 'nothing is left to do'}")
+    slurm = configfile.load((runs or group.runs)[0].config_file).slurm
+    say(f"group {group.name}:\n{tree(send(group, slurm)) or 'nothing is left to do'}")
     return EXIT_DONE
 
 
-def stop(group: RunGroup) -> list[str]:
-    """Cancel what waits, and ask each run to save and end; a line for each that was under way."""
-    others = {job for stage, jobs in group.jobs().items() if stage != "train" for job in jobs.values()}
-    for job in sorted(others):
+def stop(group: RunGroup) -> str:
+    """Ask each run to save and end, and cancel what waits; a line for each that was under way."""
+    jobs = group.jobs()
+    _cancel([*jobs.get("report", {}).values(), *jobs.get("evaluate", {}).values()])
+    under_way = [run for run in group.runs if not rungroup.finished(run) and alive(run) is not None]
+    for run in group.runs if under_way else ():
+        if not rungroup.finished(run):
+            run.stop_file.touch()  # also of those whose turn would come next; all save at once
+    told = [launch.stop(run) for run in under_way]
+    _cancel([*jobs.get("pack", {}).values(), *jobs.get("check", {}).values()])
+    return "\n".join(told) or f"no run of group {group.name} is under way"
+
+
+def _cancel(jobs: list[str]) -> None:
+    """scancel of those that are still in the queue."""
+    for job in jobs:
         if queue_state(job):
-            launch.cancel(job)
-    return [launch.stop(run) for run in group.runs if alive(run) is not None]
+            with contextlib.suppress(MachineError):  # it may end just now
+                launch.cancel(job)

@@ -13,7 +13,7 @@ from medtrain.errors import InputError
 from medtrain.evaluate import judge
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, read_json_lines, write_json
-from medtrain.rungroup import RunGroup
+from medtrain.rungroup import RunGroup, digest
 from medtrain.scorefile import ScoreTable, read_scores
 
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
@@ -34,7 +34,8 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     task = tasks.make(configfile.load(group.runs[0].config_file), first.classes, _counts(group))
     labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
     judged = judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
-    report = {**judged, "copies_left_out": 0, "runs": told}
+    copies = [told[runs[0].name]["copies_left_out"] for runs in chosen.values()]
+    report = {**judged, "copies_left_out": sum(copies), "runs": told}
     for folder in (group.evaluation, group.figures):
         folder.mkdir(exist_ok=True, mode=0o700)
     write_json(group.report, report)
@@ -47,7 +48,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
 def _about(run: Run) -> dict[str, Any]:
     """What a run contributes, as plain values."""
     config, status = configfile.load(run.config_file), run.status()
-    finished = status.get("state") == "finished" and run.report.exists()
+    finished = status.get("state") == "finished" and run.report.with_suffix(".csv").exists()
     rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
     best = next((row for row in rows if row["epoch"] == status.get("best_epoch")), {})
     own = read_json(run.report) if finished else {}
@@ -62,6 +63,8 @@ def _about(run: Run) -> dict[str, Any]:
         "kappa": own.get("kappa"),
         "auroc": own.get("auroc"),
         "finished": finished,
+        "digest": digest(run) if finished else "",
+        "copies_left_out": own.get("copies_left_out", 0),
         "averaged": False,
     }
 

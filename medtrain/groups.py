@@ -31,18 +31,34 @@ def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any])
             say(f"watch it: medtrain status {group.name}{runs_flag(config.runs)}")
 
 
-def retry(name: GroupName, runs: Path = Path("runs"), here: Flag = False, json: Flag = False) -> int:
+def retry(
+    name: GroupName,
+    runs: Path = Path("runs"),
+    here: Flag = False,
+    partition: str = "",
+    account: str = "",
+    qos: str = "",
+    time: str = "",
+    mem_gb: float = 0.0,
+    json: Flag = False,
+) -> int:
     """Go on with every run of a group, and every stage of its chain, that is neither finished nor under way.
 
     Args:
         name: Name of the group.
         runs: Folder that holds the runs.
         here: On this machine, also where the group was submitted to Slurm.
+        partition: Another partition than before.
+        account: Another account than before.
+        qos: Another quality of service than before.
+        time: Another time limit of one attempt than before.
+        mem_gb: Another memory of a node in GB than before.
         json: Print one JSON document.
     """
     group = find(runs, name)
     with talk_to_stderr(json):
-        code = grouplaunch.retry(group, here)
+        asked = {"partition": partition, "account": account, "qos": qos, "time": time, "mem_gb": mem_gb}
+        code = grouplaunch.retry(group, here, {name: value for name, value in asked.items() if value})
     if json:
         say_json(describe_group(group))
     return code

@@ -7,12 +7,10 @@ from typing import Any
 
 from medtrain.chain import STAGES
 from medtrain.console import table
-from medtrain.run import Run, group_names, read_json, run_names
-from medtrain.rungroup import RunGroup
+from medtrain.run import Run, group_names, run_names
+from medtrain.rungroup import RunGroup, evaluated, finished
 from medtrain.slurmjob import Place, queue_state
 from medtrain.status import describe, status_table
-
-UNDER_WAY = ("running", "starting", "waiting", "completing", "configuring")
 
 
 def describe_group(group: RunGroup) -> dict[str, Any]:
@@ -20,7 +18,8 @@ def describe_group(group: RunGroup) -> dict[str, Any]:
     runs = [describe(run) for run in group.runs]
     stages = _stages(group, runs)
     states = [stage["state"] for stage in stages]
-    state = next((word for word in ("running", "waiting", "failed") if word in states), "finished")
+    words = ("running", "waiting", "failed", "stopped", "not yet")
+    state = next((word for word in words if word in states), "finished")
     return {
         "run": group.name,
         "group": True,
@@ -63,7 +62,7 @@ def group_text(row: dict[str, Any]) -> str:
         for stage, job in zip(row["stages"], jobs, strict=True)
     ]
     lines = [f"{row['run']}: {row['state']}", "", table(heads, cells), "", status_table(row["runs"])]
-    if row["state"] == "failed":
+    if row["state"] in ("failed", "stopped"):
         lines.append(f"\ngo on with what is not done: {row['again']}")
     if row["report"]:
         lines.append(f"\nreport  {row['report']}")
@@ -73,51 +72,37 @@ def group_text(row: dict[str, Any]) -> str:
 def _stages(group: RunGroup, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each stage of the chain: what is done of it, and what the rest does."""
     known = group.jobs()
-    trained = [run["state"] == "finished" for run in runs]
-    done = {"train": trained, "report": [_reported(group, [run["run"] for run in runs if run["state"] == "finished"])]}
+    done = {"train": [run["state"] == "finished" for run in runs], "report": [group.reported()]}
     if group.packing:
         packed = (Path(group.packing["out"]) / "manifest.json").exists()
-        evaluated = [(run.evaluation / "val.json").exists() for run in group.runs]
-        done |= {"check": [group.check.exists()], "pack": [packed], "evaluate": evaluated}
-    found = []
+        tested = [finished(run) and evaluated(run) for run in group.runs]
+        done |= {"check": [group.check.exists() or packed], "pack": [packed], "evaluate": tested}
+    found: list[dict[str, Any]] = []
     for stage in (name for name in STAGES if name in done):
-        places = _places(stage, known, runs, done[stage])
-        found.append(
-            {
-                "stage": stage,
-                "state": _state(done[stage], places),
-                "done": sum(done[stage]),
-                "of": len(done[stage]),
-                "jobs": list(known.get(stage, {}).values()),
-            }
-        )
+        places = [] if all(done[stage]) else _places(stage, known, runs)
+        jobs = list(known.get(stage, {}).values())
+        ended = _ended(runs) if stage == "train" else "failed" if jobs else "not yet"
+        state = "finished" if all(done[stage]) else next((w for w in ("running", "waiting") if w in places), ended)
+        found.append({"stage": stage, "state": state, "done": sum(done[stage]), "of": len(done[stage]), "jobs": jobs})
     return found
 
 
-def _reported(group: RunGroup, finished: list[str]) -> bool:
-    """Whether the report of the group has the results of all these runs."""
-    told = read_json(group.report).get("runs")
-    return told is not None and all(told[name]["finished"] for name in finished)
+def _ended(runs: list[dict[str, Any]]) -> str:
+    """How the trainings stand of which none is under way, and some are not finished."""
+    states = {run["state"] for run in runs} - {"finished"}
+    return "failed" if states & {"failed", "crashed", "interrupted"} else "not yet" if states == {"new"} else "stopped"
 
 
-def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, Any]], done: list[bool]) -> list[str]:
+def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, Any]]) -> list[str]:
     """The states of what is under way of a stage."""
     if stage == "train":
-        return ["waiting" if run["state"] == "waiting" else "running" for run in runs if run["state"] in UNDER_WAY]
-    if all(done):
-        return []
+        return ["waiting" if run["state"] == "waiting" else "running" for run in runs if run["where"]]
     places = [queue_state(job) for job in known.get(stage, {}).values()]
     return [_word(place) for place in places if place]
 
 
 def _word(place: Place) -> str:
     return "waiting" if place.state == "PENDING" else "running"
-
-
-def _state(done: list[bool], places: list[str]) -> str:
-    if all(done):
-        return "finished"
-    return next((word for word in ("running", "waiting") if word in places), "failed")
 
 
 def _words(stage: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from medtrain import datasets
 from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
-from medtrain.packjob import Flag, Jobs, Request, records_of, submit
+from medtrain.packjob import Flag, Jobs, Request, records_of, resources, submit
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
 from medtrain.run import Run, run_names
@@ -61,7 +61,7 @@ def shard(
         dataset, root, PackOptions(seed, shard_mb, max_samples, encoding, size, views), max_rejects, partial
     )
     if jobs.slurm:
-        ids = submit(request, out, jobs)
+        ids = submit(request, out, jobs.tasks, resources(jobs))
         if json:
             say_json({"jobs": ids, "out": str(out)})
         else:

@@ -67,41 +67,48 @@ class Jobs:
     """Slurm: time limit of each job as Slurm writes it."""
 
 
-def submit(request: Request, out: Path, jobs: Jobs, after: str = "", dry_run: bool = False) -> list[str]:
+def submit(
+    request: Request, out: Path, tasks: int, slurm: SlurmConfig, after: str = "", dry_run: bool = False
+) -> list[str]:
     """Send the three jobs, each of which waits for the one before, the first for the job `after`; returns their ids.
 
     The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
     """
     if not dry_run:
         sbatch.need_slurm("leave --slurm away")
-    if jobs.tasks < 1:
-        raise InputError(f"tasks is {jobs.tasks}: at least 1 is needed", "give --tasks 8")
-    check_options(request.options)
-    records = records_of(request)
-    check_records(records, request.options)
-    refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
-    slurm = resources(jobs)
-    for job in read_json(out / REQUEST).get("jobs", ()):
-        if place := slurmjob.queue_state(job):
-            raise InputError(
-                f"{out}: is packed by job {job} already ({place.state.lower()})",
-                f"wait for it, or first: scancel {job}",
-            )
+    refuse(request, out, tasks)
     logs = out / "slurm"
-    told = {"request": {**asdict(request), "root": str(request.root.absolute())}, "tasks": jobs.tasks}
+    told = {"request": {**asdict(request), "root": str(request.root.absolute())}, "tasks": tasks}
     if not dry_run:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
         asked = replace(slurm, after=sent[-1] if sent else after)
-        array = {} if stage == "finish" else {"array": f"0-{jobs.tasks - 1}"}
+        array = {} if stage == "finish" else {"array": f"0-{tasks - 1}"}
         executor = sbatch.executor(logs, f"{request.dataset}-{stage}", asked, **array)
         command = shlex.join(helper.command("medtrain.packjob", str(out.absolute()), stage))
         sent.append(sbatch.send(executor, command, "give the same command again", dry_run))
         if not dry_run:
             write_json(out / REQUEST, {**told, "jobs": sent})
     return sent
+
+
+def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
+    """The records that are packed; InputError where that cannot be done, or another job does it already."""
+    if tasks < 1:
+        raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
+    check_options(request.options)
+    records = records_of(request)
+    check_records(records, request.options)
+    refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
+    for job in read_json(out / REQUEST).get("jobs", ()):
+        if place := slurmjob.queue_state(job):
+            raise InputError(
+                f"{out}: is packed by job {job} already ({place.state.lower()})",
+                f"wait for it, or first: scancel {job}",
+            )
+    return records
 
 
 def resources(jobs: Jobs) -> SlurmConfig:

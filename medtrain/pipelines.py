@@ -9,7 +9,7 @@ from typing import Any
 from medtrain import chain, datasets, grouplaunch, launch, sbatch
 from medtrain.config import Config
 from medtrain.errors import InputError
-from medtrain.packjob import Request
+from medtrain.packjob import Request, refuse
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import Record
 from medtrain.rungroup import ALL, RunGroup
@@ -30,13 +30,13 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
     if not dry_run:
         sbatch.need_slurm(HERE)
     config = launch.with_name(config)
-    if not config.data.study_type:
+    if not config.data.study_type and config.ensemble == 1:  # the paper's ensemble is of all types together
         config = replace(config, data=replace(config.data, study_type=ALL))
     packing, types = plan(config, given)
     if dry_run:
         group = grouplaunch.planned(launch.ready(config, packed=False), types, packing)
         return group, chain.send(group, config.slurm, dry_run)
-    group = grouplaunch.new_group(config, packing, types)
+    group = grouplaunch.new_group(config, packing, types, by_slurm=True)
     return group, chain.send(group, config.slurm)
 
 
@@ -45,15 +45,17 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
     dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
     options = PackOptions(encoding=given.get("encoding", "jpeg"), size=_number(given, "size", config.data.image_size))
     rejects = _number(given, "max_rejects", MAX_REJECTS)
-    request = asdict(Request(dataset, root, options, max_rejects=rejects, partial=False))
+    asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
+    tasks = _number(given, "tasks", 8)
+    records = refuse(asked, out, tasks)
     packing = {
-        "request": {**request, "root": str(root)},
+        "request": {**asdict(asked), "root": str(root)},
         "out": str(out),
-        "tasks": _number(given, "tasks", 8),
+        "tasks": tasks,
         "partition": given.get("pack_partition", config.slurm.partition),
     }
-    return packing, _types(datasets.source(dataset).records(root), datasets.source(dataset).CLASSES)
+    return packing, _types(records, datasets.source(dataset).CLASSES)
 
 
 def _types(records: list[Record], classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from medtrain import mixture
 from medtrain.config import Config
 from medtrain.errors import InputError
 from medtrain.run import GROUP_FILE, Run, command_for, read_json, runs_flag, write_json
+from medtrain.status import alive
 
 ALL = "all"  # --study_type all: one run for each
 
@@ -35,14 +37,18 @@ class RunGroup:
         told = read_json(self.file)
         self.runs = [Run(self.folder.parent / name) for name in told.get("runs", ())]
         self.packing: dict[str, Any] = told.get("packing", {})
+        self.by_slurm: bool = told.get("slurm", False)
 
     @classmethod
-    def create(cls, runs: Path | str, name: str, members: list[str], packing: dict[str, Any] | None = None) -> RunGroup:
-        """Make the folder, private to the user; `packing` is what a pipeline packs before it trains."""
+    def create(
+        cls, runs: Path | str, name: str, members: list[str], packing: dict[str, Any], by_slurm: bool
+    ) -> RunGroup:
+        """Make the folder, private to the user; `packing` is what a pipeline packs before it trains, and `by_slurm`
+        says that its runs are jobs that medtrain submits."""
         group = cls(Path(runs) / name)
         group.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         group.slurm.mkdir(exist_ok=True, mode=0o700)
-        write_json(group.file, {"runs": members, "packing": packing or {}})
+        write_json(group.file, {"runs": members, "packing": packing, "slurm": by_slurm})
         return cls(group.folder)
 
     @classmethod
@@ -64,9 +70,31 @@ class RunGroup:
         known = self.jobs()
         write_json(self.jobs_file, {**known, stage: {**known.get(stage, {}), **jobs}})
 
-    def unfinished(self) -> list[Run]:
-        """The runs that have not come to their end."""
-        return [run for run in self.runs if run.status().get("state") != "finished"]
+    def open(self) -> list[Run]:
+        """The runs that are neither finished nor under way."""
+        return [run for run in self.runs if not finished(run) and alive(run) is None]
+
+    def reported(self) -> bool:
+        """Whether the report of the group has the results that its finished runs have now, and there are some."""
+        told = read_json(self.report).get("runs", {})
+        own = [(run, told.get(run.name, {})) for run in self.runs if finished(run)]
+        return bool(own) and all(row.get("digest") == digest(run) for run, row in own)
+
+
+def finished(run: Run) -> bool:
+    """Whether a run has come to its end."""
+    return run.status().get("state") == "finished"
+
+
+def digest(run: Run) -> str:
+    """Pins the result of a run; empty where it has none."""
+    return hashlib.sha256(run.report.read_bytes()).hexdigest() if run.report.exists() else ""
+
+
+def evaluated(run: Run) -> bool:
+    """Whether the best weights that a finished run has now were scored on its validation split."""
+    report, best = run.evaluation / "val.json", run.checkpoints / "best"
+    return report.exists() and best.exists() and report.stat().st_mtime >= best.stat().st_mtime
 
 
 def wanted(config: Config) -> bool:
@@ -76,6 +104,11 @@ def wanted(config: Config) -> bool:
 
 def study_types(config: Config) -> tuple[str, ...]:
     """The study types that the packed dataset has images of to train on."""
+    if config.slurm.after and not (Path(config.data.shards) / "manifest.json").exists():
+        raise InputError(
+            f"{config.data.shards} is not packed yet, and which study types it will have is not known",
+            f"the whole chain at once: medtrain pipeline {config.recipe} --root DIR",
+        )
     index = mixture.open_split(replace(config.data, study_type=""), "train")
     known = np.any(index.samples["labels"] >= 0, axis=0)
     return tuple(name for name, has in zip(index.classes, known.tolist(), strict=True) if has)
@@ -87,13 +120,14 @@ def members(config: Config, types: tuple[str, ...]) -> list[Config]:
     found = []
     for study_type in chosen:
         for number in range(config.ensemble):
-            parts = (config.run, *((study_type,) if len(chosen) > 1 or config.data.study_type == ALL else ()),
-                     *((str(number + 1),) if config.ensemble > 1 else ()))  # fmt: skip
-            folder = f"{config.save_dir}/{number + 1}" if config.save_dir and config.ensemble > 1 else config.save_dir
+            several = config.ensemble > 1
+            named = "" if several and config.data.study_type != ALL else study_type or "combined"
+            parts = (config.run, named, str(number + 1) if several else "")
+            folder = f"{config.save_dir}/{number + 1}" if config.save_dir and several else config.save_dir
             found.append(
                 replace(
                     config,
-                    run="-".join(parts),
+                    run="-".join(filter(None, parts)),
                     seed=config.seed + number,
                     ensemble=1,
                     save_dir=folder,
@@ -106,11 +140,12 @@ def members(config: Config, types: tuple[str, ...]) -> list[Config]:
 def refuse_existing(config: Config, runs: list[Config]) -> None:
     """InputError where a run or group has one of the names: before any is made."""
     folder = Path(config.runs)
-    if (folder / config.run / GROUP_FILE).exists():
-        raise InputError(
-            f"there is a group {config.run} in {config.runs} already",
-            f"go on with it: medtrain retry {config.run}{runs_flag(config.runs)}   or choose another --run",
-        )
+    for name in (config.run, *(own.run for own in runs)):
+        if (folder / name / GROUP_FILE).exists():
+            raise InputError(
+                f"there is a group {name} in {config.runs} already",
+                f"go on with it: medtrain retry {name}{runs_flag(config.runs)}   or choose another --run",
+            )
     there = [name for name in (config.run, *(own.run for own in runs)) if (folder / name / "config.yaml").exists()]
     if there:
         raise InputError(f"{', '.join(there)}: exists already in {config.runs}", "choose another --run")

@@ -123,7 +123,7 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
         json: Print one JSON document.
     """
     group = RunGroup.find(runs, name)
-    text = "\n".join(grouplaunch.stop(group)) if group else launch.stop(Run.find(runs, name))
+    text = grouplaunch.stop(group) if group else launch.stop(Run.find(runs, name))
     if json:
         say_json({"run": name, "answer": text})
     else:

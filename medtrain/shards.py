@@ -114,12 +114,17 @@ def _writing(out: Path) -> Iterator[None]:
         raise MachineError(problem, f"{'make room' if full else 'mend that'}, {again}") from None
 
 
+ENCODINGS = ("copy", "jpeg", "tiff")
+
+
 def check_options(options: PackOptions, workers: int = 0) -> None:
     """InputError where the options cannot be used."""
     if options.shard_mb < 0.001:
         raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
     if min(options.max_samples, options.size, workers) < 0:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
+    if options.encoding not in ENCODINGS:
+        raise InputError(f"there is no encoding {options.encoding!r}", "choose of " + ", ".join(ENCODINGS))
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
 

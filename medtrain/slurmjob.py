@@ -94,11 +94,12 @@ def queue_state(job: str) -> Place | None:
     """A job that waits or runs; None where Slurm knows it no more, or there is no Slurm."""
     if shutil.which("scontrol") is None:
         return None
-    fields, problem = show(job)
+    text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
     if problem and "Invalid job id" not in problem:
         return Place("job", job, NO_ANSWER, f"Slurm does not answer ({problem})")
-    state = fields.get("JobState", "")
-    return Place("job", job, state, fields["Reason"], fields) if state and state not in ENDED else None
+    records = [] if problem else [parse(line) for line in text.splitlines()]  # of an array there are several
+    live = [fields for fields in records if fields.get("JobState", "COMPLETED") not in ENDED]
+    return Place("job", job, live[0]["JobState"], live[0]["Reason"], live[0]) if live else None
 
 
 def seconds(fields: Fields, name: str) -> float | None:

@@ -26,6 +26,8 @@ def alive(run: Run) -> Place | None:
     last: dict[str, Any] = next(reversed(started(attempts)), {})
     newest = submitted if submitted.get("submitted", 0.0) >= last.get("time", 0.0) else last
     job = str(newest.get("job") or "")
+    if newest is last and unended(attempts) is None and run.status().get("state") in ("finished", "failed"):
+        return None  # its job may go on with other runs
     if job and job != own_job():  # in a job or allocation of one's own, that one does not count
         queued = queue_state(job)
         if queued is not None:

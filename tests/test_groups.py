@@ -75,6 +75,8 @@ def test_names_seeds_and_folders_of_the_runs() -> None:
         ("bones-1", "XR_HAND", 42, "m/1"),
         ("bones-2", "XR_HAND", 43, "m/2"),
     ]
+    assert told(asked(study_type="XR_HAND")) == [("bones-XR_HAND", "XR_HAND", 42, "")]
+    assert told(asked()) == [("bones-combined", "", 42, "")], "never the name of the group"
     both = told(asked(study_type="all", ensemble=2))
     assert [name for name, *_ in both] == [f"bones-{name}-{number}" for name in TYPES for number in (1, 2)]
     assert all(own.ensemble == 1 for own in rungroup.members(asked(study_type="all", ensemble=2), TYPES))

@@ -19,15 +19,15 @@ LAYERS = """
 cli
 flags
 groups
-runs packing data metadata pretrained check labelling predict explain doctor codediff
+runs packing data metadata pretrained check labelling explain doctor codediff
 probe
 pipelines groupstatus
 grouplaunch
-groupreport chain
+groupreport chain predict
 launch verify_run packjob
 mismatch
 replay
-freeze feed sbatch
+freeze feed sbatch rungroup
 status supervise checks
 ranks
 worker
@@ -46,7 +46,7 @@ weights
 verify loader_pool
 shards loader_worker
 transforms
-plan shardfile rungroup
+plan shardfile
 texts encode mixture contents
 index order decode
 dicom png

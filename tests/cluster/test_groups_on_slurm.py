@@ -138,7 +138,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     same(user, types[0])
     reports = [json.loads((user.run(name) / "evaluation" / "test.json").read_text()) for name in ("bones", "calm")]
     assert {**reports[0], "runs": 0} == {**reports[1], "runs": 0}
-    assert user.medtrain("retry", "bones") == "group bones: nothing is left to do\n"
+    assert user.medtrain("retry", "bones") == "group bones:\nnothing is left to do\n"
 
 
 def same(user: User, study_type: str) -> None:
@@ -184,3 +184,26 @@ def test_a_chain_from_raw_images_to_a_report(user: User, raw: Path, tmp_path: Pa
     assert {name for name, own in report["per_class"].items() if own["samples"]} == {"XR_HAND", "XR_WRIST"}
     line = next(line for line in user.medtrain("status").splitlines() if line.startswith("bones "))
     assert "check finished > pack finished > train 2/2 > evaluate 2/2 > report finished" in line
+
+
+def test_a_batch_script_of_ones_own_trains_them_one_after_another(user: User, raw: Path, tmp_path: Path) -> None:
+    """A requeue goes on with the one that was interrupted; a stop ends it, and a login node is no place to go on."""
+    two = only(raw, ("XR_HAND", "XR_WRIST"), tmp_path / "two")
+    user.medtrain("shard", "mura_demo", "--root", two, "--out", user.shards, "--encoding", "jpeg", "--size", "32")
+    words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "60", *SMALL)
+    options = ("--parsable", "--partition=low", "--nodes=1", "--ntasks-per-node=1", f"--chdir={user.folder}")
+    script = Path(__file__).parents[2] / "slurm" / "train.sbatch"
+    job = user.cluster.run("sbatch", *options, str(script), "mura_demo", *map(str, words)).stdout.strip()
+    user.until("hand-XR_WRIST", "trains", lambda row: row["saved_step"] > 0 and row["state"] == "running")
+    first = user.status("hand-XR_HAND")
+    assert (first["state"], first["where"]) == ("finished", None), "its job goes on with the other"
+    assert stages(group(user, "hand")) == {"train": "running 1/2", "report": "not yet 0/1"}
+    user.cluster.run("scontrol", "requeue", job)
+    user.until("hand-XR_WRIST", "trains again", lambda row: row["attempts"] == 2 and row["state"] == "running")
+    assert "hand-XR_WRIST is saved at step" in user.medtrain("stop", "hand")
+    row = until(user, "hand", lambda row: row["state"] == "stopped")
+    assert [run["attempts"] for run in row["runs"]] == [1, 2]
+    user.cluster.wait(job, "FAILED")  # by exit code 75, and nothing brings it back
+    command = [sys.executable, "-m", "medtrain.cli", "retry", "hand"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=user.folder, env=user.env, check=False)
+    assert done.returncode == 2 and "was started by a batch script of yours" in done.stderr
