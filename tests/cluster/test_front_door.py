@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster
 
-from medtrain.datasets import chest_demo
+from medtrain.datasets import chest_demo, mura_demo
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = (
@@ -60,6 +60,22 @@ def test_several_datasets_through_slurm(door: Path, cluster: Cluster, tmp_path: 
     again = call(door, "chest", *words, "--run", "second", *SMALL, env=cluster.env)  # packed already
     assert again.returncode == 0, again.stdout + again.stderr
     assert "no fault (level quick)" in again.stdout
+
+
+def test_a_model_for_each_study_type_is_a_chain(door: Path, cluster: Cluster, tmp_path: Path) -> None:
+    """The recipe of another name is of the same dataset; its flags may have dashes."""
+    urgent = cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 600\n")
+    cluster.wait(urgent, "RUNNING")
+    mura_demo.download(tmp_path / "drawn", samples=60)
+    (tmp_path / "drawn" / "MURA-v1.1").rename(tmp_path / "MURA-v1.1")
+    words = ("--root", tmp_path / "MURA-v1.1", "--study-type", "all", "--tasks", "3", "--pack_partition", "low")
+    done = call(door, "mura_baseline", *words, "--run", "bones", "--weights", "", "--max_rejects", "5", env=cluster.env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "└ evaluate" in done.stdout and "watch it: medtrain status bones" in done.stdout
+    request = json.loads((door / "shards" / "mura" / "request.json").read_text())
+    assert (request["tasks"], request["request"]["max_rejects"]) == (3, 5)
+    refused = call(door, "mura", *words, "--partial", env=cluster.env)
+    assert "the chain packs the whole dataset" in refused.stderr
 
 
 def test_here_without_slurm(door: Path, tmp_path: Path) -> None:

@@ -193,7 +193,10 @@ def test_a_batch_script_of_ones_own_trains_them_one_after_another(user: User, ra
     words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "60", *SMALL)
     options = ("--parsable", "--partition=low", "--nodes=1", "--ntasks-per-node=1", f"--chdir={user.folder}")
     script = Path(__file__).parents[2] / "slurm" / "train.sbatch"
-    job = user.cluster.run("sbatch", *options, str(script), "mura_demo", *map(str, words)).stdout.strip()
+    user.env["MEDTRAIN"] = str(Path(sys.executable).parent / "medtrain")
+    command = ["sbatch", *options, str(script), "mura_demo", *map(str, words)]
+    sent = subprocess.run(command, env=user.env, capture_output=True, text=True, check=True, cwd=user.folder)
+    job = sent.stdout.strip()
     user.until("hand-XR_WRIST", "trains", lambda row: row["saved_step"] > 0 and row["state"] == "running")
     first = user.status("hand-XR_HAND")
     assert (first["state"], first["where"]) == ("finished", None), "its job goes on with the other"
