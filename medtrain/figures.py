@@ -57,43 +57,15 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise ValueError(f"confusion matrix has shape {counts.shape}; expected one row for each of {classes}")
     support = counts.sum(axis=1, keepdims=True)
-    percent = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
+    shares = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     side = max(3.6, 0.56 * len(classes))
     margin = 0.5 + 0.075 * max(map(len, classes))  # room for the names, in inches
     figure = blank(2 * side + 2 * margin, side + margin + 0.4)
     left, right = figure.subplots(1, 2)
     words = [[f"{count:,}" for count in row] for row in counts.tolist()]
     _cells(left, counts / max(counts.max(), 1), words, classes, "Samples")
-    words = [[_percent(share) for share in row] for row in percent.tolist()]
-    _cells(right, percent / 100, words, classes, "Percent of the true class")
-    save(figure, path)
-
-
-def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Cohen's kappa with its interval, a row each: `{name: {"kappa", "kappa_interval", "samples"}}`; one whose kappa is
-    None is written without a dot.
-
-    The shades are the grades of Landis and Koch (1977). ValueError without a row.
-    """
-    need("kappas", "a row", list(rows))
-    figure = blank(8, 1.2 + 0.36 * len(rows))
-    axes = figure.add_subplot(xlabel="Cohen's kappa, 95 % interval by patient")
-    for i, (low, name) in enumerate(((0.2, "fair"), (0.4, "moderate"), (0.6, "substantial"), (0.8, "almost perfect"))):
-        axes.axvspan(low, low + 0.2, color=BLUE, alpha=0.04 * (i + 1), linewidth=0)
-        axes.text(low + 0.1, -0.75, name, ha="center", va="center", fontsize=8, color=INK)
-    for place, row in enumerate(rows.values()):
-        low, high = row["kappa_interval"]
-        if row["kappa"] is not None:
-            axes.plot(row["kappa"], place, "o", color=BLUE)
-        if low is not None:
-            axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
-    said = ["undefined" if row["kappa"] is None else f"{row['kappa']:.3f}" for row in rows.values()]
-    for place, (kappa, row) in enumerate(zip(said, rows.values(), strict=True)):
-        axes.text(1.02, place, f"{kappa}, {row['samples']:,} studies", va="center", fontsize=8, color=INK)
-    ends = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
-    axes.set(xlim=(min([0.0, *ends]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.spines[["top", "right"]].set_visible(False)
+    words = [[percent(share) for share in row] for row in shares.tolist()]
+    _cells(right, shares / 100, words, classes, "Percent of the true class")
     save(figure, path)
 
 
@@ -269,7 +241,7 @@ def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     ruled(axes)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share of 100 for a cell: a true zero reads `0`, one that only rounds to it reads `0.0`."""
     if np.isnan(share):
         return "–"

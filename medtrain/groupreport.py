@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import configfile, figures, tasks
+from medtrain import configfile, studyfigures, tasks
 from medtrain.console import table
 from medtrain.errors import InputError
 from medtrain.evaluate import judge
@@ -102,7 +102,7 @@ def _average(tables: list[ScoreTable]) -> ScoreTable:
 
 def _draw(group: RunGroup, report: dict[str, Any]) -> None:
     rows = {name: row for name, row in report["per_class"].items() if row["samples"]}
-    figures.kappas({**rows, "all": report}, group.figures / "kappa_test.png")
+    studyfigures.kappas({**rows, "all": report}, group.figures / "kappa_test.png")
 
 
 def _runs_table(told: dict[str, dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medtrain import canvas, figures
+from medtrain import canvas, figures, studyfigures
 
 MEDNIST = ["AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"]
 CHEST = [f"{name} of the lung" for name in "ABCDEFGHIJKLMN"]
@@ -42,7 +42,7 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
     "class counts by split": lambda path: figures.class_counts(
         {"train": dict.fromkeys(CHEST, 80_000), "val": {}, "test": {"another": 0}}, path
     ),
-    "kappas": lambda path: figures.kappas(
+    "kappas": lambda path: studyfigures.kappas(
         {
             "XR_HAND": {"kappa": 0.43, "kappa_interval": [0.29, 0.57], "samples": 167},
             "XR_ELBOW": {"kappa": -0.1, "kappa_interval": [-0.3, 0.2], "samples": 1158},
@@ -50,6 +50,10 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
         },
         path,
     ),
+    "confusions": lambda path: studyfigures.confusions(
+        {name: [[50, 4], [1, 0]] for name in CHEST[:8]}, ["normal", "abnormal"], path
+    ),
+    "one confusion": lambda path: studyfigures.confusions({"XR_HAND": [[0, 0], [1, 3]]}, ["normal", "abnormal"], path),
     "one image size": lambda path: figures.image_sizes([(64, 64)] * 1000, path),
     "many image sizes": lambda path: figures.image_sizes([(90 + i, 512) for i in range(400)], path),
     "sample grid": lambda path: figures.sample_grid(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import figures
+from medtrain import studyfigures
 from medtrain.abnormality import THRESHOLD, abnormality_report
 from medtrain.config import Config
 from medtrain.console import table
@@ -110,8 +110,9 @@ class Abnormality:
         return f"kappa {report['kappa']:.4f}{interval}{area}"
 
     def draw(self, report: dict[str, Any], path: Path) -> None:
-        """The confusion matrix."""
-        figures.confusion(np.array(report["confusion"]), STATES, path)
+        """The confusion matrix of each study type, and of all."""
+        each = {name: row["confusion"] for name, row in report["per_class"].items() if row["samples"]}
+        studyfigures.confusions({**each, "all": report["confusion"]} if len(each) != 1 else each, STATES, path)
 
 
 def make(
