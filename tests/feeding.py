@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,24 @@ feeder.finish()
 """
 
 
+_STARTED: list[subprocess.Popen[str]] = []
+
+
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No keys, no netrc file, and proxies that lead nowhere: a tracker that calls out fails."""
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No keys, no netrc file, and proxies that lead nowhere: a tracker that calls out fails.
+
+    A trainer that a failed test has left is killed, so that it spoils no other.
+    """
     for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    yield
+    while _STARTED:
+        kill(_STARTED.pop())
 
 
 def make_run(folder: Path, tracker: str, mode: str = "auto") -> Run:
@@ -77,6 +86,7 @@ def train(run: Run, attempt: int, checkpoint: int, end: int, pause: float = 0.0)
     """Start an attempt; the process and the pid of its helper."""
     command = [sys.executable, "-c", TRAINER, str(run.folder), *map(str, (attempt, checkpoint, end, pause))]
     trainer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    _STARTED.append(trainer)
     assert trainer.stdout is not None
     return trainer, int(trainer.stdout.readline())
 
@@ -90,7 +100,9 @@ def kill(trainer: subprocess.Popen[str], *pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     trainer.kill()
-    trainer.communicate()
+    trainer.wait()
+    assert trainer.stdout is not None
+    trainer.stdout.close()
 
 
 def feed(run: Run, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -105,7 +117,7 @@ def feed(run: Run, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_until(true: Callable[[], object], seconds: float = 20) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"

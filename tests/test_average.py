@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from medtrain.average import Average
-from medtrain.predict import open_run
+from medtrain.predict import open_best
 from medtrain.run import Run
 
 
@@ -38,6 +38,5 @@ def test_the_average_is_saved_and_is_what_predicts(demo_shards: Path, tmp_path: 
     average, weights = load_file(best / "ema.safetensors"), load_file(best / "model.safetensors")
     assert average.keys() == weights.keys()
     assert not torch.equal(average["classifier.weight"], weights["classifier.weight"])
-    opened = open_run(Run(tmp_path / "smooth"))
-    opened.predict([])
+    opened = open_best(Run(tmp_path / "smooth"))
     assert all(torch.equal(value, average[name]) for name, value in opened.model.state_dict().items())
