@@ -34,14 +34,22 @@ class DataConfig:
     """Samples in one optimizer step over all ranks (0: batch size x accumulation x ranks at the first start)."""
     image_size: int = 64
     """Height and width of the model's input in pixels."""
-    normalise: Literal["fixed", "imagenet", "image"] = "fixed"
-    """By `mean` and `std`, by ImageNet's of each colour channel, or by each image's own mean and deviation."""
+    normalise: Literal["fixed", "imagenet", "kinetics", "echo", "image"] = "fixed"
+    """By `mean` and `std`, by those of each colour of ImageNet, Kinetics or echocardiograms, or by each image's own."""
     mean: float = 0.5
     """Subtracted from the pixels, which range from 0 to 1."""
     std: float = 0.5
     """Divides the pixels after the mean is subtracted."""
     study_type: str = ""
     """Only the images of one study type, as XR_WRIST of MURA; all: a run for each; combined or empty: one of all."""
+    frames: int = 0
+    """Frames that the network sees of a clip; a shorter one goes round (0: the data are images)."""
+    stride: int = 1
+    """Of a clip every so many-th frame is seen."""
+    fps: float = 0.0
+    """Frames a second that a clip is brought to before every stride-th is taken (0: as it was recorded)."""
+    clips: int = 1
+    """Windows of a clip, evenly spread over it, whose mean score a test takes."""
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
@@ -86,6 +94,18 @@ class AugmentConfig:
     """Longest side of such a rectangle as a share of the image's."""
     erase_p: float = 0.5
     """Probability of blackening."""
+    speckle: float = 0.0
+    """Multiply each pixel of a clip by noise around 1 of up to this deviation."""
+    speckle_p: float = 0.5
+    """Probability of such noise."""
+    crop_time_min: float = 1.0
+    """Smallest share of a clip's length that its frames are taken from."""
+    crop_time_p: float = 0.5
+    """Probability of such a temporal crop."""
+    mask_time: float = 0.0
+    """Share of a clip's frames that are blackened, one behind the other."""
+    mask_time_p: float = 0.5
+    """Probability of such a temporal mask."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ ADDED_LATER = {
     "augment.contrast": 0.0, "augment.light_p": 0.5, "augment.erase": 0, "augment.erase_side": 0.125,
     "augment.erase_p": 0.5, "data.datasets": (), "data.holdout": "", "data.sampling": (), "optim.layer_decay": 1.0,
     "loss.focal_alpha": "none", "model.compile": "none", "data.study_type": "",
-    "data.normalise": "fixed", "ensemble": 1,
+    "data.normalise": "fixed", "ensemble": 1, "data.frames": 0, "data.stride": 1, "data.fps": 0.0, "data.clips": 1,
+    "augment.speckle": 0.0, "augment.speckle_p": 0.5, "augment.crop_time_min": 1.0, "augment.crop_time_p": 0.5,
+    "augment.mask_time": 0.0, "augment.mask_time_p": 0.5,
 }  # fmt: skip
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"

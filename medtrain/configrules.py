@@ -28,6 +28,10 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "data.max_samples": (0, "all"),
     "data.workers": (1, ""),
     "data.prefetch": (1, ""),
+    "data.frames": (0, "images"),
+    "data.stride": (1, ""),
+    "data.fps": (0, "as recorded"),
+    "data.clips": (1, ""),
     "augment.erase": (0, "none"),
     "loss.focal_gamma": (0, "cross entropy"),
     "optim.weight_decay": (0, "none"),
@@ -48,7 +52,8 @@ AT_LEAST: dict[str, tuple[float, str]] = {
 PROBABILITIES = (
     "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",
     "augment.contrast", "augment.light_p", "augment.erase_side", "augment.erase_p", "model.dropout",
-    "loss.label_smoothing", "optim.ema_decay",
+    "loss.label_smoothing", "optim.ema_decay", "augment.speckle", "augment.speckle_p", "augment.crop_time_p",
+    "augment.mask_time", "augment.mask_time_p",
 )  # fmt: skip
 
 
@@ -89,8 +94,8 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             f"holdout is {data.holdout!r}, and so is all of datasets: nothing is left to train on",
         ),
         (
-            data.normalise != "imagenet" or config.model.channels == 3,
-            "normalise is imagenet, whose numbers are of three channels: give --channels 3",
+            data.normalise in ("fixed", "image") or config.model.channels == 3,
+            f"normalise is {data.normalise}, whose numbers are of three channels: give --channels 3",
         ),
         (
             config.task == "abnormality" or (config.ensemble <= 1 and data.study_type in ("", "combined")),
@@ -101,6 +106,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (
             0 < augment.zoom_min <= augment.zoom_max,
             f"zoom is {augment.zoom_min} to {augment.zoom_max}: give 0 < zoom_min <= zoom_max",
+        ),
+        (
+            0 < augment.crop_time_min <= 1,
+            f"crop_time_min is {augment.crop_time_min}: it is a share of a clip, above 0 and at most 1",
         ),
         (0 < optim.layer_decay <= 1, f"layer_decay is {optim.layer_decay}: it lies above 0 and is at most 1"),
         (

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from medtrain import video
 from medtrain.console import Progress
 from medtrain.decode import extension
 from medtrain.durable import write_whole
@@ -22,17 +23,19 @@ from medtrain.index import npy
 from medtrain.record import Record, number_of
 
 Answer = TypeVar("Answer")
-ROW = np.dtype([("image", "<u8"), ("changed", "<i8"), ("size", "<u8"), ("content", "<u8")])
+ROW = np.dtype([("image", "<u8"), ("changed", "<i8"), ("size", "<u8"), ("content", "<u8"), ("frames", "<u8")])
 # Of a file that is not there, is a folder, or is not for us. Any other error may pass: a stale handle, a busy server.
 FOR_GOOD = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
 )  # fmt: skip
 WAITS_S = (0.5, 2.0)  # before another try
+PIECE_BYTES = 1 << 22
 AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
 
 
-def contents(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
-    """xxh3-64 and size of the file of each record. What `folder` knows of a file that did not change is not read again.
+def contents(records: list[Record], folder: Path, workers: int, clips: bool = False) -> list[tuple[int, int]]:
+    """xxh3-64 and size of the file of each record; of `clips` their frames instead of a size. What `folder` knows of a
+    file that did not change is not read again.
 
     What is no image (nothing, a page that says that one must log in) ties nobody to anybody: it counts as a content of
     its own, and is rejected when it is packed. MachineError where a file cannot be read for now.
@@ -45,35 +48,55 @@ def contents(records: list[Record], folder: Path, workers: int) -> list[tuple[in
         for start in range(0, len(records), AT_ONCE):
             some = records[start : start + AT_ONCE]
             rows, new = [], []
-            for row, was_known in pool.map(lambda record: _row(record, known), some):
+            for row, was_known in pool.map(lambda record: _row(record, known, clips), some):
                 rows.append(row)
                 new += [] if was_known else [row]
                 progress.advance()
-            found += [(content, size) for _, _, size, content in rows]
+            found += [(content, frames if clips else size) for _, _, size, content, frames in rows]
             if new:
                 write_whole(folder / f"{secrets.token_hex(8)}.npy", npy(np.array(new, ROW)))
     progress.close()
     return found
 
 
-def _row(record: Record, known: dict[int, np.void]) -> tuple[tuple[int, int, int, int], bool]:
-    """(image, time of the last change, size, content) of a record's file, and whether it was known."""
+def _row(record: Record, known: dict[int, np.void], clips: bool) -> tuple[tuple[int, int, int, int, int], bool]:
+    """What ROW holds of a record's file, and whether it was known."""
     image = number_of(record.source, record.image)
     try:
         stat = _patiently(record.path.stat, record.path)
         row = known.get(image)
         if row is not None and (row["changed"], row["size"]) == (stat.st_mtime_ns, stat.st_size):
-            return (image, stat.st_mtime_ns, stat.st_size, int(row["content"])), True
-        data = read(record.path)
-        extension(data)
+            return (image, stat.st_mtime_ns, stat.st_size, int(row["content"]), int(row["frames"])), True
+        content, size = hashed(record.path)
+        frames = video.header(record.path).frames if clips else _no_frames(record.path)
     except (OSError, ValueError):
-        return (image, 0, 0, number_of("unreadable", record.source, record.image)), True
-    return (image, stat.st_mtime_ns, len(data), xxhash.xxh3_64_intdigest(data)), False
+        return (image, 0, 0, number_of("unreadable", record.source, record.image), 0), True
+    return (image, stat.st_mtime_ns, size, content, frames), False
+
+
+def _no_frames(path: Path) -> int:
+    """0, where it is an image; else a ValueError."""
+    extension(beginning(path))
+    return 0
 
 
 def read(path: Path) -> bytes:
     """A file's bytes; OSError where that is for good, MachineError where the filesystem does not give them for now."""
     return _patiently(path.read_bytes, path)
+
+
+def hashed(path: Path) -> tuple[int, int]:
+    """xxh3-64 and size of a file, read in pieces, because a clip may be of gigabytes; errors as of `read`."""
+    return _patiently(lambda: _hashed(path), path)
+
+
+def _hashed(path: Path) -> tuple[int, int]:
+    digest, size = xxhash.xxh3_64(), 0
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            size += len(piece)
+    return digest.intdigest(), size
 
 
 def _patiently(ask: Callable[[], Answer], path: Path) -> Answer:

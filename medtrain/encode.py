@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import simplejpeg
 
 from medtrain.decode import Pixels
@@ -30,8 +31,29 @@ def encode(pixels: Pixels, encoding: str, size: int) -> bytes:
     return bytes(data)
 
 
-def rule(encoding: str, size: int) -> str:
+def squared(frame: Pixels, side: int, grey: bool) -> Pixels:
+    """A frame uint8 [h, w, 3] scaled so that its longer side has `side` pixels, in the middle of a black square of that
+    side: uint8 [side, side], or [side, side, 3] in RGB. Shrunk by areas; grey by ITU-R BT.601."""
+    height, width = frame.shape[:2]
+    longer = max(height, width)
+    tall, wide = (max(1, round(length * side / longer)) for length in (height, width))
+    how = cv2.INTER_AREA if longer > side else cv2.INTER_LINEAR
+    scaled = cv2.resize(frame, (wide, tall), interpolation=how)
+    if grey:
+        scaled = cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY)
+    found = np.zeros((side, side, *scaled.shape[2:]), np.uint8)
+    top, left = (side - tall) // 2, (side - wide) // 2
+    found[top : top + tall, left : left + wide] = scaled
+    return found
+
+
+def rule(encoding: str, size: int, clips: str = "") -> str:
     """What was done to the pixels, in words, for the manifest."""
+    if clips:
+        return (
+            f"8-bit {clips}, cropped to the ultrasound sector, black outside it; {size} pixels on the longer side, in"
+            " the middle of a square; TIFF without loss, a page a frame"
+        )
     if encoding == "copy":
         return "the files as they are, without comments, EXIF and the like"
     shrunk = f"; shrunk by areas to {size} pixels on the shorter side" if size else ""

@@ -15,10 +15,11 @@ from torch import nn
 from medtrain import mixture
 from medtrain.checkpoint import load_chosen
 from medtrain.compiling import not_compiled
-from medtrain.config import AugmentConfig, Config, DataConfig
+from medtrain.config import Config, DataConfig
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
-from medtrain.loader import Batch, Loader
+from medtrain.inputs import open_loader, pixels
+from medtrain.loader import Loader
 from medtrain.metrics import plain
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, resume_command, write_json
@@ -27,8 +28,6 @@ from medtrain.shardfile import sidecar
 from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of red, green and blue
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -36,21 +35,6 @@ class Scores:
 
     values: npt.NDArray[np.float32]
     samples: npt.NDArray[np.int64]
-
-
-def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) -> torch.Tensor:
-    """The model's input: uint8 on the CPU -> normalised float [B, channels, H, W] on the device, channels last."""
-    inputs = batch.inputs.to(device, non_blocking=True).float()
-    if data.normalise == "image":
-        deviation, mean = torch.std_mean(inputs, dim=(1, 2, 3), correction=0, keepdim=True)
-        inputs = inputs.sub_(mean).div_(deviation.clamp(min=1))  # a black image stays black
-    elif data.normalise == "fixed":
-        inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
-    inputs = inputs.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
-    if data.normalise == "imagenet":
-        mean, deviation = (255 * torch.tensor(each, device=device).view(1, 3, 1, 1) for each in IMAGENET)
-        inputs = inputs.sub_(mean).div_(deviation)
-    return inputs
 
 
 def score(
@@ -63,28 +47,37 @@ def score(
     batch_size: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Scores | None:
-    """Scores of every sample of the loader's split, the same on all ranks; None where `stopped` came true.
+    """Scores of every sample of the loader's split, of a clip the mean over its windows, the same on all ranks; None
+    where `stopped` came true.
 
     `stopped` is asked once a round on every rank and must answer the same on all.
     """
     model.eval()
-    rounds = -(-loader.samples // (batch_size * world.size))
     batches = loader.every_sample(batch_size)
-    values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, dtype=torch.int64)]
+    values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, 2, dtype=torch.int64)]
     with torch.inference_mode(), world.accelerator.autocast(), not_compiled():
-        for _ in range(rounds):
+        for _ in range(loader.rounds(batch_size)):
             if stopped():
                 return None
             batch = next(batches, None)
             if batch is not None:
                 logits = model(pixels(batch, data, channels, world.device))
                 values.append(task.scores(logits).cpu())
-                samples.append(torch.from_numpy(batch.samples))
+                samples.append(torch.from_numpy(np.stack([batch.samples, batch.draws], 1)))
     model.train()
     everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
     positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
-    order = np.argsort(positions)
-    return Scores(everyone[order], positions[order])
+    order = np.lexsort(positions.T[::-1])
+    return _mean_of_windows(everyone[order], positions[order, 0])
+
+
+def _mean_of_windows(values: npt.NDArray[np.float32], samples: npt.NDArray[np.int64]) -> Scores:
+    """One score a sample: of a clip that was seen in several windows their mean."""
+    each, first = np.unique(samples, return_index=True)
+    if len(each) == len(samples):
+        return Scores(values, samples)
+    sums = np.add.reduceat(values.astype(np.float64), first)
+    return Scores((sums / np.diff([*first, len(samples)])[:, None]).astype(np.float32), each)
 
 
 def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
@@ -175,38 +168,6 @@ def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
     return {name: plain(float(np.mean(values))) for name, values in found.items()}
 
 
-def open_loader(
-    config: Config,
-    world: World,
-    split: str,
-    global_batch: int = 1,
-    augment: AugmentConfig | None = None,
-    pieces: int = 0,
-    training: bool = False,
-) -> Loader:
-    """This rank's loader of a split, as the config has it.
-
-    Only `training` has labels that policies settled, by which nothing is measured, and datasets drawn more often.
-    """
-    data = config.data
-    return Loader(
-        mixture.open_split(data, split),
-        global_batch=global_batch,
-        image_size=data.image_size,
-        seed=config.seed,
-        augment=augment,
-        rank=world.rank,
-        world=world.size,
-        workers=data.workers,
-        prefetch=data.prefetch,
-        max_samples=data.max_samples,
-        pieces=pieces,
-        uncertain=data.uncertain if training else "nan",
-        unmentioned=data.unmentioned if training else "nan",
-        times=mixture.times_of(data) if training else None,
-    )
-
-
 def evaluate_best(
     run: Run,
     config: Config,
@@ -255,7 +216,7 @@ def score_split(
     config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
 ) -> tuple[Loader, Scores]:
     """The closed loader of a split and the scores of all its samples."""
-    loader, data = open_loader(config, world, split), config.data
+    loader, data = open_loader(config, world, split, windows=config.data.clips), config.data
     scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
     loader.close()
     if scores is None:

@@ -12,21 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from medtrain.clipfile import Shape
 from medtrain.errors import InputError
 
 SCHEMA = 1
 SPLITS = ("train", "val", "test")
 
 
-def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
+def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[Any]:
     """One row of an index: where a sample lies, how to check it, what it shows.
 
     `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
     (zlib), `rest_crc32` that of the sample's other bytes (tar headers, padding, labels); `content` is the xxh3-64 of
     the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
     split never cuts apart; `study` is one for all images of a study; `labels` holds 1, 0, -1 (unknown), or a state of
-    medtrain.labels below that.
+    medtrain.labels below that. One of a clip has `frames`, `frame_ms` (0: not told), the `score` that it was given
+    (NaN: none), and `mean` and `deviation` of its pixels in red, green and blue.
     """
+    of_a_clip = [
+        ("frames", "<u4"), ("frame_ms", "<f4"), ("score", "<f4"), ("mean", "<f4", (3,)), ("deviation", "<f4", (3,))
+    ]  # fmt: skip
     return np.dtype(
         [
             ("offset", "<u8"),
@@ -39,6 +44,7 @@ def sample_dtype(labels: int, key_length: int) -> np.dtype[Any]:
             ("shard", "<u4"),
             ("key", f"S{key_length}"),
             ("labels", "i1", (labels,)),
+            *(of_a_clip if clips else []),
         ]
     )
 
@@ -71,6 +77,7 @@ class ShardIndex:
     shards: tuple[ShardInfo, ...]
     samples: npt.NDArray[Any]
     digest: str
+    clips: Shape | None = None  # of a dataset of clips
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -126,7 +133,8 @@ def load_index(folder: Path, split: str) -> ShardIndex:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
     shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
     samples = read_rows(index_file)
-    return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest)
+    clips = Shape(**manifest["clips"]) if "clips" in manifest else None
+    return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest, clips)
 
 
 def read_rows(index_file: Path, writable: bool = False) -> npt.NDArray[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from medtrain.clips import ClipSetup
 from medtrain.config import AugmentConfig
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
@@ -23,15 +24,17 @@ from medtrain.order import draws_of_epoch, rank_share
 class Batch:
     """One rank's samples of one optimizer step (training) or of one forward pass (evaluation).
 
-    `inputs` uint8 [B, 1, H, W]; `labels` int8 [B, L] of 1, 0, labels.SOFT or negative (unknown); `samples` int64 [B],
-    positions in the index; `global_known` int64 [L], known cells over the global batch on all ranks, which a loss
-    divides by.
+    `inputs` uint8 [B, 1, H, W], of clips [B, C, T, H, W]; `labels` int8 [B, L] of 1, 0, labels.SOFT or negative
+    (unknown); `samples` int64 [B], positions in the index; `global_known` int64 [L], known cells over the global batch
+    on all ranks, which a loss divides by; `draws` int64 [B] tells those of one sample apart: in an evaluation the
+    windows of a clip.
     """
 
     inputs: torch.Tensor
     labels: torch.Tensor
     samples: npt.NDArray[np.int64]
     global_known: npt.NDArray[np.int64]
+    draws: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -43,7 +46,7 @@ class Batch:
 
     def part(self, which: slice) -> Batch:
         """A view of some of the samples."""
-        return Batch(self.inputs[which], self.labels[which], self.samples[which], self.global_known)
+        return Batch(self.inputs[which], self.labels[which], self.samples[which], self.global_known, self.draws[which])
 
 
 class Loader:
@@ -54,7 +57,7 @@ class Loader:
     last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
     (seed, epoch, draw); a draw is a sample, unless `times` (source -> how often) has an epoch draw some more or less
     often than once. `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the policies
-    `uncertain` and `unmentioned` (see labels.settle).
+    `uncertain` and `unmentioned` (see labels.settle). Of a dataset of clips `clip` says what is seen.
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -76,6 +79,7 @@ class Loader:
         uncertain: str = "nan",
         unmentioned: str = "nan",
         times: dict[str, float] | None = None,
+        clip: ClipSetup | None = None,
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
@@ -91,7 +95,8 @@ class Loader:
         self._drawn = len(self._draws(0))
         self.labels = settle(index.labels[: self.samples], uncertain, unmentioned)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
-        self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed), workers)
+        self._windows = clip.windows if clip else 1
+        self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip), workers)
 
     @property
     def steps(self) -> int:
@@ -112,13 +117,20 @@ class Loader:
         yield from self._batches(parts, share.stop - share.start)
 
     def every_sample(self, batch_size: int) -> Iterator[Batch]:
-        """This rank's part of the split in index order, every sample exactly once over all ranks, not augmented.
+        """This rank's part of the split in index order, every sample (every window of a clip) exactly once over all
+        ranks, not augmented.
 
         Batches are cut before they are dealt out, so a sample is scored in the same company at any number of ranks.
         """
-        starts = range(self.rank * batch_size, self.samples, self.world * batch_size)
-        parts = (np.arange(start, min(start + batch_size, self.samples)) for start in starts)
-        yield from self._batches((Part(part, part, part, None) for part in parts), batch_size)
+        count = self.samples * self._windows
+        starts = range(self.rank * batch_size, count, self.world * batch_size)
+        parts = (np.arange(start, min(start + batch_size, count)) for start in starts)
+        pairs = (np.divmod(part, self._windows) for part in parts)
+        yield from self._batches((Part(samples, draws, samples, None) for samples, draws in pairs), batch_size)
+
+    def rounds(self, batch_size: int) -> int:
+        """Batches of `every_sample` on the rank that has the most."""
+        return -(-self.samples * self._windows // (batch_size * self.world))
 
     def close(self) -> None:
         """End the worker processes."""
@@ -130,7 +142,8 @@ class Loader:
     def _batches(self, parts: Iterator[Part], largest: int) -> Iterator[Batch]:
         for part, pixels in self._pool.make(parts, largest, self._prefetch):
             # A copy, which belongs to whoever has the batch; from pinned memory a GPU takes it while the CPU goes on.
-            inputs = torch.empty((len(pixels), 1, *pixels.shape[1:]), dtype=torch.uint8, pin_memory=self._pin)
-            inputs.numpy()[:, 0] = pixels
+            inputs = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=self._pin)
+            inputs.numpy()[...] = pixels
+            inputs = inputs.movedim(-1, 1) if pixels.ndim == 5 else inputs.unsqueeze(1)
             known = (self.labels[part.step] >= 0).sum(0)
-            yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known)
+            yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known, part.draws)

@@ -7,6 +7,7 @@ gone with the last process that has it, however that ends.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -29,7 +30,7 @@ from medtrain.loader_worker import PLACE, Fault, Piece, Setup
 
 Samples = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-FEWEST = 128  # images in a piece: with fewer, what a piece costs adds to what small images cost
+FEWEST = 128  # images in a piece: with fewer, what a piece costs adds to what small images cost; clips come alone
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -113,9 +114,9 @@ class LoaderPool:
 
     def __init__(self, index: ShardIndex, setup: Setup, workers: int) -> None:
         self._index = index
-        self._side = setup.image_size
+        self._shape, self._fewest = setup.shape, 1 if setup.clip else FEWEST
         # The columns that workers need, by themselves: a row of the mapped index is wide, and on a page of its own.
-        self._places = np.empty(len(index), PLACE)
+        self._places = np.zeros(len(index), PLACE)
         for name in set(PLACE.names or ()) & set(index.samples.dtype.names or ()):
             self._places[name] = index.samples[name]
         self._memory = os.memfd_create("medtrain-loader")
@@ -132,7 +133,7 @@ class LoaderPool:
             raise MachineError(f"a loader process cannot be started ({error})", "choose fewer --workers") from None
 
     def make(self, parts: Iterator[Part], largest: int, ahead: int) -> Iterator[tuple[Part, Pixels]]:
-        """Yield each part with its pixels, uint8 [B, size, size], which are good until the next one is asked for.
+        """Yield each part with its pixels, uint8 [B, *Setup.shape], which are good until the next one is asked for.
 
         No part may have more than `largest` samples. At least `ahead` parts are in the making while the caller works.
         What the workers still make for an earlier caller is thrown away, and that one is told so if it asks for more.
@@ -159,11 +160,11 @@ class LoaderPool:
         self._memory = -1
 
     def _ring(self, batch: int, ahead: int) -> Pixels:
-        """[slots, batch, size, size] of shared memory that no worker writes to any more."""
+        """[slots, batch, ...] of shared memory that no worker writes to any more."""
         while any(worker.owed for worker in self._workers):
             self._hear()
         keep_busy = -(-2 * len(self._workers) // self._cuts(batch))  # parts that have two pieces for every worker
-        shape = (1 + max(ahead, keep_busy), batch, self._side, self._side)
+        shape = (1 + max(ahead, keep_busy), batch, *self._shape)
         need = int(np.prod(shape, dtype=np.int64))
         if need > len(self._pixels):
             os.ftruncate(self._memory, need)
@@ -171,7 +172,7 @@ class LoaderPool:
         return self._pixels[:need].reshape(shape)
 
     def _cuts(self, samples: int) -> int:
-        return max(1, min(len(self._workers), samples // FEWEST))
+        return max(1, min(len(self._workers), samples // self._fewest))
 
     def _order(self, part: Part, ring: Pixels, slot: int) -> _Order:
         self._hear(wait=False)
@@ -179,7 +180,7 @@ class LoaderPool:
         order = _Order(part, ring[slot, :count])
         cuts = self._cuts(count)
         for start, end in pairwise(count * cut // cuts for cut in range(cuts + 1)):
-            first_byte = (slot * ring.shape[1] + start) * self._side**2
+            first_byte = (slot * ring.shape[1] + start) * math.prod(self._shape)
             idlest = min(self._workers, key=lambda worker: len(worker.owed))
             places = self._places[part.samples[start:end]]
             places["draw"] = part.draws[start:end]

@@ -1,4 +1,4 @@
-"""One worker process of a loader: reads, checks, decodes and augments images straight into shared memory.
+"""One worker process of a loader: reads, checks, decodes and augments images or clips straight into shared memory.
 
 Its arguments, TRAINER SOCKET MEMORY, are a process id and two file descriptors from loader_pool. It imports no torch,
 so it starts in a fraction of a second, and it ends when its trainer does.
@@ -24,30 +24,45 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from medtrain import transforms
+from medtrain import clipfile, transforms
+from medtrain.clipfile import DamagedFrame
+from medtrain.clips import ClipSetup, Drawn, fit_clip, window
 from medtrain.config import AugmentConfig
 from medtrain.decode import decode, decode_all
 from medtrain.orphan import end_with
 
 CHUNK_BYTES = 1 << 20
 HEADER = struct.Struct("<qq")
-PLACE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("draw", "<i8")])
+PLACE = np.dtype(
+    [
+        ("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("draw", "<i8"),
+        ("frames", "<u4"), ("frame_ms", "<f4"),  # of a clip
+    ]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all images of a loader have in common; `augment=None` only resizes."""
+    """What all images or clips of a loader have in common; `augment=None` only resizes."""
 
     shards: tuple[str, ...]
     image_size: int
     augment: AugmentConfig | None
     seed: int
+    clip: ClipSetup | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the pixels of a sample: (H, W), of a clip (T, H, W, C)."""
+        side = (self.image_size, self.image_size)
+        return (self.clip.frames, *side, self.clip.shape.channels) if self.clip else side
 
 
 @dataclass(frozen=True)
 class Piece:
     """Some of a batch's images: `places` [n] of dtype PLACE, and the byte of the shared memory that their pixels start
-    at. With the draws of `epoch` they are augmented, with None only resized."""
+    at. With the draws of `epoch` they are augmented, with None only resized, and a draw is the number of a window of a
+    clip."""
 
     start: int
     epoch: int | None
@@ -103,7 +118,7 @@ class Images:
         files, position = [], first
         descriptors, pread, crc32 = self._descriptors, os.pread, zlib.crc32  # looked up once: images are small
         try:
-            for position, (shard, offset, size, checksum, _) in enumerate(places.tolist(), first):
+            for position, (shard, offset, size, checksum, *_) in enumerate(places.tolist(), first):
                 data = pread(descriptors[shard], size, offset)
                 if crc32(data) != checksum:
                     raise Fault(position, "the bytes do not match their checksum")
@@ -111,6 +126,33 @@ class Images:
         except OSError as error:
             raise Fault(position, f"cannot be read ({error.strerror})", filesystem=True) from None
         return files
+
+
+class Clips:
+    """Makes the pixels of pieces of clips."""
+
+    def __init__(self, setup: Setup, clip: ClipSetup) -> None:
+        self._setup, self._clip = setup, clip
+        self._descriptors = Descriptors(setup.shards)
+
+    def make(self, piece: Piece, out: npt.NDArray[np.uint8]) -> None:
+        """Fill `out` uint8 [n, T, H, W, C] with the piece's clips; raises Fault."""
+        setup, clip = self._setup, self._clip
+        drawn = None
+        if setup.augment is not None and piece.epoch is not None:
+            drawn = Drawn.of(setup.augment, setup.seed, piece.epoch, piece.places["draw"])
+        for i, (shard, offset, _, _, draw, frames, frame_ms) in enumerate(piece.places.tolist()):
+            which = drawn.positions(i, clip, frames, frame_ms) if drawn else window(clip, frames, frame_ms, draw)
+            try:
+                pixels = clipfile.read(self._descriptors[shard], offset, frames, clip.shape, which)
+            except DamagedFrame as error:
+                raise Fault(i, str(error)) from None
+            except OSError as error:
+                raise Fault(i, f"cannot be read ({error.strerror})", filesystem=True) from None
+            if drawn:
+                drawn.change(i, pixels, out[i])
+            else:
+                fit_clip(pixels, out[i])
 
 
 class Descriptors(dict[int, int]):
@@ -144,15 +186,15 @@ def _blame(position: int, data: bytes) -> None:
 def serve(connection: Connection, memory: int) -> None:
     """Make pieces as they come, and answer each with an empty message or its Fault."""
     setup: Setup = connection.recv()
-    images, side = Images(setup), setup.image_size
-    pixels = np.empty(0, np.uint8)
+    samples = Clips(setup, setup.clip) if setup.clip else Images(setup)
+    pixels, shape = np.empty(0, np.uint8), setup.shape
     while True:
         piece = Piece.unpack(connection.recv_bytes())
-        end = piece.start + len(piece.places) * side * side
+        end = piece.start + len(piece.places) * math.prod(shape)
         if end > len(pixels):  # the pool has made the memory larger
             pixels = np.frombuffer(mmap.mmap(memory, 0), np.uint8)
         try:
-            images.make(piece, pixels[piece.start : end].reshape(-1, side, side))
+            samples.make(piece, pixels[piece.start : end].reshape(-1, *shape))
             connection.send_bytes(b"")
         except Fault as fault:
             connection.send_bytes(pickle.dumps(fault))

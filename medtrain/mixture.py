@@ -161,13 +161,21 @@ def _share(data: DataConfig, part: ShardIndex, parts: list[ShardIndex]) -> int:
 
 
 def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex:
+    clips = {part.clips for part in parts}
+    if len(clips) > 1:
+        raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
     samples = np.concatenate([part.samples.astype(longest) for part in parts])
     first = np.cumsum([0, *(len(part.shards) for part in parts)])
     samples["shard"] += np.repeat(first[:-1], [len(part) for part in parts]).astype(np.uint32)
     shards = tuple(replace(shard, name=f"{part.folder.name}/{shard.name}") for part in parts for shard in part.shards)
-    names = "+".join(dict.fromkeys(part.dataset for part in parts))
-    return ShardIndex(Path(data.shards), names, split, classes(data), shards, samples, _digest(data, split))
+    digest = _digest(data, split)
+    return ShardIndex(Path(data.shards), names_of(parts), split, classes(data), shards, samples, digest, parts[0].clips)
+
+
+def names_of(parts: list[ShardIndex]) -> str:
+    """Of the datasets, each once."""
+    return "+".join(dict.fromkeys(part.dataset for part in parts))
 
 
 def _digest(data: DataConfig, split: str) -> str:

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
+from medtrain.clipfile import Shape
 from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
@@ -28,17 +29,24 @@ class PackOptions:
     encoding: str = "copy"
     size: int = 0
     views: tuple[View, ...] = ()
+    clips: Literal["", "grey", "rgb"] = ""
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of the clips that are packed; None for images."""
+        return Shape(self.size, 3 if self.clips == "rgb" else 1) if self.clips else None
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = asdict(self)
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
-        return {name: value for name, value in fields.items() if name not in unused and (name != "views" or value)}
+        later = ("views", "clips")
+        return {name: value for name, value in fields.items() if name not in unused and (name not in later or value)}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A sample's fixed place: everything a packing process needs to know of it."""
+    """A sample's fixed place: everything a packing process needs to know of it; `size` counts a clip's frames."""
 
     path: str
     image: str
@@ -84,20 +92,21 @@ def without_copies(
 def make_plan(
     shuffled: list[Record], contents: list[tuple[int, int]], classes: tuple[str, ...], options: PackOptions
 ) -> Plan:
-    """Give every record a split, a shard and a place in it. `contents` are xxh3-64 and size of each record's file."""
+    """Give every record a split, a shard and a place in it. `contents` are as of medtrain.contents."""
     groups = tie(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed)
+    keys = _keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [
             Planned(
-                str(record.path), record.image, sample_key(record), group, study, content, size,
+                str(record.path), record.image, key, group, study, content, size,
                 tuple(UNKNOWN if (value := record.labels[name]) is None else value for name in classes),
                 record.raw, record.meta,
             )
-            for record, group, study, (content, size), own in zip(
-                shuffled, groups, studies, contents, splits, strict=True
+            for record, key, group, study, (content, size), own in zip(
+                shuffled, keys, groups, studies, contents, splits, strict=True
             )
             if own == split
         ]  # fmt: skip
@@ -207,6 +216,17 @@ def sample_key(record: Record) -> str:
     return f"{record.source}-{number_of('key', record.source, record.patient, record.study, record.image):016x}"
 
 
+def _keys_by_content(records: list[Record], contents: list[tuple[int, int]]) -> list[str]:
+    """As `sample_key`, from the bytes of the files alone: nobody can find out from it whether a name was among those
+    that a clinic writes into the tags and file names of its clips."""
+    times: Counter[int] = Counter()
+    keys = []
+    for record, (content, _) in zip(records, contents, strict=True):
+        keys.append(f"{record.source}-{number_of('clip', content, times[content]):016x}")
+        times[content] += 1
+    return keys
+
+
 def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:
     """Shards of at most `shard_mb`, at least 8 where a split is large enough, so that packing goes in parallel."""
     if not samples:
@@ -219,7 +239,9 @@ def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:
 
 
 def _image_bytes(source_bytes: int, options: PackOptions) -> int:
-    """What an image takes in a shard: more or less, where it is encoded anew."""
+    """What an image takes in a shard: more or less, where it is encoded anew; of a clip its frames are given."""
+    if options.shape:
+        return options.shape.file_bytes(source_bytes)
     if options.encoding == "copy" or not options.size:
         return source_bytes
     return min(source_bytes, int(BYTES_A_PIXEL[options.encoding] * options.size**2))

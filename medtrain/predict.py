@@ -17,8 +17,9 @@ from medtrain.console import warn
 from medtrain.decode import decode
 from medtrain.distributed import World
 from medtrain.errors import InputError, nearest
-from medtrain.evaluate import evaluate_best, load_best, pixels
+from medtrain.evaluate import evaluate_best, load_best
 from medtrain.index import read_manifest
+from medtrain.inputs import pixels
 from medtrain.loader import Batch
 from medtrain.run import Run, read_json
 from medtrain.rungroup import RunGroup

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from medtrain.errors import InputError
 
+SCORE = "quality_score"  # name in Record.raw of a number that a clip was given
 TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 FRONTAL = ("PA", "AP", "frontal")  # the last where it is not known from which side
 View = Literal["frontal", "PA", "AP", "lateral", "other", "unknown"]
@@ -43,7 +44,7 @@ def report_text(findings: str, impression: str) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What a dataset knows about one image.
+    """What a dataset knows about one image or clip.
 
     `image` names the image inside its dataset and stays the same from machine to machine; `path` is where its file is
     here. `labels` holds per label name 1 (present), 0 (absent), None (the source does not tell), or labels.UNCERTAIN

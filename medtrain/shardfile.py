@@ -5,51 +5,64 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain.contents import read
+from medtrain import clipfile, video
+from medtrain.clipfile import Shape
+from medtrain.contents import hashed, read
 from medtrain.decode import decode, extension
 from medtrain.durable import whole, write_whole
-from medtrain.encode import encode
+from medtrain.encode import encode, squared
 from medtrain.index import npy
 from medtrain.plan import PackOptions, Planned
+from medtrain.record import SCORE
+from medtrain.sector import find_sector
 from medtrain.texts import without_texts
+
+CHANGED = "the file changed while the dataset was packed"
+IN_MEMORY = 32 << 20  # bytes of a clip; a longer one goes through a file
 
 
 def pack_shard(path: Path, samples: list[Planned], row: np.dtype[Any], options: PackOptions) -> None:
     """Write one tar and its .idx of such rows. Both appear under their names only when whole and on the disk."""
     rows = np.zeros(len(samples), row)
     rejects: list[dict[str, str]] = []
-    kept = 0
+    kept, shape = 0, options.shape
     with whole(path) as file:
         tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
         for sample in samples:
-            data, reason = _image(sample, options)
-            if reason:
-                rejects.append({"image": sample.image, "reason": reason})
+            try:
+                packed = _clip(sample, shape, path.parent) if shape else _image(sample, options)
+            except ValueError as error:
+                rejects.append({"image": sample.image, "reason": str(error)})
                 continue
             rows[kept] = (
                 tar.offset + 512,
                 sample.group,
                 sample.study,
                 sample.content,
-                len(data),
-                zlib.crc32(data),
+                packed.size,
+                packed.crc32,
                 0,  # known when the end of the sample is
                 0,
                 sample.key,
                 sample.labels,
+                *packed.of_a_clip,
             )
-            _add(tar, f"{sample.key}.{extension(data)}", data)
-            _add(tar, f"{sample.key}.json", _sidecar(sample))
+            with packed.file:
+                _add(tar, f"{sample.key}.{packed.extension}", packed.file, packed.size)
+            told = _sidecar(sample)
+            _add(tar, f"{sample.key}.json", io.BytesIO(told), len(told))
             kept += 1
         tar.close()
         file.flush()
@@ -90,18 +103,52 @@ def rest_crc32(shard: BinaryIO, rows: npt.NDArray[Any]) -> list[int]:
     return sums
 
 
-def _image(sample: Planned, options: PackOptions) -> tuple[bytes, str]:
-    """The bytes of a sample's image in the shard, and why it cannot be used (empty: it can)."""
+class Packed(NamedTuple):
+    """An image or clip as it goes into a shard; `of_a_clip` is what the index tells of a clip besides."""
+
+    file: BinaryIO
+    extension: str
+    size: int
+    crc32: int
+    of_a_clip: tuple[Any, ...] = ()
+
+
+def _image(sample: Planned, options: PackOptions) -> Packed:
+    """A sample's image; ValueError says why it cannot be used."""
     try:
         data = read(Path(sample.path))
-        pixels = decode(data)
-        if xxhash.xxh3_64_intdigest(data) != sample.content:
-            return b"", "the file changed while the dataset was packed"
-        return (
-            without_texts(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)
-        ), ""
-    except (OSError, ValueError) as error:
-        return b"", str(error.strerror if isinstance(error, OSError) else error)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    pixels = decode(data)
+    if xxhash.xxh3_64_intdigest(data) != sample.content:
+        raise ValueError(CHANGED)
+    data = without_texts(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)
+    return Packed(io.BytesIO(data), extension(data), len(data), zlib.crc32(data))
+
+
+def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
+    """A sample's clip, of which one frame at a time is in memory, and what is packed of it up to IN_MEMORY bytes;
+    ValueError says why it cannot be used."""
+    path = Path(sample.path)
+    try:
+        content, _ = hashed(path)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if content != sample.content:
+        raise ValueError(CHANGED)
+    header = video.header(path)
+    sector = find_sector(path, header)
+    frames = (squared(sector.cut(frame), shape.side, shape.channels == 1) for frame in video.frames(path))
+    file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))
+    try:
+        written = clipfile.write(file, frames, header.frames, shape)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    score = sample.raw.get(SCORE)
+    told = (header.frames, header.frame_ms, math.nan if score is None else score, written.mean, written.deviation)
+    return Packed(file, "tif", written.size, written.crc32, told)
 
 
 def _sidecar(sample: Planned) -> bytes:
@@ -109,11 +156,11 @@ def _sidecar(sample: Planned) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     """A member without time, owner or rights of its own, so that the bytes are the same each time."""
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o444
-    tar.addfile(member, io.BytesIO(data))
+    member.size, member.mode = size, 0o444
+    tar.addfile(member, file)
 
 
 def file_sha256(path: Path) -> str:

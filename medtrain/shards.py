@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def pack(
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
     with _writing(out):
-        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores())
+        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores(), bool(options.clips))
 
 
 def pack_share(
@@ -125,6 +126,8 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.encoding not in ENCODINGS:
         raise InputError(f"there is no encoding {options.encoding!r}", "choose of " + ", ".join(ENCODINGS))
+    if options.clips and (options.encoding != "tiff" or not options.size):
+        raise InputError("clips are packed without loss, at one size", "give --encoding tiff and --size 112")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
 
@@ -150,7 +153,8 @@ def _plan(
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
-    kept, found, copies = without_copies(shuffled, contents(shuffled, out / CONTENTS, workers))
+    known = contents(shuffled, out / CONTENTS, workers, bool(options.clips))
+    kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
     if not _is_claimed(out, claim):
@@ -169,9 +173,9 @@ def _described(
     """What the manifest says of the whole."""
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
-        "pixels": rule(options.encoding, options.size), "options": options.described(),
+        "pixels": rule(options.encoding, options.size, options.clips), "options": options.described(),
         "split_rule": split_rule(records), "labels_sha256": labels, "plan": digest,
-        "medtrain": __version__,
+        "medtrain": __version__, **({"clips": asdict(options.shape)} if options.shape else {}),
     }  # fmt: skip
 
 
@@ -198,7 +202,8 @@ def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
 
 def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, workers: int) -> None:
     """Those of some of the plan's shards that are not there yet."""
-    row = sample_dtype(labels, max(len(sample.key) for samples in plan.values() for sample in samples))
+    longest = max(len(sample.key) for samples in plan.values() for sample in samples)
+    row = sample_dtype(labels, longest, bool(options.clips))
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)

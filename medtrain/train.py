@@ -17,8 +17,9 @@ from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError, nearest
-from medtrain.evaluate import evaluate_best, measure, pixels, score
+from medtrain.evaluate import evaluate_best, measure, score
 from medtrain.feed_process import Feeder
+from medtrain.inputs import pixels
 from medtrain.loader import Batch
 from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json_lines

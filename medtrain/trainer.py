@@ -25,7 +25,7 @@ from medtrain.console import table
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
-from medtrain.evaluate import open_loader
+from medtrain.inputs import open_loader
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name

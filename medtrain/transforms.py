@@ -71,15 +71,9 @@ def warp(
     if (shapes > (2 * height, 2 * width)).any():
         images = [_shrunk(image, height, width) for image in images]
         shapes = np.array([image.shape for image in images])
-    sizes = shapes[:, ::-1]  # x before y, as OpenCV has it
-    matrices = np.empty((len(images), 2, 3))
-    matrices[:, :, :2] = linear * (sizes / size)[:, :, None]
+    matrices = warp_matrices(shapes, linear, moved, size)
     only_flip = (abs(linear) == np.eye(2)).all((1, 2)) & (linear[:, 1, 1] == 1)
-    if moved is None:
-        matrices[:, :, 2] = (sizes - 1) / 2 - matrices[:, :, :2] @ ((width - 1) / 2, (height - 1) / 2)
-    else:
-        centres = ((width - 1) / 2, (height - 1) / 2) + moved * size
-        matrices[:, :, 2] = (sizes - 1) / 2 - np.einsum("bij,bj->bi", matrices[:, :, :2], centres)
+    if moved is not None:
         only_flip &= (moved == 0).all(1)
     steps = (linear[:, 0, 0] * only_flip).astype(int).tolist()
     for image, matrix, step, pixels in zip(images, matrices, steps, out, strict=True):
@@ -89,13 +83,34 @@ def warp(
             cv2.warpAffine(image, matrix, size, pixels, WARP, cv2.BORDER_REPLICATE)
 
 
+def warp_matrices(
+    shapes: npt.NDArray[np.int64],
+    linear: npt.NDArray[np.float64],
+    moved: npt.NDArray[np.float64] | None,
+    size: tuple[int, int],
+) -> npt.NDArray[np.float64]:
+    """[B, 2, 3] maps of pixels of the output, of `size` (width, height), to those of inputs of `shapes` [B, 2] (height,
+    width), see `warp`."""
+    sizes = shapes[:, ::-1]  # x before y, as OpenCV has it
+    width, height = size
+    matrices = np.empty((len(shapes), 2, 3))
+    matrices[:, :, :2] = linear * (sizes / size)[:, :, None]
+    if moved is None:
+        matrices[:, :, 2] = (sizes - 1) / 2 - matrices[:, :, :2] @ ((width - 1) / 2, (height - 1) / 2)
+    else:
+        centres = ((width - 1) / 2, (height - 1) / 2) + moved * size
+        matrices[:, :, 2] = (sizes - 1) / 2 - np.einsum("bij,bj->bi", matrices[:, :, :2], centres)
+    return matrices
+
+
 def relight(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
-    """Change contrast about mid-grey and brightness of `out` [B, H, W], by draws [B, 3]; what leaves 0..255 is cut."""
+    """Change contrast about mid-grey and brightness of `out` [B, ...], by draws [B, 3]; what leaves 0..255 is cut."""
     gain = 1 + config.contrast * (2 * draw[:, 0] - 1)
     offset = 255 * config.brightness * (2 * draw[:, 1] - 1)
     for i in np.flatnonzero(draw[:, 2] < config.light_p):
         values = np.clip(np.rint(gain[i] * (np.arange(256) - 127.5) + 127.5 + offset[i]), 0, 255).astype(np.uint8)
-        cv2.LUT(out[i], values, out[i])
+        pixels = out[i].reshape(len(out[i]), -1)
+        cv2.LUT(pixels, values, pixels)
 
 
 def erase(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:

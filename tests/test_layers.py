@@ -41,15 +41,18 @@ checkpoint_writer
 checkpoint
 multilabel multiclass abnormality subgroups
 bootstrap
+inputs
 loader models compiling metrics calibration studyfigures figures distributed tensorfile tree average
 weights
 verify loader_pool
 shards loader_worker
+clips
 transforms
-plan shardfile
+shardfile
+plan
 texts encode mixture contents
-index order decode
-dicom png
+index order decode sector
+video dicom png clipfile
 history
 attempts
 causes goodput waiting

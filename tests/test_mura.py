@@ -15,8 +15,8 @@ from command import medtrain
 from medtrain.config import DataConfig
 from medtrain.datasets import mura_demo
 from medtrain.errors import InputError
-from medtrain.evaluate import pixels
 from medtrain.index import open_index
+from medtrain.inputs import pixels
 from medtrain.loader import Batch
 from medtrain.mixture import open_split
 from medtrain.predict import MURAPredictor
