@@ -48,8 +48,10 @@ shards loader_worker
 transforms
 plan shardfile
 texts encode mixture contents
-index order decode
-dicom png
+index order decode sector
+video
+dicomclip
+dicom png clipheader encapsulated silence
 history
 attempts
 causes goodput waiting
