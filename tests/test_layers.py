@@ -52,7 +52,9 @@ shardfile
 plan
 texts encode mixture contents
 index order decode sector
-video dicom png clipfile
+video
+dicomclip
+dicom png clipfile clipheader encapsulated silence
 history
 attempts
 causes goodput waiting
