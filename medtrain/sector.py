@@ -73,9 +73,11 @@ def _moving(path: Path, which: list[int]) -> Pixels:
         np.minimum(low, frame, out=low)
         np.maximum(high, frame, out=high)
     moved = np.asarray(cv2.medianBlur((high - low).max(2), 3))
-    around = cv2.dilate(low.max(2), np.ones((2 * MACROBLOCK - 1, 2 * MACROBLOCK - 1), np.uint8))
-    noise = 2 * float(np.percentile(moved, 5))  # beside a sector something always stands still
-    least = np.maximum(FLICKER * np.asarray(around, np.float32), max(LEAST_RANGE, noise))
+    size = 2 * MACROBLOCK - 1
+    around = np.asarray(cv2.dilate(low.max(2), np.ones((size, size), np.uint8)))
+    dark = moved[around <= np.median(around)]  # beside a sector, where no letters shine that noise cannot change
+    noise = 2 * float(np.percentile(dark, 5))
+    least = np.maximum(FLICKER * around.astype(np.float32), max(LEAST_RANGE, noise))
     return np.asarray(moved > least, np.uint8)
 
 
