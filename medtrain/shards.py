@@ -170,7 +170,7 @@ def _described(
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size), "options": options.described(),
-        "split_rule": split_rule(records), "labels_sha256": labels, "plan": digest,
+        "split_rule": split_rule(records, options.fractions), "labels_sha256": labels, "plan": digest,
         "medtrain": __version__,
     }  # fmt: skip
 
