@@ -19,7 +19,7 @@ LAYERS = """
 cli
 flags
 groups
-runs packing data metadata pretrained check labelling explain doctor codediff
+runs packing data metadata pretrained check clipcheck labelling explain doctor codediff
 probe
 pipelines groupstatus
 grouplaunch
@@ -48,13 +48,14 @@ shards loader_worker
 transforms
 plan shardfile
 texts encode mixture contents
-index order decode
-dicom png
+index order decode look
 history
 attempts
 causes goodput waiting
 slurmjob studytables
 datasets recipes reports scorefile canvas
+sector
+dicom png video
 physionet
 fetch unpack
 run record csvfile configfile console helper place
