@@ -41,7 +41,7 @@ checkpoint_writer
 checkpoint
 multilabel multiclass abnormality subgroups
 bootstrap
-loader models compiling metrics calibration studyfigures figures distributed tensorfile tree average
+loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average
 weights
 verify loader_pool
 shards loader_worker

@@ -30,8 +30,8 @@ class Source(Protocol):
     tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason. One
     of which `medtrain check` tells more has `about(root, records) -> dict[str, Any]` for --json, and `told(about) ->
     str`, the same for people. One of whose labels 0 and 1 are not called absent and present has `STATES`, their names.
-    One whose files are clips has `CLIPS = True`. One that is split otherwise than 80/10/10 where nobody has split it has
-    `FRACTIONS`, the shares of train, val and test.
+    One whose files are clips has `CLIPS = True`. One that is split otherwise than 80/10/10, where nobody has split it,
+    has `FRACTIONS`, the shares of train, val and test.
     """
 
     TITLE: str

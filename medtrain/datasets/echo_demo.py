@@ -159,10 +159,8 @@ def _shadows(angle: Floats, bad: float, rng: np.random.Generator) -> Floats:
 
 def _moved(tissue: Floats, x: Floats, y: Floats) -> Floats:
     side = tissue.shape[0]
-    return np.asarray(
-        cv2.remap(tissue, np.float32(x * side), np.float32(y * side), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
-        np.float32,
-    )
+    places = [np.asarray(side * axis, np.float32) for axis in (x, y)]
+    return np.asarray(cv2.remap(tissue, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
 def _draw_valve(picture: Floats, clip: Clip, beat: float) -> None:
@@ -191,7 +189,7 @@ def _seen(picture: Floats, sector: Floats, bad: float, side: int, rng: np.random
 def _with_text(frame: Pixels, patient: int) -> Pixels:
     """What scanners burn into the picture: here, that nobody is shown."""
     scale = frame.shape[0] / 400
-    place = (3, int(4 + 14 * scale))
+    place = (3, int(4 + 22 * scale))
     return np.asarray(
         cv2.putText(frame, f"DRAWN {patient:04}", place, cv2.FONT_HERSHEY_SIMPLEX, scale, 200, 1, cv2.LINE_AA)
     )
@@ -222,11 +220,12 @@ def _dicom(clip: Clip, frames: list[Pixels], name: tuple[int, int, int], rng: np
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit if clip.kind == "ybr" else ExplicitVRLittleEndian
-    made.SOPClassUID, made.Modality = ULTRASOUND, "US"
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = ULTRASOUND
+    made.Modality = "US"
     made.StudyInstanceUID = generate_uid(entropy_srcs=["medtrain", "study", *map(str, name[:2])])
     made.SeriesInstanceUID = generate_uid(entropy_srcs=["medtrain", "series", *map(str, name[:2])])
     made.SOPInstanceUID = generate_uid(entropy_srcs=["medtrain", "clip", *map(str, name)])
-    made.file_meta.MediaStorageSOPClassUID, made.file_meta.MediaStorageSOPInstanceUID = ULTRASOUND, made.SOPInstanceUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.PatientName, made.PatientID = f"DRAWN^{name[1]:04}", f"DRAWN-{name[1]:04}"
     made.Manufacturer, made.InstitutionName = "medtrain", "Drawn, of no hospital"
     made.Rows = made.Columns = clip.side
