@@ -159,8 +159,8 @@ def _shadows(angle: Floats, bad: float, rng: np.random.Generator) -> Floats:
 
 def _moved(tissue: Floats, x: Floats, y: Floats) -> Floats:
     side = tissue.shape[0]
-    places = [np.asarray(side * axis, np.float32) for axis in (x, y)]
-    return np.asarray(cv2.remap(tissue, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
+    columns, rows = np.asarray(side * x, np.float32), np.asarray(side * y, np.float32)
+    return np.asarray(cv2.remap(tissue, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
 def _draw_valve(picture: Floats, clip: Clip, beat: float) -> None:
@@ -215,12 +215,12 @@ def _save_video(path: Path, clip: Clip, frames: list[Pixels]) -> None:
 def _dicom(clip: Clip, frames: list[Pixels], name: tuple[int, int, int], rng: np.random.Generator) -> Any:
     """A DICOM dataset with the attributes of Ultrasound Multi-frame Image Storage (PS3.3 A.7) that scanners fill in."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit if clip.kind == "ybr" else ExplicitVRLittleEndian
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = ULTRASOUND
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = UID(ULTRASOUND)
     made.Modality = "US"
     made.StudyInstanceUID = generate_uid(entropy_srcs=["medtrain", "study", *map(str, name[:2])])
     made.SeriesInstanceUID = generate_uid(entropy_srcs=["medtrain", "series", *map(str, name[:2])])
