@@ -51,6 +51,17 @@ def header(data: bytes) -> tuple[int, int, str]:
         raise _fault(error) from None
 
 
+def grey_table(dataset: Any) -> Pixels:
+    """uint8 [2 ** BitsStored]: what a viewer shows for each stored value, from the lowest; the same for all frames.
+
+    As `read`, but without a window the whole range of BitsStored counts, not that of the pixels of one frame.
+    """
+    bits = int(dataset.BitsStored)
+    values = np.arange(2**bits) - (2 ** (bits - 1) if dataset.PixelRepresentation else 0)
+    shares = _displayed(_rescaled(values, dataset), np.zeros(values.shape, bool), dataset)
+    return _as_bytes(1 - shares if dataset.PhotometricInterpretation == "MONOCHROME1" else shares)
+
+
 def _fault(error: Exception) -> ValueError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"DICOM that cannot be read ({reason})")
@@ -64,7 +75,7 @@ def _open(data: bytes, **options: Any) -> Any:
 
 
 def _read(data: bytes) -> Pixels:
-    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
 
     dataset = _open(data)
@@ -81,15 +92,22 @@ def _read(data: bytes) -> Pixels:
         raw, bits = apply_color_lut(raw, dataset), int(dataset.RedPaletteColorLookupTableDescriptor[2])
     if raw.ndim == 3:
         return _as_bytes(_unit(_of_bits(raw, bits) @ (0.299, 0.587, 0.114), 0, 2**bits - 1))
-    for name in ("RescaleSlope", "RescaleIntercept"):
-        if name in dataset and dataset[name].value is None:  # there, and empty
-            del dataset[name]
     stored, padding = _of_bits(_aligned(raw, high + 1 - bits), bits), _padding(raw, dataset)
-    shares = _displayed(apply_modality_lut(stored, dataset), padding, dataset)
+    shares = _displayed(_rescaled(stored, dataset), padding, dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
     shares[padding] = 0
     return _as_bytes(shares)
+
+
+def _rescaled(values: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    """By the modality LUT, or by slope and intercept (PS3.3 C.11.1)."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        if name in dataset and dataset[name].value is None:  # there, and empty
+            del dataset[name]
+    return np.asarray(apply_modality_lut(values, dataset))
 
 
 def _aligned(values: NDArray[Any], below: int) -> NDArray[Any]:

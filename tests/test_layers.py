@@ -48,14 +48,15 @@ shards loader_worker
 transforms
 plan shardfile
 texts encode mixture contents
-index order decode look
+index order decode look sector
 history
 attempts
 causes goodput waiting
 slurmjob studytables
 datasets recipes reports scorefile canvas
-sector
-dicom png video
+video
+dicomclip
+dicom png clipheader encapsulated silence
 physionet
 fetch unpack
 run record csvfile configfile console helper place
