@@ -41,7 +41,7 @@ def distributions(
         _scores(top_left, known)
     _histogram(top_right, frames, "Frames of a clip", "frames")
     untold = len(frames) - len(rates)
-    _histogram(left, rates, "Frame rate" + (f" (not told by {untold:,} clips)" if untold else ""), "frames per second")
+    _histogram(left, rates, "Frame rate" + (f" (not told: {untold:,})" if untold else ""), "frames per second")
     _sizes(right, sizes)
     save(figure, path)
 
@@ -83,10 +83,19 @@ def _histogram(axes: Axes, values: Sequence[float], title: str, unit: str) -> No
         axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8, color=INK)
         axes.margins(x=1, y=0.1)
     elif len(values):
-        axes.hist(values, bins=BINS, color=BLUE)
+        axes.hist(values, bins=_bins(values), color=BLUE)
     axes.set(title=title, xlabel=unit, ylabel="clips")
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     ruled(axes)
+
+
+def _bins(values: Sequence[float]) -> int | list[float]:
+    """Of whole numbers as many in each."""
+    low, high = min(values), max(values)
+    if any(value != int(value) for value in values):
+        return BINS
+    step = -(-int(high - low + 1) // BINS)
+    return (np.arange(low, high + step + 1, step) - 0.5).tolist()  # type: ignore[no-any-return]
 
 
 def _sizes(axes: Axes, sizes: Sequence[tuple[int, int]]) -> None:

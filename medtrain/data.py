@@ -108,14 +108,15 @@ def data_explore(
     out.mkdir(parents=True, exist_ok=True)
     paths = (_draw_clips if clips else _draw_images)(source, records, readable, examples, out)
     if any(record.patient for record in records):
-        paths |= _draw_people(source, records, out)
+        paths |= {} if clips else _draw_people(source, records, out)
+        paths |= _draw_groups(records, "clips" if clips else "images", out)
     if json:
         say_json({"dataset": dataset, "root": str(root), "figures": {name: str(path) for name, path in paths.items()}})
     else:
         for path in paths.values():
             say(str(path))
     if len(readable) < len(records):
-        warn(f"{_kind(source)} that cannot be read: {len(records) - len(readable):,}; {see_why}")
+        warn(f"{'clips' if clips else 'images'} that cannot be read: {len(records) - len(readable):,}; {see_why}")
 
 
 def _description(name: str) -> dict[str, Any]:
@@ -205,36 +206,38 @@ def _strip(path: Path, frames: int) -> list[NDArray[np.uint8]]:
         return []
 
 
-def _kind(source: datasets.Source) -> str:
-    return "clips" if getattr(source, "CLIPS", False) else "images"
-
-
 def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
-    """The figures of labels, patients and studies: name -> file."""
+    """The figures of labels, and of how many patients and studies tell of each: name -> file."""
     from medtrain import figures
 
-    paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies", "group_sizes")}
+    paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies")}
     told = {name: [record for record in records if record.labels.get(name) in (0, 1)] for name in source.CLASSES}
     states = {
         word: {name: sum(record.labels[name] == state for record in own) for name, own in told.items()}
         for state, word in enumerate(_words(source))
     }
-    figures.class_counts(
-        states, paths["label_states"], f"{_kind(source).capitalize()} of which each label is known", _kind(source)
-    )
+    figures.class_counts(states, paths["label_states"], "Images of which each label is known", "images")
     people = {
         "studies": {name: len({record.study for record in own}) for name, own in told.items()},
         "patients": {name: len({record.patient for record in own}) for name, own in told.items()},
     }
     figures.class_counts(people, paths["patients_and_studies"], "Studies and patients of which each label is known", "")
+    return paths
+
+
+def _draw_groups(records: list[Record], kind: str, out: Path) -> dict[str, Path]:
+    """The figure of how large studies and patients are: name -> file."""
+    from medtrain import figures
+
+    path = out / "group_sizes.png"
     images = Counter(record.study or record.image for record in records)
     studies = Counter(patient for patient, _ in {(record.patient, record.study or record.image) for record in records})
     tallies = {
-        f"{_kind(source)} in a study": Counter(images.values()),
+        f"{kind} in a study": Counter(images.values()),
         "studies of a patient": Counter(studies.values()),
     }
-    figures.group_sizes(tallies, paths["group_sizes"])
-    return paths
+    figures.group_sizes(tallies, path)
+    return {"group_sizes": path}
 
 
 def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:

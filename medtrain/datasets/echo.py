@@ -104,7 +104,7 @@ def is_share(scores: Sequence[float | None]) -> bool:
 
 def about(root: Path, records: list[Record]) -> dict[str, Any]:
     """`scores`: their kind (binary, share: all in 0..1, or other), how many are known and unknown, and of those that
-    are known the quartiles; `views`: how many clips each has."""
+    are known the quartiles; `views`: how many clips each has; `clips_without_patient`."""
     scores = [record.raw["quality_score"] for record in records]
     known = [score for score in scores if score is not None]
     kind = "binary" if set(known) <= {0, 1} else "share" if is_share(known) else "other"
@@ -117,6 +117,7 @@ def about(root: Path, records: list[Record]) -> dict[str, Any]:
             **dict(zip(names, quartiles, strict=True)),
         },
         "views": dict(views.most_common()),
+        "clips_without_patient": sum(not record.patient for record in records),
     }  # fmt: skip
 
 
@@ -132,7 +133,10 @@ def told(found: dict[str, Any]) -> str:
     if kind == "other":
         lines.append("            from what score on a clip is good is not told: no clip is called good or poor")
     views = ", ".join(f"{name} ({count:,})" for name, count in found["views"].items())
-    return "\n".join([*lines, f"views       {views}"])
+    lines.append(f"views       {views}")
+    if alone := found["clips_without_patient"]:
+        lines.append(f"no patient  {alone:,} clips: a split may cut apart whose they are (mend: a column patient)")
+    return "\n".join(lines)
 
 
 def _table_in(root: Path) -> Path:
