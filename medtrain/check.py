@@ -206,4 +206,5 @@ def _listing(head: str, lines: list[str], hint: str = "") -> str:
 
 
 def _positive(record: Record) -> str:
-    return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or "no finding"
+    nothing = f"not {next(iter(record.labels))}" if len(record.labels) == 1 else "no finding"
+    return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or nothing
