@@ -27,8 +27,8 @@ PIXEL_DATA = (0x7FE0, 0x0010)
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 FRAME_TIME_VECTOR = 0x00181065
-# An Adobe marker that says RGB: without one libjpeg takes three components for YCbCr. A JFIF or Adobe marker of the
-# frame's own still wins, and is right where it contradicts the header.
+# An Adobe marker that says RGB: without any libjpeg takes three components for YCbCr. A JFIF or Adobe marker of the
+# frame's own still wins over it, and is right where it contradicts the header.
 SAYS_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
 
 
@@ -171,7 +171,7 @@ def _decoded(clip: _Clip, index: int) -> NDArray[Any]:
 
     dataset, syntax = clip.dataset, clip.dataset.file_meta.TransferSyntaxUID
     decode: Any = get_decoder(syntax).as_array
-    options = as_pixel_options(dataset, pixel_vr=clip.vr, raw=True)
+    options = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr=clip.vr, raw=True)
     options.pop("extended_offsets", None)
     if not clip.parts:
         clip.source.seek(clip.start)
@@ -181,8 +181,10 @@ def _decoded(clip: _Clip, index: int) -> NDArray[Any]:
         if syntax == JPEGBaseline8Bit:
             return _baseline(data, dataset)
         options["number_of_frames"] = 1
-        with silence():
+        with silence() as said:
             frame, now = decode(encapsulate([data]), index=0, **options)
+        if b"Corrupt JPEG data" in said[0]:  # of JPEG lossless GDCM makes what it can, and tells nobody else
+            raise ValueError("a damaged frame")
     if not now["photometric_interpretation"].startswith("YBR_FULL"):
         return np.asarray(frame)
     return cv2.cvtColor(np.ascontiguousarray(frame[:, :, (0, 2, 1)]), cv2.COLOR_YCrCb2RGB)
@@ -191,7 +193,8 @@ def _decoded(clip: _Clip, index: int) -> NDArray[Any]:
 def _baseline(data: bytes, dataset: Any) -> Pixels:
     """By libjpeg-turbo, whose warnings are errors here: GDCM and Pillow fill what is missing with grey."""
     grey = int(dataset.SamplesPerPixel) == 1
-    if dataset.PhotometricInterpretation == "RGB":
+    # GDCM writes YCbCr and leaves RGB in the header; its subsampling gives it away, which only colour components have.
+    if dataset.PhotometricInterpretation == "RGB" and simplejpeg.decode_jpeg_header(data)[3] == "444":
         data = data[:2] + SAYS_RGB + data[2:]
     frame: Pixels = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB")
     if frame.shape[:2] != (dataset.Rows, dataset.Columns):
@@ -210,6 +213,8 @@ def _table(dataset: Any) -> Pixels | None:
     if colour != "PALETTE COLOR":
         return None if bits == 8 else np.rint(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
     entries = apply_color_lut(np.arange(2**bits, dtype=np.uint16), dataset)
+    if "RedPaletteColorLookupTableData" in dataset and not dataset.original_encoding[1] and entries.itemsize == 2:
+        entries = entries.byteswap()  # pydicom 3.0 takes a plain table for little endian
     # Of 16 bits by the header, but some files hold 8-bit entries in them.
     return np.asarray(entries if entries.max() < 256 else np.rint(entries / 257), np.uint8)
 

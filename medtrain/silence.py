@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 _LOCK = threading.Lock()  # two threads that exchange the descriptor at once could leave it closed for good
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """While it lasts nothing that this process writes to stderr arrives: keep it short."""
-    with _LOCK, Path(os.devnull).open("wb") as nowhere:
+def silence() -> Iterator[list[bytes]]:
+    """While it lasts nothing that this process writes to stderr arrives; afterwards the list holds what was said."""
+    said: list[bytes] = []
+    with _LOCK, tempfile.TemporaryFile() as file:
         stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
+        os.dup2(file.fileno(), 2)
         try:
-            yield
+            yield said
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+            file.seek(0)
+            said.append(file.read())

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -58,9 +57,9 @@ def frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Pixels]:
         for index in wanted:
             while at <= index:
                 if not capture.grab():
-                    raise ValueError(f"truncated or damaged video: {at} of {told.frames} frames can be decoded")
+                    raise _ends_after(at, told)
                 at += 1
-            yield _packet(capture, told, index) if told.colour == "MJPG" else _retrieved(capture, told, index)
+            yield _retrieved(capture, told, index)
         if which is None and capture.grab():
             raise ValueError(f"the header says {told.frames} frames, and the data hold more")
 
@@ -107,23 +106,20 @@ def _video_header(capture: cv2.VideoCapture) -> ClipHeader:
     )
 
 
-def _packet(capture: cv2.VideoCapture, told: ClipHeader, index: int) -> Pixels:
-    _, packet = capture.retrieve()
-    try:
-        frame: Pixels = simplejpeg.decode_jpeg(packet.tobytes(), "RGB")
-    except ValueError:
-        raise ValueError(f"frame {index + 1} of {told.frames} is damaged") from None
-    return _of_size(frame, told, index)
-
-
 def _retrieved(capture: cv2.VideoCapture, told: ClipHeader, index: int) -> Pixels:
-    decoded, frame = capture.retrieve()
-    if not decoded:
-        raise ValueError(f"frame {index + 1} of {told.frames} is damaged")
-    return _of_size(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), told, index)
+    """The frame that the capture stands at."""
+    decoded, data = capture.retrieve()
+    try:
+        if told.colour == "MJPG":
+            frame: Pixels = simplejpeg.decode_jpeg(np.asarray(data, np.uint8).tobytes(), "RGB")
+        else:
+            frame = np.asarray(cv2.cvtColor(data, cv2.COLOR_BGR2RGB), np.uint8)
+    except (ValueError, cv2.error):
+        decoded = False
+    if decoded and frame.shape == (told.height, told.width, 3):
+        return frame
+    raise ValueError(f"frame {index + 1} of {told.frames} is damaged") if capture.grab() else _ends_after(index, told)
 
 
-def _of_size(frame: NDArray[Any], told: ClipHeader, index: int) -> Pixels:
-    if frame.shape != (told.height, told.width, 3):
-        raise ValueError(f"frame {index + 1} of {told.frames} is of another size than the first")
-    return frame
+def _ends_after(frames: int, told: ClipHeader) -> ValueError:
+    return ValueError(f"truncated or damaged video: {frames} of {told.frames} frames can be decoded")
