@@ -69,6 +69,9 @@ def _scores(axes: Axes, scores: Mapping[str, Sequence[float]]) -> None:
 
 
 def _named(axes: Axes, title: str, unit: str, scores: Mapping[str, Sequence[float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(title=title, xlabel=unit, ylabel="clips")
     if len(scores) > 1:
         axes.legend(frameon=False)

@@ -139,9 +139,9 @@ def check_records(records: list[Record], options: PackOptions) -> None:
         fix = "its table names it in several rows: keep one of them"
         raise InputError(f"{again.source}: {again.image} is there {times[sample_key(again)]} times", fix)
     if options.encoding == "copy":
-        first = next((record.path for record in records if there(record.path)), None)
-        if first and is_dicom(beginning(first)):
-            raise InputError(f"{first.name} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
+        first = next((record for record in records if there(record.path)), None)
+        if first and is_dicom(beginning(first.path)):
+            raise InputError(f"{first.image} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
 
 
 def _plan(
