@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import xxhash
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import datasets, labels
-from medtrain.console import Progress, say, say_json, table, warn
-from medtrain.decode import decode, header
-from medtrain.errors import InputError, MachineError
-from medtrain.orphan import end_with
+from medtrain import clipcheck, datasets, labels
+from medtrain.console import say, say_json, table, warn
+from medtrain.errors import InputError
+from medtrain.look import Look, look_at
 from medtrain.plan import MAX_REJECTS
 from medtrain.record import Record, View, with_validation, with_views
 
 SHOWN = 10  # of a list of faulty images
-CHUNK = 64  # images that a process gets at a time
 
 Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
 Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it
-
-
-class Look(NamedTuple):
-    """What one image file turned out to be; `reason` says why it cannot be used, or is empty."""
-
-    there: bool = True
-    reason: str = ""
-    digest: int = 0
-    width: int = 0
-    height: int = 0
-    mode: str = ""
 
 
 def check(
@@ -51,94 +32,67 @@ def check(
     unmentioned: Literal["nan", "zero"] = "nan",
     views: tuple[View, ...] = (),
     workers: int = 0,
+    annotations: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Look at every image of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
+    """Look at every image or clip of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
 
-    Missing and unreadable images are a warning, not an error: they are left out when the dataset is packed.
+    Missing and unreadable ones are a warning, not an error: they are left out when the dataset is packed.
 
     Args:
         dataset: Name of the dataset (medtrain data list).
         root: Folder with its raw files.
-        quick: Read the header of each image only, and decode none.
+        quick: Read the header of each image or clip only, and decode none.
         metadata_only: Read the tables only, and look for no image.
         uncertain: What a label that the source leaves open counts as (nan: unknown).
         unmentioned: What a label counts as where the source could have named it and does not.
         views: Only images of these views (frontal: PA and AP too; none named: all).
         workers: Processes that read and decode (0: one a core).
+        annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
     source = datasets.source(dataset)
-    records = with_views(read_records(source, dataset, root), views)
-    looks = [] if metadata_only else list(look_at(records, quick, workers, quiet=json))
-    copies, conflicts = _copies(records, looks)
+    clips = getattr(source, "CLIPS", False)
+    kind = "clips" if clips else "images"
+    records = with_views(read_records(dataset, root, annotations), views)
+    looks = [] if metadata_only else list(look_at(records, quick, workers, json, clips))
+    compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
+    copies, conflicts = _copies(records, looks) if compared else (0, [])
     found = {
-        **_summary(dataset, root, records, looks),
+        **_summary(dataset, root, records, looks, kind),
+        **(clipcheck.numbers(records, looks) if clips else {}),
         "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
         "labels": {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES},
-        "duplicates": copies if looks else None,
-        "conflicts": len(conflicts) if looks else None,
+        "duplicates": copies if compared else None,
+        "conflicts": len(conflicts) if compared else None,
         **(about := source.about(root, records) if hasattr(source, "about") else {}),
     }
     if json:
         say_json(found)
     else:
         how = "only the headers were read" if quick else "all were decoded"
-        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how)
+        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how, kind)
         if about:
             say("\n" + source.told(about))  # type: ignore[attr-defined]
     missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
-    _warn_of_faults(found, missing, conflicts)
+    _warn_of_faults(found, missing, conflicts, kind)
     if not json:
         partial = " --partial" if len(missing) > MAX_REJECTS else ""
-        say(f"\npack it: {command('shard', dataset, root)} --out shards/{dataset}{partial}")
+        say(f"\npack it: {command('shard', dataset, root, annotations)} --out shards/{dataset}{partial}")
 
 
-def read_records(source: datasets.Source, dataset: str, root: Path) -> list[Record]:
+def read_records(dataset: str, root: Path, annotations: Path | None = None) -> list[Record]:
     """Every record of a dataset; InputError where there is none."""
-    records = source.records(root)
+    records = datasets.read(dataset, root, annotations)
     if not records:
-        raise InputError(f"{root} holds no records of {dataset}", source.ACCESS)
+        raise InputError(f"{root} holds no records of {dataset}", datasets.source(dataset).ACCESS)
     return with_validation(records)
 
 
-def command(verb: str, dataset: str, root: Path) -> str:
+def command(verb: str, dataset: str, root: Path, annotations: Path | None = None) -> str:
     """What to type to do something with a raw dataset."""
-    return f"medtrain {verb} {dataset} --root {shlex.quote(str(root))}"
-
-
-def look_at(records: list[Record], quick: bool, workers: int, quiet: bool) -> Iterator[Look]:
-    """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output."""
-    progress = Progress(len(records), "checking", "images", every_seconds=float("inf") if quiet else 30.0)
-    chunks = [[record.path for record in records[i : i + CHUNK]] for i in range(0, len(records), CHUNK)]
-    processes = min(workers or len(os.sched_getaffinity(0)), len(chunks))
-    try:
-        with ProcessPoolExecutor(processes, get_context("spawn"), end_with, (os.getpid(),)) as pool:
-            for looks in pool.map(_looks, chunks, repeat(quick)):
-                yield from looks
-                progress.advance(len(looks))
-    except (BrokenExecutor, MemoryError):
-        raise MachineError("a process that checks was killed (out of memory?)", "choose fewer --workers") from None
-    finally:
-        progress.close()
-
-
-def _looks(paths: list[Path], quick: bool) -> list[Look]:
-    return [_look(path, quick) for path in paths]
-
-
-def _look(path: Path, quick: bool) -> Look:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return Look(there=not isinstance(error, FileNotFoundError), reason=error.strerror or str(error))
-    try:
-        found = header(data)
-        if not quick:
-            decode(data)
-    except ValueError as error:
-        return Look(reason=str(error))
-    return Look(True, "", xxhash.xxh3_128_intdigest(data), *found)
+    by = f" --annotations {shlex.quote(str(annotations))}" if annotations else ""
+    return f"medtrain {verb} {dataset} --root {shlex.quote(str(root))}{by}"
 
 
 def _copies(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
@@ -156,7 +110,9 @@ def _clash(group: list[Record]) -> bool:
     return any({0, 1} <= {record.labels.get(name) for record in group} for name in group[0].labels)
 
 
-def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look]) -> dict[str, Any]:
+def _summary(
+    dataset: str, root: Path, records: list[Record], looks: list[Look], kind: str = "images"
+) -> dict[str, Any]:
     """Everything but the labels; what is not known without the images is None."""
     pairs = list(zip(records, looks, strict=False))  # no looks where the images do not count
     sizes = Counter(f"{look.width}x{look.height}" for look in looks if not look.reason)
@@ -166,11 +122,11 @@ def _summary(dataset: str, root: Path, records: list[Record], looks: list[Look])
         "records": len(records),
         "patients": len({(record.source, record.patient) for record in records if record.patient}),
         "splits": dict(sorted(Counter(record.split for record in records if record.split).items())),
-        "images": {
+        kind: {
             "found": sum(look.there for look in looks) if looks else None,
             "missing": sum(not look.there for look in looks) if looks else None,
             "unreadable": [
-                {"image": record.image, "reason": look.reason} for record, look in pairs if look.there and look.reason
+                {kind[:-1]: record.image, "reason": look.reason} for record, look in pairs if look.there and look.reason
             ]
             if looks
             else None,
@@ -190,8 +146,8 @@ def _states(name: str, records: list[Record], uncertain: str, unmentioned: str) 
     }
 
 
-def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -> None:
-    images = found["images"]
+def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, kind: str) -> None:
+    images = found[kind]
     patients = f"{found['patients']:,}" if found["patients"] else "unknown: the dataset has no patient ids"
     say(f"{found['dataset']} in {found['root']}\n")
     whole = f" (the complete dataset has {complete:,})" if complete else ""
@@ -202,13 +158,18 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str) -
     official = f"{_tally(found['splits'])} (official)" if found["splits"] else "none official: packing draws them"
     say(f"splits      {official}")
     if images["found"] is None:
-        say("images      not looked for")
+        say(f"{kind:<11} not looked for")
     else:
         faults = f"{images['missing']:,} missing, {len(images['unreadable']):,} unreadable"
-        say(f"images      {images['found']:,} found, {faults} ({how})")
+        say(f"{kind:<11} {images['found']:,} found, {faults} ({how})")
         say(f"sizes       {_tally(found['sizes'])}")
-        say(f"modes       {_tally(dict(modes.most_common()))}")
-        say(f"copies      {found['duplicates']:,} (byte-identical to another image; a split keeps them together)")
+        if kind == "images":
+            say(f"modes       {_tally(dict(modes.most_common()))}")
+        elif lines := clipcheck.told(found):
+            say(lines)
+        same = f"byte-identical to another {kind[:-1]}; a split keeps them together"
+        copies = "not looked for" if found["duplicates"] is None else f"{found['duplicates']:,} ({same})"
+        say(f"copies      {copies}")
     rows = [(name, *states.values()) for name, states in found["labels"].items()]
     say("\n" + table(("label", "positive", "negative", "unknown"), rows))
 
@@ -219,24 +180,24 @@ def _tally(counts: dict[str, int]) -> str:
     return ", ".join(shown + more) or "-"
 
 
-def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[list[Record]]) -> None:
-    unreadable = found["images"]["unreadable"]
+def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[list[Record]], kind: str) -> None:
+    unreadable = found[kind]["unreadable"]
     if missing:
         how = "with --partial packing" if len(missing) > MAX_REJECTS else "packing"
-        warn(_listing(f"images that are not there ({len(missing):,}); {how} leaves them out", missing))
+        warn(_listing(f"{kind} that are not there ({len(missing):,}); {how} leaves them out", missing))
     if unreadable:
-        lines = [f"{each['image']}: {each['reason']}" for each in unreadable]
+        lines = [f"{each[kind[:-1]]}: {each['reason']}" for each in unreadable]
         warn(
             _listing(
-                f"images that cannot be read ({len(lines):,}); packing leaves them out", lines, " (--json lists all)"
+                f"{kind} that cannot be read ({len(lines):,}); packing leaves them out", lines, " (--json lists all)"
             )
         )
     if conflicts:
         lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
-        warn(_listing(f"LABEL ERROR: identical images with different labels ({len(lines):,})", lines))
+        warn(_listing(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,})", lines))
     empty = [name for name, states in found["labels"].items() if not states["positive"]]
     if empty:
-        warn(f"no image shows {', '.join(empty)}: nothing can be learned about it")
+        warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about it")
 
 
 def _listing(head: str, lines: list[str], hint: str = "") -> str:
@@ -245,4 +206,5 @@ def _listing(head: str, lines: list[str], hint: str = "") -> str:
 
 
 def _positive(record: Record) -> str:
-    return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or "no finding"
+    nothing = f"not {next(iter(record.labels))}" if len(record.labels) == 1 else "no finding"
+    return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or nothing

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain import datasets
-from medtrain.check import Dataset, Flag, command, look_at, read_records
+from medtrain import datasets, sector, video
+from medtrain.check import Dataset, Flag, command, read_records
 from medtrain.console import say, say_json, table, warn
 from medtrain.decode import decode
 from medtrain.errors import InputError, MachineError
+from medtrain.look import Look, look_at
 from medtrain.record import Record
 
 GRID_COLUMNS = 8
+SHEET_ROWS, SHEET_FRAMES = 4, 6  # clips of each class in the contact sheet, and how many frames of each
 
 
 def data_list(json: Flag = False) -> None:
@@ -76,39 +78,45 @@ def data_download(name: Dataset, root: Path) -> None:
     say(f"{name} is in {root}\nlook at it: {command('check', name, root)}")
 
 
-def data_explore(dataset: Dataset, root: Path, out: Path = Path("explore"), json: Flag = False) -> None:
-    """Draw a dataset as PNG files: samples of each class, image sizes, a grid of examples, patients and their studies.
+def data_explore(
+    dataset: Dataset,
+    root: Path,
+    out: Path = Path("explore"),
+    annotations: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Draw a dataset as PNG files: samples of each class, image sizes, a grid of examples, patients and their studies;
+    of clips, how their scores, frames, rates and sizes are distributed, and a contact sheet of what the sector shows.
 
     Args:
         dataset: Name of the dataset (medtrain data list).
         root: Folder with its raw files.
         out: Folder for the figures.
+        annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
-    from medtrain import figures
-
     source = datasets.source(dataset)
-    records = read_records(source, dataset, root)
-    see_why = f"see what is wrong: {command('check', dataset, root)}"
-    looks = list(look_at(records, quick=True, workers=0, quiet=json))
+    clips = getattr(source, "CLIPS", False)
+    records = read_records(dataset, root, annotations)
+    see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
+    looks = list(look_at(records, True, 0, json, clips))
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
-    examples = _examples(source, [record for record, _ in readable])
+    examples = _sheet(source, readable) if clips else _examples(source, [record for record, _ in readable])
     if not any(examples.values()):
-        raise InputError(f"{root} has no {dataset} image that shows a class and can be read", see_why)
+        what = "clip in which something moves" if clips else "image that shows a class and can be read"
+        raise InputError(f"{root} has no {dataset} {what}", see_why)
     out.mkdir(parents=True, exist_ok=True)
-    paths = {name: out / f"{name}.png" for name in ("class_counts", "image_sizes", "sample_grid")}
-    figures.class_counts(_positives_by_split(records), paths["class_counts"])
-    figures.image_sizes([(look.width, look.height) for _, look in readable], paths["image_sizes"])
-    figures.sample_grid(examples, paths["sample_grid"])
+    paths = (_draw_clips if clips else _draw_images)(source, records, readable, examples, out)
     if any(record.patient for record in records):
-        paths |= _draw_people(source, records, out)
+        paths |= {} if clips else _draw_people(source, records, out)
+        paths |= _draw_groups(records, "clips" if clips else "images", out)
     if json:
         say_json({"dataset": dataset, "root": str(root), "figures": {name: str(path) for name, path in paths.items()}})
     else:
         for path in paths.values():
             say(str(path))
     if len(readable) < len(records):
-        warn(f"images that cannot be read: {len(records) - len(readable):,}; {see_why}")
+        warn(f"{'clips' if clips else 'images'} that cannot be read: {len(records) - len(readable):,}; {see_why}")
 
 
 def _description(name: str) -> dict[str, Any]:
@@ -128,11 +136,81 @@ def _steps(name: str) -> list[str]:
     return [f"medtrain data download {name} --root DIR", "or by hand:", *steps]
 
 
-def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
-    """The figures of labels, patients and studies: name -> file."""
+Readable = list[tuple[Record, Look]]
+Examples = dict[str, list[NDArray[np.uint8]]]
+
+
+def _draw_images(
+    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+) -> dict[str, Path]:
+    """The figures of images: name -> file."""
     from medtrain import figures
 
-    paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies", "group_sizes")}
+    paths = {name: out / f"{name}.png" for name in ("class_counts", "image_sizes", "sample_grid")}
+    figures.class_counts(_positives_by_split(records), paths["class_counts"])
+    figures.image_sizes([(look.width, look.height) for _, look in readable], paths["image_sizes"])
+    figures.sample_grid(examples, paths["sample_grid"])
+    return paths
+
+
+def _draw_clips(
+    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+) -> dict[str, Path]:
+    """The figures of clips: name -> file."""
+    from medtrain import clipfigures, figures
+
+    paths = {name: out / f"{name}.png" for name in ("distributions", "contact_sheet")}
+    scores: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        if (score := record.raw["quality_score"]) is not None:
+            scores[record.split or "all"].append(score)
+    looks = [look for _, look in readable]
+    rates = [1000 / look.frame_ms for look in looks if look.frame_ms]
+    sizes = [(look.width, look.height) for look in looks]
+    frames = [look.frames for look in looks]
+    clipfigures.distributions(scores, _words(source), frames, rates, sizes, paths["distributions"])
+    figures.sample_grid(examples, paths["contact_sheet"])
+    return paths
+
+
+def _sheet(source: datasets.Source, readable: Readable) -> Examples:
+    """Frames of some clips of each class, evenly spaced and cut to the sector; where no class is known, of the clips of
+    the highest and lowest scores."""
+    words = _words(source)
+    own = {
+        words[state]: [(record, look) for record, look in readable if record.labels[source.CLASSES[0]] == state]
+        for state in (1, 0)
+    }
+    if not any(own.values()):
+        scored = [pair for pair in readable if pair[0].raw["quality_score"] is not None]
+        scored.sort(key=lambda pair: pair[0].raw["quality_score"], reverse=True)
+        own = {"high": scored[: len(scored) // 2], "low": scored[len(scored) // 2 :][::-1]}
+    found: Examples = {}
+    for word, pairs in own.items():
+        rows = 0
+        for record, look in pairs[:: max(1, len(pairs) // (2 * SHEET_ROWS))]:  # half of them may show no sector
+            if rows < SHEET_ROWS and (frames := _strip(record.path, look.frames)):
+                found[f"{word}, {record.raw['quality_score']:g}\n{record.image}"] = frames
+                rows += 1
+    return found
+
+
+def _strip(path: Path, frames: int) -> list[NDArray[np.uint8]]:
+    """Frames of a clip, evenly spaced, of which only the sector is left: what is around it may name the patient.
+    Nothing where no sector is found, or the file is damaged."""
+    which = sorted({round(place) for place in np.linspace(0, frames - 1, SHEET_FRAMES)})
+    try:
+        seen = sector.find_sector(path, video.header(path))
+        return [seen.cut(frame) for frame in video.frames(path, which)]
+    except ValueError:
+        return []
+
+
+def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
+    """The figures of labels, and of how many patients and studies tell of each: name -> file."""
+    from medtrain import figures
+
+    paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies")}
     told = {name: [record for record in records if record.labels.get(name) in (0, 1)] for name in source.CLASSES}
     states = {
         word: {name: sum(record.labels[name] == state for record in own) for name, own in told.items()}
@@ -144,11 +222,22 @@ def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> d
         "patients": {name: len({record.patient for record in own}) for name, own in told.items()},
     }
     figures.class_counts(people, paths["patients_and_studies"], "Studies and patients of which each label is known", "")
+    return paths
+
+
+def _draw_groups(records: list[Record], kind: str, out: Path) -> dict[str, Path]:
+    """The figure of how large studies and patients are: name -> file."""
+    from medtrain import figures
+
+    path = out / "group_sizes.png"
     images = Counter(record.study or record.image for record in records)
     studies = Counter(patient for patient, _ in {(record.patient, record.study or record.image) for record in records})
-    tallies = {"images in a study": Counter(images.values()), "studies of a patient": Counter(studies.values())}
-    figures.group_sizes(tallies, paths["group_sizes"])
-    return paths
+    tallies = {
+        f"{kind} in a study": Counter(images.values()),
+        "studies of a patient": Counter(studies.values()),
+    }
+    figures.group_sizes(tallies, path)
+    return {"group_sizes": path}
 
 
 def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:

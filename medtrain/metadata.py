@@ -104,7 +104,7 @@ def _with(classes: tuple[str, ...]) -> list[str]:
 def _records(names: list[str], number: int, root: Path) -> list[Record]:
     """Those of ROOT/NAME; of a dataset by itself, where there is no such folder, those of ROOT."""
     own = root / names[number]
-    return datasets.source(names[number]).records(own if len(names) > 1 or own.is_dir() else root)
+    return datasets.read(names[number], own if len(names) > 1 or own.is_dir() else root)
 
 
 def _indices(records: list[Record]) -> list[str]:

@@ -35,6 +35,7 @@ def shard(
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
     partial: Flag = False,
+    annotations: Path | None = None,
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
 ) -> None:
@@ -54,12 +55,12 @@ def shard(
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
+        annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
     out = out or Path("shards") / dataset
-    request = Request(
-        dataset, root, PackOptions(seed, shard_mb, max_samples, encoding, size, views), max_rejects, partial
-    )
+    options = PackOptions(seed, shard_mb, max_samples, encoding, size, views, datasets.fractions(dataset))
+    request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs))
         if json:

@@ -18,7 +18,7 @@ from medtrain.console import say, show_error, warn
 from medtrain.contents import there
 from medtrain.errors import InputError, MedtrainError
 from medtrain.plan import PackOptions
-from medtrain.record import Record, with_validation, with_views
+from medtrain.record import FRACTIONS, Record, with_validation, with_views
 from medtrain.run import read_json, write_json
 from medtrain.shards import check_options, check_records, pack, pack_share, read_share, refuse_others
 
@@ -36,13 +36,22 @@ class Request:
     options: PackOptions
     max_rejects: int
     partial: bool
+    annotations: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As values for JSON; its paths hold in every folder."""
+        annotations = str(self.annotations.absolute()) if self.annotations else None
+        return {**asdict(self), "root": str(self.root.absolute()), "annotations": annotations}
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Request:
-        """From what `asdict` and JSON make of one."""
+        """From what `told` and JSON make of one."""
         options = told["options"]
-        made = PackOptions(**{**options, "views": tuple(options["views"])})
-        return cls(**{**told, "root": Path(told["root"]), "options": made})
+        made = PackOptions(
+            **{**options, "views": tuple(options["views"]), "fractions": tuple(options.get("fractions", FRACTIONS))}
+        )
+        annotations = Path(told["annotations"]) if told.get("annotations") else None
+        return cls(**{**told, "root": Path(told["root"]), "options": made, "annotations": annotations})
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def submit(
         sbatch.need_slurm("leave --slurm away")
     refuse(request, out, tasks)
     logs = out / "slurm"
-    told = {"request": {**asdict(request), "root": str(request.root.absolute())}, "tasks": tasks}
+    told = {"request": request.told(), "tasks": tasks}
     if not dry_run:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_json(out / REQUEST, told)
@@ -125,7 +134,8 @@ def resources(jobs: Jobs) -> SlurmConfig:
 def records_of(request: Request) -> list[Record]:
     """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
     root, partial = request.root, request.partial
-    records = with_views(with_validation(datasets.source(request.dataset).records(root)), request.options.views)
+    read = datasets.read(request.dataset, root, request.annotations)
+    records = with_views(with_validation(read), request.options.views)
     found: list[Record] = []
     missing: list[Record] = []
     for record in records:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,15 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
 def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is packed, and the study types that the raw dataset has images of to train on."""
     dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
-    options = PackOptions(encoding=given.get("encoding", "jpeg"), size=_number(given, "size", config.data.image_size))
+    size = _number(given, "size", config.data.image_size)
+    options = PackOptions(encoding=given.get("encoding", "jpeg"), size=size, fractions=datasets.fractions(dataset))
     rejects = _number(given, "max_rejects", MAX_REJECTS)
     asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
     tasks = _number(given, "tasks", 8)
     records = refuse(asked, out, tasks)
     packing = {
-        "request": {**asdict(asked), "root": str(root)},
+        "request": asked.told(),
         "out": str(out),
         "tasks": tasks,
         "partition": given.get("pack_partition", config.slurm.partition),

@@ -6,17 +6,17 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 from medtrain.clipfile import Shape
 from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
-from medtrain.record import TRAIN_VAL, Record, View, number_of
+from medtrain.record import FRACTIONS, TRAIN_VAL, Record, View, number_of
 
 MAX_REJECTS = 100  # images that may be left out unless somebody allows more
 OFFICIAL = {**{split: place for place, split in enumerate(SPLITS)}, TRAIN_VAL: 0}
-FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PackOptions:
     size: int = 0
     views: tuple[View, ...] = ()
     clips: Literal["", "grey", "rgb"] = ""
+    fractions: tuple[float, float, float] = FRACTIONS
 
     @property
     def shape(self) -> Shape | None:
@@ -40,8 +41,12 @@ class PackOptions:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = asdict(self)
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
-        later = ("views", "clips")
-        return {name: value for name, value in fields.items() if name not in unused and (name not in later or value)}
+        later = {"views": (), "clips": "", "fractions": FRACTIONS}
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in unused and (name not in later or value != later[name])
+        }
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def make_plan(
     """Give every record a split, a shard and a place in it. `contents` are as of medtrain.contents."""
     groups = tie(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
-    splits = assign_splits(shuffled, groups, options.seed)
+    splits = assign_splits(shuffled, groups, options.seed, options.fractions)
     keys = _keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
@@ -147,11 +152,14 @@ def number_studies(records: list[Record], contents: list[int]) -> list[int]:
     ]
 
 
-def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[str]:
-    """The official split where a record has one; else 80/10/10 by group, in proportion within each set of labels.
+def assign_splits(
+    records: list[Record], groups: list[int], seed: int, fractions: tuple[float, float, float] = FRACTIONS
+) -> list[str]:
+    """The official split where a record has one; else `fractions` (train, val, test) by group, in proportion within
+    each set of labels.
 
     A group goes where its first image with an official split is; only official splits may cut one apart. What is
-    officially for training and validation together is cut 8 to 1.
+    officially for training and validation together is cut as these two are (of 80/10/10: 8 to 1).
     """
     unknown = {record.split for record in records} - {"", *OFFICIAL}
     if unknown:
@@ -179,7 +187,7 @@ def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[s
     taken = dict.fromkeys(totals, 0)
     for group in open_groups:
         own = stratum[group]
-        split_of[group] = _cut_at(taken[own] / totals[own], own[1])
+        split_of[group] = _cut_at(taken[own] / totals[own], own[1], fractions)
         taken[own] += sizes[group]
     return [
         split_of[group] if record.split in ("", TRAIN_VAL) else record.split
@@ -187,18 +195,21 @@ def assign_splits(records: list[Record], groups: list[int], seed: int) -> list[s
     ]
 
 
-def _cut_at(position: float, no_test: bool) -> str:
+def _cut_at(position: float, no_test: bool, fractions: tuple[float, float, float]) -> str:
     """The split of what lies at a position from 0 to 1."""
-    position *= 1 - FRACTIONS["test"] if no_test else 1
-    return "train" if position < FRACTIONS["train"] else "val" if position < 1 - FRACTIONS["test"] else "test"
+    train, _, test = fractions
+    position *= 1 - test if no_test else 1
+    return "train" if position < train else "val" if position < 1 - test else "test"
 
 
-def split_rule(records: list[Record]) -> str:
+def split_rule(records: list[Record], fractions: tuple[float, float, float] = FRACTIONS) -> str:
     """The rule that `assign_splits` follows, in words, for the manifest."""
-    cut = "80/10/10 by patient or identical bytes, in proportion within labels"
+    percent = [round(100 * part) for part in fractions]
+    cut = f"{'/'.join(map(str, percent))} by patient or identical bytes, in proportion within labels"
     told = sum(bool(record.split) for record in records)
     if any(record.split == TRAIN_VAL for record in records):
-        return f"official, its {TRAIN_VAL} cut 8 to 1; without one {cut}"
+        ratio = Fraction(percent[0], percent[1])
+        return f"official, its {TRAIN_VAL} cut {ratio.numerator} to {ratio.denominator}; without one {cut}"
     return "official" if told == len(records) else f"official where there is one, else {cut}" if told else cut
 
 

@@ -142,9 +142,9 @@ def check_records(records: list[Record], options: PackOptions) -> None:
         fix = "its table names it in several rows: keep one of them"
         raise InputError(f"{again.source}: {again.image} is there {times[sample_key(again)]} times", fix)
     if options.encoding == "copy":
-        first = next((record.path for record in records if there(record.path)), None)
-        if first and is_dicom(beginning(first)):
-            raise InputError(f"{first.name} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
+        first = next((record for record in records if there(record.path)), None)
+        if first and is_dicom(beginning(first.path)):
+            raise InputError(f"{first.image} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
 
 
 def _plan(
@@ -174,7 +174,7 @@ def _described(
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size, options.clips), "options": options.described(),
-        "split_rule": split_rule(records), "labels_sha256": labels, "plan": digest,
+        "split_rule": split_rule(records, options.fractions), "labels_sha256": labels, "plan": digest,
         "medtrain": __version__, **({"clips": asdict(options.shape)} if options.shape else {}),
     }  # fmt: skip
 

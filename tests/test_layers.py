@@ -19,7 +19,7 @@ LAYERS = """
 cli
 flags
 groups
-runs packing data metadata pretrained check labelling explain doctor codediff
+runs packing data metadata pretrained check clipcheck labelling explain doctor codediff
 probe
 pipelines groupstatus
 grouplaunch
@@ -42,7 +42,7 @@ checkpoint
 multilabel multiclass abnormality subgroups
 bootstrap
 inputs
-loader models compiling metrics calibration studyfigures figures distributed tensorfile tree average
+loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average
 weights
 verify loader_pool
 shards loader_worker
@@ -51,15 +51,15 @@ transforms
 shardfile
 plan
 texts encode mixture contents
-index order decode sector
-video
-dicomclip
-dicom png clipfile clipheader encapsulated silence
+index order decode look sector
 history
 attempts
 causes goodput waiting
 slurmjob studytables
 datasets recipes reports scorefile canvas
+video
+dicomclip
+dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack
 run record csvfile configfile console helper place

@@ -214,3 +214,16 @@ def test_max_samples_is_a_random_part_the_same_each_time(drawn: list[Record], tm
     assert len(images(30)) == 30 and set(images(30)) < set(images(60))
     assert set(images(30)) != set(images(30, seed=1))
     assert len(images(1000)) == 100
+
+
+def test_shares_of_a_source_of_its_own() -> None:
+    shares_wanted = (0.7, 0.15, 0.15)
+    records = [record(i) for i in range(1000)]
+    splits = assign_splits(records, list(range(1000)), 0, shares_wanted)
+    assert np.allclose(shares(splits), shares_wanted, atol=0.005)
+    assert split_rule(records, shares_wanted) == "70/15/15 by patient or identical bytes, in proportion within labels"
+    half = [record(i, split="train+val") for i in range(1000)]
+    assert assign_splits(half, list(range(1000)), 0, shares_wanted).count("val") == round(1000 * 0.15 / 0.85)
+    assert split_rule(half, shares_wanted).startswith("official, its train+val cut 14 to 3; without one 70/15/15")
+    assert PackOptions(fractions=shares_wanted).described()["fractions"] == shares_wanted
+    assert "fractions" not in PackOptions().described(), "what was packed before has none"

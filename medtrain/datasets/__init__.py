@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from medtrain.errors import InputError, nearest
-from medtrain.record import Record
+from medtrain.record import FRACTIONS, Record
 
 IMAGE_SUFFIXES = (".dcm", ".jpeg", ".jpg", ".png")
 
@@ -30,6 +30,8 @@ class Source(Protocol):
     tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason. One
     of which `medtrain check` tells more has `about(root, records) -> dict[str, Any]` for --json, and `told(about) ->
     str`, the same for people. One of whose labels 0 and 1 are not called absent and present has `STATES`, their names.
+    One whose files are clips has `CLIPS = True`. One that is split otherwise than 80/10/10, where nobody has split it,
+    has `FRACTIONS`, the shares of train, val and test.
     """
 
     TITLE: str
@@ -48,6 +50,17 @@ class Source(Protocol):
 
         InputError, with what to do about it, where `root` is not what the source expects.
         """
+        ...
+
+
+class AnnotatedSource(Source, Protocol):
+    """A source whose table may lie anywhere: `--annotations FILE` names it."""
+
+    ANNOTATED: bool
+    """True."""
+
+    def records(self, root: Path, annotations: Path | None = None) -> list[Record]:
+        """As of every source, by the table `annotations`; without it, by the one that is found in `root`."""
         ...
 
 
@@ -70,6 +83,22 @@ def source(name: str) -> Source:
     if name not in names():
         raise InputError(f"there is no dataset {name!r}{nearest(name, names())}", "list them: medtrain data list")
     return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+
+
+def read(name: str, root: Path, annotations: Path | None = None) -> list[Record]:
+    """The records of a dataset, by the table `annotations` where one is given; InputError where its source takes
+    none."""
+    module = source(name)
+    if annotations is None:
+        return module.records(root)
+    if not getattr(module, "ANNOTATED", False):
+        raise InputError(f"{name} takes no --annotations: its tables lie with its images", "leave --annotations away")
+    return cast(AnnotatedSource, module).records(root, annotations)
+
+
+def fractions(name: str) -> tuple[float, float, float]:
+    """Train, val and test of what nobody has split."""
+    return getattr(source(name), "FRACTIONS", FRACTIONS)
 
 
 def images_in(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
