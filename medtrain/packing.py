@@ -11,7 +11,7 @@ from medtrain import datasets
 from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
-from medtrain.packjob import Flag, Jobs, Request, records_of, resources, submit
+from medtrain.packjob import Flag, Jobs, Request, options_for, records_of, resources, submit
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
 from medtrain.run import Run, run_names
@@ -32,6 +32,7 @@ def shard(
     encoding: Literal["copy", "jpeg", "tiff"] = "copy",
     size: int = 0,
     views: tuple[View, ...] = (),
+    clips: Literal["", "grey", "rgb"] = "",
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
     partial: Flag = False,
@@ -49,9 +50,10 @@ def shard(
         shard_mb: Size of a shard in MB.
         seed: Decides the split and the order in the shards.
         encoding: The files as they are but for comments and the like (copy), or 8-bit grey as JPEG of quality 95 or as
-            TIFF without loss.
-        size: Shrink to this many pixels on the shorter side (0: as it is).
+            TIFF without loss. Clips are always packed without loss.
+        size: Shrink to this many pixels on the shorter side (0: as it is); of clips the side of the square (0: 112).
         views: Pack only images of these views (frontal: PA and AP too; none named: all).
+        clips: Pack clips in grey (which is what is done where none is said) or in colour.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
@@ -59,7 +61,7 @@ def shard(
         json: Print one JSON document.
     """
     out = out or Path("shards") / dataset
-    options = PackOptions(seed, shard_mb, max_samples, encoding, size, views, datasets.fractions(dataset))
+    options = options_for(dataset, PackOptions(seed, shard_mb, max_samples, encoding, size, views, clips))
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs))

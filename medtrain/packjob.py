@@ -24,6 +24,7 @@ from medtrain.shards import check_options, check_records, pack, pack_share, read
 
 REQUEST = "request.json"
 STAGES = ("read", "pack", "finish")
+CLIP_SIZE = 112  # pixels: what networks of clips are made for (Tran et al., CVPR 2018)
 Flag = FlagCreatePairsOff[bool]
 
 
@@ -52,6 +53,19 @@ class Request:
         )
         annotations = Path(told["annotations"]) if told.get("annotations") else None
         return cls(**{**told, "root": Path(told["root"]), "options": made, "annotations": annotations})
+
+
+def options_for(dataset: str, asked: PackOptions) -> PackOptions:
+    """What is asked, with what the dataset decides: how it is split, and that clips are packed without loss at one
+    size."""
+    found = replace(asked, fractions=datasets.fractions(dataset))
+    if not getattr(datasets.source(dataset), "CLIPS", False):
+        if asked.clips:
+            raise InputError(f"{dataset} holds images, and --clips is for clips", "leave it away")
+        return found
+    if asked.encoding == "jpeg":
+        raise InputError("clips are packed without loss", "leave --encoding away")
+    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, clips=asked.clips or "grey")
 
 
 @dataclass(frozen=True)

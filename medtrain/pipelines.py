@@ -9,7 +9,7 @@ from typing import Any
 from medtrain import chain, datasets, grouplaunch, launch, sbatch
 from medtrain.config import Config
 from medtrain.errors import InputError
-from medtrain.packjob import Request, refuse
+from medtrain.packjob import Request, options_for, refuse
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import Record
 from medtrain.rungroup import ALL, RunGroup
@@ -44,7 +44,7 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
     """What is packed, and the study types that the raw dataset has images of to train on."""
     dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
     size = _number(given, "size", config.data.image_size)
-    options = PackOptions(encoding=given.get("encoding", "jpeg"), size=size, fractions=datasets.fractions(dataset))
+    options = options_for(dataset, PackOptions(encoding=given.get("encoding", "jpeg"), size=size))
     rejects = _number(given, "max_rejects", MAX_REJECTS)
     asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
