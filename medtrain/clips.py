@@ -109,7 +109,7 @@ def warp_clip(frames: Frames, linear: Floats, moved: Floats, out: Frames) -> Non
         return
     matrix = warp_matrices(np.array([frames.shape[1:3]]), linear[None], moved[None], size)[0]
     for frame, pixels in zip(frames, out, strict=True):
-        cv2.warpAffine(frame, matrix, size, _flat(pixels), WARP, cv2.BORDER_REPLICATE)
+        cv2.warpAffine(frame, matrix, size, _flat(pixels), WARP)  # black beyond the border, as outside the sector
 
 
 def fit_clip(frames: Frames, out: Frames) -> None:
