@@ -23,7 +23,8 @@ ADDED_LATER = {
     "augment.contrast": 0.0, "augment.light_p": 0.5, "augment.erase": 0, "augment.erase_side": 0.125,
     "augment.erase_p": 0.5, "data.datasets": (), "data.holdout": "", "data.sampling": (), "optim.layer_decay": 1.0,
     "loss.focal_alpha": "none", "model.compile": "none", "data.study_type": "",
-    "data.normalise": "fixed", "ensemble": 1,
+    "data.normalise": "fixed", "ensemble": 1, "optim.unfreeze": "", "optim.unfreeze_every": 0,
+    "schedule.restart_epochs": 5, "schedule.restart_growth": 2,
 }  # fmt: skip
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"
