@@ -100,7 +100,7 @@ class ModelConfig:
     dropout: float = 0.0
     """Dropout inside the backbone (r2plus1d_18: before its head)."""
     weights: str = ""
-    """Local .safetensors, .pt or .pth file, "imagenet" or "kinetics" for published weights, or empty for random ones."""
+    """Local .safetensors, .pt or .pth file, "imagenet" or "kinetics" for published ones, or empty for random ones."""
     compile: Literal["none", "blocks"] = "none"
     """What torch.compile makes faster: each block of the network by itself (minutes at the first start), or nothing."""
 
@@ -114,7 +114,7 @@ class LossConfig:
     focal_gamma: float = 0.0
     """Weight of what is predicted well falls with this power, the focal loss (multilabel; 0: cross entropy)."""
     focal_alpha: str = "none"
-    """Weight of the state present, as 0.25 (absent: 0.75; multilabel); balanced: both states have the same sum; or none."""
+    """Weight of what is present, as 0.25 (absent: 0.75; multilabel), or balanced: both sum up to the same; or none."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
 from medtrain.loader import Batch, Loader
 from medtrain.metrics import plain
+from medtrain.models import channels_last
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, resume_command, write_json
 from medtrain.scorefile import TIES, ScoreTable, write_scores
@@ -38,6 +39,11 @@ class Scores:
     samples: npt.NDArray[np.int64]
 
 
+def input_shape(config: Config) -> tuple[int, ...]:
+    """Of one sample, as the model takes it: (channels, H, W)."""
+    return config.model.channels, config.data.image_size, config.data.image_size
+
+
 def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) -> torch.Tensor:
     """The model's input: uint8 on the CPU -> normalised float [B, channels, H, W] on the device, channels last."""
     inputs = batch.inputs.to(device, non_blocking=True).float()
@@ -46,7 +52,7 @@ def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) 
         inputs = inputs.sub_(mean).div_(deviation.clamp(min=1))  # a black image stays black
     elif data.normalise == "fixed":
         inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
-    inputs = inputs.expand(-1, channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    inputs = inputs.expand(-1, channels, -1, -1).contiguous(memory_format=channels_last(inputs.ndim))
     if data.normalise == "imagenet":
         mean, deviation = (255 * torch.tensor(each, device=device).view(1, 3, 1, 1) for each in IMAGENET)
         inputs = inputs.sub_(mean).div_(deviation)
@@ -67,6 +73,7 @@ def score(
 
     `stopped` is asked once a round on every rank and must answer the same on all.
     """
+    training = [module for module in model.modules() if module.training]  # what is frozen is not
     model.eval()
     rounds = -(-loader.samples // (batch_size * world.size))
     batches = loader.every_sample(batch_size)
@@ -80,7 +87,8 @@ def score(
                 logits = model(pixels(batch, data, channels, world.device))
                 values.append(task.scores(logits).cpu())
                 samples.append(torch.from_numpy(batch.samples))
-    model.train()
+    for module in training:
+        module.training = True
     everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
     positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
     order = np.argsort(positions)
