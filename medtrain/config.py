@@ -10,6 +10,7 @@ FREE_FIELDS = (
     "run", "runs", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers", "data.prefetch",
 )  # fmt: skip
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
+PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,13 @@ class ModelConfig:
     """The network."""
 
     backbone: str = "densenet121"
-    """Architecture: densenet121, 161, 169, 201 of torchvision, or any of timm (convnext_large, resnet50.a1_in1k)."""
+    """Architecture: densenet121 to 201 of torchvision, r2plus1d_18 (clips), or any of timm (resnet50.a1_in1k)."""
     channels: Literal[1, 3] = 1
     """Input channels; one-channel images are repeated for 3."""
     dropout: float = 0.0
-    """Dropout inside the backbone."""
+    """Dropout inside the backbone (r2plus1d_18: before its head)."""
     weights: str = ""
-    """Local .safetensors file, or "imagenet" for the published weights, or empty for a random start."""
+    """Local .safetensors, .pt or .pth file, "imagenet" or "kinetics" for published ones, or empty for random ones."""
     compile: Literal["none", "blocks"] = "none"
     """What torch.compile makes faster: each block of the network by itself (minutes at the first start), or nothing."""
 
@@ -132,8 +133,8 @@ class LossConfig:
     """Share of each target that is spread over all classes (multiclass)."""
     focal_gamma: float = 0.0
     """Weight of what is predicted well falls with this power, the focal loss (multilabel; 0: cross entropy)."""
-    focal_alpha: Literal["none", "balanced"] = "none"
-    """Weight of the rarer state of each label (multilabel): balanced gives both states the same sum of weights."""
+    focal_alpha: str = "none"
+    """Weight of what is present, as 0.25 (absent: 0.75; multilabel), or balanced: both sum up to the same; or none."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,18 @@ class OptimConfig:
     """Largest gradient norm of a step (0: no clipping)."""
     ema_decay: float = 0.0
     """Decay of a moving average of the weights, which then is what is validated and kept as best (0: none)."""
+    unfreeze: str = ""
+    """How many blocks train, counted from the head: 2, or 1,2,3 for more of them as epochs go by (empty: all)."""
+    unfreeze_every: int = 0
+    """Epochs between the numbers of `unfreeze`."""
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
     """How the learning rate moves."""
 
-    schedule: Literal["plateau", "cosine", "constant"] = "constant"
-    """Rule: cut on a plateau, cosine to zero over all epochs, or none."""
+    schedule: Literal["plateau", "cosine", "warm_restarts", "constant"] = "constant"
+    """Rule: cut on a plateau, cosine to zero over all epochs, cosines that start anew, or none."""
     factor: float = 0.5
     """A plateau multiplies the learning rate by this."""
     plateau_patience: int = 7
@@ -168,6 +173,10 @@ class ScheduleConfig:
     """What must improve: the validation loss, or the watched metric."""
     min_lr: float = 0.0
     """The learning rate never falls below this."""
+    restart_epochs: int = 5
+    """Epochs of the first cosine of warm_restarts (T_0 of Loshchilov and Hutter, ICLR 2017)."""
+    restart_growth: int = 2
+    """Each further cosine of warm_restarts is so many times as long (T_mult)."""
 
 
 @dataclass(frozen=True)

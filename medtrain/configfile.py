@@ -26,6 +26,7 @@ ADDED_LATER = {
     "data.normalise": "fixed", "ensemble": 1, "data.frames": 0, "data.stride": 1, "data.fps": 0.0, "data.clips": 1,
     "augment.speckle": 0.0, "augment.speckle_p": 0.5, "augment.crop_time_min": 1.0, "augment.crop_time_p": 0.5,
     "augment.mask_time": 0.0, "augment.mask_time_p": 0.5,
+    "optim.unfreeze": "", "optim.unfreeze_every": 0, "schedule.restart_epochs": 5, "schedule.restart_growth": 2,
 }  # fmt: skip
 CLUSTERS = Path(__file__).parents[1] / "slurm" / "clusters"
 YAML_TAG = "tag:yaml.org,2002:"

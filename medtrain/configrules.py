@@ -12,6 +12,8 @@ from medtrain.config import Config
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
 JOBS = re.compile(r"\d+(:\d+)*")
+SHARE = re.compile(r"0?\.\d+")
+COUNTS = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 # setting -> its smallest value, and what that value stands for
@@ -36,8 +38,11 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "loss.focal_gamma": (0, "cross entropy"),
     "optim.weight_decay": (0, "none"),
     "optim.clip_norm": (0, "none"),
+    "optim.unfreeze_every": (0, "never more"),
     "schedule.plateau_patience": (0, ""),
     "schedule.min_lr": (0, ""),
+    "schedule.restart_epochs": (1, ""),
+    "schedule.restart_growth": (1, ""),
     "checkpoint.every_minutes": (0, "at the ends of epochs"),
     "checkpoint.every_steps": (0, "by time only"),
     "checkpoint.keep_last": (1, ""),
@@ -73,7 +78,8 @@ def problems(config: Config) -> list[str]:
     rules += [
         (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
     ]
-    return [problem for holds, problem in rules + _single_rules(config) if not holds]
+    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config)]
+    return [problem for holds, problem in rules if not holds]
 
 
 def _single_rules(config: Config) -> list[tuple[bool, str]]:
@@ -113,7 +119,7 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         ),
         (0 < optim.layer_decay <= 1, f"layer_decay is {optim.layer_decay}: it lies above 0 and is at most 1"),
         (
-            optim.layer_decay == 1 or schedule.schedule != "cosine" or schedule.min_lr == 0,
+            optim.layer_decay == 1 or schedule.schedule not in ("cosine", "warm_restarts") or schedule.min_lr == 0,
             f"a cosine to min_lr {schedule.min_lr} would make the rates of all layers alike: with layer_decay give 0",
         ),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
@@ -123,6 +129,37 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
             f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",
+        ),
+    ]
+
+
+def block_counts(unfreeze: str) -> list[int]:
+    """How many blocks train, one number after the other (`optim.unfreeze`); none where all do."""
+    return [int(word) for word in unfreeze.split(",") if word]
+
+
+def _unfreezing(config: Config) -> list[tuple[bool, str]]:
+    told, every = config.optim.unfreeze, config.optim.unfreeze_every
+    if told and not COUNTS.fullmatch(told):
+        return [(False, f"unfreeze is {told!r}: write how many blocks train, as 2 or 1,2,3")]
+    counts = block_counts(told)
+    return [
+        (counts == sorted(set(counts)), f"unfreeze is {told}: each number must be larger than the one before it"),
+        (
+            len(counts) <= 1 or every != 0,
+            f"unfreeze is {told}: say after how many epochs it goes on to the next number (--unfreeze_every 3)",
+        ),
+    ]
+
+
+def _focal_alpha(config: Config) -> list[tuple[bool, str]]:
+    told = config.loss.focal_alpha
+    word, share = told in ("none", "balanced"), SHARE.fullmatch(told) is not None and float(told) > 0
+    return [
+        (word or share, f"focal_alpha is {told!r}: write none, balanced, or a number between 0 and 1"),
+        (
+            not share or config.task != "abnormality",
+            f"focal_alpha is {told}, and the weights of task abnormality are the paper's: give balanced or none",
         ),
     ]
 

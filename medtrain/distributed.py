@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from medtrain.errors import MachineError
 from medtrain.place import gpu_index, gpus_given, node_name
@@ -61,9 +61,7 @@ def join(precision: str) -> World:
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     chosen, reason = settle_precision(precision)
-    # Only rank 0's BatchNorm statistics count; they are handed round before each evaluation, not before each forward.
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu, kwargs_handlers=[ddp])
+    accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu)
     if accelerator.num_processes != expected:
         raise MachineError(
             f"{node_name()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",
@@ -76,6 +74,15 @@ def join(precision: str) -> World:
             "give one that all nodes support: --precision",
         )
     return world
+
+
+def wrap(world: World, model: nn.Module) -> nn.Module:
+    """`model` in DDP, which sums the gradients of the parameters that require one now; the model itself on one rank."""
+    if world.size == 1:
+        return model
+    devices = [world.device] if world.device.type == "cuda" else None
+    # Only rank 0's BatchNorm statistics count; they are handed round before each evaluation, not before each forward.
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def compute_deterministically() -> None:

@@ -52,6 +52,7 @@ def score(
 
     `stopped` is asked once a round on every rank and must answer the same on all.
     """
+    training = [module for module in model.modules() if module.training]  # what is frozen is not
     model.eval()
     batches = loader.every_sample(batch_size)
     values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, 2, dtype=torch.int64)]
@@ -64,7 +65,8 @@ def score(
                 logits = model(pixels(batch, data, channels, world.device))
                 values.append(task.scores(logits).cpu())
                 samples.append(torch.from_numpy(np.stack([batch.samples, batch.draws], 1)))
-    model.train()
+    for module in training:
+        module.training = True
     everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
     positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
     order = np.lexsort(positions.T[::-1])

@@ -11,6 +11,7 @@ from medtrain.distributed import World
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
 from medtrain.loader import Batch, Loader
+from medtrain.models import channels_last
 
 # Mean and deviation of red, green and blue: of ImageNet, of Kinetics-400 (both as torchvision has them), and of the
 # echocardiograms that public video quality models were trained on.
@@ -70,6 +71,12 @@ def _clip_setup(config: Config, index: ShardIndex, windows: int) -> ClipSetup | 
     return ClipSetup(index.clips, data.frames, data.stride, data.fps, windows)
 
 
+def input_shape(config: Config) -> tuple[int, ...]:
+    """Of one sample, as the model takes it: (channels, H, W), of a clip (channels, T, H, W)."""
+    data, sides = config.data, (config.data.image_size, config.data.image_size)
+    return (config.model.channels, data.frames, *sides) if data.frames else (config.model.channels, *sides)
+
+
 def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) -> torch.Tensor:
     """The model's input: uint8 on the CPU -> normalised float [B, channels, H, W] on the device, channels last; of
     clips [B, channels, T, H, W]."""
@@ -80,8 +87,7 @@ def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) 
         inputs = inputs.sub_(mean).div_(deviation.clamp(min=1))  # a black image stays black
     elif data.normalise == "fixed":
         inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
-    layout = torch.channels_last if places == 2 else torch.channels_last_3d
-    inputs = inputs.expand(-1, channels, *[-1] * places).contiguous(memory_format=layout)
+    inputs = inputs.expand(-1, channels, *[-1] * places).contiguous(memory_format=channels_last(inputs.ndim))
     if data.normalise in OF_COLOURS:
         numbers = OF_COLOURS[data.normalise]
         mean, deviation = (255 * torch.tensor(each, device=device).view(1, 3, *[1] * places) for each in numbers)

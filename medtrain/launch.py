@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import attempts, configfile, freeze, helper, mixture, sbatch
-from medtrain.config import Config, SlurmConfig
+from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
 from medtrain.place import in_slurm_job, refuse_step_of_many
@@ -33,10 +33,10 @@ TRAIN_HERE = "train here: medtrain train RECIPE ..."
 def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     """Check `config` and make its run folder; published weights are fetched here, ranks look only in the cache."""
     config = ready(config, packed)
-    if config.model.weights == "imagenet":
+    if config.model.weights in PUBLISHED:
         from medtrain import models  # torch
 
-        models.fetch(config.model.backbone)
+        models.fetch(config.model.backbone, config.model.weights)
     run = Run.create(config.runs, config.run)
     freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
@@ -64,13 +64,13 @@ def with_shards(config: Config, packed: bool = True) -> Config:
 
 def with_weights(config: Config) -> Config:
     """The config with an absolute weights file that is there: a job would tell only when it runs at last."""
-    if config.model.weights in ("", "imagenet"):
+    if config.model.weights in ("", *PUBLISHED):
         return config
     path = Path(config.model.weights).absolute()
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such file of weights",
-            "give --weights FILE.safetensors, imagenet (after: medtrain data weights BACKBONE), or '' for none",
+            "give --weights FILE.safetensors, imagenet or kinetics (medtrain data weights BACKBONE), or '' for none",
         )
     return dataclasses.replace(config, model=dataclasses.replace(config.model, weights=str(path)))
 

@@ -24,7 +24,7 @@ def multilabel_report(
     names: tuple[str, ...],
     gamma: float = 0.0,
     thresholds: tuple[float, ...] = (),
-    alpha: tuple[float, ...] = (),
+    weights: tuple[tuple[float, float], ...] = (),
 ) -> dict[str, Any]:
     """Every number of a multi-label problem, as plain Python numbers ready for JSON; None where it is undefined.
 
@@ -32,8 +32,8 @@ def multilabel_report(
     where it is known; `macro` numbers are the mean over the labels where they are defined (a label without a positive
     has no AUROC, average precision, recall or F1), and `macro_labels` says over how many each; `micro` numbers pool the
     known cells of all labels. `accuracy` is the share of the known cells that are right (one minus the Hamming loss),
-    `loss` their mean focal loss (`gamma` 0: cross entropy; `alpha` [L] as in training). A label is called present from
-    its threshold on (0.5 where there is none).
+    `loss` their mean focal loss (`gamma` 0: cross entropy; `weights` [L, 2] as in training). A label is called present
+    from its threshold on (0.5 where there is none).
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
@@ -48,7 +48,7 @@ def multilabel_report(
     pooled = _numbers(values[known], positive[known], called[known])
     return {
         "samples": len(values),
-        "loss": plain(_mean(_focal_loss(values, positive, gamma, alpha)[known])),
+        "loss": plain(_mean(_focal_loss(values, positive, gamma, weights)[known])),
         "accuracy": plain(_mean((called == positive)[known])),
         **{f"macro_{key}": _macro(rows, key) for key in AVERAGED},
         "macro_labels": {key: sum(row[key] is not None for row in rows.values()) for key in AVERAGED},
@@ -144,10 +144,12 @@ def _interval(ends: Floats) -> list[float | None]:
     return [plain(end) for end in ends]
 
 
-def _focal_loss(scores: Floats, positive: NDArray[np.bool_], gamma: float, alpha: tuple[float, ...]) -> Floats:
-    likely, weight = np.where(positive, scores, 1 - scores), np.array(alpha) if alpha else 0.5
+def _focal_loss(
+    scores: Floats, positive: NDArray[np.bool_], gamma: float, weights: tuple[tuple[float, float], ...]
+) -> Floats:
+    likely, (one, zero) = np.where(positive, scores, 1 - scores), np.array(weights or [(1.0, 1.0)]).T
     losses = -np.log(np.maximum(likely, 1e-12)) * (1 - likely) ** gamma
-    return losses * 2 * np.where(positive, weight, 1 - weight)
+    return losses * np.where(positive, one, zero)  # type: ignore[no-any-return]
 
 
 def _macro(rows: dict[str, dict[str, Any]], key: str) -> float | None:

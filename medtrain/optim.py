@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler, ReduceLROnPlateau
 
 from medtrain.config import OptimConfig, ScheduleConfig
 from medtrain.errors import InputError
@@ -76,6 +76,9 @@ class Schedule:
             )
         elif config.schedule == "cosine":
             self._rule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.min_lr)
+        elif config.schedule == "warm_restarts":
+            first, growth = config.restart_epochs, config.restart_growth
+            self._rule = CosineAnnealingWarmRestarts(optimizer, T_0=first, T_mult=growth, eta_min=config.min_lr)
 
     @property
     def lr(self) -> float:

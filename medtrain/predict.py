@@ -19,7 +19,7 @@ from medtrain.distributed import World
 from medtrain.errors import InputError, nearest
 from medtrain.evaluate import evaluate_best, load_best
 from medtrain.index import read_manifest
-from medtrain.inputs import pixels
+from medtrain.inputs import input_shape, pixels
 from medtrain.loader import Batch
 from medtrain.run import Run, read_json
 from medtrain.rungroup import RunGroup
@@ -108,7 +108,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     world = distributed.join(config.precision if fits else "fp32")
     task = tasks.make(config, classes, counts)
     model = models.build(replace(config.model, weights=""), task.outputs)
-    model.to(world.device).to(memory_format=torch.channels_last)
+    model.to(world.device).to(memory_format=models.channels_last(1 + len(input_shape(config))))
     return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 
 

@@ -28,4 +28,5 @@ def data_weights(
     if json:
         say_json({"backbone": backbone, "file": str(path), "megabytes": round(megabytes, 1)})
     else:
-        say(f"{path} ({megabytes:,.0f} MB)\ntrain with them: --backbone {backbone} --weights imagenet")
+        words = f"--backbone {backbone} --weights {models.learned_from(backbone)}"
+        say(f"{path} ({megabytes:,.0f} MB)\ntrain with them: {words}")

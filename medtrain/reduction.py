@@ -8,8 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from medtrain.distributed import World, seed_step
+from medtrain.checkpoint import TrainState
+from medtrain.config import Config
+from medtrain.distributed import World, seed_step, wrap
 from medtrain.loader import Batch
+from medtrain.models import channels_last
 from medtrain.order import share_of
 from medtrain.tree import Tensors, Tree, sum_over_ranks
 
@@ -54,8 +57,10 @@ class Exact:
         self._own = share_of(leaves, world.rank, world.size)
         self._samples = [share_of(global_batch, leaf, leaves) for leaf in self._own]
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
+        # Those of a frozen layer stay: a mean of equal numbers may differ from them in the last bit.
+        buffers = [own for layer in model.modules() if layer.training for own in layer.buffers(recurse=False)]
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self._counters = [buffer for buffer in buffers if not buffer.is_floating_point()]
         self._before: Tensors = []
         self._counted: Tensors = []
         self._tree = Tree(leaves)
@@ -99,9 +104,18 @@ class Exact:
             total[:2] = summed
 
 
+def make_reduction(config: Config, state: TrainState, world: World, model: nn.Module) -> tuple[nn.Module, Fast | Exact]:
+    """What a batch passes through, and how this run sums the gradients of what trains now, which its first attempt has
+    settled."""
+    if state.virtual_ranks:
+        return model, Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
+    parallel = wrap(world, model)
+    return parallel, Fast(world, parallel, config.seed, config.data.batch_size)
+
+
 def pass_twice(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
-    """Forward and backward, twice, on zeros of `shape` [B, C, H, W]; of the model nothing changes."""
-    inputs = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    """Forward and backward, twice, on zeros of `shape`, [B, C, H, W] or [B, C, T, H, W]; the model stays as it is."""
+    inputs = torch.zeros(shape, device=device).contiguous(memory_format=channels_last(len(shape)))
     buffers = [buffer.clone() for buffer in model.buffers()]
     for _ in range(2):
         model(inputs).float().sum().backward()

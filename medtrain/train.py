@@ -24,7 +24,7 @@ from medtrain.loader import Batch
 from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json_lines
 from medtrain.saving import hear, leave_plain, must_settle, save, settle
-from medtrain.trainer import Trainer, prepare
+from medtrain.trainer import Trainer, prepare, unfreeze
 from medtrain.watchdog import Watchdog
 
 LAST_SAVE_S = 20  # after an error, what is being saved may still become durable
@@ -61,6 +61,7 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
     check_watch(trainer)
     while state.epoch < trainer.config.epochs and not stale(trainer, state):
         began = time.monotonic()
+        unfreeze(trainer, state)
         state, stopped = train_epoch(trainer, state)
         if not stopped:
             state, stopped = end_epoch(trainer, state, began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import secrets
 import time
@@ -25,12 +26,13 @@ from medtrain.console import table
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
-from medtrain.inputs import open_loader
+from medtrain.freezing import Freezing
+from medtrain.inputs import input_shape, open_loader
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
 from medtrain.preempt import StopRequest
-from medtrain.reduction import Exact, Fast, pass_twice
+from medtrain.reduction import Exact, Fast, make_reduction, pass_twice
 from medtrain.run import Run, read_json, write_json
 from medtrain.tasks import Task
 from medtrain.tracker import Tracker, cut_journal, log
@@ -49,6 +51,7 @@ class Trainer:
     task: Task
     model: nn.Module  # what the optimizer updates
     parallel: nn.Module  # the same, wrapped in DDP where there are several ranks
+    freezing: Freezing
     optimizer: Optimizer
     schedule: Schedule
     training: Loader
@@ -91,13 +94,16 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     validation = open_loader(config, world, "val")
     task = tasks.for_training(config, training)
     torch.manual_seed(config.seed)
-    built = replace(config.model, weights="") if found else config.model
-    model = models.build(built, task.outputs, 0 if found else config.data.image_size)
-    model = model.to(world.device).to(memory_format=torch.channels_last)
+    built, shape = replace(config.model, weights="") if found else config.model, input_shape(config)
+    model = models.build(built, task.outputs, () if found else shape)
+    model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
     if config.model.compile == "blocks":
         compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))
-    optimizer = make_optimizer(config.optim, model)
-    parallel = world.accelerator.prepare_model(model, evaluation_mode=state.virtual_ranks > 0)  # which leaves DDP away
+    optimizer = make_optimizer(config.optim, model)  # of all parameters, also of those that are frozen at first
+    freezing = Freezing(config, model)
+    freezing.begin(state.epoch)
+    model = world.accelerator.prepare_model(model, evaluation_mode=True)  # precision; DDP may come more than once
+    parallel, reduction = make_reduction(config, state, world, model)
     optimizer = world.accelerator.prepare_optimizer(optimizer)
     if world.main:
         cut_journal(run.journal, state.step, state.epoch)
@@ -109,6 +115,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         task=task,
         model=model,
         parallel=parallel,
+        freezing=freezing,
         optimizer=optimizer,
         schedule=Schedule(config.schedule, optimizer, config.epochs, config.watch),
         training=training,
@@ -117,7 +124,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
         stop=stop,
         sums=StepSum(world),
-        reduction=make_reduction(config, state, world, model, parallel),
+        reduction=reduction,
         watchdog=watchdog,
         average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
     )
@@ -156,13 +163,17 @@ def refuse_idle_ranks(state: TrainState, world: World) -> None:
         )
 
 
-def make_reduction(
-    config: Config, state: TrainState, world: World, model: nn.Module, parallel: nn.Module
-) -> Fast | Exact:
-    """How this run sums its gradients, which its first attempt has settled."""
-    if state.virtual_ranks:
-        return Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
-    return Fast(world, parallel, config.seed, config.data.batch_size)
+def unfreeze(trainer: Trainer, state: TrainState) -> None:
+    """Before the first step of an epoch: have more blocks train where the settings say so, with all as a process would
+    have it that begins here."""
+    if not trainer.freezing.begin(state.epoch):
+        return
+    del trainer.parallel, trainer.reduction
+    gc.collect()  # an old DDP keeps its hooks on the parameters until it is gone
+    trainer.watchdog.alive("unfreezing", trainer.config.hang_seconds)
+    trainer.parallel, trainer.reduction = make_reduction(trainer.config, state, trainer.world, trainer.model)
+    rehearse(trainer, state)
+    trainer.tracker.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
 
 
 def hold(run: Run, wait_s: float = 180) -> None:
@@ -213,13 +224,13 @@ def recorded_precision(run: Run) -> str:
 
 
 def rehearse(trainer: Trainer, state: TrainState) -> None:
-    """Throw-away passes before the first step.
+    """Throw-away passes before the first step, and before the first one with other blocks that train.
 
     DDP orders its gradient buckets anew after its first backward pass, and a resumed process would otherwise sum its
     first step in another order than the undisturbed one did. Compiling takes minutes, and no step may take so long.
     """
     config, world = trainer.config, trainer.world
-    shape = (config.model.channels, config.data.image_size, config.data.image_size)
+    shape = input_shape(config)
     if world.size > 1 and isinstance(trainer.reduction, Fast):
         with not_compiled():
             pass_twice(trainer.parallel, (2, *shape), world.device)
@@ -265,6 +276,8 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         f"{trainer.run.name}: {config.model.backbone} on {trainer.training.samples:,} images, {world.size} rank(s) on"
         f" {device}, precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
     )
+    if told := str(trainer.freezing):
+        tracker.log(told)
     if found:
         tracker.log(f"resuming at step {state.step:,} (epoch {state.epoch + 1}) from {found.folder.name}")
     else:

@@ -78,6 +78,12 @@ def test_probabilities(name: str) -> None:
         ("optim.lr", 0.0, "lr is 0.0"),
         ("schedule.min_lr", 1.0, "min_lr is 1.0: it must not exceed lr"),
         ("schedule.factor", 1.0, "factor is 1.0"),
+        ("optim.unfreeze", "0", "unfreeze is '0': write how many blocks train, as 2 or 1,2,3"),
+        ("optim.unfreeze", "1,two", "unfreeze is '1,two'"),
+        ("optim.unfreeze", "1,2", "(--unfreeze_every 3)"),
+        ("loss.focal_alpha", "equal", "focal_alpha is 'equal': write none, balanced, or a number"),
+        ("loss.focal_alpha", "1.5", "a number between 0 and 1"),
+        ("loss.focal_alpha", ".0", "a number between 0 and 1"),
         ("slurm.time", "two days", "time is 'two days'"),
         ("slurm.time", "1:2:3:4", "write 90, 1:30:00 or 2-12:00:00"),
         ("data.mean", float("nan"), "mean is nan: a finite number is needed"),
@@ -87,6 +93,19 @@ def test_probabilities(name: str) -> None:
 def test_single_rules(name: str, bad: Any, words: str) -> None:
     (problem,) = problems(changed(Config(), name, bad))
     assert words in problem
+
+
+@pytest.mark.parametrize(("counts", "good"), [("2", True), ("1,2,10", True), ("2,1", False), ("1,1", False)])
+def test_counts_of_blocks_that_train(counts: str, good: bool) -> None:
+    found = problems(changed(changed(Config(), "optim.unfreeze", counts), "optim.unfreeze_every", 3))
+    assert found == ([] if good else [f"unfreeze is {counts}: each number must be larger than the one before it"])
+
+
+def test_only_several_labels_have_an_alpha() -> None:
+    config = changed(Config(), "loss.focal_alpha", "0.25")
+    assert problems(changed(config, "task", "multilabel")) == []
+    (problem,) = problems(changed(config, "task", "abnormality"))
+    assert "focal_alpha is 0.25, and the weights of task abnormality are the paper's" in problem
 
 
 @pytest.mark.parametrize("time", ["90", "1:30:00", "01:30", "2-12:00:00"])

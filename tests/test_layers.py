@@ -34,7 +34,7 @@ worker
 train
 saving
 trainer
-evaluate
+evaluate freezing
 reduction reporttext
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer

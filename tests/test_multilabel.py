@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from sklearn import metrics as reference
 
 from medtrain import labels
+from medtrain.config import Config, LossConfig
 from medtrain.loader import Batch
 from medtrain.multilabel import best_thresholds, multilabel_report
-from medtrain.tasks.multilabel import Multilabel
+from medtrain.tasks import multilabel
+from medtrain.tasks.multilabel import Multilabel, loss_weights
 
 NAMES = ("a", "b", "c", "d")
 
@@ -40,16 +43,17 @@ def cell_by_cell(logits: NDArray[Any], states: NDArray[np.int8], gamma: float) -
     return total / max(known, 1)
 
 
-def balanced(states: np.ndarray[Any, np.dtype[np.int8]]) -> tuple[float, ...]:
-    return tuple(labels.absent_share(int((column == 0).sum()), int((column == 1).sum())) for column in states.T)
+def balanced(states: np.ndarray[Any, np.dtype[np.int8]]) -> tuple[tuple[float, float], ...]:
+    counts = {name: (int((own == 0).sum()), int((own == 1).sum())) for name, own in zip(NAMES, states.T, strict=True)}
+    return loss_weights("balanced", tuple(NAMES), counts)
 
 
 def test_balanced_weights_give_present_and_absent_the_same_sum() -> None:
     rng = np.random.default_rng(5)
     states = np.where(rng.random((500, 4)) < 0.1, 1, drawn(rng, 500)).astype(np.int8)
     states[states == labels.SOFT] = labels.UNKNOWN
-    alpha = balanced(states)
-    task, logits = Multilabel(NAMES, 0.0, alpha=alpha), torch.zeros(500, 4)
+    weights = balanced(states)
+    task, logits = Multilabel(NAMES, 0.0, weights=weights), torch.zeros(500, 4)
     for i in range(4):
         sums = []
         for state in (1, 0):
@@ -58,11 +62,24 @@ def test_balanced_weights_give_present_and_absent_the_same_sum() -> None:
             sums.append(float(task.loss(logits, batch(one, np.ones(4, np.int64)))))
         assert sums[0] == pytest.approx(sums[1], rel=1e-5)
         known = (states[:, i] == 1).sum(), (states[:, i] == 0).sum()
-        assert alpha[i] == pytest.approx(known[1] / sum(known))
+        assert weights[i] == pytest.approx((2 * known[1] / sum(known), 2 * known[0] / sum(known)))
     assert labels.absent_share(0, 0) == 0.5
     soft = torch.full((1, 4), labels.SOFT, dtype=torch.int8).numpy()
-    expected = -2 * (0.7 * np.array(alpha) + 0.3 * (1 - np.array(alpha))) * np.log(0.5)
+    expected = -np.array(weights) @ [0.7, 0.3] * np.log(0.5)
     assert float(task.loss(logits[:1], batch(soft))) == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_a_number_weighs_as_in_the_paper() -> None:
+    """alpha (1 - p) ** gamma of -log p for what is present, 1 - alpha for what is absent."""
+    config = replace(Config(task="multilabel"), loss=LossConfig(focal_gamma=2.0, focal_alpha="0.25"))
+    task = multilabel.make(config, ("good",), {}, frozenset())
+    logits = torch.tensor([[0.4]])
+    p = 1 / (1 + np.exp(-0.4))
+    for state, expected in ((1, -0.25 * (1 - p) ** 2 * np.log(p)), (0, -0.75 * p**2 * np.log(1 - p))):
+        states = np.full((1, 1), state, np.int8)
+        assert float(task.loss(logits, batch(states, np.ones(1, np.int64)))) == pytest.approx(expected, rel=1e-5)
+        report = task.metrics(task.scores(logits).numpy(), states, np.zeros(1, np.uint64))
+        assert report["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
@@ -192,7 +209,7 @@ def test_what_is_undefined_is_none_and_counted() -> None:
 def test_the_validation_loss_weighs_as_the_training_does() -> None:
     rng = np.random.default_rng(6)
     states, logits = rng.choice(np.array([1, 0, 0, -1], np.int8), (40, 4)), rng.normal(0, 2, (40, 4))
-    task = Multilabel(NAMES, 2.0, alpha=balanced(states))
+    task = Multilabel(NAMES, 2.0, weights=balanced(states))
     scores = task.scores(torch.from_numpy(logits)).numpy()
     report = task.metrics(scores, states, np.arange(40, dtype=np.uint64))
     assert report["loss"] == pytest.approx(float(task.loss(torch.from_numpy(logits), batch(states))), rel=1e-5)

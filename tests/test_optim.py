@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,7 +53,7 @@ def test_without_it_all_is_as_before(model: torch.nn.Module) -> None:
     assert {rate for rate, _ in rates(optimizer, model).values()} == {1e-3}
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["plateau", "cosine", "warm_restarts", "constant"])
 def test_shares_survive_the_schedule_and_a_restart(model: torch.nn.Module, schedule: str) -> None:
     config = ScheduleConfig(schedule=schedule, plateau_patience=0, min_lr=2e-4)  # type: ignore[arg-type]
     optimizer = make_optimizer(DECAYED, model)
@@ -73,6 +75,25 @@ def test_shares_survive_the_schedule_and_a_restart(model: torch.nn.Module, sched
     for either in (rule, again):
         either.epoch_done({"loss": 1.0})
     assert rates(fresh, model) == rates(optimizer, model)
+
+
+def test_warm_restarts_as_in_the_paper_and_after_a_stop_in_any_epoch() -> None:
+    """Loshchilov and Hutter, ICLR 2017, equation 5, by hand: cosines of 2, 6 and 18 epochs."""
+    config = ScheduleConfig("warm_restarts", min_lr=1e-5, restart_epochs=2, restart_growth=3)
+    within = [(epoch, length) for length in (2, 6, 18) for epoch in range(length)]
+    expected = [1e-5 + (1e-3 - 1e-5) * (1 + math.cos(math.pi * epoch / length)) / 2 for epoch, length in within]
+    layer = torch.nn.Linear(2, 2)
+    rule = Schedule(config, make_optimizer(OptimConfig(lr=1e-3), layer), 26)
+    found = []
+    for _ in within:
+        found.append(rule.lr)
+        rule.epoch_done({})
+        saved = json.loads(json.dumps(rule.state()))
+        again = Schedule(config, make_optimizer(OptimConfig(lr=1e-3), layer), 26)
+        again.restore(saved)
+        assert again.state() == rule.state()
+        rule = again
+    assert found == pytest.approx(expected)
 
 
 def test_a_network_whose_layers_nobody_knows() -> None:

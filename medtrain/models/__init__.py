@@ -12,6 +12,7 @@ from torch import nn
 
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError, nearest
+from medtrain.weights import refuse_others
 
 
 class ExactLinear(nn.Linear):
@@ -23,21 +24,22 @@ class ExactLinear(nn.Linear):
             return nn.functional.linear(inputs.float(), self.weight.float(), self.bias)
 
 
-def build(config: ModelConfig, outputs: int, size: int = 0) -> nn.Module:
-    """The network for `config` with `outputs` logits: float [B, channels, H, W] -> float [B, outputs]. InputError where
-    it cannot take images of `size` (0: any).
+def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = ()) -> nn.Module:
+    """The network for `config` with `outputs` logits: float [B, channels, H, W], of clips [B, channels, T, H, W], ->
+    float [B, outputs]. InputError where it cannot take samples of `shape`, which is that of one (empty: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
     `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, `blocks(model)`, the
-    parts that are compiled one by one, and for its published weights `kept(backbone)`, their file where it is in the
-    cache, and `fetch(backbone)`, which downloads it.
+    parts that are compiled one by one, `stages(model)`, its parts from input to head, and for its published weights
+    `LEARNED_FROM`, their word in the settings, `kept(backbone)`, their file where it is in the cache, and
+    `fetch(backbone)`, which downloads it.
     """
     model: nn.Module = _family(config.backbone).build(config, outputs)
     heads = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.out_features == outputs]
     if heads:
         heads[-1].__class__ = ExactLinear
-    if size:
-        _try(model, config, size)
+    if shape:
+        _try(model, config, shape)
     return model
 
 
@@ -56,25 +58,47 @@ def blocks(backbone: str, model: nn.Module) -> list[nn.Module]:
     return _family(backbone).blocks(model)  # type: ignore[no-any-return]
 
 
-def _try(model: nn.Module, config: ModelConfig, size: int) -> None:
-    """Some networks are made for one size alone."""
+def stages(backbone: str, model: nn.Module) -> list[nn.Module]:
+    """The parts of `model` that have weights, from input to head: what may be frozen or trained as one."""
+    return [stage for stage in _family(backbone).stages(model) if any(True for _ in stage.parameters())]
+
+
+def channels_last(dimensions: int) -> torch.memory_format:
+    """How inputs [B, C, H, W] or [B, C, T, H, W] of so many dimensions lie in memory, and the filters for them."""
+    return torch.channels_last_3d if dimensions == 5 else torch.channels_last
+
+
+def _try(model: nn.Module, config: ModelConfig, shape: tuple[int, ...]) -> None:
+    """Some networks are made for one size alone, and none for both images and clips."""
     training = model.training
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, config.channels, size, size))
+            model.eval()(torch.zeros(1, *shape))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{config.backbone} cannot take images of {size} x {size} pixels ({reason})",
+            f"{config.backbone} cannot take {_words(shape)} pixels ({reason})",
             "give --image_size that its name or this message tells, or another --backbone",
         ) from None
     finally:
         model.train(training)
 
 
-def fetch(backbone: str) -> Path:
-    """The file of a backbone's published weights, downloaded where it is not in the cache. Raises MachineError."""
+def _words(shape: tuple[int, ...]) -> str:
+    *frames, height, width = shape[1:]
+    return f"{f'clips of {frames[0]} frames' if frames else 'images'} of {height} x {width}"
+
+
+def learned_from(backbone: str) -> str:
+    """The word in the settings for a backbone's published weights."""
+    return str(_family(backbone).LEARNED_FROM)
+
+
+def fetch(backbone: str, asked: str = "") -> Path:
+    """The file of a backbone's published weights, downloaded where it is not in the cache. Raises MachineError, and
+    InputError where they are not those that were `asked` for."""
     family = _family(backbone)
+    refuse_others(backbone, asked or family.LEARNED_FROM, family.LEARNED_FROM)
     found = family.kept(backbone)
     try:
         return found or family.fetch(backbone)  # type: ignore[no-any-return]
@@ -97,6 +121,7 @@ def _family(backbone: str) -> ModuleType:
         known = [name for family in families for name in family.names()]
         raise InputError(
             f"there is no backbone {backbone!r}{nearest(backbone, known)}",
-            "choose a DenseNet of torchvision, or any of timm: python -c 'import timm; print(timm.list_models())'",
+            "choose a DenseNet of torchvision, r2plus1d_18 for clips, or any of timm:"
+            " python -c 'import timm; print(timm.list_models())'",
         )
     return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import torch
 import torchvision
 from torch import nn
 from torchvision.models import DenseNet
 
 from medtrain.config import ModelConfig
-from medtrain.weights import file_of, load_local
+from medtrain.weights import download, file_of, in_hub, load_local
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
+LEARNED_FROM = "imagenet"
 
 
 def names() -> list[str]:
@@ -34,8 +33,7 @@ def build(config: ModelConfig, outputs: int) -> DenseNet:
         model.features.conv0 = nn.Conv2d(1, first.out_channels, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(model.features.conv0.weight)
     if config.weights:
-        path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
-        load_local(model, path, first="features.conv0.weight", head="classifier.")
+        load_local(model, file_of(config, LEARNED_FROM, kept), first="features.conv0.weight", head="classifier.")
     return model  # type: ignore[no-any-return]
 
 
@@ -45,6 +43,16 @@ def last_map(model: DenseNet) -> nn.Module:
     return features
 
 
+def stages(model: DenseNet) -> list[nn.Module]:
+    """The first convolution, each dense block with the transition behind it, the last norm, and the head."""
+    parts = dict(model.features.named_children())
+    dense = [
+        nn.ModuleList([parts[name] for name in (f"denseblock{i}", f"transition{i}") if name in parts])
+        for i in range(1, 5)
+    ]
+    return [nn.ModuleList([parts["conv0"], parts["norm0"]]), *dense, parts["norm5"], model.classifier]
+
+
 def blocks(model: DenseNet) -> list[nn.Module]:
     """The dense blocks; what lies between them is a small part."""
     return [block for name, block in model.features.named_children() if name.startswith("denseblock")]
@@ -52,21 +60,13 @@ def blocks(model: DenseNet) -> list[nn.Module]:
 
 def kept(backbone: str) -> Path | None:
     """The published weights in PyTorch's cache; None where they are not there."""
-    file = _cached(backbone)
+    file = in_hub(_url(backbone))
     return file if file.exists() else None
 
 
 def fetch(backbone: str) -> Path:
-    """The published weights, downloaded into that cache; the name of the file holds the beginning of its hash."""
-    file = _cached(backbone)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    digits = file.stem.rpartition("-")[2]
-    torch.hub.download_url_to_file(_url(backbone), str(file), hash_prefix=digits, progress=sys.stderr.isatty())
-    return file
-
-
-def _cached(backbone: str) -> Path:
-    return Path(torch.hub.get_dir(), "checkpoints", Path(_url(backbone)).name)
+    """The published weights, downloaded into that cache."""
+    return download(_url(backbone))
 
 
 def _url(backbone: str) -> str:

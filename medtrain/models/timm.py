@@ -12,6 +12,7 @@ from medtrain.errors import InputError
 from medtrain.weights import file_of, load_local
 
 WIDE = "fb_in22k"  # not tuned to the thousand classes of ImageNet-1k afterwards
+LEARNED_FROM = "imagenet"
 FILE = "model.safetensors"  # a pickle beside it is never read
 
 
@@ -36,7 +37,7 @@ def build(config: ModelConfig, outputs: int) -> nn.Module:
     shape: dict[str, Any] = {"in_chans": config.channels, "num_classes": outputs, "drop_rate": config.dropout}
     model: Any = create_model(config.backbone, pretrained=False, **shape)
     if config.weights:
-        path = file_of(config, kept(config.backbone) if config.weights == "imagenet" else None)
+        path = file_of(config, LEARNED_FROM, kept)
         first, heads = (_names(model.pretrained_cfg[what]) for what in ("first_conv", "classifier"))
         load_local(model, path, first=f"{first[0]}.weight", head=tuple(f"{head}." for head in heads))
     return model  # type: ignore[no-any-return]
@@ -50,6 +51,18 @@ def _names(told: Any) -> list[str]:
 def last_map(model: Any) -> nn.Module:
     """After the last stage."""
     return model.get_submodule(model.feature_info[-1]["module"])  # type: ignore[no-any-return]
+
+
+def stages(model: Any) -> list[nn.Module]:
+    """What lies before the first of the parts that timm takes features from is one; then each part, up to the head."""
+    marks = [told["module"] for told in getattr(model, "feature_info", [])]
+    parts: list[tuple[str, nn.Module]] = []
+    for name, child in model.named_children():
+        inner = any(mark.startswith(f"{name}.") for mark in marks)
+        parts += [(f"{name}.{own}", part) for own, part in child.named_children()] if inner else [(name, child)]
+    marked = [any(f"{mark}.".startswith(f"{name}.") for mark in marks) for name, _ in parts]
+    first = marked.index(True) if True in marked else 0
+    return [nn.ModuleList([part for _, part in parts[:first]]), *(part for _, part in parts[first:])]
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from medtrain import __version__
 from medtrain.checks import ask, folder, software
+from medtrain.config import PUBLISHED
 from medtrain.probe import CLOCK, read_clock
 
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_GPU_BIND")
@@ -73,7 +74,7 @@ def addresses(name: str) -> list[str]:
 
 def weights_fault(weights: str, backbone: str) -> str:
     """Why pretrained weights cannot be loaded here without a network; empty if they can."""
-    if weights != "imagenet":
+    if weights not in PUBLISHED:
         return "" if os.access(weights, os.R_OK) else f"{weights} cannot be read"
     if backbone.startswith("convnext"):
         return _timm_fault(backbone)
@@ -104,7 +105,7 @@ def _published(backbone: str) -> str:
     """The file of published weights as torchvision's source names it: importing it takes seconds."""
     found = find_spec("torchvision")
     for folder_name in (found.submodule_search_locations or []) if found else []:
-        for path in Path(folder_name, "models").glob("*.py"):
+        for path in Path(folder_name, "models").rglob("*.py"):
             if names := re.findall(rf"/({re.escape(backbone)}-[0-9a-f]{{8}}\.pth)", path.read_text()):
                 return str(names[0])
     return ""

@@ -17,7 +17,7 @@ from typing import Any
 
 from medtrain import configfile, helper, launch, sbatch, slurmjob, waiting
 from medtrain.checks import Finding, cluster, fail, folder, nodes, ok, slurm, told, warn
-from medtrain.config import Config, SlurmConfig
+from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.errors import MachineError
 from medtrain.probe import BATCH, RANKS, REQUEST, SRUN, batch, machine, write_clock
 from medtrain.run import Run, read_json_lines, write_json
@@ -120,7 +120,7 @@ def wanted_weights(config: Config, planned: bool) -> list[dict[str, str]]:
     recipes = [] if planned else [configfile.resolve(name).model for name in configfile.recipe_names()]
     models = [*recipes, config.model]
     unique = {(model.weights, model.backbone): model for model in models if model.weights}
-    absolute = {name: name if name == "imagenet" else str(Path(name).absolute()) for name, _ in unique}
+    absolute = {name: name if name in PUBLISHED else str(Path(name).absolute()) for name, _ in unique}
     return [{"weights": absolute[name], "backbone": backbone} for name, backbone in unique]
 
 

@@ -58,12 +58,12 @@ class Multilabel:
         gamma: float,
         thresholds: tuple[float, ...] = (),
         temperature: float = 1.0,
-        alpha: tuple[float, ...] = (),
+        weights: tuple[tuple[float, float], ...] = (),
         unlearned: frozenset[str] = frozenset(),
     ) -> None:
         self.unlearned = unlearned
         self.classes = self.answers = classes
-        self.alpha = alpha
+        self.weights = weights
         self.thresholds = thresholds
         self.temperature = temperature
         self.columns = COLUMNS
@@ -73,8 +73,8 @@ class Multilabel:
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Focal loss (Lin et al., ICCV 2017) summed over the known cells / known cells of the global batch.
 
-        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's; with `alpha` [L],
-        times 2 alpha for what is present and 2 (1 - alpha) for what is absent.
+        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's; with `weights`
+        [L, 2], times the first of a label for what is present and the second for what is absent.
         """
         known, targets = batch.labels >= 0, _targets(batch.labels)
         # Masked twice, before and after: an infinite loss times 0 would be NaN, in the value or in the gradient.
@@ -82,9 +82,9 @@ class Multilabel:
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.gamma:
             losses = losses * (targets - logits.sigmoid()).abs() ** self.gamma
-        if self.alpha:
-            alpha = torch.tensor(self.alpha, device=losses.device)
-            losses = losses * 2 * (targets * alpha + (1 - targets) * (1 - alpha))
+        if self.weights:
+            one, zero = torch.tensor(self.weights, device=losses.device).T
+            losses = losses * (targets * one + (1 - targets) * zero)
         return torch.where(known, losses, 0.0).sum() / max(int(batch.global_known.sum()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -104,7 +104,7 @@ class Multilabel:
         no training image shows has its counts alone (`learned` is False), and no part in what is over several."""
         learned = self._learned(labels)
         if not self.thresholds:
-            report = multilabel_report(scores, learned, self.classes, self.gamma, alpha=self.alpha)
+            report = multilabel_report(scores, learned, self.classes, self.gamma, weights=self.weights)
         else:
             report = multilabel_report(scores, learned, self.classes, self.gamma, self.thresholds)
             report = with_calibration(report, scores, learned, self.temperature)
@@ -183,6 +183,19 @@ def make(
     unlearned: frozenset[str],
 ) -> Multilabel:
     """The task for a dataset's labels."""
-    balanced = counts and config.loss.focal_alpha == "balanced"
-    alpha = tuple(absent_share(*counts[name]) for name in classes) if balanced else ()
-    return Multilabel(classes, config.loss.focal_gamma, alpha=alpha, unlearned=unlearned)
+    weights = loss_weights(config.loss.focal_alpha, classes, counts)
+    return Multilabel(classes, config.loss.focal_gamma, weights=weights, unlearned=unlearned)
+
+
+def loss_weights(focal_alpha: str, classes: tuple[str, ...], counts: Counts) -> tuple[tuple[float, float], ...]:
+    """What each label's present and absent states weigh in the loss, [L, 2]; nothing where all weigh 1.
+
+    A number is the alpha of Lin et al., ICCV 2017: alpha and 1 - alpha. Balanced weights have a mean of 1, so that the
+    learning rate of unweighted ones suits them.
+    """
+    if focal_alpha == "balanced":
+        shares = [2 * absent_share(*counts[name]) for name in classes] if counts else []
+        return tuple((share, 2 - share) for share in shares)
+    if focal_alpha == "none":
+        return ()
+    return ((float(focal_alpha), 1 - float(focal_alpha)),) * len(classes)
