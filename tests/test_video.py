@@ -331,6 +331,7 @@ def unusable(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
         "png": (png, "not a clip: neither DICOM, MP4 nor AVI"),
         "mark only": (b"\0" * 128 + b"DICM", "DICOM whose header cannot be read"),
         "cut in the header": (native[:300], "it has no pixel data"),
+        "cut at the pixels": (jpeg[: jpeg.index(b"\xe0\x7f\x10\0OB") + 8], "DICOM whose header cannot be read"),
         "no pixels": (as_bytes(without), "it has no pixel data"),
         "one frame": (as_bytes(dicom_clip(rgb[:1])), still),
         "more, native": (as_bytes(dicom_clip(rgb, NumberOfFrames=3)), more),
