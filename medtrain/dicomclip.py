@@ -84,9 +84,11 @@ def _unusable(reason: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (MemoryError, OSError, _Unusable):  # OSError: of the disk, no fault of the file
+    except (MemoryError, _Unusable):
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
+            raise
         raise _Unusable(reason) from None
 
 

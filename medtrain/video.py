@@ -43,7 +43,9 @@ def frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Pixels]:
 
     One frame at a time is in memory, of a deflated DICOM file all of them. Of DICOM and of Motion JPEG only the frames
     asked for are decoded; other codecs must decode all before them. ValueError as of `header`, and for a damaged frame.
-    Damage inside a frame of the codecs that FFmpeg decodes is not seen, because it paints over it and tells nobody.
+    What is after the last of them is not looked at. A video with fewer frames than its container counts is truncated,
+    and so is an AVI that leaves frames out (chunks of no bytes), for nothing tells the two apart. Damage inside a frame
+    of the codecs that FFmpeg decodes is not seen, because it paints over it and tells nobody.
     """
     if _kind(path) == "DICOM":
         yield from dicomclip.frames(path, which)

@@ -11,10 +11,13 @@ import cv2
 import gdcm
 import numpy as np
 import pydicom
+import pytest
 from dicom_files import as_bytes, compressed
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
+
+from medtrain import video
 
 ULTRASOUND_MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 COMPRESSED = {
@@ -157,3 +160,30 @@ def pairs_of_columns(ybr: np.ndarray) -> Iterator[bytes]:
     for frame in ybr:
         even, odd = frame[:, ::2], frame[:, 1::2]
         yield np.stack([even[..., 0], odd[..., 0], even[..., 1], even[..., 2]], -1).tobytes()
+
+
+def decoded(path: Path, which: list[int] | None = None) -> np.ndarray:
+    return np.stack(list(video.frames(path, which)))
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels[..., None], 3, -1)
+
+
+def reason(path: Path) -> str:
+    """Why all frames of a file cannot be read."""
+    with pytest.raises(ValueError) as caught:
+        list(video.frames(path))
+    return str(caught.value)
+
+
+def cut_short(frame: bytes) -> bytes:
+    return frame[: len(frame) // 2]
+
+
+def rubbish(frame: bytes) -> bytes:
+    return b"rubbish " * (len(frame) // 8)
+
+
+def wiped(frame: bytes) -> bytes:
+    return frame[: len(frame) // 2] + bytes(len(frame) // 4) + frame[len(frame) // 2 + len(frame) // 4 :]

@@ -147,6 +147,13 @@ def test_small_clips(size: tuple[int, int], tmp_path: Path) -> None:
     assert kept(inside, fan(*size)) > 0.97
 
 
+def test_a_clip_that_is_all_sector(tmp_path: Path) -> None:
+    """As a linear probe gives it: nothing stands still."""
+    clip = np.ascontiguousarray(beating()[:, 120:200, 120:200])
+    _, inside = found(as_avi(clip, tmp_path))
+    assert inside.mean() > 0.9
+
+
 @pytest.mark.parametrize("stored", [as_native, as_jpeg, as_mp4])
 def test_nothing_moves(stored: Callable[[np.ndarray, Path], Path], tmp_path: Path) -> None:
     """Frozen, but for a clock: the clock is not the sector."""
