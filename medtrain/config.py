@@ -45,6 +45,8 @@ class DataConfig:
     """Only the images of one study type, as XR_WRIST of MURA; all: a run for each; combined or empty: one of all."""
     frames: int = 0
     """Frames that the network sees of a clip; a shorter one goes round (0: the data are images)."""
+    colours: Literal["grey", "rgb"] = "grey"
+    """How the clips were packed, and new ones are read."""
     stride: int = 1
     """Of a clip every so many-th frame is seen."""
     fps: float = 0.0

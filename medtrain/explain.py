@@ -50,7 +50,8 @@ def explain(
 def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
     """`image`, `figure` and `labels` (label -> probability) of each image, whose figure is written into `out`."""
     from medtrain import figures, models
-    from medtrain.predict import need_images, open_best, read_image
+    from medtrain.openrun import open_best
+    from medtrain.predict import need_images, read_image
 
     need_images(images)
     opened = open_best(run)

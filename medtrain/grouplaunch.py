@@ -79,7 +79,7 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
 def put_together(group: RunGroup) -> None:
     """Evaluate what the group's chain would, and write its report."""
     from medtrain import groupreport  # torch
-    from medtrain.predict import open_run
+    from medtrain.openrun import open_run
 
     for run in group.runs if group.packing else ():
         if rungroup.finished(run) and not rungroup.evaluated(run):

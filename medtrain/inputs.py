@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from medtrain import mixture
+from medtrain.clipfile import Shape
 from medtrain.clips import ClipSetup
 from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.distributed import World
@@ -13,6 +14,7 @@ from medtrain.index import ShardIndex
 from medtrain.loader import Batch, Loader
 from medtrain.models import channels_last
 
+CHANNELS = {"grey": 1, "rgb": 3}
 # Mean and deviation of red, green and blue: of ImageNet, of Kinetics-400 (both as torchvision has them), and of the
 # echocardiograms that public video quality models were trained on.
 OF_COLOURS = {
@@ -52,11 +54,11 @@ def open_loader(
         uncertain=data.uncertain if training else "nan",
         unmentioned=data.unmentioned if training else "nan",
         times=mixture.times_of(data) if training else None,
-        clip=_clip_setup(config, index, windows),
+        clip=_clips_of(config, index, windows),
     )
 
 
-def _clip_setup(config: Config, index: ShardIndex, windows: int) -> ClipSetup | None:
+def _clips_of(config: Config, index: ShardIndex, windows: int) -> ClipSetup | None:
     """What is seen of a dataset's clips; None for images. InputError where the settings are for the other kind."""
     data = config.data
     if (data.frames == 0) != (index.clips is None):
@@ -66,9 +68,17 @@ def _clip_setup(config: Config, index: ShardIndex, windows: int) -> ClipSetup | 
         )
     if index.clips is None:
         return None
-    if index.clips.channels > config.model.channels:
-        raise InputError(f"{index.folder} holds clips in colour", "give --channels 3, or pack them with --clips grey")
-    return ClipSetup(index.clips, data.frames, data.stride, data.fps, windows)
+    if index.clips.channels != CHANNELS[data.colours]:
+        told = next(name for name, channels in CHANNELS.items() if channels == index.clips.channels)
+        raise InputError(
+            f"{index.folder} holds clips in {told}, and colours is {data.colours}", f"give --colours {told}"
+        )
+    return clip_setup(data, index.clips, windows)
+
+
+def clip_setup(data: DataConfig, shape: Shape, windows: int) -> ClipSetup:
+    """What the settings want to see of clips of some shape."""
+    return ClipSetup(shape, data.frames, data.stride, data.fps, windows)
 
 
 def input_shape(config: Config) -> tuple[int, ...]:

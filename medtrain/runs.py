@@ -149,7 +149,7 @@ def evaluate(
     """
     from medtrain import mixture
     from medtrain.evaluate import report_name
-    from medtrain.predict import open_run
+    from medtrain.openrun import open_run
 
     run, quiet = Run.find(runs, name), (lambda text: None)
     opened = open_run(run, shards)

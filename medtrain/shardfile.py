@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain import clipfile, video
+from medtrain import clipfile
 from medtrain.clipfile import Shape
+from medtrain.clipframes import prepared
 from medtrain.contents import hashed, read
 from medtrain.decode import decode, extension
 from medtrain.durable import whole, write_whole
-from medtrain.encode import encode, squared
+from medtrain.encode import encode
 from medtrain.index import npy
 from medtrain.plan import PackOptions, Planned
 from medtrain.record import SCORE
-from medtrain.sector import find_sector
 from medtrain.texts import without_texts
 
 CHANGED = "the file changed while the dataset was packed"
@@ -136,9 +136,7 @@ def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
         raise ValueError(error.strerror) from None
     if content != sample.content:
         raise ValueError(CHANGED)
-    header = video.header(path)
-    sector = find_sector(path, header)
-    frames = (squared(sector.cut(frame), shape.side, shape.channels == 1) for frame in video.frames(path))
+    header, frames = prepared(path, shape)
     file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))
     try:
         written = clipfile.write(file, frames, header.frames, shape)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from medtrain.average import Average
-from medtrain.predict import open_best
+from medtrain.openrun import open_best
 from medtrain.run import Run
 
 

@@ -24,6 +24,7 @@ probe
 pipelines groupstatus
 grouplaunch
 groupreport chain predict
+openrun
 launch verify_run packjob
 mismatch
 replay
@@ -49,7 +50,7 @@ shards loader_worker
 clips
 transforms
 shardfile
-plan
+plan clipframes
 texts encode mixture contents
 index order decode look sector
 history
