@@ -1,4 +1,7 @@
-"""Which blocks of a network train in which epoch: the last so many, and more of them as epochs go by (`unfreeze`)."""
+"""Which blocks of a network train in which epoch: the last so many, and more of them as epochs go by (`unfreeze`).
+
+Compiled blocks are compiled anew where they begin to train, before the epoch in which they do.
+"""
 
 from __future__ import annotations
 

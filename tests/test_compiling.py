@@ -20,12 +20,13 @@ from medtrain.errors import InputError, MachineError
 COMPILED = ["--backbone", "test_vit", "--image_size", "160", "--compile", "blocks"]
 
 
+@pytest.mark.parametrize("frozen", [[], ["--unfreeze", "1,3,9", "--unfreeze_every", "1"]], ids=["all", "unfreezing"])
 def test_a_compiled_run_that_is_stopped_ends_alike(
-    demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: list[str]
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
-    medtrain(*train_arguments(demo_shards, tmp_path, "still", 1), *COMPILED)
-    process = start([*train_arguments(demo_shards, tmp_path, "stopped", 1), *COMPILED])
+    medtrain(*train_arguments(demo_shards, tmp_path, "still", 1), *COMPILED, *frozen)
+    process = start([*train_arguments(demo_shards, tmp_path, "stopped", 1), *COMPILED, *frozen])
     wait_for_step(tmp_path / "stopped", 3, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75

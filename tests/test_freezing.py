@@ -19,9 +19,11 @@ from test_resume import result, start, train_arguments, wait_for_step
 
 from medtrain import models
 from medtrain.config import Config, ModelConfig, OptimConfig
+from medtrain.distributed import World
 from medtrain.errors import InputError
 from medtrain.freezing import Freezing
 from medtrain.optim import make_optimizer
+from medtrain.reduction import Exact
 
 STEM, LAST, HEAD = "conv1", "layer4", "fc"
 UNFREEZE = ["--backbone", "resnet10t", "--unfreeze_every", "1", "--optimizer", "adamw"]
@@ -89,6 +91,24 @@ def test_all_blocks_together_are_all_that_learns(backbone: str, count: int, firs
     assert 0 < len(own) < len(learning)
     with pytest.raises(InputError, match=f"unfreeze is {count + 1}, and {backbone} has {count} blocks"):
         Freezing(config_for(backbone, str(count + 1)), model)
+
+
+def test_the_mean_over_virtual_ranks_leaves_frozen_statistics_alone() -> None:
+    """Thirteen times a number, divided by thirteen, is not always that number."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(64), torch.nn.Conv2d(64, 4, 1), torch.nn.BatchNorm2d(4))
+    frozen, learning = model[0].eval().requires_grad_(False), model[2]
+    frozen.running_mean.normal_()
+    frozen.running_var.uniform_(0.5, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    exact = Exact(World(None, 0, 1, "fp32", ""), model, 42, 13, 13)  # type: ignore[arg-type]
+    total = torch.zeros(4)
+    for leaf in range(13):
+        with exact.micro(0, leaf, 13, total):
+            model(torch.randn(1, 64, 4, 4)).square().sum().backward()
+    exact.reduce(total)
+    assert moved(before, model.state_dict()) == {"2"}
+    assert learning.num_batches_tracked == 1
 
 
 def test_a_layer_decay_goes_on_working() -> None:

@@ -68,9 +68,9 @@ def test_scores_of_bf16_are_not_rounded_to_bf16(backbone: str) -> None:
 
 def test_a_size_that_a_network_cannot_take_is_said() -> None:
     config = ModelConfig("swin_tiny_patch4_window7_224", channels=1)  # type: ignore[arg-type]
-    assert models.build(config, 2, 224).training
+    assert models.build(config, 2, (1, 224, 224)).training
     with pytest.raises(InputError, match="cannot take images of 32 x 32 pixels"):
-        models.build(config, 2, 32)
+        models.build(config, 2, (1, 32, 32))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00.", bytes(range(256)) * 8])
