@@ -19,7 +19,7 @@ from medtrain.rungroup import RunGroup
 
 
 def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> list[dict[str, Any]]:
-    """What a run's best weights say of image or clip files: `image`, the task's verdict and all `probabilities` of each.
+    """What a run's best weights say of image or clip files: `image`, the task's verdict, all `probabilities` of each.
 
     As one `study` the images are judged together, by the mean of their probabilities: `image` then names all. Of a
     label that no training image shows the network has learned nothing, and None is said.

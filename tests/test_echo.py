@@ -1,0 +1,151 @@
+"""The echo system from end to end: drawn clips are packed, trained on, scored and judged, and nobody's name is left."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import SMALL, medtrain
+from PIL import Image
+
+from medtrain.clipfile import Shape
+from medtrain.clipframes import Clip, read_clip
+from medtrain.datasets import echo_demo
+from medtrain.errors import InputError
+from medtrain.index import open_index
+from medtrain.predict import EchoPredictor
+from medtrain.run import Run, read_json, read_json_lines
+from medtrain.scorefile import read_scores
+
+TINY = ["--weights", "", "--frames", "4", "--stride", "4", "--image_size", "32", "--clips", "2", "--lr", "1e-3"]
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 drawn clips."""
+    root = tmp_path_factory.mktemp("raw") / "echo"
+    echo_demo.download(root, samples=48)
+    return root
+
+
+@pytest.fixture(scope="module")
+def shards(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, packed."""
+    out = tmp_path_factory.mktemp("packed") / "echo"
+    medtrain("shard", "echo_demo", "--root", tree, "--out", out, "--size", "32")
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(shards: Path) -> Run:
+    """A run of two epochs, in the first of which the head alone trains."""
+    runs = shards.parent / "runs"
+    own = ["--unfreeze", "1,6", "--unfreeze_every", "1", "--eval_batch_size", "4"]
+    medtrain("train", "echo", "--shards", shards, "--runs", runs, "--run", "heart", *SMALL, *TINY, *own)
+    return Run(runs / "heart")
+
+
+def pages(tar: Path, offset: int) -> np.ndarray:
+    """The pages of a TIFF in a tar, by another library: uint8 [N, side, side]."""
+    found = []
+    with Image.open(io.BytesIO(tar.read_bytes()[offset:])) as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            found.append(np.asarray(image))
+    return np.stack(found)
+
+
+def clips_of(tree: Path) -> list[tuple[Path, Clip]]:
+    """Each file, and the clip in it as it is packed."""
+    return [(record.path, read_clip(record.path, Shape(32, 1))) for record in echo_demo.records(tree)]
+
+
+def test_the_packed_clips_are_those_of_the_files(tree: Path, shards: Path) -> None:
+    """What another library reads from the tar are the frames of the files; the index knows their number and times."""
+    expected = {clip.frames[..., 0].tobytes(): clip for _, clip in clips_of(tree)}
+    assert len(expected) == 48
+    for split in SPLITS:
+        index = open_index(shards, split)
+        for row in index.samples:
+            frames = pages(index.shard_path(int(row["shard"])), int(row["offset"]))
+            clip = expected.pop(frames.tobytes())
+            assert row["frames"] == len(frames) and row["frame_ms"] == pytest.approx(clip.frame_ms, rel=1e-5)
+            assert row["mean"] == pytest.approx([frames.mean()] * 3, rel=1e-5)
+            assert row["deviation"] == pytest.approx([frames.std()] * 3, rel=1e-5)
+            assert (row["score"] >= 0.5) == row["labels"][0]
+    assert not expected
+
+
+def test_the_same_bytes_each_time(tree: Path, shards: Path, tmp_path: Path) -> None:
+    medtrain("shard", "echo_demo", "--root", tree, "--out", tmp_path / "again", "--size", "32", "--workers", "1")
+    for path in sorted(shards.glob("*.tar")) + sorted(shards.glob("*.idx")):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    assert medtrain("verify", shards, "--level", "decode").stdout.endswith("no fault (level decode)\n")
+
+
+def test_a_run_is_trained_scored_and_judges_files(trained: Run, tree: Path, shards: Path) -> None:
+    report = read_json(trained.report)
+    assert report["samples"] == len(open_index(shards, "test"))
+    log = trained.log.read_text()
+    assert "the last 1 of 6 blocks train: fc (513 of 31,300,638 parameters)" in log
+    assert "epoch 2: the last 6 of 6 blocks train" in log
+
+    # A file of the test split gets the score that the evaluation gave its clip in the shards.
+    scores = read_scores(trained.evaluation / "test.csv")
+    index = open_index(shards, "test")
+    of_key = dict(zip(scores.images.tolist(), scores.scores[:, 0].tolist(), strict=True))
+    files = {clip.frames[..., 0].tobytes(): path for path, clip in clips_of(tree)}
+    own = [
+        (files[pages(index.shard_path(0), int(row["offset"])).tobytes()], of_key[row["key"].decode()])
+        for row in index.samples
+    ]
+    paths = [path for path, _ in own]
+    said = json.loads(medtrain("predict", "heart", *paths, "--runs", trained.folder.parent, "--json").stdout)
+    found = [one["probabilities"]["good"] for one in said]
+    assert found == pytest.approx([score for _, score in own], abs=2e-5)
+    assert len(set(found)) > 1
+    one = EchoPredictor(run="heart", runs=trained.folder.parent).predict(paths[0])
+    assert one["probabilities"]["good"] == pytest.approx(found[0], abs=2e-5)
+    shown = medtrain("predict", "heart", paths[0], "--runs", trained.folder.parent).stdout
+    assert "good" in shown
+
+
+def test_what_is_no_clip_is_refused_with_words(trained: Run, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.dcm").write_text("<html>please log in</html>")
+    done = medtrain("predict", "heart", tmp_path / "page.dcm", "--runs", trained.folder.parent, check=False)
+    assert done.returncode == 2 and "cannot be read as a clip: not a clip" in done.stderr
+    with pytest.raises(InputError, match="there is no run"):
+        EchoPredictor(run="nobody", runs=tmp_path)
+
+
+def test_settings_for_the_other_kind_are_refused(shards: Path, demo_shards: Path, tmp_path: Path) -> None:
+    own = ["--runs", tmp_path, *SMALL]
+    images = medtrain("train", "echo", "--shards", demo_shards, "--run", "a", *own, *TINY, check=False)
+    assert images.returncode == 2 and "holds images, and the settings are for the other kind" in images.stderr
+    clips = medtrain("train", "mednist", "--shards", shards, "--run", "b", *own, check=False)
+    assert clips.returncode == 2 and "holds clips, and the settings are for the other kind" in clips.stderr
+    colours = medtrain("train", "echo", "--shards", shards, "--run", "c", *own, *TINY, "--colours", "rgb", check=False)
+    assert colours.returncode == 2 and "give --colours grey" in colours.stderr
+
+
+def test_what_cannot_be_packed_is_listed_by_its_line(tree: Path, tmp_path: Path) -> None:
+    """And never a black clip with a label: what is rejected is in no split."""
+    root = tmp_path / "clinic"
+    shutil.copytree(tree, root)
+    records = [record for record in echo_demo.records(root) if record.path.read_bytes()[128:132] == b"DICM"][:3]
+    half, empty, gone = (record.path for record in records)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    empty.write_bytes(b"")
+    gone.unlink()
+    out = tmp_path / "shards"
+    done = medtrain("shard", "echo_demo", "--root", root, "--out", out, "--size", "32")
+    assert "3 images cannot be used" in done.stderr
+    rejects = list(read_json_lines(out / "rejects.jsonl"))
+    assert {row["image"] for row in rejects} == {record.image for record in records}
+    assert all(len(row["reason"]) > 10 for row in rejects)
+    assert sum(len(open_index(out, split)) for split in SPLITS) == 45
