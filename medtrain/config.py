@@ -64,6 +64,11 @@ class DataConfig:
     prefetch: int = 4
     """Batches made ready ahead of the training step (small ones: more, so that every worker is busy)."""
 
+    @property
+    def unit(self) -> str:
+        """What the samples are called."""
+        return "clips" if self.frames else "images"
+
 
 @dataclass(frozen=True)
 class AugmentConfig:

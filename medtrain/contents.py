@@ -42,7 +42,7 @@ def contents(records: list[Record], folder: Path, workers: int, clips: bool = Fa
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     known = {int(row["image"]): row for rows in _kept(folder) for row in rows}
-    progress = Progress(len(records), "reading", "images")
+    progress = Progress(len(records), "reading", "clips" if clips else "images")
     found: list[tuple[int, int]] = []
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(records), AT_ONCE):

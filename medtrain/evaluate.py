@@ -105,7 +105,7 @@ def judge(
     """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
     and a `group`, the patient. Of studies the loss is still that of their images, as in training."""
     images = task.metrics(values, labels, rows["group"])
-    if task.unit == "images":
+    if task.unit != "studies":
         return images
     return {**task.metrics(*_studies(values, labels, rows)), "loss": images["loss"], "per_image": images}
 

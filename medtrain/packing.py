@@ -73,11 +73,11 @@ def shard(
         return
     manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
     if manifest["rejects"]:
-        warn(f"{manifest['rejects']} images cannot be used and were left out: see {out / 'rejects.jsonl'}")
+        warn(f"{manifest['rejects']} {options.unit} cannot be used and were left out: see {out / 'rejects.jsonl'}")
     if torn := manifest.get("patients_in_several_splits"):
         warn(
-            f"{torn:,} patients have images in several of the official splits: tests on them flatter. Training with"
-            f" --shards {out.parent} --datasets {out.name} leaves those out that are tested on"
+            f"{torn:,} patients have {options.unit} in several of the official splits: tests on them flatter. Training"
+            f" with --shards {out.parent} --datasets {out.name} leaves those out that are tested on"
         )
     if json:
         say_json(manifest)
@@ -89,6 +89,7 @@ def shard(
 def contents_table(manifest: dict[str, Any]) -> str:
     """Images, shards and positives of each split; many labels are a table of their own."""
     classes, splits = manifest["classes"], manifest["splits"]
+    unit = "clips" if "clips" in manifest else "images"
     sizes = {
         split: (entry["samples"], len(entry["shards"]), sum(shard["bytes"] for shard in entry["shards"]) / 1e6)
         for split, entry in splits.items()
@@ -96,7 +97,7 @@ def contents_table(manifest: dict[str, Any]) -> str:
     positives = {split: [entry["counts"][name]["positive"] for name in classes] for split, entry in splits.items()}
     if len(classes) <= WIDE:
         rows = [(split, *sizes[split], *positives[split]) for split in splits]
-        return table(("split", "images", "shards", "MB", *classes), rows)
+        return table(("split", unit, "shards", "MB", *classes), rows)
     states = ("positive", "negative", "unknown")
     rows = [
         (name, *(sum(entry["counts"][name][state] for entry in splits.values()) for state in states),
@@ -104,7 +105,7 @@ def contents_table(manifest: dict[str, Any]) -> str:
         for i, name in enumerate(classes)
     ]  # fmt: skip
     heads = ("label", *states, *(f"in {split}" for split in splits))
-    whole = table(("split", "images", "shards", "MB"), [(split, *sizes[split]) for split in splits])
+    whole = table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
     return f"{whole}\n\n{table(heads, rows)}"
 
 

@@ -33,6 +33,11 @@ class PackOptions:
     fractions: tuple[float, float, float] = FRACTIONS
 
     @property
+    def unit(self) -> str:
+        """What the samples are called."""
+        return "clips" if self.clips else "images"
+
+    @property
     def shape(self) -> Shape | None:
         """Of the clips that are packed; None for images."""
         return Shape(self.size, 3 if self.clips == "rgb" else 1) if self.clips else None

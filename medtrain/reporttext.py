@@ -22,8 +22,9 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         for word, units in (("study", "studies"), ("image", "images"))
         if (own := report.get(f"per_{word}"))
     ]
+    unit = "images" if task.unit == "studies" else task.unit
     groups = [
-        f"{attribute} {name}: {task.headline(own)} on {own['samples']:,} images"
+        f"{attribute} {name}: {task.headline(own)} on {own['samples']:,} {unit}"
         for attribute, groups in report.get("subgroups", {}).items()
         for name, own in groups.items()
     ]

@@ -207,7 +207,7 @@ def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options:
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)
-    progress = Progress(total, "packing", "images", done=total - sum(map(len, missing.values())))
+    progress = Progress(total, "packing", options.unit, done=total - sum(map(len, missing.values())))
     workers = max(1, min(workers, len(missing)))
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
     try:
@@ -234,9 +234,10 @@ def _finish(
     """Merge the shards' indexes and write the manifest, the last file to appear."""
     rejects = [row for name in plan for row in read_json_lines((out / name).with_suffix(".rejects.jsonl"))]
     write_rejects(out / "rejects.jsonl", [*rejects, *copies])
+    unit = "clips" if "clips" in described else "images"
     if len(rejects) > max_rejects:
         raise InputError(
-            f"{len(rejects):,} images cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
+            f"{len(rejects):,} {unit} cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
             f"see {out / 'rejects.jsonl'}; mend the dataset, or allow it: --max_rejects {len(rejects)}",
         )
     splits = {}

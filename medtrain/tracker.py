@@ -81,8 +81,9 @@ def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
 class Tracker:
     """Rank 0's voice; on other ranks every call does nothing. Open it after the journal was cut to the checkpoint."""
 
-    def __init__(self, run: Run, main: bool, total_steps: int, done: int, global_batch: int) -> None:
+    def __init__(self, run: Run, main: bool, total_steps: int, done: int, global_batch: int, unit: str) -> None:
         self._run, self._main = run, main
+        self._unit = unit  # what the samples are called
         self._batch = global_batch
         self._last_line = self._last_status = time.monotonic()
         self._last_step = done
@@ -99,7 +100,9 @@ class Tracker:
         now = time.monotonic()
         if now - self._last_line >= 30:
             rate = (step - self._last_step) * self._batch / (now - self._last_line)
-            self.log(f"epoch {epoch}  step {step:,} of {self._progress.total:,}  loss {loss:.4f}  {rate:,.1f} images/s")
+            self.log(
+                f"epoch {epoch}  step {step:,} of {self._progress.total:,}  loss {loss:.4f}  {rate:,.1f} {self._unit}/s"
+            )
             self._last_line, self._last_step = now, step
         if now - self._last_status >= 5:
             self._last_status = now

@@ -121,7 +121,9 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         training=training,
         validation=validation,
         checkpoints=checkpoints,
-        tracker=Tracker(run, world.main, config.epochs * training.steps, state.step, state.global_batch),
+        tracker=Tracker(
+            run, world.main, config.epochs * training.steps, state.step, state.global_batch, config.data.unit
+        ),
         stop=stop,
         sums=StepSum(world),
         reduction=reduction,
@@ -273,8 +275,8 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     world, tracker, config = trainer.world, trainer.tracker, trainer.config
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     tracker.log(
-        f"{trainer.run.name}: {config.model.backbone} on {trainer.training.samples:,} images, {world.size} rank(s) on"
-        f" {device}, precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
+        f"{trainer.run.name}: {config.model.backbone} on {trainer.training.samples:,} {config.data.unit}, {world.size}"
+        f" rank(s) on {device}, precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
     )
     if told := str(trainer.freezing):
         tracker.log(told)

@@ -144,7 +144,7 @@ def test_what_cannot_be_packed_is_listed_by_its_line(tree: Path, tmp_path: Path)
     gone.unlink()
     out = tmp_path / "shards"
     done = medtrain("shard", "echo_demo", "--root", root, "--out", out, "--size", "32")
-    assert "3 images cannot be used" in done.stderr
+    assert "3 clips cannot be used" in done.stderr
     rejects = list(read_json_lines(out / "rejects.jsonl"))
     assert {row["image"] for row in rejects} == {record.image for record in records}
     assert all(len(row["reason"]) > 10 for row in rejects)

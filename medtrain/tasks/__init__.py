@@ -29,7 +29,7 @@ class Task(Protocol):
     label: str
     """What one of the dataset's labels is called."""
     unit: str
-    """What is judged: "images", or "studies" by the mean of their images' scores."""
+    """What is judged: "images", "clips", or "studies" by the mean of their images' scores."""
     columns: dict[str, str]
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str

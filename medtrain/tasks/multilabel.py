@@ -42,7 +42,6 @@ class Multilabel:
     """A cell whose label is unknown counts for nothing, in the loss and in every number."""
 
     label = "label"
-    unit = "images"
     figure = "auroc"
     told: ClassVar = {
         "macro_auroc": "AUROC",
@@ -60,8 +59,10 @@ class Multilabel:
         temperature: float = 1.0,
         weights: tuple[tuple[float, float], ...] = (),
         unlearned: frozenset[str] = frozenset(),
+        unit: str = "images",
     ) -> None:
         self.unlearned = unlearned
+        self.unit = unit
         self.classes = self.answers = classes
         self.weights = weights
         self.thresholds = thresholds
@@ -128,7 +129,7 @@ class Multilabel:
         return self._judging(limits, report["temperature"])
 
     def _judging(self, thresholds: tuple[float, ...], temperature: float) -> Multilabel:
-        return Multilabel(self.classes, self.gamma, thresholds, temperature, unlearned=self.unlearned)
+        return Multilabel(self.classes, self.gamma, thresholds, temperature, unlearned=self.unlearned, unit=self.unit)
 
     def _learned(self, labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """The labels [N, L], unknown where the training had none that was present."""
@@ -184,7 +185,7 @@ def make(
 ) -> Multilabel:
     """The task for a dataset's labels."""
     weights = loss_weights(config.loss.focal_alpha, classes, counts)
-    return Multilabel(classes, config.loss.focal_gamma, weights=weights, unlearned=unlearned)
+    return Multilabel(classes, config.loss.focal_gamma, weights=weights, unlearned=unlearned, unit=config.data.unit)
 
 
 def loss_weights(focal_alpha: str, classes: tuple[str, ...], counts: Counts) -> tuple[tuple[float, float], ...]:
