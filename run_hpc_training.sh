@@ -6,6 +6,7 @@
 #   ./run_hpc_training.sh mednist --root DIR --epochs 5 --partition gpu --gpus_per_node 4    any setting of the recipe
 #   ./run_hpc_training.sh chest --root DIR --datasets nih chexpert --holdout vindr_cxr    DIR/nih, DIR/chexpert, ...
 #   ./run_hpc_training.sh chest --metadata FILE.csv    a table of images and labels that you have (medtrain data metadata)
+#   ./run_hpc_training.sh echo --root DIR --annotations FILE.csv    clips, and a table of their quality
 #   ./run_hpc_training.sh setup                        only set up .venv
 #
 # With Slurm, packing (in arrays of --tasks N jobs, in --pack_partition P) and a training that waits for it are submitted
@@ -68,12 +69,12 @@ slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null
 recipe=chest_demo
 case "${1:-}" in
 setup) setup "${2:-}"; exit ;;
--h | --help) sed -n '2,12s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
+-h | --help) sed -n '2,13s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
 -*) ;;
 ?*) recipe=$1; shift ;;
 esac
 
-root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() array=() chain=() settings=() part=''
+root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() table=() array=() chain=() settings=() part=''
 while [ $# -gt 0 ]; do
     case "$1" in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case "$1" in
@@ -84,6 +85,8 @@ while [ $# -gt 0 ]; do
     --holdout) datasets+=("${2:?--holdout needs a dataset}"); settings+=("$1" "$2"); shift ;;
     --encoding) encoding=${2:?--encoding needs a value}; shift ;;
     --size) size=${2:?--size needs a number}; shift ;;
+    --annotations) table=("$1" "$(absolute "${2:?--annotations needs a file}")"); shift ;;
+    --colours) packing+=("$1" "${2:?--colours needs a value}"); settings+=("$1" "$2"); shift ;;
     --partial) packing+=("$1"); part=yes ;;
     --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); chain+=("$1" "$2"); shift ;;
     --views) packing+=("$1"); part=yes; while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
@@ -141,12 +144,12 @@ for dataset in "${datasets[@]}"; do
             [ -n "$root" ] || fail "$out holds no packed dataset" "say where the raw one is: $0 $recipe --root DIR"
             raw=$(root_of "$dataset")
         fi
-        pack=(shard "$dataset" --root "$raw" --out "$out" ${packing[@]+"${packing[@]}"})
+        pack=(shard "$dataset" --root "$raw" --out "$out" ${table[@]+"${table[@]}"} ${packing[@]+"${packing[@]}"})
         if [ -n "$here" ] || [[ $dataset = *demo ]]; then
-            "$medtrain" check "$dataset" --root "$raw"
+            "$medtrain" check "$dataset" --root "$raw" ${table[@]+"${table[@]}"}
             "$medtrain" "${pack[@]}"
         else
-            "$medtrain" check "$dataset" --root "$raw" --metadata_only
+            "$medtrain" check "$dataset" --root "$raw" ${table[@]+"${table[@]}"} --metadata_only
             answer=$("$medtrain" "${pack[@]}" --slurm ${array[@]+"${array[@]}"} --json)
             jobs+=("$(value_of jobs "$answer")")
             echo "$dataset is packed by Slurm jobs, of which ${jobs[-1]} is the last; their logs are in $out/slurm"

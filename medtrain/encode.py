@@ -47,11 +47,11 @@ def squared(frame: Pixels, side: int, grey: bool) -> Pixels:
     return found
 
 
-def rule(encoding: str, size: int, clips: str = "") -> str:
+def rule(encoding: str, size: int, colours: str = "") -> str:
     """What was done to the pixels, in words, for the manifest."""
-    if clips:
+    if colours:
         return (
-            f"8-bit {clips}, cropped to the ultrasound sector, black outside it; {size} pixels on the longer side, in"
+            f"8-bit {colours}, cropped to the ultrasound sector, black outside it; {size} pixels on the longer side, in"
             " the middle of a square; TIFF without loss, a page a frame"
         )
     if encoding == "copy":

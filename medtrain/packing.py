@@ -32,7 +32,7 @@ def shard(
     encoding: Literal["copy", "jpeg", "tiff"] = "copy",
     size: int = 0,
     views: tuple[View, ...] = (),
-    clips: Literal["", "grey", "rgb"] = "",
+    colours: Literal["", "grey", "rgb"] = "",
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
     partial: Flag = False,
@@ -53,7 +53,7 @@ def shard(
             TIFF without loss. Clips are always packed without loss.
         size: Shrink to this many pixels on the shorter side (0: as it is); of clips the side of the square (0: 112).
         views: Pack only images of these views (frontal: PA and AP too; none named: all).
-        clips: Pack clips in grey (which is what is done where none is said) or in colour.
+        colours: Pack clips in grey (as where none is said) or in colour.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
@@ -61,7 +61,7 @@ def shard(
         json: Print one JSON document.
     """
     out = out or Path("shards") / dataset
-    options = options_for(dataset, PackOptions(seed, shard_mb, max_samples, encoding, size, views, clips))
+    options = options_for(dataset, PackOptions(seed, shard_mb, max_samples, encoding, size, views, colours))
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs))

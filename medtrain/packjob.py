@@ -60,12 +60,12 @@ def options_for(dataset: str, asked: PackOptions) -> PackOptions:
     size."""
     found = replace(asked, fractions=datasets.fractions(dataset))
     if not getattr(datasets.source(dataset), "CLIPS", False):
-        if asked.clips:
-            raise InputError(f"{dataset} holds images, and --clips is for clips", "leave it away")
+        if asked.colours:
+            raise InputError(f"{dataset} holds images, and --colours is for clips", "leave it away")
         return found
     if asked.encoding == "jpeg":
         raise InputError("clips are packed without loss", "leave --encoding away")
-    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, clips=asked.clips or "grey")
+    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, colours=asked.colours or "grey")
 
 
 @dataclass(frozen=True)

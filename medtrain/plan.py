@@ -29,24 +29,24 @@ class PackOptions:
     encoding: str = "copy"
     size: int = 0
     views: tuple[View, ...] = ()
-    clips: Literal["", "grey", "rgb"] = ""
+    colours: Literal["", "grey", "rgb"] = ""  # of clips; of images none
     fractions: tuple[float, float, float] = FRACTIONS
 
     @property
     def unit(self) -> str:
         """What the samples are called."""
-        return "clips" if self.clips else "images"
+        return "clips" if self.colours else "images"
 
     @property
     def shape(self) -> Shape | None:
         """Of the clips that are packed; None for images."""
-        return Shape(self.size, 3 if self.clips == "rgb" else 1) if self.clips else None
+        return Shape(self.size, 3 if self.colours == "rgb" else 1) if self.colours else None
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = asdict(self)
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
-        later = {"views": (), "clips": "", "fractions": FRACTIONS}
+        later = {"views": (), "colours": "", "fractions": FRACTIONS}
         return {
             name: value
             for name, value in fields.items()
@@ -106,7 +106,7 @@ def make_plan(
     groups = tie(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed, options.fractions)
-    keys = _keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
+    keys = _keys_by_content(shuffled, contents) if options.colours else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [

@@ -82,7 +82,7 @@ def pack(
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
     with _writing(out):
-        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores(), bool(options.clips))
+        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores(), bool(options.colours))
 
 
 def pack_share(
@@ -126,7 +126,7 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.encoding not in ENCODINGS:
         raise InputError(f"there is no encoding {options.encoding!r}", "choose of " + ", ".join(ENCODINGS))
-    if options.clips and (options.encoding != "tiff" or not options.size):
+    if options.colours and (options.encoding != "tiff" or not options.size):
         raise InputError("clips are packed without loss, at one size", "give --encoding tiff and --size 112")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
@@ -153,7 +153,7 @@ def _plan(
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
-    known = contents(shuffled, out / CONTENTS, workers, bool(options.clips))
+    known = contents(shuffled, out / CONTENTS, workers, bool(options.colours))
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
@@ -173,7 +173,7 @@ def _described(
     """What the manifest says of the whole."""
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
-        "pixels": rule(options.encoding, options.size, options.clips), "options": options.described(),
+        "pixels": rule(options.encoding, options.size, options.colours), "options": options.described(),
         "split_rule": split_rule(records, options.fractions), "labels_sha256": labels, "plan": digest,
         "medtrain": __version__, **({"clips": asdict(options.shape)} if options.shape else {}),
     }  # fmt: skip
@@ -203,7 +203,7 @@ def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
 def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, workers: int) -> None:
     """Those of some of the plan's shards that are not there yet."""
     longest = max(len(sample.key) for samples in plan.values() for sample in samples)
-    row = sample_dtype(labels, longest, bool(options.clips))
+    row = sample_dtype(labels, longest, bool(options.colours))
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)

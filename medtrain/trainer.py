@@ -274,9 +274,10 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     """Say what starts, and with which choices and why."""
     world, tracker, config = trainer.world, trainer.tracker, trainer.config
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    samples = f"{trainer.training.samples:,} {config.data.unit}"
     tracker.log(
-        f"{trainer.run.name}: {config.model.backbone} on {trainer.training.samples:,} {config.data.unit}, {world.size}"
-        f" rank(s) on {device}, precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
+        f"{trainer.run.name}: {config.model.backbone} on {samples}, {world.size} rank(s) on {device}, precision"
+        f" {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
     )
     if told := str(trainer.freezing):
         tracker.log(told)
