@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, medtrain
+from command import SMALL, command_line, medtrain
 from PIL import Image
+from test_elastic import result, stop_after
 
 from medtrain.clipfile import Shape
 from medtrain.clipframes import Clip, read_clip
@@ -113,6 +115,20 @@ def test_a_run_is_trained_scored_and_judges_files(trained: Run, tree: Path, shar
     assert one["probabilities"]["good"] == pytest.approx(found[0], abs=2e-5)
     shown = medtrain("predict", "heart", paths[0], "--runs", trained.folder.parent).stdout
     assert "good" in shown
+
+
+def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_path: Path) -> None:
+    """Stopped in the first epoch, in which the head alone trains, and gone on with by two ranks: the same bits."""
+    exact = ["--determinism", "exact", "--batch_size", "4", "--global_batch", "8", "--every_steps", "1"]
+    own = ["--runs", tmp_path, *SMALL, *TINY, *exact, "--unfreeze", "1,2", "--unfreeze_every", "1"]
+    medtrain("train", "echo", "--shards", shards, "--run", "still", *own)
+    line = command_line("train", "echo", "--shards", shards, "--run", "moved", *own)
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    stop_after(tmp_path / "moved", 2, process)
+    medtrain("resume", "moved", "--runs", tmp_path, "--tasks_per_node", "2")
+    starts = [row["ranks"] for row in read_json_lines(Run(tmp_path / "moved").attempts) if row["event"] == "start"]
+    assert starts == [1, 2]
+    assert result(tmp_path / "moved") == result(tmp_path / "still")
 
 
 def test_what_is_no_clip_is_refused_with_words(trained: Run, tree: Path, tmp_path: Path) -> None:
