@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medtrain.canvas import BLUE, INK, PALETTE, blank, need, ruled, save
+from medtrain.durable import whole
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
 
+Pixels = NDArray[np.uint8]
 BINS = 20
+MOMENTS = 8
+ANIMATED = 336  # pixels of each side of an animation
 SHOWN = 8  # sizes, of which the others are one bar
 
 
@@ -44,6 +49,49 @@ def distributions(
     _histogram(left, rates, "Frame rate" + (f" (not told: {untold:,})" if untold else ""), "frames per second")
     _sizes(right, sizes)
     save(figure, path)
+
+
+def explained(frames: Pixels, maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+    """Moments of a clip [T, H, W, C], and below each the same under every heat map `{title: [T, H, W] in 0..1}`."""
+    need("explained", "a heat map", list(maps))
+    moments = np.unique(np.linspace(0, len(frames) - 1, MOMENTS).round().astype(int))
+    figure = blank(1.5 * len(moments), 1.6 * (1 + len(maps)))
+    rows = figure.subplots(1 + len(maps), len(moments), squeeze=False)
+    for axes, moment in zip(rows[0], moments, strict=True):
+        axes.imshow(_in_colour(frames[moment]))
+        axes.set_title(f"frame {moment + 1}", fontsize=8)
+    for row, (title, heat) in zip(rows[1:], maps.items(), strict=True):
+        for axes, moment in zip(row, moments, strict=True):
+            axes.imshow(heated(frames[moment], heat[moment]))
+        row[0].set_title(title, fontsize=9, loc="left")
+    for axes in rows.flat:
+        axes.set_axis_off()
+    save(figure, path)
+
+
+def animation(frames: Pixels, heat: NDArray[np.float32], frame_ms: float, path: Path) -> None:
+    """A clip [T, H, W, C] under its heat map [T, H, W] in 0..1, as a GIF that goes round at the clip's own speed."""
+    from PIL import Image
+
+    first, *others = [
+        Image.fromarray(heated(frame, own)).resize((ANIMATED, ANIMATED), Image.Resampling.BILINEAR)
+        for frame, own in zip(frames, heat, strict=True)
+    ]
+    with whole(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=others, duration=max(20, round(frame_ms)), loop=0)
+
+
+def heated(frame: Pixels, heat: NDArray[np.float32]) -> Pixels:
+    """A frame [H, W, C] under a heat map [H, W] in 0..1: uint8 [H, W, 3]. What is cold is left clear."""
+    from matplotlib import colormaps
+
+    share = np.clip(0.6 * heat, 0, 0.6)[..., None]
+    mixed = (1 - share) * _in_colour(frame) + share * 255 * colormaps["inferno"](heat)[..., :3]
+    return np.asarray(np.rint(mixed), np.uint8)
+
+
+def _in_colour(frame: Pixels) -> Pixels:
+    return np.broadcast_to(frame, (*frame.shape[:2], 3))
 
 
 def _states(axes: Axes, scores: Mapping[str, Sequence[float]], states: tuple[str, str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from medtrain import configfile, distributed, mixture, models, tasks, transforms
-from medtrain.clipfile import Shape
+from medtrain.clipfile import Frames, Shape
 from medtrain.clipframes import Clip
 from medtrain.clips import window
 from medtrain.config import Config, DataConfig
@@ -98,10 +98,17 @@ class OpenRun:
 
     def windows(self, clip: Clip) -> torch.Tensor:
         """What the model gets of a clip's windows: float [windows, C, T, H, W], normalised, on its device."""
-        data = self.config.data
-        setup = clip_setup(data, self.shape, data.clips)
-        which = [window(setup, len(clip.frames), clip.frame_ms, number) for number in range(data.clips)]
-        return self._normalised(torch.from_numpy(clip.frames[np.stack(which)]).movedim(-1, 1))
+        return self.normalised(self.seen(clip, self.config.data.clips))
+
+    def seen(self, clip: Clip, windows: int) -> Frames:
+        """The frames of so many windows, evenly spread over a clip: uint8 [windows, T, side, side, channels]."""
+        setup = clip_setup(self.config.data, self.shape, windows)
+        which = [window(setup, len(clip.frames), clip.frame_ms, number) for number in range(windows)]
+        return clip.frames[np.stack(which)]
+
+    def normalised(self, seen: Frames) -> torch.Tensor:
+        """What the model gets of frames that are `seen`: float [windows, C, T, H, W] on its device."""
+        return self._normalised(torch.from_numpy(seen).movedim(-1, 1))
 
     @property
     def shape(self) -> Shape:

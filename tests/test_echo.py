@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,23 @@ def test_a_run_is_trained_scored_and_judges_files(trained: Run, tree: Path, shar
     assert one["probabilities"]["good"] == pytest.approx(found[0], abs=2e-5)
     shown = medtrain("predict", "heart", paths[0], "--runs", trained.folder.parent).stdout
     assert "good" in shown
+
+
+def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
+    """A PNG and an animation of a clip, which have no name of the file."""
+    files = [record.path for record in echo_demo.records(tree)][:2]
+    said = medtrain("explain", "heart", *files, "--runs", trained.folder.parent, "--out", tmp_path / "why", "--json")
+    rows = json.loads(said.stdout)
+    assert [Path(row["figure"]).name for row in rows] == ["clip-001-explained.png", "clip-002-explained.png"]
+    with Image.open(rows[0]["animations"][0]) as moving:
+        assert moving.n_frames == 4 and moving.size == (336, 336)
+        pictures = []
+        for number in range(4):
+            moving.seek(number)
+            pictures.append(np.asarray(moving.convert("RGB"), np.int16))
+    assert all(np.abs(one - other).max() > 20 for one, other in pairwise(pictures)), "it moves"
+    colours = [np.ptp(picture, axis=2).max() for picture in pictures]
+    assert max(colours) > 40, "there is heat in it"
 
 
 def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from medtrain import models
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError
-from medtrain.explain import grad_cam
+from medtrain.gradcam import grad_cam
 
 
 class Known(nn.Module):

@@ -20,11 +20,13 @@ cli
 flags
 groups
 runs packing data metadata pretrained check clipcheck labelling explain doctor codediff
+clipexplain
 probe
 pipelines groupstatus
 grouplaunch
 groupreport chain predict
 openrun
+gradcam
 launch verify_run packjob
 mismatch
 replay
