@@ -36,7 +36,7 @@ class Degradation:
     def of(self, frame: Pixels, mask: Pixels, rng: np.random.Generator) -> Pixels:
         """A frame uint8 [h, w] or [h, w, 3] of low quality, black where `mask` uint8 [h, w] is 0. The noise is the same
         in all channels: grey stays grey."""
-        # The deviation of the blur is what OpenCV takes for the kernel: 1.1 pixels for 5.
+        # As OpenCV weights a kernel of that size: 5 pixels by 1 4 6 4 1.
         picture = cv2.GaussianBlur(frame.astype(np.float32), (self.blur, self.blur), 0)
         picture = MID_GREY + self.contrast * (picture - MID_GREY)
         noise = 255 * self.noise * rng.standard_normal(mask.shape, np.float32)
