@@ -184,23 +184,24 @@ def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[l
     unreadable = found[kind]["unreadable"]
     if missing:
         how = "with --partial packing" if len(missing) > MAX_REJECTS else "packing"
-        warn(_listing(f"{kind} that are not there ({len(missing):,}); {how} leaves them out", missing))
+        warn(listing(f"{kind} that are not there ({len(missing):,}); {how} leaves them out", missing))
     if unreadable:
         lines = [f"{each[kind[:-1]]}: {each['reason']}" for each in unreadable]
         warn(
-            _listing(
+            listing(
                 f"{kind} that cannot be read ({len(lines):,}); packing leaves them out", lines, " (--json lists all)"
             )
         )
     if conflicts:
         lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
-        warn(_listing(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,})", lines))
+        warn(listing(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,})", lines))
     empty = [name for name, states in found["labels"].items() if not states["positive"]]
     if empty:
         warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about it")
 
 
-def _listing(head: str, lines: list[str], hint: str = "") -> str:
+def listing(head: str, lines: list[str], hint: str = "") -> str:
+    """What is wrong with some files, a line for each of the first ten; `hint` says where the others are."""
     more = [f"and {len(lines) - SHOWN:,} more{hint}"] if len(lines) > SHOWN else []
     return "\n  ".join([f"{head}:", *lines[:SHOWN], *more])
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "data check": ("medtrain.check:check", "the same as check"),
     "data download": ("medtrain.data:data_download", "fetch a dataset (demo: draw it)"),
     "data explore": ("medtrain.data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "data degrade": ("medtrain.degrade:data_degrade", "low-quality versions of clips, in pairs with the originals"),
     "data weights": ("medtrain.pretrained:data_weights", "fetch a backbone's published weights into the shared cache"),
     "data metadata": ("medtrain.metadata:data_metadata", "one table of all chest X-rays, or two of MURA"),
     "data label-reports": (

@@ -19,7 +19,7 @@ LAYERS = """
 cli
 flags
 groups
-runs packing data metadata pretrained check clipcheck labelling explain doctor codediff
+runs packing data metadata pretrained check clipcheck labelling explain doctor codediff degrade
 clipexplain
 probe
 pipelines groupstatus
@@ -52,7 +52,7 @@ shards loader_worker
 clips
 transforms
 shardfile
-plan clipframes
+plan clipframes clippair
 texts encode mixture contents
 index order decode look sector
 history

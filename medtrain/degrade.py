@@ -1,0 +1,193 @@
+"""The command data degrade: each clip twice, as it is and of low quality, in a new folder that names nobody."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+from medtrain import csvfile, datasets
+from medtrain.check import Dataset, Flag, command, listing
+from medtrain.clippair import Degradation, write_pair
+from medtrain.console import Progress, say, say_json, warn
+from medtrain.datasets import echo
+from medtrain.durable import alone, sweep
+from medtrain.errors import InputError, MachineError
+from medtrain.orphan import end_with
+from medtrain.record import SCORE, Record, labels_sha256
+from medtrain.run import read_json, write_json
+from medtrain.shardfile import write_rejects
+
+VERSIONS = ("original", "degraded")  # the folders of the new set
+HEADER = (*echo.NEEDED, *echo.OPTIONAL, "pair")
+CLAIM = "degrade.json"  # what the clips of a folder are made of
+AGAIN = "then give the same command again: it goes on with what is missing"
+
+
+def data_degrade(
+    dataset: Dataset,
+    root: Path,
+    out: Path,
+    annotations: Path | None = None,
+    noise: float = 0.2,
+    blur: int = 5,
+    contrast: float = 0.5,
+    score: float = 0.0,
+    seed: int = 42,
+    workers: int = 0,
+    json: Flag = False,
+) -> None:
+    """Write each clip of a set twice, as it is and of low quality, as a set of its own for medtrain check and shard
+    echo: DICOM clips without loss, of the pixels inside the ultrasound sector alone, and annotations.csv.
+
+    Neither names nor ids go with them: patients and clips are numbered. Both of a pair have one patient, and so one
+    split. Clips that cannot be used are left out with a warning. A call that was cut off goes on where it stopped.
+
+    Args:
+        dataset: Name of a dataset of clips (medtrain data list).
+        root: Folder with its raw files.
+        out: New folder for the pairs.
+        annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
+        noise: Standard deviation of Gaussian noise, as a share of the full range (0: none).
+        blur: Size of the kernel of a Gaussian blur in pixels, odd (1: none).
+        contrast: Factor of the distance from mid-grey (1: as it is).
+        score: Quality score of the degraded clips.
+        seed: Decides the noise, with the line of the table.
+        workers: Processes (0: one a core). The bytes are the same for any number.
+        json: Print one JSON document.
+    """
+    how = Degradation(blur, contrast, noise)
+    _check_options(how, score, seed, workers)
+    if not getattr(datasets.source(dataset), "CLIPS", False):
+        raise InputError(f"{dataset} holds images, and clips are degraded", "see which holds clips: medtrain data list")
+    records = datasets.read(dataset, root, annotations)
+    scores = [record.raw[SCORE] for record in records]
+    if echo.is_share(scores) and any(known is not None for known in scores) and not echo.is_share([score]):
+        raise InputError(f"score is {score:g}, and all others lie in 0..1", "give --score 0, or another in 0..1")
+    try:
+        _claim(out, {"labels_sha256": labels_sha256(records), "seed": seed, **asdict(how)})
+        with alone(out, "writing into"):
+            faults = _write_missing(records, out, how, seed, workers or len(os.sched_getaffinity(0)), json)
+            _end(records, faults, out, score)
+    except (BrokenExecutor, MemoryError):
+        problem = f"{out}: a writing process was killed (out of memory?); whole clips are kept"
+        raise MachineError(problem, f"choose fewer --workers, {AGAIN}") from None
+    except OSError as error:
+        problem = f"{out}: cannot be written ({error.strerror}); whole clips are kept"
+        raise MachineError(problem, f"mend that, {AGAIN}") from None
+    _tell(records, faults, out, how, json)
+
+
+def _check_options(how: Degradation, score: float, seed: int, workers: int) -> None:
+    if how.blur < 1 or how.blur % 2 == 0:
+        raise InputError(f"blur is {how.blur}: a kernel has an odd number of pixels", "give --blur 5 (1: none)")
+    if not 0 < how.contrast <= 1:
+        problem = f"contrast is {how.contrast:g}: it is above 0, and 1 at the most"
+        raise InputError(problem, "give --contrast 0.5 (1: as it is)")
+    if not 0 <= how.noise <= 1:
+        raise InputError(f"noise is {how.noise:g}: it is a share of the full range, 0..1", "give --noise 0.2 (0: none)")
+    if how == Degradation(1, 1.0, 0.0):
+        raise InputError("no blur, all contrast and no noise degrade nothing", "leave one of them at its default")
+    if not math.isfinite(score):
+        raise InputError(f"score is {score}: it is a number", "give --score 0")
+    if min(seed, workers) < 0:
+        raise InputError("seed and workers cannot be negative", "give 0 or more")
+
+
+def _claim(out: Path, asked: dict[str, object]) -> None:
+    """Make the folder, or go on with it; InputError where it holds anything else."""
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    claimed = read_json(out / CLAIM)
+    if claimed != asked and (claimed or any(not path.name.startswith(".") for path in out.iterdir())):
+        what = "clips degraded from another table or with other options" if claimed else "something else"
+        raise InputError(f"{out} holds {what}", "choose a new folder for --out, or delete this one")
+    write_json(out / CLAIM, asked)
+    for version in VERSIONS:
+        (out / version).mkdir(exist_ok=True, mode=0o700)
+
+
+def _write_missing(
+    records: list[Record], out: Path, how: Degradation, seed: int, workers: int, quiet: bool
+) -> dict[str, str]:
+    """Write the pairs that are not there; by Record.image, in the order of the table, why some cannot be."""
+    for version in VERSIONS:
+        sweep(out / version)
+    missing = [record for record in records if not all(path.exists() for path in _paths(out, record))]
+    if not missing:
+        return {}
+    done = len(records) - len(missing)
+    every = float("inf") if quiet else 30.0
+    progress = Progress(len(records), "degrading", "clips", done=done, every_seconds=every)
+    workers = min(workers, len(missing))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),))
+    reasons = {}
+    try:
+        jobs = {
+            pool.submit(write_pair, record.path, _paths(out, record), how, (seed, _line(record))): record
+            for record in missing
+        }
+        for job in as_completed(jobs):
+            reasons[jobs[job].image] = job.result()
+            progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error: on a full disk the others would fail one by one
+        progress.close()
+    return {record.image: reason for record in missing if (reason := reasons[record.image])}
+
+
+def _line(record: Record) -> int:
+    """Of the table: what names a clip, because its file's name may be a person's."""
+    return int(record.image.removeprefix("line "))
+
+
+def _pair(record: Record) -> str:
+    return f"line-{_line(record):05}"
+
+
+def _paths(out: Path, record: Record) -> tuple[Path, Path]:
+    original, degraded = (out / version / f"{_pair(record)}.dcm" for version in VERSIONS)
+    return original, degraded
+
+
+def _end(records: list[Record], faults: dict[str, str], out: Path, score: float) -> None:
+    """Write the table of the pairs and the list of what was left out; InputError where that is everything."""
+    write_rejects(out / "rejects.jsonl", [{"image": image, "reason": reason} for image, reason in faults.items()])
+    if len(faults) == len(records):
+        first = f"{records[0].image}: {faults[records[0].image]}"
+        problem = f"none of {len(records):,} clips can be used (first: {first})"
+        raise InputError(problem, f"see {out / 'rejects.jsonl'}; mend the dataset, {AGAIN}")
+    people: dict[tuple[str, str], str] = {}
+    rows = []
+    for record in records:
+        whose = (record.patient, "" if record.patient else record.image)  # who is not known is nobody else
+        patient = people.setdefault(whose, f"patient-{len(people) + 1:04}")
+        if record.image in faults:
+            continue
+        about = (patient, record.meta.get("view", ""), record.split, _pair(record))
+        for path, own in zip(_paths(out, record), (record.raw[SCORE], score), strict=True):
+            rows.append((path.relative_to(out).as_posix(), own, *about))
+    csvfile.write(out / "annotations.csv", HEADER, rows)
+
+
+def _tell(records: list[Record], faults: dict[str, str], out: Path, how: Degradation, json: bool) -> None:
+    """What a person or a script is told at the end."""
+    pairs = len(records) - len(faults)
+    unknown = sum(not record.patient and record.image not in faults for record in records)
+    if json:
+        left = [{"clip": image, "reason": reason} for image, reason in faults.items()]
+        say_json({"out": str(out), "pairs": pairs, "left_out": left, "pairs_without_patient": unknown, **asdict(how)})
+    else:
+        say(f"{pairs:,} pairs are in {out}: {VERSIONS[0]}/, {VERSIONS[1]}/ and annotations.csv")
+        say(f"degraded by {how.told()}")
+    if unknown:
+        warn(f"clips of which nobody tells the patient ({unknown:,}): each pair of them has a patient of its own")
+    if faults:
+        lines = [f"{image}: {reason}" for image, reason in faults.items()]
+        head = f"clips that cannot be used and were left out ({len(lines):,})"
+        warn(listing(head, lines, f" ({out / 'rejects.jsonl'} lists all)"))
+    if not json:
+        say(f"\nlook at them: {command('data explore', 'echo', out)}")
+        say(f"pack them: {command('shard', 'echo', out)} --out shards/{out.name}")
