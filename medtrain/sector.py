@@ -1,4 +1,4 @@
-"""Which part of a clip is the ultrasound picture: what moves. Names, dates and clocks beside it are cut away."""
+"""Which part of a clip is the ultrasound picture: what moves, without the names, dates and clocks beside it."""
 
 from __future__ import annotations
 
