@@ -22,6 +22,7 @@ Pixels = NDArray[np.uint8]
 MID_GREY = 127.5
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"  # Ultrasound Multi-frame Image Storage
 LARGEST = 2**32 - 2  # bytes of a value, PS3.5 7.1
+LEAST_OVERLAP = 0.9  # intersection over union of a sector and what is found of it in the written clip; 0.99 is usual
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ def write_pair(source: Path, pair: tuple[Path, Path], how: Degradation, seed: tu
                 low.write(how.of(frame, clip.sector.mask, rng).tobytes())
             for file in (plain, low):
                 file.write(b"\0" * (clip.size % 2))  # values have an even length, PS3.5 7.1.1
+                file.flush()
+            for file, told in ((plain, "copy"), (low, "degraded version (give a --noise of 0.02 or more)")):
+                if not clip.shows_in(Path(file.name)):
+                    raise ValueError(f"its ultrasound sector is not found again in the {told}")
     except ValueError as fault:
         return str(fault)
     return ""
@@ -112,6 +117,18 @@ class _Clip:
         for frame in video.frames(self.path):
             cut = self.sector.cut(frame)
             yield cut[:, :, 0] if self.grey else cut
+
+    def shows_in(self, written: Path) -> bool:
+        """Whether who packs a version finds this sector in it. Contrast alone lifts black to grey, in which little
+        moves: the clip would be cut to a part of the sector, and that would tell it from its original."""
+        try:
+            found = find_sector(written, video.header(written))
+        except ValueError:
+            return False
+        x0, y0, x1, y1 = found.box
+        again = np.zeros_like(self.sector.mask)
+        again[y0 : y1 + 1, x0 : x1 + 1] = found.mask
+        return int((again & self.sector.mask).sum()) >= LEAST_OVERLAP * int((again | self.sector.mask).sum())
 
     def begin(self, file: BinaryIO, version: str, derived: str) -> None:
         """Write the DICOM header of a version, behind which the frames belong. Nothing that the source's header tells

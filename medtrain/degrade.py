@@ -158,7 +158,7 @@ def _end(records: list[Record], faults: dict[str, str], out: Path, score: float)
     if len(faults) == len(records):
         first = f"{records[0].image}: {faults[records[0].image]}"
         problem = f"none of {len(records):,} clips can be used (first: {first})"
-        raise InputError(problem, f"see {out / 'rejects.jsonl'}; mend the dataset, {AGAIN}")
+        raise InputError(problem, f"see {out / 'rejects.jsonl'}; mend what it says, {AGAIN}")
     people: dict[tuple[str, str], str] = {}
     rows = []
     for record in records:

@@ -7,11 +7,10 @@ import json
 import signal
 import subprocess
 import time
-import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -21,10 +20,9 @@ from command import command_line
 from medtrain import check, packing, video
 from medtrain.clipfile import Shape
 from medtrain.clipframes import read_clip
-from medtrain.clippair import Degradation, write_pair
 from medtrain.datasets import echo, echo_demo
 from medtrain.degrade import data_degrade
-from medtrain.errors import InputError
+from medtrain.errors import InputError, MachineError
 from medtrain.index import open_index
 from medtrain.record import Record
 from medtrain.run import read_json_lines
@@ -108,21 +106,6 @@ def test_the_low_quality_is_what_was_asked_for(raw: Path, pairs: Path) -> None:
         assert np.quantile(noise, 0.8413) == pytest.approx(0.2 * 255, rel=0.02)
         flat = noise - noise.mean(0)
         assert abs(np.corrcoef(flat[0], flat[1])[0, 1]) < 0.05, "each frame has noise of its own"
-
-
-def test_each_part_by_itself() -> None:
-    rng = np.random.default_rng(0)
-    mask = np.ones((64, 64), np.uint8)
-    point = np.zeros((64, 64), np.uint8)
-    point[30, 30] = 255
-    assert np.allclose(Degradation(5, 1, 0).of(point, mask, rng), blurred(point), atol=0.51)
-    ramp = np.arange(4096).reshape(64, 64) // 16
-    low = Degradation(1, 0.5, 0).of(ramp.astype(np.uint8), mask, rng)
-    assert np.abs(low - (127.5 + (ramp - 127.5) / 2)).max() <= 0.5
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    noisy = Degradation(1, 1, 0.1).of(grey, mask, rng)
-    assert (noisy == noisy[:, :, :1]).all() and noisy[..., 0].std() == pytest.approx(25.5, rel=0.05)
-    assert not Degradation().of(grey, 0 * mask, rng).any()
 
 
 def test_nothing_that_is_written_names_anybody(raw: Path, pairs: Path) -> None:
@@ -263,19 +246,20 @@ def test_copies_stay_copies(tmp_path: Path) -> None:
     assert written["degraded/line-00002.dcm"] != written["degraded/line-00003.dcm"]
 
 
-def test_a_long_clip_is_never_whole_in_memory(tmp_path: Path) -> None:
-    long = dicom_clip(np.tile(beating(12, 240, 320), (10, 1, 1, 1)))
-    save(long, tmp_path / "long.dcm")
-    size = len(long.PixelData)
-    del long
-    tracemalloc.start()
-    try:
-        made = (tmp_path / "a.dcm", tmp_path / "b.dcm")
-        assert write_pair(tmp_path / "long.dcm", made, Degradation(), (0, 2)) == ""
-        assert tracemalloc.get_traced_memory()[1] < size / 3
-    finally:
-        tracemalloc.stop()
-        cv2.setNumThreads(-1)
+def test_a_version_whose_sector_would_be_cut_otherwise_is_not_written(raw: Path, tmp_path: Path) -> None:
+    """Black is lifted to grey, and without noise next to nothing moves in it."""
+    with pytest.raises(InputError, match="sector is not found again in the degraded version"):
+        data_degrade("echo_demo", raw, tmp_path / "out", noise=0.0, blur=9, contrast=0.25, workers=1)
+    assert not [path for path in (tmp_path / "out").glob("*/*") if path.is_file()]
+
+
+def test_a_full_disk(raw: Path, pairs: Path, small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(4_000_000)
+    with pytest.raises(MachineError, match="No space left on device") as caught:
+        data_degrade("echo_demo", raw, disk / "out", workers=1)
+    assert "goes on with what is missing" in caught.value.fix
+    kept = [path for path in (disk / "out").glob("*/*") if path.is_file()]
+    assert kept and all(path.read_bytes() == files(pairs)[path.relative_to(disk / "out").as_posix()] for path in kept)
 
 
 @pytest.mark.parametrize(
