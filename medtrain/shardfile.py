@@ -137,7 +137,8 @@ def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
     if content != sample.content:
         raise ValueError(CHANGED)
     header, frames = prepared(path, shape)
-    file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))
+    short = shape.file_bytes(header.frames) <= IN_MEMORY
+    file: Any = io.BytesIO() if short else tempfile.TemporaryFile(dir=str(folder))
     try:
         written = clipfile.write(file, frames, header.frames, shape)
     except BaseException:
