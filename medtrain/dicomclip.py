@@ -155,7 +155,9 @@ def _check(dataset: Any, syntax: Any) -> None:
     if not known:
         raise _Unusable(f"its transfer syntax ({syntax.name}) is not one that can be decoded here")
     colour, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
-    if samples != (3 if colour in COLOURS else 1) or colour not in (*COLOURS, *GREYS, "PALETTE COLOR"):
+    if colour not in (*COLOURS, *GREYS, "PALETTE COLOR"):  # it is not quoted: in a damaged file it may be anything
+        raise _Unusable("its photometric interpretation is not one that can be read here")
+    if samples != (3 if colour in COLOURS else 1):
         raise _Unusable(f"{samples} samples per pixel of {colour} are not what can be read here")
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     if allocated not in (8, 16) or not 1 <= stored <= allocated or (colour in COLOURS[1:] and stored != 8):

@@ -134,9 +134,9 @@ def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
         content, _ = hashed(path)
     except OSError as error:
         raise ValueError(error.strerror) from None
+    header, frames = prepared(path, shape)  # first: of what cannot be read nobody has kept the content
     if content != sample.content:
         raise ValueError(CHANGED)
-    header, frames = prepared(path, shape)
     short = shape.file_bytes(header.frames) <= IN_MEMORY
     file: Any = io.BytesIO() if short else tempfile.TemporaryFile(dir=str(folder))
     try:

@@ -63,7 +63,7 @@ def unusable(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
         "no rows": (as_bytes(dicom_clip(rgb, Rows=0)), "a clip of no pixels"),
         "bits": (as_bytes(dicom_clip(rgb, BitsAllocated=32)), "RGB of 8 bits in 32 is not what can be read here"),
         "samples": (as_bytes(dicom_clip(rgb, SamplesPerPixel=1)), "1 samples per pixel of RGB are not what can be"),
-        "colour": (as_bytes(dicom_clip(rgb, "CMYK")), "3 samples per pixel of CMYK are not what can be read here"),
+        "colour": (as_bytes(dicom_clip(rgb, "CMYK")), "its photometric interpretation is not one that"),
         "more, JPEG": (jpeg.replace(b"IS\x02\x004 ", b"IS\x02\x003 "), more),
         "fewer, JPEG": (jpeg.replace(b"IS\x02\x004 ", b"IS\x02\x0040"), few),
         "fewer, RLE": (rle.replace(b"IS\x02\x004 ", b"IS\x02\x0040"), few),
