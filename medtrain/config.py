@@ -53,6 +53,8 @@ class DataConfig:
     """Frames a second that a clip is brought to before every stride-th is taken (0: as it was recorded)."""
     clips: int = 1
     """Windows of a clip, evenly spread over it, whose mean score a test takes."""
+    good_from: float = 0.0
+    """Quality score from which on a clip is good (0: as it was packed, with 0.5 for scores that lie in 0 to 1)."""
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
     workers: int = 2
@@ -258,7 +260,7 @@ class Config:
     """Name of the run (empty: recipe, date and time)."""
     runs: str = "runs"
     """Folder that holds the runs."""
-    task: Literal["multiclass", "multilabel", "abnormality"] = "multiclass"
+    task: Literal["multiclass", "multilabel", "abnormality", "score"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""

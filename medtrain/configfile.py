@@ -24,7 +24,7 @@ ADDED_LATER = {
     "augment.erase_p": 0.5, "data.datasets": (), "data.holdout": "", "data.sampling": (), "optim.layer_decay": 1.0,
     "loss.focal_alpha": "none", "model.compile": "none", "data.study_type": "",
     "data.normalise": "fixed", "ensemble": 1, "data.frames": 0, "data.stride": 1, "data.fps": 0.0, "data.clips": 1,
-    "data.colours": "grey",
+    "data.colours": "grey", "data.good_from": 0.0,
     "augment.speckle": 0.0, "augment.speckle_p": 0.5, "augment.crop_time_min": 1.0, "augment.crop_time_p": 0.5,
     "augment.mask_time": 0.0, "augment.mask_time_p": 0.5,
     "optim.unfreeze": "", "optim.unfreeze_every": 0, "schedule.restart_epochs": 5, "schedule.restart_growth": 2,

@@ -100,7 +100,7 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def judge(
-    task: Task, values: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], rows: npt.NDArray[Any]
+    task: Task, values: npt.NDArray[np.float32], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
 ) -> dict[str, Any]:
     """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
     and a `group`, the patient. Of studies the loss is still that of their images, as in training."""
@@ -140,16 +140,22 @@ def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def _studies(
-    values: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], rows: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.uint64]]:
-    """Scores, labels and patients of whole studies: a study's scores are the means of its images'; a label is present
-    where it is in any of them."""
+    values: npt.NDArray[np.float32], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.uint64]]:
+    """Scores, labels and patients of whole studies: a study's scores are the means of its images', also those that were
+    given; a label is present where it is in any of them."""
     _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(images), values.shape[1]))
-    np.add.at(sums, of, values)
+
+    def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        sums = np.zeros((len(images), each.shape[1]))
+        np.add.at(sums, of, each)
+        return (sums / images[:, None]).astype(np.float32)
+
+    if not np.issubdtype(labels.dtype, np.integer):
+        return mean(values), mean(labels), rows["group"][first]
     together = labels[first]
     np.maximum.at(together, of, labels)
-    return (sums / images[:, None]).astype(np.float32), together, rows["group"][first]
+    return mean(values), together, rows["group"][first]
 
 
 def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
@@ -211,7 +217,8 @@ def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
     ties = np.empty(len(rows), TIES)
     ties["study"], ties["group"] = rows["study"], rows["group"]
     labels, images = loader.labels[scores.samples], rows["key"].astype("U")
-    return ScoreTable(images, ties, labels, scores.values, loader.index.classes, task.answers)
+    classes = loader.index.classes if np.issubdtype(labels.dtype, np.integer) else task.answers
+    return ScoreTable(images, ties, labels, scores.values, classes, task.answers)
 
 
 def score_split(

@@ -92,6 +92,23 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
+def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """What is predicted against what was given: mean and deviation in each tenth, `[{"given", "predicted", "deviation",
+    "samples"}, ...]`. ValueError without a row."""
+    need("predicted_scores", "a score", rows)
+    given, predicted, deviation = (_column(rows, key) for key in ("given", "predicted", "deviation"))
+    ends = (min(given.min(), (predicted - deviation).min()), max(given.max(), (predicted + deviation).max()))
+    figure = blank(5, 5)
+    axes = figure.add_subplot(title="Scores", xlabel="given", ylabel="predicted (mean and deviation)")
+    axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
+    axes.errorbar(given, predicted, deviation, fmt="o", color=BLUE, capsize=3)
+    for row in rows:
+        axes.annotate(f"{row['samples']:,}", (row["given"], row["predicted"]), (6, -9), textcoords="offset points",
+                      fontsize=8, color=INK)  # fmt: skip
+    ruled(axes)
+    save(figure, path)
+
+
 def class_counts(
     counts: Mapping[str, Mapping[str, int]], path: Path, title: str = "Samples of each class", unit: str = "samples"
 ) -> None:

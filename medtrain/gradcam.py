@@ -40,7 +40,7 @@ def shown(task: Task, probabilities: NDArray[np.float32], labels: tuple[str, ...
     likely = (task.answers[k] for k in np.argsort(-probabilities, kind="stable"))
     names = labels or tuple(islice((label for label in likely if label not in task.unlearned), MOST))
     found = {label: float(probabilities[task.answers.index(label)]) for label in names}
-    return Shown(found, task.outputs == 1 and min(found.values(), default=1) < 0.5)
+    return Shown(found, task.probable and task.outputs == 1 and min(found.values(), default=1) < 0.5)
 
 
 def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: bool = False) -> NDArray[np.float32]:

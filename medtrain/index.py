@@ -87,6 +87,15 @@ class ShardIndex:
         """[N, L] of 1 (present), 0 (absent), negative (unknown, see medtrain.labels)."""
         return self.samples["labels"]  # type: ignore[no-any-return]
 
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """[N] quality scores, NaN where there is none; InputError where it is no dataset of clips."""
+        if self.clips is None:
+            raise InputError(
+                f"{self.folder} holds images, which have no scores", "leave --task score, --good_from away"
+            )
+        return np.asarray(self.samples["score"], np.float32)
+
     def shard_path(self, shard: int) -> Path:
         """The tar file of a shard number."""
         return self.folder / self.shards[shard].name

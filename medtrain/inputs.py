@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from medtrain import mixture
@@ -11,6 +15,7 @@ from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.distributed import World
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
+from medtrain.labels import known
 from medtrain.loader import Batch, Loader
 from medtrain.models import channels_last
 
@@ -55,6 +60,8 @@ def open_loader(
         unmentioned=data.unmentioned if training else "nan",
         times=mixture.times_of(data) if training else None,
         clip=_clips_of(config, index, windows),
+        scores=config.task == "score",
+        good_from=data.good_from,
     )
 
 
@@ -79,6 +86,13 @@ def _clips_of(config: Config, index: ShardIndex, windows: int) -> ClipSetup | No
 def clip_setup(data: DataConfig, shape: Shape, windows: int) -> ClipSetup:
     """What the settings want to see of clips of some shape."""
     return ClipSetup(shape, data.frames, data.stride, data.fps, windows)
+
+
+def middle(labels: npt.NDArray[Any]) -> float:
+    """What a network that knows nothing says best: the mean of scores, as Ouyang et al., Nature 2020, begin with it; 0
+    for labels."""
+    scores = labels[known(labels)] if not np.issubdtype(labels.dtype, np.integer) else np.zeros(0)
+    return float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
 
 
 def input_shape(config: Config) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,12 @@ def absent_share(absent: int, present: int) -> float:
     the present ones in a loss (and 1 - that of the absent) it gives both states the same sum: W_T1 of Rajpurkar et al.
     2018."""
     return absent / (absent + present) if absent + present else 0.5
+
+
+def known(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """What is known of labels of any shape: states of 0 and more, and scores that are numbers."""
+    found: NDArray[np.bool_] = labels >= 0 if np.issubdtype(labels.dtype, np.integer) else ~np.isnan(labels)
+    return found
 
 
 def settle(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from medtrain.clips import ClipSetup
 from medtrain.config import AugmentConfig
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
-from medtrain.labels import settle
+from medtrain.labels import UNKNOWN, known, settle
 from medtrain.loader_pool import LoaderPool, Part
 from medtrain.loader_worker import Setup
 from medtrain.mixture import parts_and_times
@@ -57,7 +58,9 @@ class Loader:
     last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
     (seed, epoch, draw); a draw is a sample, unless `times` (source -> how often) has an epoch draw some more or less
     often than once. `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the policies
-    `uncertain` and `unmentioned` (see labels.settle). Of a dataset of clips `clip` says what is seen.
+    `uncertain` and `unmentioned` (see labels.settle). Of a dataset of clips `clip` says what is seen, a clip counts as
+    good where its score is `good_from` or more (0: as it was packed), and with `scores` the labels are the scores
+    themselves, float32 [N, 1], NaN where there is none.
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -80,6 +83,8 @@ class Loader:
         unmentioned: str = "nan",
         times: dict[str, float] | None = None,
         clip: ClipSetup | None = None,
+        scores: bool = False,
+        good_from: float = 0.0,
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
@@ -93,7 +98,10 @@ class Loader:
         of, often = self._sources
         self.drawn = np.array(often)[of] > 0  # bool [samples]: those that training draws at all
         self._drawn = len(self._draws(0))
-        self.labels = settle(index.labels[: self.samples], uncertain, unmentioned)
+        self.labels: npt.NDArray[Any] = settle(index.labels[: self.samples], uncertain, unmentioned)
+        if scores or good_from:
+            given = index.scores[: self.samples, None]
+            self.labels = given if scores else np.where(np.isnan(given), UNKNOWN, given >= good_from).astype(np.int8)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
         self._windows = clip.windows if clip else 1
         self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip), workers)
@@ -145,5 +153,5 @@ class Loader:
             inputs = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=self._pin)
             inputs.numpy()[...] = pixels
             inputs = inputs.movedim(-1, 1) if pixels.ndim == 5 else inputs.unsqueeze(1)
-            known = (self.labels[part.step] >= 0).sum(0)
-            yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known, part.draws)
+            known_ones = known(self.labels[part.step]).sum(0)
+            yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known_ones, part.draws)

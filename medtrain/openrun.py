@@ -78,6 +78,8 @@ class OpenRun:
     def says(self, scores: np.ndarray[Any, np.dtype[np.float32]]) -> list[dict[str, Any]]:
         """The task's verdict on each row of scores [N, K], with what each is the probability of."""
         task = self.task.chosen_in(read_json(self.run.report))
+        if not task.probable:
+            return [task.verdict(row) for row in scores]
         learned = [name not in task.unlearned for name in task.answers]
         rows = [[float(score) if known else None for score, known in zip(row, learned, strict=True)] for row in scores]
         return [

@@ -187,7 +187,7 @@ def predict(
     else:
         heads = [name for name, value in found[0].items() if not isinstance(value, dict)]
         say(table(heads, [[_words(one[name]) for name in heads] for one in found]))
-        if len(found) <= SIDE_BY_SIDE:
+        if len(found) <= SIDE_BY_SIDE and "probabilities" in found[0]:
             say("\n" + _probabilities(found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ from medtrain.labels import ABSENT, PRESENT, UNKNOWN
 
 ABOUT = ("image", "study", "patient")
 LABEL, SCORE = "label ", "probability "
+GIVEN, PREDICTED = "given ", "predicted "  # of scores that are no probabilities
 TIES = np.dtype([("study", "<u8"), ("group", "<u8")])
 
 
 @dataclass(frozen=True)
 class ScoreTable:
     """`images` [N] are the keys of samples, `rows` [N] of TIES the numbers of their studies and patients, as in the
-    index; `labels` int8 [N, L] (1, 0, or -1 for unknown), `scores` float32 [N, K]; `classes` and `answers` name the
-    columns."""
+    index; `labels` int8 [N, L] (1, 0, or -1 for unknown), or float32 the scores that were given (NaN: none), `scores`
+    float32 [N, K]; `classes` and `answers` name the columns."""
 
     images: npt.NDArray[np.str_]
     rows: npt.NDArray[Any]
-    labels: npt.NDArray[np.int8]
+    labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float32]
     classes: tuple[str, ...]
     answers: tuple[str, ...]
@@ -36,13 +38,16 @@ class ScoreTable:
 
 def write_scores(table: ScoreTable, path: Path) -> None:
     """Write it whole, to the last digit: what is read again is what was written. Other states of a label than present
-    and absent are left empty."""
+    and absent are left empty, and so are scores that were not given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*ABOUT, *(LABEL + name for name in table.classes), *(SCORE + name for name in table.answers)))
+    states = np.issubdtype(table.labels.dtype, np.integer)
+    heads = (LABEL, SCORE) if states else (GIVEN, PREDICTED)
+    names = (head + name for head, own in zip(heads, (table.classes, table.answers), strict=True) for name in own)
+    writer.writerow((*ABOUT, *names))
     words = {PRESENT: "1", ABSENT: "0"}
     for image, row, labels, scores in zip(table.images, table.rows, table.labels.tolist(), table.scores, strict=True):
-        told = (words.get(state, "") for state in labels)
+        told = (words.get(state, "") if states else "" if math.isnan(state) else state for state in labels)
         writer.writerow((image, f"{row['study']:016x}", f"{row['group']:016x}", *told, *map(str, scores)))
     write_whole(path, text.getvalue().encode())
 

@@ -10,7 +10,6 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -22,12 +21,12 @@ from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.compiling import compile_blocks, not_compiled
 from medtrain.config import Config
-from medtrain.console import table
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
 from medtrain.freezing import Freezing
-from medtrain.inputs import input_shape, open_loader
+from medtrain.inputs import input_shape, middle, open_loader
+from medtrain.labeltable import label_table
 from medtrain.loader import Loader
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
@@ -95,7 +94,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     task = tasks.for_training(config, training)
     torch.manual_seed(config.seed)
     built, shape = replace(config.model, weights="") if found else config.model, input_shape(config)
-    model = models.build(built, task.outputs, () if found else shape)
+    model = models.build(built, task.outputs, () if found else shape, middle(training.labels[training.drawn]))
     model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
     if config.model.compile == "blocks":
         compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))
@@ -254,22 +253,6 @@ def restore(trainer: Trainer, found: Loaded) -> None:
         scaler.load_state_dict(found.state.scaler)
 
 
-def tell_labels(trainer: Trainer) -> None:
-    """What is known of each label in each dataset's training images: in the log, and in labels.json."""
-    index, drawn, config = trainer.training.index, trainer.training.drawn, trainer.config
-    labels, (names, of) = trainer.training.labels[drawn], mixture.sources(index.samples[: len(drawn)][drawn])
-    rows = [
-        (name, label, *(int((column == state).sum()) for state in (1, 0, -1)))
-        for i, name in enumerate(names)
-        for label, column in zip(index.classes, np.sign(labels[of == i]).T, strict=True)
-    ]
-    head = ("dataset", "label", "positive", "negative", "unknown")
-    with contextlib.suppress(OSError):  # a full disk stops no training
-        write_json(trainer.run.labels, [dict(zip(head, row, strict=True)) for row in rows])
-    told = [row for row in rows if any(row[2:4]) or config.data.study_type in mixture.TOGETHER]
-    trainer.tracker.log(f"labels of the training split:\n{table(head, told)}")
-
-
 def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     """Say what starts, and with which choices and why."""
     world, tracker, config = trainer.world, trainer.tracker, trainer.config
@@ -286,7 +269,10 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     else:
         tracker.log("starting from the beginning: no checkpoint is there yet")
         if config.task != "multiclass" and world.main:
-            tell_labels(trainer)
+            text, rows = label_table(trainer.training, config.data.study_type)
+            tracker.log(text)
+            with contextlib.suppress(OSError):  # a full disk stops no training
+                write_json(trainer.run.labels, rows)
     tracker.status(
         state="running",
         step=state.step,

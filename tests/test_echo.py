@@ -17,14 +17,17 @@ from test_elastic import result, stop_after
 
 from medtrain.clipfile import Shape
 from medtrain.clipframes import Clip, read_clip
+from medtrain.clips import ClipSetup
 from medtrain.datasets import echo_demo
 from medtrain.errors import InputError
 from medtrain.index import open_index
+from medtrain.loader import Loader
 from medtrain.predict import EchoPredictor
 from medtrain.run import Run, read_json, read_json_lines
 from medtrain.scorefile import read_scores
 
 TINY = ["--weights", "", "--frames", "4", "--stride", "4", "--image_size", "32", "--clips", "2", "--lr", "1e-3"]
+SEEN = ClipSetup(Shape(32, 1), frames=4, stride=4, fps=0, windows=1)
 SPLITS = ("train", "val", "test")
 
 
@@ -147,6 +150,31 @@ def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_p
     starts = [row["ranks"] for row in read_json_lines(Run(tmp_path / "moved").attempts) if row["event"] == "start"]
     assert starts == [1, 2]
     assert result(tmp_path / "moved") == result(tmp_path / "still")
+
+
+def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> None:
+    """--task score: mean squared error, its numbers, a table of what was given and predicted, and predict."""
+    own = ["--runs", tmp_path, *SMALL, *TINY, "--task", "score", "--watch", "spearman", "--unfreeze", "1"]
+    log = medtrain("train", "echo", "--shards", shards, "--run", "number", *own).stdout
+    assert "scores: 34 of 34 clips have one; mean 0.5" in log and "mean absolute error" in log
+    run = Run(tmp_path / "number")
+    report = read_json(run.report)
+    assert report["mae"] < 0.5 and report["per_class"]["score"]["samples"] == report["samples"]
+    assert (run.figures / "scores_test.png").stat().st_size > 5_000
+    head, first, *_ = (run.evaluation / "test.csv").read_text().splitlines()
+    assert head == "image,study,patient,given score,predicted score" and 0 <= float(first.split(",")[3]) <= 1
+    file = echo_demo.records(tree)[0].path
+    said = json.loads(medtrain("predict", "number", file, "--runs", tmp_path, "--json").stdout)
+    assert said[0].keys() == {"image", "score"} and -1 < said[0]["score"] < 2
+    assert "score" in medtrain("predict", "number", file, "--runs", tmp_path).stdout
+
+
+def test_from_which_score_on_a_clip_is_good(shards: Path) -> None:
+    index = open_index(shards, "train")
+    for limit in (0.0, 0.3, 0.9):
+        loader = Loader(index, global_batch=4, image_size=32, workers=1, clip=SEEN, good_from=limit)
+        assert loader.labels[:, 0].tolist() == (index.scores >= (limit or 0.5)).tolist()
+        loader.close()
 
 
 def test_what_is_no_clip_is_refused_with_words(trained: Run, tree: Path, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ reduction reporttext
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
-multilabel multiclass abnormality subgroups
+multilabel multiclass abnormality regression subgroups
 bootstrap
-inputs
+inputs labeltable
 loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average
 weights
 verify loader_pool

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from medtrain.config import ModelConfig
+from medtrain.config import PUBLISHED, ModelConfig
 from medtrain.errors import InputError, MachineError, nearest
 from medtrain.weights import refuse_others
 
@@ -24,9 +24,10 @@ class ExactLinear(nn.Linear):
             return nn.functional.linear(inputs.float(), self.weight.float(), self.bias)
 
 
-def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = ()) -> nn.Module:
+def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: float = 0.0) -> nn.Module:
     """The network for `config` with `outputs` logits: float [B, channels, H, W], of clips [B, channels, T, H, W], ->
-    float [B, outputs]. InputError where it cannot take samples of `shape`, which is that of one (empty: any).
+    float [B, outputs], which begin about `bias`. InputError where it cannot take samples of `shape`, which is that of
+    one (empty: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
     `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, `blocks(model)`, the
@@ -38,6 +39,8 @@ def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = ()) -> nn.
     heads = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.out_features == outputs]
     if heads:
         heads[-1].__class__ = ExactLinear
+        if bias and config.weights in ("", *PUBLISHED):  # a head of one's own begins as it is
+            nn.init.constant_(heads[-1].bias, bias)
     if shape:
         _try(model, config, shape)
     return model

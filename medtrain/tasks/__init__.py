@@ -36,6 +36,8 @@ class Task(Protocol):
     """Name of the figure of a report."""
     told: dict[str, str]
     """Numbers of a report that the line of an epoch tells besides the loss, and what it calls them."""
+    probable: bool
+    """Whether the scores are probabilities."""
     chooses: bool
     """Whether `choose` has something to choose, which takes a pass over the validation split."""
 
@@ -84,6 +86,8 @@ def make(config: Config, classes: tuple[str, ...], counts: Counts) -> Task:
 def for_training(config: Config, training: Loader) -> Task:
     """The task as what training draws decides it: datasets that are drawn 0 times teach nothing."""
     drawn = training.labels[training.drawn]
+    if not np.issubdtype(drawn.dtype, np.integer):
+        return make(config, training.index.classes, {})
     absent, present = np.count_nonzero(drawn == ABSENT, axis=0), np.count_nonzero(drawn > 0, axis=0)
     pairs = zip(absent.tolist(), present.tolist(), strict=True)
     return make(config, training.index.classes, dict(zip(training.index.classes, pairs, strict=True)))

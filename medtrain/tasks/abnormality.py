@@ -37,6 +37,7 @@ class Abnormality:
     unit = "studies"
     figure = "confusion"
     told: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
+    probable = True
     chooses = False
     outputs = 1
     answers = ("abnormal",)

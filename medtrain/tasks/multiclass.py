@@ -27,6 +27,7 @@ class Multiclass:
     unit = "images"
     figure = "confusion"
     told: ClassVar = {"accuracy": "accuracy"}
+    probable = True
     chooses = False
 
     def __init__(

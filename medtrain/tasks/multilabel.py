@@ -49,6 +49,7 @@ class Multilabel:
         "macro_precision": "precision",
         "macro_recall": "recall",
     }
+    probable = True
     chooses = True
 
     def __init__(
