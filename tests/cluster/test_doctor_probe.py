@@ -56,7 +56,7 @@ PLANTED = {
     "KillWait=2": ("rules", "ending", "warn", "s later (KillWait=2)"),
     "cli_filter that replaces --signal": ("rules", "warning", "FAIL", "did not reach ranks 0, 1"),
     "GPUs without device files": ("rules", "gpus", "FAIL", "CUDA_VISIBLE_DEVICES is not set"),
-    "weights of a recipe that nobody plans": ("rules", "weights", "warn", "imagenet (densenet169) are not there"),
+    "weights of a recipe that nobody plans": ("rules", "weights", "warn", "kinetics (r2plus1d_18) are not there"),
     "300 MB a core": ("rules", "memory", "FAIL", "0.3 GB a rank"),
     "folder not shared": ("node", "sharing", "FAIL", "is not shared: 127.0.0.2: another folder of that name"),
     "clock of a node": ("node", "clocks", "warn", "127.0.0.2's clock is 100 s ahead of 127.0.0.1's"),
