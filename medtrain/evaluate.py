@@ -21,6 +21,7 @@ from medtrain.errors import InputError
 from medtrain.inputs import open_loader, pixels
 from medtrain.loader import Loader
 from medtrain.metrics import plain
+from medtrain.mistakes import draw_mistakes
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, resume_command, write_json
 from medtrain.scorefile import TIES, ScoreTable, write_scores
@@ -207,6 +208,10 @@ def evaluate_best(
     if world.main:
         write_report(run, report_name(split, elsewhere), report, task)
         write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
+        if loader.index.clips and task.probable and task.outputs == 1:
+            own, rows = _distinct(scores, loader)
+            figure = run.figures / f"mistakes_{report_name(split, elsewhere)}.png"
+            draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, figure)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
 

@@ -22,9 +22,11 @@ from medtrain.datasets import echo_demo
 from medtrain.errors import InputError
 from medtrain.index import open_index
 from medtrain.loader import Loader
+from medtrain.mistakes import draw_mistakes, moments
 from medtrain.predict import EchoPredictor
 from medtrain.run import Run, read_json, read_json_lines
 from medtrain.scorefile import read_scores
+from medtrain.tasks.multilabel import Multilabel
 
 TINY = ["--weights", "", "--frames", "4", "--stride", "4", "--image_size", "32", "--clips", "2", "--lr", "1e-3"]
 SEEN = ClipSetup(Shape(32, 1), frames=4, stride=4, fps=0, windows=1)
@@ -121,6 +123,23 @@ def test_a_run_is_trained_scored_and_judges_files(trained: Run, tree: Path, shar
     assert "good" in shown
 
 
+def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
+    """Where all is right there is none, and that of an earlier evaluation goes."""
+    index = open_index(shards, "train")
+    task = Multilabel(("good",), gamma=0, thresholds=(0.5,))
+    rows, labels = index.samples[:6], np.array([[0], [0], [1], [1], [-1], [0]], np.int8)
+    scores = np.array([[0.9], [0.1], [0.2], [0.8], [0.9], [0.95]], np.float32)
+    sheet = tmp_path / "mistakes.png"
+    draw_mistakes(scores, labels, rows, index, task, sheet)
+    with Image.open(sheet) as image:
+        assert image.height > 400
+    frames = moments(rows[0], index)
+    assert frames.shape == (6, 32, 32)
+    assert np.array_equal(frames[-1], pages(index.shard_path(0), int(rows[0]["offset"]))[-1])
+    draw_mistakes((labels > 0).astype(np.float32), labels, rows, index, task, sheet)
+    assert not sheet.exists()
+
+
 def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
     """A PNG and an animation of a clip, which have no name of the file."""
     files = [record.path for record in echo_demo.records(tree)][:2]
@@ -156,7 +175,7 @@ def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> Non
     """--task score: mean squared error, its numbers, a table of what was given and predicted, and predict."""
     own = ["--runs", tmp_path, *SMALL, *TINY, "--task", "score", "--watch", "spearman", "--unfreeze", "1"]
     log = medtrain("train", "echo", "--shards", shards, "--run", "number", *own).stdout
-    assert "scores: 34 of 34 clips have one; mean 0.5" in log and "mean absolute error" in log
+    assert "scores: 35 of 35 clips have one; mean 0.464" in log and "mean absolute error" in log
     run = Run(tmp_path / "number")
     report = read_json(run.report)
     assert report["mae"] < 0.5 and report["per_class"]["score"]["samples"] == report["samples"]

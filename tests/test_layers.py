@@ -38,7 +38,7 @@ train
 saving
 trainer
 evaluate freezing
-reduction reporttext
+reduction reporttext mistakes
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint
