@@ -35,6 +35,7 @@ from medtrain.feed_process import Feeder
 from medtrain.feeds import public_config
 from medtrain.feeds.steps import StepReader
 from medtrain.feeds.wandb import goes_online
+from medtrain.run import set_status
 
 
 def test_rows_of_a_growing_journal(tmp_path: Path) -> None:
@@ -179,6 +180,15 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     trainer, _ = train(run, attempt=0, checkpoint=100, end=150)
     wait_until(lambda: len(in_journal(run)) == 150)
     kill(trainer)
+    for file in (
+        "figures/history.png",
+        "evaluation/test.json",
+        "evaluation/test.csv",
+        "checkpoints/best/model.safetensors",
+    ):
+        (run.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / file).write_bytes(file.encode())
+    set_status(run, state="finished")
     trainer, _ = train(run, attempt=0, checkpoint=120, end=3000)  # further than the killed ones came
     end(trainer)
 
@@ -195,3 +205,8 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
             step: values[name] for step, values in expected.items() if name in values
         }
     assert not (tmp_path / "mlruns").exists()
+    sent = {item.path for place in ("figures", "evaluation", "checkpoint")
+            for item in client.list_artifacts(found.info.run_id, place)}  # fmt: skip
+    assert sent == {"figures/history.png", "evaluation/test.json", "checkpoint/model.safetensors"}
+    local = client.download_artifacts(found.info.run_id, "checkpoint/model.safetensors", str(tmp_path))
+    assert Path(local).read_bytes() == b"checkpoints/best/model.safetensors"

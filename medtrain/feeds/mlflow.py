@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from medtrain.config import Config
@@ -25,9 +26,9 @@ class MlflowFeed:
     amends = True
 
     def __init__(self, run: Run, config: Config, identity: str) -> None:
-        self._client = connect(run)
+        self._run, self._client = run, connect(run)
         self._there: dict[str, set[int]] = defaultdict(set)
-        experiment = experiment_id(self._client, config.tracking.project)
+        experiment = experiment_id(self._client, run, config.tracking.project)
         found = self._client.search_runs([experiment], filter_string=f"tags.{TAG} = '{identity}'")
         mlflow_run = found[0] if found else self._client.create_run(experiment, run_name=run.name, tags={TAG: identity})
         self._id = mlflow_run.info.run_id
@@ -54,8 +55,10 @@ class MlflowFeed:
         """Nothing to do: an answered request is durable."""
 
     def finish(self) -> None:
-        """Mark the run as finished; a later attempt takes it up again."""
+        """Mark the run as finished, and send what came out of it; a later attempt takes it up again."""
         self._client.set_terminated(self._id)
+        for path, place in artifacts(self._run):
+            self._client.log_artifact(self._id, str(path), place)
 
 
 def connect(run: Run) -> Any:
@@ -77,10 +80,25 @@ def connect(run: Run) -> Any:
     return client
 
 
-def experiment_id(client: Any, name: str) -> str:
-    """The experiment of that name, made if it is not there."""
+def artifacts(run: Run) -> list[tuple[Path, str]]:
+    """The files that a finished run shows besides its curve, and where to: figures and reports first, then the best
+    weights. Of a run that has not ended there are none; tables of single samples stay in the run folder."""
+    if run.status().get("state") != "finished":
+        return []
+    best = run.checkpoints / "best"
+    weights = best / "ema.safetensors" if (best / "ema.safetensors").exists() else best / "model.safetensors"
+    return [
+        *((path, "figures") for path in sorted(run.figures.glob("*.png"))),
+        *((path, "evaluation") for path in sorted(run.evaluation.glob("*.json"))),
+        *((path, "checkpoint") for path in (best / "state.json", weights) if path.exists()),
+    ]
+
+
+def experiment_id(client: Any, run: Run, name: str) -> str:
+    """The experiment of that name, made if it is not there; without a server its files are in the run folder."""
     experiment = client.get_experiment_by_name(name)
-    return str(experiment.experiment_id if experiment else client.create_experiment(name))
+    place = None if os.environ.get("MLFLOW_TRACKING_URI") else (run.trackers / "mlflow-artifacts").as_uri()
+    return str(experiment.experiment_id if experiment else client.create_experiment(name, artifact_location=place))
 
 
 def send_params(client: Any, run_id: str, config: Config, known: dict[str, str]) -> None:
