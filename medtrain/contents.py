@@ -90,12 +90,18 @@ def hashed(path: Path) -> tuple[int, int]:
     return _patiently(lambda: _hashed(path), path)
 
 
-def _hashed(path: Path) -> tuple[int, int]:
-    digest, size = xxhash.xxh3_64(), 0
+def pieces(path: Path) -> Iterator[bytes]:
+    """A file's bytes, some megabytes at a time: a clip or a shard may have gigabytes."""
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
-            digest.update(piece)
-            size += len(piece)
+            yield piece
+
+
+def _hashed(path: Path) -> tuple[int, int]:
+    digest, size = xxhash.xxh3_64(), 0
+    for piece in pieces(path):
+        digest.update(piece)
+        size += len(piece)
     return digest.intdigest(), size
 
 

@@ -20,7 +20,7 @@ import xxhash
 from medtrain import clipfile
 from medtrain.clipfile import Shape
 from medtrain.clipframes import prepared
-from medtrain.contents import hashed, read
+from medtrain.contents import hashed, pieces, read
 from medtrain.decode import decode, extension
 from medtrain.durable import whole, write_whole
 from medtrain.encode import encode
@@ -165,7 +165,6 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
 def file_sha256(path: Path) -> str:
     """sha256 of a file, read in pieces."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
+    for piece in pieces(path):
+        digest.update(piece)
     return digest.hexdigest()

@@ -58,6 +58,12 @@ def in_hub(url: str) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
 
 
+def kept_in_hub(url: str) -> Path | None:
+    """The same, None where it is not there."""
+    file = in_hub(url)
+    return file if file.exists() else None
+
+
 def download(url: str) -> Path:
     """The file of an address, now in PyTorch's cache; its name holds the beginning of its hash."""
     file = in_hub(url)

@@ -128,6 +128,7 @@ def test_every_number_has_a_rule() -> None:
         "model.channels",
         "seed",
         "optim.layer_decay",
+        "augment.crop_time_min",
     }  # channels: its type allows 1 and 3 only
     assert numbers - set(AT_LEAST) - set(PROBABILITIES) == by_hand
 

@@ -50,8 +50,8 @@ def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
     source = datasets.source(name)
     assert source.TITLE.endswith(".")
     assert "\n" not in source.TITLE
-    assert len(set(source.CLASSES)) == len(source.CLASSES) > 1
-    assert source.IMAGES > 0 or name == "metadata", "nobody knows how many a table of one's own has"
+    assert len(set(source.CLASSES)) == len(source.CLASSES) > 0
+    assert source.IMAGES > 0 or name in ("metadata", "echo"), "nobody knows how many a table of one's own has"
     assert set(getattr(source, "TELLS", source.CLASSES)) <= set(source.CLASSES)
     assert source.LICENCE
     with pytest.raises(InputError) as caught:

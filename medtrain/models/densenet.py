@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import DenseNet
 
 from medtrain.config import ModelConfig
-from medtrain.weights import download, file_of, in_hub, load_local
+from medtrain.weights import download, file_of, kept_in_hub, load_local
 
 NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 LEARNED_FROM = "imagenet"
@@ -60,8 +60,7 @@ def blocks(model: DenseNet) -> list[nn.Module]:
 
 def kept(backbone: str) -> Path | None:
     """The published weights in PyTorch's cache; None where they are not there."""
-    file = in_hub(_url(backbone))
-    return file if file.exists() else None
+    return kept_in_hub(_url(backbone))
 
 
 def fetch(backbone: str) -> Path:
