@@ -275,7 +275,7 @@ class Config:
     patience: int = 0
     """Stop after this many epochs without a better watched metric (0: never)."""
     watch: str = "accuracy"
-    """Validation metric that decides which checkpoint is best (loss: lower is better; any other: higher)."""
+    """Validation metric that decides which checkpoint is best (of loss, mae, rmse, ece and brier the lowest)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of the forward pass (auto: bf16 where the device has it, else fp16 on a GPU, else fp32)."""
     save_dir: str = ""
@@ -289,3 +289,8 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Of a name as in `watch`: whether it counts errors."""
+    return not {"loss", "mae", "rmse", "ece", "brier"}.isdisjoint(metric.split("_"))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.canvas import BLUE, GREEN, INK, PALETTE, VERMILION, blank, need, ruled, save
+from medtrain.config import lower_is_better
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     need("history", "an epoch", rows_by_epoch)
     rows = sorted(rows_by_epoch, key=lambda row: row["epoch"])
     epochs = np.array([row["epoch"] for row in rows])
-    watched = _column(rows, f"val_{watch}") * (-1 if watch == "loss" else 1)
+    watched = _column(rows, f"val_{watch}") * (-1 if lower_is_better(watch) else 1)
     best = None if np.isnan(watched).all() else int(np.nanargmax(watched))
     figure = blank(13, 4)
     loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])

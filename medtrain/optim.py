@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler, ReduceLROnPlateau
 
-from medtrain.config import OptimConfig, ScheduleConfig
+from medtrain.config import OptimConfig, ScheduleConfig, lower_is_better
 from medtrain.errors import InputError
 
 
@@ -68,7 +68,7 @@ class Schedule:
         if config.schedule == "plateau":
             self._rule = ReduceLROnPlateau(
                 optimizer,
-                mode="min" if self._of == "loss" else "max",
+                mode="min" if lower_is_better(self._of) else "max",
                 factor=config.factor,
                 patience=config.plateau_patience,
                 min_lr=[config.min_lr * group["lr"] / self.lr for group in optimizer.param_groups],

@@ -14,7 +14,7 @@ import torch
 
 from medtrain import figures, mixture
 from medtrain.checkpoint import TrainState
-from medtrain.config import Config
+from medtrain.config import Config, lower_is_better
 from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError, nearest
 from medtrain.evaluate import evaluate_best, measure, score
@@ -204,7 +204,7 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
 def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
     """The state after an epoch, and whether it is the best so far by the watched metric."""
     value = report.get(config.watch)
-    sign = -1 if config.watch == "loss" else 1
+    sign = -1 if lower_is_better(config.watch) else 1
     better = value is not None and (state.best is None or sign * value > sign * state.best)
     state = replace(state, epoch=state.epoch + 1, epoch_step=0, epoch_loss=0.0, epoch_correct=0.0)
     if better:

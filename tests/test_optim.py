@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from medtrain import models
-from medtrain.config import ModelConfig, OptimConfig, ScheduleConfig
+from medtrain.checkpoint import TrainState
+from medtrain.config import Config, ModelConfig, OptimConfig, ScheduleConfig
 from medtrain.errors import InputError
 from medtrain.optim import Schedule, make_optimizer
+from medtrain.train import judge
 
 DECAYED = OptimConfig(optimizer="adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.8)
 
@@ -75,6 +77,23 @@ def test_shares_survive_the_schedule_and_a_restart(model: torch.nn.Module, sched
     for either in (rule, again):
         either.epoch_done({"loss": 1.0})
     assert rates(fresh, model) == rates(optimizer, model)
+
+
+@pytest.mark.parametrize(
+    ("metric", "falls"),
+    [("loss", True), ("mae", True), ("per_dataset_macro_ece", True), ("brier", True), ("spearman", False),
+     ("macro_auroc", False), ("per_dataset_accuracy", False)],
+)  # fmt: skip
+def test_errors_are_better_low(metric: str, falls: bool) -> None:
+    """What is watched gets ever smaller: that is no plateau of an error, and the last epoch is its best."""
+    config = ScheduleConfig("plateau", plateau_of="watch", plateau_patience=0)
+    rule = Schedule(config, make_optimizer(OptimConfig(lr=1e-3), torch.nn.Linear(2, 2)), 3, metric)
+    state = TrainState()
+    for value in (0.3, 0.2, 0.1):
+        rule.epoch_done({metric: value})
+        state, better = judge(Config(watch=metric), state, {metric: value})
+        assert better == (falls or value == 0.3)
+    assert (rule.lr == 1e-3) == falls and state.best == (0.1 if falls else 0.3)
 
 
 def test_warm_restarts_as_in_the_paper_and_after_a_stop_in_any_epoch() -> None:
