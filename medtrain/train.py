@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -38,6 +39,8 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
     rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     watchdog = Watchdog(run, rank, size, fail)
     trainer, state = prepare(run, stop, watchdog)
+    gc.freeze()  # what there is now stays to the end
+    gc.enable()  # see worker.main
     feeder = Feeder(run)
     if trainer.world.main:
         feeder.start()

@@ -7,6 +7,7 @@ from medtrain.preempt import SUPERVISOR, StopRequest, end_with_parent
 STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
 
 import contextlib  # noqa: E402
+import gc  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
@@ -26,6 +27,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         take_place()
+        gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.train import train
 
         return train(run, STOP, lambda error: fail(run, error))

@@ -24,7 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="SIGKILLs of a training with W&B (default: 3; long: 20)")
     parser.addoption("--lives", action="store_true", help="every kind of a job's life with Slurm's accounting too")
     parser.addoption("--study-types", type=int, default=3, help="tasks of the array of trainings (default: 3; all: 7)")
+    parser.addoption("--slow", action="store_true", help="also what costs minutes and is much like what runs anyway")
     parser.addoption("--large", action="store_true", help="also train ConvNeXt-Large, 196 million parameters")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as slow, and say so."""
+    for item in items if not config.getoption("--slow") else ():
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: pytest --slow   (benchmarks/RESULTS.md has its result)"))
 
 
 @pytest.fixture(scope="session")

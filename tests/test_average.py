@@ -37,6 +37,6 @@ def test_the_average_is_saved_and_is_what_predicts(demo_shards: Path, tmp_path: 
     assert f"best weights  {best / 'ema.safetensors'}" in done.stdout
     average, weights = load_file(best / "ema.safetensors"), load_file(best / "model.safetensors")
     assert average.keys() == weights.keys()
-    assert not torch.equal(average["classifier.weight"], weights["classifier.weight"])
+    assert not torch.equal(average["fc.weight"], weights["fc.weight"])
     opened = open_best(Run(tmp_path / "smooth"))
     assert all(torch.equal(value, average[name]) for name, value in opened.model.state_dict().items())

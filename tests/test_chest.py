@@ -16,7 +16,7 @@ from medtrain.labels import PATHOLOGIES, UNCERTAIN
 from medtrain.shards import PackOptions, pack
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
-SMALL = ("--backbone", "convnext_atto", "--weights", "", "--image_size", "32", "--batch_size", "8", "--tracker", "none")
+SMALL = ("--backbone", "test_convnext", "--weights", "", "--image_size", "32", "--batch_size", "8", "--tracker", "none")
 
 
 def draw(root: Path, patients: int = 60) -> None:

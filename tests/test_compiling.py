@@ -20,7 +20,13 @@ from medtrain.errors import InputError, MachineError
 COMPILED = ["--backbone", "test_vit", "--image_size", "160", "--compile", "blocks"]
 
 
-@pytest.mark.parametrize("frozen", [[], ["--unfreeze", "1,3,9", "--unfreeze_every", "1"]], ids=["all", "unfreezing"])
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        pytest.param([], id="all", marks=pytest.mark.slow),
+        pytest.param(["--unfreeze", "1,3,9", "--unfreeze_every", "1"], id="unfreezing"),
+    ],
+)
 def test_a_compiled_run_that_is_stopped_ends_alike(
     demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: list[str]
 ) -> None:

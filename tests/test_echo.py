@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, command_line, medtrain
+from command import BRIEF, command_line, medtrain
 from PIL import Image
 from test_elastic import result, stop_after
 
@@ -54,7 +54,7 @@ def trained(shards: Path) -> Run:
     """A run of two epochs, in the first of which the head alone trains."""
     runs = shards.parent / "runs"
     own = ["--unfreeze", "1,6", "--unfreeze_every", "1", "--eval_batch_size", "4"]
-    medtrain("train", "echo", "--shards", shards, "--runs", runs, "--run", "heart", *SMALL, *TINY, *own)
+    medtrain("train", "echo", "--shards", shards, "--runs", runs, "--run", "heart", *BRIEF, *TINY, *own)
     return Run(runs / "heart")
 
 
@@ -160,7 +160,7 @@ def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
 def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_path: Path) -> None:
     """Stopped in the first epoch, in which the head alone trains, and gone on with by two ranks: the same bits."""
     exact = ["--determinism", "exact", "--batch_size", "4", "--global_batch", "8", "--every_steps", "1"]
-    own = ["--runs", tmp_path, *SMALL, *TINY, *exact, "--unfreeze", "1,2", "--unfreeze_every", "1"]
+    own = ["--runs", tmp_path, *BRIEF, *TINY, *exact, "--unfreeze", "1,2", "--unfreeze_every", "1"]
     medtrain("train", "echo", "--shards", shards, "--run", "still", *own)
     line = command_line("train", "echo", "--shards", shards, "--run", "moved", *own)
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
@@ -173,7 +173,7 @@ def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_p
 
 def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> None:
     """--task score: mean squared error, its numbers, a table of what was given and predicted, and predict."""
-    own = ["--runs", tmp_path, *SMALL, *TINY, "--task", "score", "--watch", "spearman", "--unfreeze", "1"]
+    own = ["--runs", tmp_path, *BRIEF, *TINY, "--task", "score", "--watch", "spearman", "--unfreeze", "1"]
     log = medtrain("train", "echo", "--shards", shards, "--run", "number", *own).stdout
     assert "scores: 35 of 35 clips have one; mean 0.464" in log and "mean absolute error" in log
     run = Run(tmp_path / "number")
@@ -205,7 +205,7 @@ def test_what_is_no_clip_is_refused_with_words(trained: Run, tree: Path, tmp_pat
 
 
 def test_settings_for_the_other_kind_are_refused(shards: Path, demo_shards: Path, tmp_path: Path) -> None:
-    own = ["--runs", tmp_path, *SMALL]
+    own = ["--runs", tmp_path, *BRIEF]
     images = medtrain("train", "echo", "--shards", demo_shards, "--run", "a", *own, *TINY, check=False)
     assert images.returncode == 2 and "holds images, and the settings are for the other kind" in images.stderr
     clips = medtrain("train", "mednist", "--shards", shards, "--run", "b", *own, check=False)

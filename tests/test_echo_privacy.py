@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
-from command import SMALL, medtrain
+from command import BRIEF, medtrain
 from feeding import feed, require
 from planted_clips import DAMAGED, SPLITS, Plant, laid_out, score
 
@@ -17,7 +17,7 @@ from medtrain.index import open_index
 from medtrain.run import Run, read_json_lines
 
 TINY = [
-    *SMALL, "--weights", "", "--frames", "4", "--image_size", "32", "--clips", "1", "--epochs", "1", "--unfreeze", "1",
+    *BRIEF, "--weights", "", "--frames", "4", "--image_size", "32", "--clips", "1", "--epochs", "1", "--unfreeze", "1",
     "--batch_size", "4", "--eval_batch_size", "4", "--tracker", "wandb", "--mode", "offline",
 ]  # fmt: skip
 LOWER = bytes(byte if chr(byte).isdigit() else byte | 32 if chr(byte).isalpha() else 32 for byte in range(128))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SMALL, command_line, medtrain
+from command import NETWORK, SMALL, command_line, medtrain
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "3", "--dropout", "0.1", "--batch_size", "4"]
-GLOBAL = ["--global_batch", "16"]  # four virtual ranks; six steps an epoch
+NETWORKS = [NETWORK[1], pytest.param("test_convnext", marks=pytest.mark.slow)]  # with BatchNorm, and without
+GLOBAL = ["--global_batch", "16", "--epochs", "3"]  # four virtual ranks; six steps an epoch
 
 
 def arguments(shards: Path, runs: Path, name: str, ranks: int, *options: str) -> list[str]:
@@ -53,7 +54,7 @@ def stop_after(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
     assert process.wait(120) == 75
 
 
-@pytest.fixture(scope="module", params=["densenet121", "convnext_atto"])
+@pytest.fixture(scope="module", params=NETWORKS)
 def exact(
     request: pytest.FixtureRequest, demo_shards: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[str], dict[str, Any]]:
@@ -66,7 +67,7 @@ def exact(
     return options, expected
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_exact_is_the_same_bits_at_any_number_of_ranks(
     exact: Any, demo_shards: Path, tmp_path: Path, ranks: int
 ) -> None:

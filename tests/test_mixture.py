@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
-from command import medtrain
+from command import NETWORK, medtrain
 
 from medtrain import mixture
 from medtrain.config import AugmentConfig, DataConfig
@@ -27,18 +27,7 @@ from medtrain.record import Record
 from medtrain.shards import PackOptions, pack
 from medtrain.verify import verify_shards
 
-SMALL = (
-    "--backbone",
-    "convnext_atto",
-    "--image_size",
-    "32",
-    "--batch_size",
-    "8",
-    "--tracker",
-    "none",
-    "--workers",
-    "1",
-)
+SMALL = (*NETWORK, "--image_size", "32", "--batch_size", "8", "--tracker", "none", "--workers", "1")
 
 
 @pytest.fixture(scope="module")

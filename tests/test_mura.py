@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from command import medtrain
+from command import NETWORK, medtrain
 
 from medtrain.config import DataConfig
 from medtrain.datasets import mura_demo
@@ -22,6 +22,7 @@ from medtrain.mixture import open_split
 from medtrain.predict import MURAPredictor
 
 SETTINGS = ("--tracker", "none", "--workers", "1", "--precision", "fp32")
+TINY = (*NETWORK, "--image_size", "32")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_same_numbers_at_any_number_of_ranks(shards: Path, tmp_path: Path) -
     for ranks in (1, 2, 3):
         run = ("--runs", tmp_path, "--run", f"ranks{ranks}", "--tasks_per_node", ranks, "--epochs", "1")
         options = ("--max_samples", "96", "--global_batch", "24", "--batch_size", "8", "--determinism", "exact")
-        medtrain("train", "mura_demo", "--shards", shards, *run, *options, *SETTINGS)
+        medtrain("train", "mura_demo", "--shards", shards, *run, *options, *TINY, *SETTINGS)
         reports.append(json.loads((tmp_path / f"ranks{ranks}" / "evaluation" / "test.json").read_text()))
     assert reports[0] == reports[1] == reports[2]
 
@@ -87,7 +88,7 @@ def test_one_study_type(shards: Path, tmp_path: Path) -> None:
     assert (wrists.samples["labels"][:, column] >= 0).all()
     with pytest.raises(InputError, match=r"no study type 'XR_WIRST' \(did you mean XR_WRIST\?\)"):
         open_split(DataConfig(shards=str(shards), study_type="XR_WIRST"), "train")
-    run = ("--runs", tmp_path, "--run", "wrist", "--epochs", "1", "--study_type", "XR_WRIST", "--image_size", "32")
+    run = ("--runs", tmp_path, "--run", "wrist", "--epochs", "1", "--study_type", "XR_WRIST", *TINY)
     medtrain("train", "mura_demo", "--shards", shards, *run, *SETTINGS)
     report = json.loads((tmp_path / "wrist" / "evaluation" / "test.json").read_text())
     assert report["samples"] == report["per_class"]["XR_WRIST"]["samples"]

@@ -32,7 +32,10 @@ def train_arguments(shards: Path, runs: Path, name: str, ranks: int) -> list[str
     return ["train", "mednist", *place, *SETTINGS]
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one_process", "two_ranks"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(1, id="one_process", marks=pytest.mark.slow), pytest.param(2, id="two_ranks")],
+)
 def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(ranks, result) of a run that nobody touched."""
     runs = tmp_path_factory.mktemp("undisturbed")

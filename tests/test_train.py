@@ -51,8 +51,8 @@ def test_a_finished_run_holds_everything_that_others_build_on(finished: Path) ->
 
     assert json.loads((last / "state.json").read_text(), parse_constant=no_json)["step"] == 24
     weights, moments = load_file(last / "model.safetensors"), load_file(last / "optimizer.safetensors")
-    assert weights["features.conv0.weight"].shape == (64, 1, 7, 7)
-    assert moments["classifier.weight:exp_avg"].shape == weights["classifier.weight"].shape
+    assert weights["conv1.0.weight"].shape == (16, 1, 3, 3)
+    assert moments["fc.weight:exp_avg"].shape == weights["fc.weight"].shape
     assert [row["step"] for row in rows(finished, "step")] == list(range(1, 25))
     for row in rows(finished, "step") + rows(finished, "epoch"):
         assert all(isinstance(value, int | float) for key, value in row.items() if key != "kind")
@@ -132,11 +132,11 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(demo_shards: Pa
 
 def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_shards: Path, tmp_path: Path) -> None:
     weights = load_file(finished / "checkpoints/best/model.safetensors")
-    coloured = {**weights, "features.conv0.weight": np.repeat(weights["features.conv0.weight"], 3, axis=1)}
-    del coloured["classifier.weight"], coloured["classifier.bias"]
+    coloured = {**weights, "conv1.0.weight": np.repeat(weights["conv1.0.weight"], 3, axis=1)}
+    del coloured["fc.weight"], coloured["fc.bias"]
     save_file(coloured, tmp_path / "colour.safetensors")
     train(demo_shards, tmp_path, "warm", "--weights", tmp_path / "colour.safetensors", "--epochs", "1")
-    save_file({"features.conv0.weight": weights["features.conv0.weight"]}, tmp_path / "part.safetensors")
+    save_file({"conv1.0.weight": weights["conv1.0.weight"]}, tmp_path / "part.safetensors")
     refused = train(demo_shards, tmp_path, "cold", "--weights", tmp_path / "part.safetensors", check=False)
     assert refused.returncode == 2 and "tensors are missing" in refused.stderr
     (tmp_path / "torn.safetensors").write_bytes((tmp_path / "part.safetensors").read_bytes()[:-9])

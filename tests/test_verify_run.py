@@ -74,7 +74,7 @@ def drop_newest(run: Run) -> None:
 
 def verify(run: Run, *arguments: object, code: int = 0) -> Any:
     done = medtrain("verify", run.name, "--runs", run.folder.parent, "--json", *arguments, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
+    assert done.returncode == code and done.stdout, done.stdout + done.stderr
     return json.loads(done.stdout)
 
 
@@ -105,7 +105,7 @@ def test_two_ranks_from_the_beginning_to_mid_epoch(demo_shards: Path, tmp_path: 
     document = verify(run, "--from_step", 0)
     told = document["replay"]
     assert (told["from_step"], told["from_checkpoint"], told["to_checkpoint"]) == (0, None, "step-00000010")
-    assert told["same"] and told["ranks"] == 2 and told["journal_lines"] == 10 + 1 and told["tensors"] > 1000
+    assert told["same"] and told["ranks"] == 2 and told["journal_lines"] == 10 + 1 and told["tensors"] > 200
     assert document["faults"] == document["notes"] == [] and document["files"] == 4 * len(document["checkpoints"])
     assert everything(run.folder) == before
 
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     """As another version of the code, or memory that lost a bit before the hashes were made, would leave it."""
     newest = checkpoint_folders(run.checkpoints)[-1]
     found = load_checkpoint(newest)
-    found.model["classifier.weight"][2, 7] += 1e-6
+    found.model["fc.weight"][2, 7] += 1e-6
     facts = {name: read_json(newest / MANIFEST)[name] for name in ("ranks", "fingerprints")}
     files = {"model.safetensors": found.model, "optimizer.safetensors": found.optimizer}
     writer = Checkpoints(run.checkpoints, CheckpointConfig(keep_last=4), Team(0, 1, "word"), facts)
@@ -133,7 +133,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     done = medtrain("verify", run.name, "--runs", run.folder.parent, check=False)
     assert done.returncode == 3
     first, second = [line for line in done.stdout.splitlines() if line.startswith("MISMATCH")]
-    assert "1 of 1,819 tensors differ; the first, classifier.weight in model.safetensors, in 1 of" in first
+    assert "1 of 233 tensors differ; the first, fc.weight in model.safetensors, in 1 of" in first
     assert "the state's best is 0.5, and" in second
     assert "perhaps     every line of the curve is the same: it was changed in the last step" in done.stdout
     assert "perhaps     the run began with torch 0" in done.stdout and "began with threads" not in done.stdout

@@ -17,7 +17,7 @@ from command import SMALL, command_line, medtrain
 from medtrain.watchdog import blame
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_seconds", "8", "--tasks_per_node", "2",
-            "--workers", "2"]  # fmt: skip
+            "--workers", "2", "--epochs", "4"]  # fmt: skip
 
 
 def arguments(shards: Path, runs: Path, name: str) -> list[str]:
@@ -86,6 +86,7 @@ def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_p
     assert sum(row["event"] == "start" for row in ends) == 2
 
 
+@pytest.mark.slow
 def test_a_rank_that_stops_as_soon_as_it_is_back_is_found_too(
     demo_shards: Path, tmp_path: Path, undisturbed: Any
 ) -> None:

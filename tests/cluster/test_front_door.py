@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import NETWORK
 from slurm_cluster import Cluster
 
 from medtrain.datasets import chest_demo, mura_demo
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = (
-    "--backbone", "convnext_atto", "--weights", "", "--image_size", "32", "--batch_size", "8", "--epochs", "1",
+    *NETWORK, "--weights", "", "--image_size", "32", "--batch_size", "8", "--epochs", "1",
     "--tracker", "none", "--workers", "1",
 )  # fmt: skip
 

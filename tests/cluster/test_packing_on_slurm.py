@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from cluster_user import User, wait_for
+from command import NETWORK
 from slurm_cluster import Cluster
 
 from medtrain.datasets import chest_demo
 from medtrain.verify import verify_shards
 
-SMALL = ("--epochs", "1", "--image_size", "32", "--tracker", "none", "--workers", "1", "--schedule", "constant")
+SMALL = (
+    *NETWORK, "--epochs", "1", "--image_size", "32", "--tracker", "none", "--workers", "1", "--schedule", "constant",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
