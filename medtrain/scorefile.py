@@ -46,8 +46,8 @@ def write_scores(table: ScoreTable, path: Path) -> None:
     names = (head + name for head, own in zip(heads, (table.classes, table.answers), strict=True) for name in own)
     writer.writerow((*ABOUT, *names))
     words = {PRESENT: "1", ABSENT: "0"}
-    for image, row, labels, scores in zip(table.images, table.rows, table.labels.tolist(), table.scores, strict=True):
-        told = (words.get(state, "") if states else "" if math.isnan(state) else state for state in labels)
+    for image, row, labels, scores in zip(table.images, table.rows, table.labels, table.scores, strict=True):
+        told = (words.get(int(label), "") if states else "" if math.isnan(label) else str(label) for label in labels)
         writer.writerow((image, f"{row['study']:016x}", f"{row['group']:016x}", *told, *map(str, scores)))
     write_whole(path, text.getvalue().encode())
 
