@@ -14,7 +14,7 @@ from torch import nn
 from medtrain import configfile, distributed, mixture, models, tasks, transforms
 from medtrain.clipfile import Frames, Shape
 from medtrain.clipframes import Clip
-from medtrain.clips import window
+from medtrain.clips import fit_clip, window
 from medtrain.config import Config, DataConfig
 from medtrain.console import warn
 from medtrain.distributed import World
@@ -105,8 +105,11 @@ class OpenRun:
     def seen(self, clip: Clip, windows: int) -> Frames:
         """The frames of so many windows, evenly spread over a clip: uint8 [windows, T, side, side, channels]."""
         setup = clip_setup(self.config.data, self.shape, windows)
-        which = [window(setup, len(clip.frames), clip.frame_ms, number) for number in range(windows)]
-        return clip.frames[np.stack(which)]
+        side = self.config.data.image_size
+        found = np.empty((windows, setup.frames, side, side, self.shape.channels), np.uint8)
+        for number, out in enumerate(found):
+            fit_clip(clip.frames[window(setup, len(clip.frames), clip.frame_ms, number)], out)
+        return found
 
     def normalised(self, seen: Frames) -> torch.Tensor:
         """What the model gets of frames that are `seen`: float [windows, C, T, H, W] on its device."""
@@ -114,8 +117,9 @@ class OpenRun:
 
     @property
     def shape(self) -> Shape:
-        """In which clips are read for it."""
-        return Shape(self.config.data.image_size, CHANNELS[self.config.data.colours])
+        """In which clips are read for it: as those that it was trained on were packed."""
+        own = {"side": self.config.data.image_size, "channels": CHANNELS[self.config.data.colours]}
+        return Shape(**{**own, **read_json(self.run.clips)})
 
     def _normalised(self, inputs: torch.Tensor) -> torch.Tensor:
         nothing = np.zeros(0, np.int64)

@@ -32,6 +32,7 @@ class Run:
         self.figures = self.folder / "figures"
         self.evaluation = self.folder / "evaluation"
         self.labels = self.folder / "labels.json"
+        self.clips = self.folder / "clips.json"
         self.slurm = self.folder / "slurm"
         self.job_file = self.slurm / "job.json"
         self.trackers = self.folder / "trackers"

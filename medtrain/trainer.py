@@ -8,7 +8,7 @@ import gc
 import os
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import nn
@@ -271,8 +271,11 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         if config.task != "multiclass" and world.main:
             text, rows = label_table(trainer.training, config.data.study_type)
             tracker.log(text)
+            packed = trainer.training.index.clips
             with contextlib.suppress(OSError):  # a full disk stops no training
                 write_json(trainer.run.labels, rows)
+                if packed:
+                    write_json(trainer.run.clips, asdict(packed))
     tracker.status(
         state="running",
         step=state.step,

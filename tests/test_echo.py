@@ -30,7 +30,8 @@ from medtrain.scorefile import read_scores
 from medtrain.tasks.multilabel import Multilabel
 
 TINY = ["--weights", "", "--frames", "4", "--stride", "4", "--image_size", "32", "--clips", "2", "--lr", "1e-3"]
-SEEN = ClipSetup(Shape(32, 1), frames=4, stride=4, fps=0, windows=1)
+SIDE = 40  # of a packed frame: the model sees it smaller
+SEEN = ClipSetup(Shape(SIDE, 1), frames=4, stride=4, fps=0, windows=1)
 SPLITS = ("train", "val", "test")
 
 
@@ -46,7 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, packed."""
     out = tmp_path_factory.mktemp("packed") / "echo"
-    medtrain("shard", "echo_demo", "--root", tree, "--out", out, "--size", "32")
+    medtrain("shard", "echo_demo", "--root", tree, "--out", out, "--size", SIDE)
     return out
 
 
@@ -71,7 +72,7 @@ def pages(tar: Path, offset: int) -> np.ndarray:
 
 def clips_of(tree: Path) -> list[tuple[Path, Clip]]:
     """Each file, and the clip in it as it is packed."""
-    return [(record.path, read_clip(record.path, Shape(32, 1))) for record in echo_demo.records(tree)]
+    return [(record.path, read_clip(record.path, Shape(SIDE, 1))) for record in echo_demo.records(tree)]
 
 
 def test_the_packed_clips_are_those_of_the_files(tree: Path, shards: Path) -> None:
@@ -91,7 +92,7 @@ def test_the_packed_clips_are_those_of_the_files(tree: Path, shards: Path) -> No
 
 
 def test_the_same_bytes_each_time(tree: Path, shards: Path, tmp_path: Path) -> None:
-    medtrain("shard", "echo_demo", "--root", tree, "--out", tmp_path / "again", "--size", "32", "--workers", "1")
+    medtrain("shard", "echo_demo", "--root", tree, "--out", tmp_path / "again", "--size", SIDE, "--workers", "1")
     for path in sorted(shards.glob("*.tar")) + sorted(shards.glob("*.idx")):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
     assert medtrain("verify", shards, "--level", "decode").stdout.endswith("no fault (level decode)\n")
@@ -135,7 +136,7 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
     with Image.open(sheet) as image:
         assert image.height > 400
     frames = moments(rows[0], index)
-    assert frames.shape == (6, 32, 32)
+    assert frames.shape == (6, SIDE, SIDE)
     assert np.array_equal(frames[-1], pages(index.shard_path(0), int(rows[0]["offset"]))[-1])
     draw_mistakes((labels > 0).astype(np.float32), labels, rows, index, task, sheet)
     assert not sheet.exists()
@@ -153,7 +154,7 @@ def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
         for number in range(4):
             moving.seek(number)
             pictures.append(np.asarray(moving.convert("RGB"), np.int16))
-    assert all(np.abs(one - other).max() > 20 for one, other in pairwise(pictures)), "it moves"
+    assert all(np.abs(one - other).max() > 5 for one, other in pairwise(pictures)), "it moves"
     colours = [np.ptp(picture, axis=2).max() for picture in pictures]
     assert max(colours) > 40, "there is heat in it"
 
@@ -226,7 +227,7 @@ def test_what_cannot_be_packed_is_listed_by_its_line(tree: Path, tmp_path: Path)
     empty.write_bytes(b"")
     gone.unlink()
     out = tmp_path / "shards"
-    done = medtrain("shard", "echo_demo", "--root", root, "--out", out, "--size", "32")
+    done = medtrain("shard", "echo_demo", "--root", root, "--out", out, "--size", SIDE)
     assert "3 clips cannot be used" in done.stderr
     rejects = list(read_json_lines(out / "rejects.jsonl"))
     assert {row["image"] for row in rejects} == {record.image for record in records}
