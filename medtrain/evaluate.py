@@ -210,8 +210,8 @@ def evaluate_best(
         write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
         if loader.index.clips and task.probable and task.outputs == 1:
             own, rows = _distinct(scores, loader)
-            figure = run.figures / f"mistakes_{report_name(split, elsewhere)}.png"
-            draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, figure)
+            sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"  # of patients: no tracker gets it
+            draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
 

@@ -182,6 +182,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     kill(trainer)
     for file in (
         "figures/history.png",
+        "evaluation/mistakes_test.png",
         "evaluation/test.json",
         "evaluation/test.csv",
         "checkpoints/best/model.safetensors",

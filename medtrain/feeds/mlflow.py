@@ -82,7 +82,7 @@ def connect(run: Run) -> Any:
 
 def artifacts(run: Run) -> list[tuple[Path, str]]:
     """The files that a finished run shows besides its curve, and where to: figures and reports first, then the best
-    weights. Of a run that has not ended there are none; tables of single samples stay in the run folder."""
+    weights. Of a run that has not ended there are none; what shows single samples stays in the run folder."""
     if run.status().get("state") != "finished":
         return []
     best = run.checkpoints / "best"
