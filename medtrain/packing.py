@@ -72,6 +72,16 @@ def shard(
             say(f"train as soon as it is packed: medtrain submit RECIPE --shards {out} --after {ids[-1]}")
         return
     manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
+    _warn(manifest, options, out)
+    if json:
+        say_json(manifest)
+        return
+    say(contents_table(manifest))
+    say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
+
+
+def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
+    """Of what a user may not expect of a packed dataset."""
     if manifest["rejects"]:
         warn(f"{manifest['rejects']} {options.unit} cannot be used and were left out: see {out / 'rejects.jsonl'}")
     if torn := manifest.get("patients_in_several_splits"):
@@ -79,11 +89,11 @@ def shard(
             f"{torn:,} patients have {options.unit} in several of the official splits: tests on them flatter. Training"
             f" with --shards {out.parent} --datasets {out.name} leaves those out that are tested on"
         )
-    if json:
-        say_json(manifest)
-        return
-    say(contents_table(manifest))
-    say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
+    if "val" not in manifest["splits"]:
+        warn(
+            f"no split to validate on, which training needs: the {options.unit} of a patient stay together, and there"
+            " are too few patients, or one id for all of them (medtrain check tells how many there are)"
+        )
 
 
 def contents_table(manifest: dict[str, Any]) -> str:

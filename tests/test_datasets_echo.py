@@ -293,3 +293,13 @@ def test_explore_of_clips_in_which_nothing_moves(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no echo clip in which something moves"):
         data.data_explore("echo", root, out=tmp_path / "out", annotations=table(tmp_path, "x,1"))
     assert not (tmp_path / "out").exists()
+
+
+def test_one_id_for_all_leaves_nothing_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As files are that were anonymised by one and the same word."""
+    root = tmp_path / "clinic"
+    lines = [f"{clip(root / f'{number}.dcm', 'ANON', seed=number).name},{number % 2}" for number in range(8)]
+    scores = table(root, *lines)
+    shard("echo", root, out=tmp_path / "shards", annotations=scores, size=32, workers=1)
+    assert read_json(tmp_path / "shards" / "manifest.json")["splits"].keys() == {"train"}
+    assert "no split to validate on" in capsys.readouterr().err
