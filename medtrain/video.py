@@ -124,4 +124,5 @@ def _retrieved(capture: cv2.VideoCapture, told: ClipHeader, index: int) -> Pixel
 
 
 def _ends_after(frames: int, told: ClipHeader) -> ValueError:
-    return ValueError(f"truncated or damaged video: {frames} of {told.frames} frames can be decoded")
+    what = "truncated or damaged video" if frames else "damaged video, or of a codec (AV1?) that OpenCV cannot decode"
+    return ValueError(f"{what}: {frames} of {told.frames} frames can be decoded")
