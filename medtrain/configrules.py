@@ -107,6 +107,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             config.task == "abnormality" or (config.ensemble <= 1 and data.study_type in ("", "combined")),
             f"study_type and ensemble are for the recipes of task abnormality, and the task is {config.task}",
         ),
+        (
+            not data.good_from or config.task == "multilabel",
+            f"good_from is {data.good_from}: it makes a label of scores, and the task is {config.task}",
+        ),
         (data.colours == "grey" or config.model.channels == 3, "colours is rgb: give --channels 3"),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),

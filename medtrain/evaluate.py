@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from medtrain.config import Config, DataConfig
 from medtrain.distributed import World, gather_rows, share
 from medtrain.errors import InputError
 from medtrain.inputs import open_loader, pixels
+from medtrain.labels import are_scores, known
 from medtrain.loader import Loader
 from medtrain.metrics import plain
 from medtrain.mistakes import draw_mistakes
@@ -145,6 +147,8 @@ def _studies(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.uint64]]:
     """Scores, labels and patients of whole studies: a study's scores are the means of its images', also those that were
     given; a label is present where it is in any of them."""
+    if are_scores(labels):  # what no score was given to is in no mean, on either side
+        values, labels, rows = (column[known(labels)[:, 0]] for column in (values, labels, rows))
     _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
 
     def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -152,7 +156,7 @@ def _studies(
         np.add.at(sums, of, each)
         return (sums / images[:, None]).astype(np.float32)
 
-    if not np.issubdtype(labels.dtype, np.integer):
+    if are_scores(labels):
         return mean(values), mean(labels), rows["group"][first]
     together = labels[first]
     np.maximum.at(together, of, labels)
@@ -208,12 +212,23 @@ def evaluate_best(
     if world.main:
         write_report(run, report_name(split, elsewhere), report, task)
         write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
-        if loader.index.clips and task.probable and task.outputs == 1:
-            own, rows = _distinct(scores, loader)
-            sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"  # of patients: no tracker gets it
-            draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
+        if loader.index.clips and task.chooses and task.outputs == 1:
+            sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"
+            if problem := _show_mistakes(scores, task, loader, sheet):
+                say(f"warning: no contact sheet of mistakes: {problem}")
         say(f"{split} split, best weights:\n{report_text(report, task)}")
     return report
+
+
+def _show_mistakes(scores: Scores, task: Task, loader: Loader, sheet: Path) -> str:
+    """Draw the contact sheet of mistakes, which shows patients: it lies where no tracker takes it from. Returns why it
+    cannot be drawn, should a frame be damaged that the test did not read."""
+    own, rows = _distinct(scores, loader)
+    try:
+        draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
@@ -222,7 +237,7 @@ def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
     ties = np.empty(len(rows), TIES)
     ties["study"], ties["group"] = rows["study"], rows["group"]
     labels, images = loader.labels[scores.samples], rows["key"].astype("U")
-    classes = loader.index.classes if np.issubdtype(labels.dtype, np.integer) else task.answers
+    classes = task.answers if are_scores(labels) else loader.index.classes
     return ScoreTable(images, ties, labels, scores.values, classes, task.answers)
 
 

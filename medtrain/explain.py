@@ -29,7 +29,7 @@ def explain(
     Args:
         name: Name of the run.
         images: Image files (JPEG, PNG, TIFF, DICOM), or clips (DICOM, MP4, AVI).
-        labels: Labels to explain (default: the three with the highest probability).
+        labels: Labels to explain (default: the three with the highest score).
         out: Folder for the figures.
         runs: Folder that holds the runs.
         json: Print one JSON document.

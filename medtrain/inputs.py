@@ -15,7 +15,7 @@ from medtrain.config import AugmentConfig, Config, DataConfig
 from medtrain.distributed import World
 from medtrain.errors import InputError
 from medtrain.index import ShardIndex
-from medtrain.labels import known
+from medtrain.labels import are_scores
 from medtrain.loader import Batch, Loader
 from medtrain.models import channels_last
 
@@ -91,8 +91,7 @@ def clip_setup(data: DataConfig, shape: Shape, windows: int) -> ClipSetup:
 def middle(labels: npt.NDArray[Any]) -> float:
     """What a network that knows nothing says best: the mean of scores, as Ouyang et al., Nature 2020, begin with it; 0
     for labels."""
-    scores = labels[known(labels)] if not np.issubdtype(labels.dtype, np.integer) else np.zeros(0)
-    return float(scores.mean(dtype=np.float64)) if len(scores) else 0.0
+    return float(np.nanmean(labels, dtype=np.float64)) if are_scores(labels) else 0.0
 
 
 def input_shape(config: Config) -> tuple[int, ...]:

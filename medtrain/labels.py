@@ -43,9 +43,14 @@ def absent_share(absent: int, present: int) -> float:
     return absent / (absent + present) if absent + present else 0.5
 
 
+def are_scores(labels: NDArray[Any]) -> bool:
+    """Whether labels are scores, float, and no states."""
+    return not np.issubdtype(labels.dtype, np.integer)
+
+
 def known(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """What is known of labels of any shape: states of 0 and more, and scores that are numbers."""
-    found: NDArray[np.bool_] = labels >= 0 if np.issubdtype(labels.dtype, np.integer) else ~np.isnan(labels)
+    found: NDArray[np.bool_] = ~np.isnan(labels) if are_scores(labels) else labels >= 0
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from medtrain import mixture
 from medtrain.console import table
-from medtrain.labels import known
+from medtrain.labels import are_scores, known
 from medtrain.loader import Loader
 
 HEAD = ("dataset", "label", "positive", "negative", "unknown")
@@ -19,7 +19,7 @@ def label_table(training: Loader, study_type: str) -> tuple[str, list[dict[str, 
     not have."""
     index, drawn = training.index, training.drawn
     own = training.labels[drawn]
-    states = own if np.issubdtype(own.dtype, np.integer) else index.labels[: len(drawn)][drawn]
+    states = index.labels[: len(drawn)][drawn] if are_scores(own) else own
     names, of = mixture.sources(index.samples[: len(drawn)][drawn])
     rows = [
         (name, label, *(int((column == state).sum()) for state in (1, 0, -1)))
@@ -28,11 +28,8 @@ def label_table(training: Loader, study_type: str) -> tuple[str, list[dict[str, 
     ]
     told = [row for row in rows if any(row[2:4]) or study_type in mixture.TOGETHER]
     text = f"labels of the training split:\n{table(HEAD, told)}"
-    if own is not states:
+    if are_scores(own):
         scores = own[known(own)]
-        if len(scores):
-            spread = f"mean {scores.mean():.4g}, deviation {scores.std():.4g}, {scores.min():.4g} to {scores.max():.4g}"
-            text += f"\nscores: {len(scores):,} of {len(own):,} clips have one; {spread}"
-        else:
-            text += "\nscores: no clip has one"
+        spread = f"mean {scores.mean():.4g}, deviation {scores.std():.4g}, {scores.min():.4g} to {scores.max():.4g}"
+        text += f"\nscores: {len(scores):,} of {len(own):,} clips have one; {spread}"
     return text, [dict(zip(HEAD, row, strict=True)) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class OpenRun:
                 )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Probabilities float32 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
+        """Scores float32 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
         most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float32)]
         for first in range(0, len(images), most):
             found.append(self._scores(self.inputs(images[first : first + most])))
@@ -115,7 +116,7 @@ class OpenRun:
         """What the model gets of frames that are `seen`: float [windows, C, T, H, W] on its device."""
         return self._normalised(torch.from_numpy(seen).movedim(-1, 1))
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """In which clips are read for it: as those that it was trained on were packed."""
         own = {"side": self.config.data.image_size, "channels": CHANNELS[self.config.data.colours]}

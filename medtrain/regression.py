@@ -20,17 +20,20 @@ def score_report(predicted: ArrayLike, given: ArrayLike, groups: ArrayLike, seed
     """Every number of it, as plain Python numbers ready for JSON; NaN becomes None.
 
     `predicted` and `given` [N] are scores, `groups` [N] patients, by whom the 95 % intervals are. Rows without a given
-    score (NaN) count nowhere. ValueError where the lengths differ.
+    score (NaN) count nowhere. ValueError where the lengths differ, or what is predicted is no number.
     """
     values, truth = np.asarray(predicted, np.float64), np.asarray(given, np.float64)
     if values.ndim != 1 or values.shape != truth.shape:
         raise ValueError(f"predicted has shape {values.shape}, given {truth.shape}; expected [N] and [N]")
+    metrics.check("predicted", ~np.isfinite(values), values, "a number")
     known = ~np.isnan(truth)
     values, truth = values[known], truth[known]
     _, group = np.unique(np.asarray(groups)[known], return_inverse=True)
 
+    ties = _ties(values), _ties(truth)  # once: to sort anew in each round would take most of the time
+
     def numbers(drawn: Ints) -> Floats:
-        return scores_of(values, truth, drawn[group].astype(np.float64))
+        return _numbers(values, truth, drawn[group].astype(np.float64), ties)
 
     people = int(group.max(initial=-1)) + 1
     found = dict(zip(NUMBERS, map(plain, numbers(np.ones(people, np.int64))), strict=True))
@@ -65,6 +68,10 @@ def scores_of(predicted: Floats, given: Floats, weights: Floats) -> Floats:
     """[4] of NUMBERS over rows that count `weights` [N] times: mean absolute error, root of the mean squared error,
     share of the variance that is explained (1 - residual / total sum of squares; NaN where all given scores are equal),
     and Spearman's rank correlation (Pearson's of the mid-ranks; NaN where either side is constant)."""
+    return _numbers(predicted, given, weights, (_ties(predicted), _ties(given)))
+
+
+def _numbers(predicted: Floats, given: Floats, weights: Floats, ties: tuple[Ints, Ints]) -> Floats:
     error, total = predicted - given, weights.sum()
     squares = weights @ error**2
     spread = weights @ (given - metrics.ratio(weights @ given, total)) ** 2 if total else 0.0
@@ -72,13 +79,17 @@ def scores_of(predicted: Floats, given: Floats, weights: Floats) -> Floats:
         metrics.ratio(weights @ np.abs(error), total),
         math.sqrt(squares / total) if total else math.nan,
         1 - squares / spread if spread > 0 else math.nan,
-        _correlation(_mid_ranks(predicted, weights), _mid_ranks(given, weights), weights),
+        _correlation(_mid_ranks(ties[0], weights), _mid_ranks(ties[1], weights), weights),
     ])  # fmt: skip
 
 
-def _mid_ranks(values: Floats, weights: Floats) -> Floats:
-    """The rank of each value where each counts so many times; of ties the middle."""
-    _, of = np.unique(values, return_inverse=True)
+def _ties(values: Floats) -> Ints:
+    """[N] which of the distinct values, in order, each is."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _mid_ranks(of: Ints, weights: Floats) -> Floats:
+    """The rank of each value where each counts so many times, of _ties; of ties the middle."""
     each = np.bincount(of, weights)
     middle: Floats = (np.cumsum(each) - each + (each + 1) / 2)[of]
     return middle

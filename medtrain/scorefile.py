@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from medtrain.durable import write_whole
 from medtrain.errors import InputError
-from medtrain.labels import ABSENT, PRESENT, UNKNOWN
+from medtrain.labels import ABSENT, PRESENT, UNKNOWN, are_scores
 
 ABOUT = ("image", "study", "patient")
 LABEL, SCORE = "label ", "probability "
@@ -41,7 +41,7 @@ def write_scores(table: ScoreTable, path: Path) -> None:
     and absent are left empty, and so are scores that were not given."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    states = np.issubdtype(table.labels.dtype, np.integer)
+    states = not are_scores(table.labels)
     heads = (LABEL, SCORE) if states else (GIVEN, PREDICTED)
     names = (head + name for head, own in zip(heads, (table.classes, table.answers), strict=True) for name in own)
     writer.writerow((*ABOUT, *names))

@@ -39,7 +39,6 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
     rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     watchdog = Watchdog(run, rank, size, fail)
     trainer, state = prepare(run, stop, watchdog)
-    gc.freeze()  # what there is now stays to the end
     gc.enable()  # see worker.main
     feeder = Feeder(run)
     if trainer.world.main:
@@ -269,7 +268,7 @@ def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better:
         so_far = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
         best = f" ({so_far})"
     text = (
-        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, accuracy"
+        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.right}"
         f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
         f"{best}; lr {row['lr']:.2g}; {times}"
     )

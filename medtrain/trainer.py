@@ -271,11 +271,11 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         if config.task != "multiclass" and world.main:
             text, rows = label_table(trainer.training, config.data.study_type)
             tracker.log(text)
-            packed = trainer.training.index.clips
             with contextlib.suppress(OSError):  # a full disk stops no training
                 write_json(trainer.run.labels, rows)
-                if packed:
-                    write_json(trainer.run.clips, asdict(packed))
+    if (packed := trainer.training.index.clips) and world.main and not trainer.run.clips.exists():
+        with contextlib.suppress(OSError):  # the next attempt, then
+            write_json(trainer.run.clips, asdict(packed))
     tracker.status(
         state="running",
         step=state.step,

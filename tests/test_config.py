@@ -72,6 +72,7 @@ def test_probabilities(name: str) -> None:
         ("optim.layer_decay", 0.0, "layer_decay is 0.0"),
         ("data.sampling", ("nih:2",), "sampling is 'nih:2'"),
         ("data.std", 0.0, "std is 0.0"),
+        ("data.good_from", 70.0, "good_from is 70.0: it makes a label of scores, and the task is multiclass"),
         ("augment.rotate_deg", 181.0, "rotate_deg is 181.0"),
         ("augment.zoom_min", 0.0, "zoom is 0.0 to 1.0"),
         ("augment.zoom_min", 1.5, "zoom is 1.5 to 1.0"),

@@ -182,6 +182,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     kill(trainer)
     for file in (
         "figures/history.png",
+        "figures/auroc_test-clinic.png",
         "evaluation/mistakes_test.png",
         "evaluation/test.json",
         "evaluation/test.csv",
@@ -206,8 +207,8 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
             step: values[name] for step, values in expected.items() if name in values
         }
     assert not (tmp_path / "mlruns").exists()
-    sent = {item.path for place in ("figures", "evaluation", "checkpoint")
+    sent = {item.path for place in (None, "figures", "checkpoint")
             for item in client.list_artifacts(found.info.run_id, place)}  # fmt: skip
-    assert sent == {"figures/history.png", "evaluation/test.json", "checkpoint/model.safetensors"}
+    assert sent == {"figures", "figures/history.png", "checkpoint", "checkpoint/model.safetensors"}
     local = client.download_artifacts(found.info.run_id, "checkpoint/model.safetensors", str(tmp_path))
     assert Path(local).read_bytes() == b"checkpoints/best/model.safetensors"

@@ -11,8 +11,10 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from medtrain.evaluate import _studies
 from medtrain.loader import Batch
 from medtrain.regression import NUMBERS, score_report, scores_of
+from medtrain.scorefile import TIES
 from medtrain.tasks.score import Score
 
 
@@ -67,6 +69,19 @@ def test_the_report() -> None:
     assert sum(row["samples"] for row in report["by_given"]) == 270 and len(report["by_given"]) <= 10
     again = score_report(predicted[::-1], holes[::-1], groups[::-1])
     assert again["mae_interval"] == pytest.approx(report["mae_interval"]), "the order does not matter"
+
+
+def test_a_prediction_that_is_no_number_is_named() -> None:
+    with pytest.raises(ValueError, match=r"predicted\[1\] is nan; expected a number"):
+        score_report([1.0, math.nan], [1.0, 2.0], [0, 1])
+
+
+def test_a_study_is_the_mean_of_what_has_a_score() -> None:
+    rows = np.array([(1, 5), (1, 5), (2, 6), (3, 7)], TIES)
+    values = np.array([[1.0], [9], [4], [8]], np.float32)
+    labels = np.array([[2.0], [np.nan], [5], [np.nan]], np.float32)
+    predicted, given, patients = _studies(values, labels, rows)
+    assert (predicted.tolist(), given.tolist(), patients.tolist()) == ([[1.0], [4.0]], [[2.0], [5.0]], [5, 6])
 
 
 def test_nothing_known() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from command import medtrain
+from safetensors.torch import save_file
 
 from medtrain import models
 from medtrain.config import ModelConfig
@@ -114,6 +115,16 @@ def test_a_pt_file_of_any_kind_starts_it(kind: str, published: Tensors, tmp_path
     built = models.build(replace(VIDEO, weights=str(tmp_path / "video.pt")), 1).state_dict()
     for name, tensor in built.items():
         assert torch.equal(tensor, published[name]) != name.startswith("fc."), name
+
+
+@pytest.mark.parametrize(("classes", "bias"), [(400, 70.0), (1, None)])
+def test_a_score_begins_at_the_mean_but_where_weights_have_a_head(
+    published: Tensors, tmp_path: Path, classes: int, bias: float | None
+) -> None:
+    head = {name: published[name][:classes].contiguous() for name in ("fc.weight", "fc.bias")}
+    save_file({**published, **head}, tmp_path / "own.safetensors")
+    model = models.build(replace(VIDEO, weights=str(tmp_path / "own.safetensors")), 1, bias=70.0)
+    assert model.fc.bias.item() == (head["fc.bias"].item() if bias is None else bias)
 
 
 def test_a_head_that_fits_is_taken_and_colours_are_summed(published: Tensors, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config import Config
+from medtrain.console import warn
 from medtrain.feeds import public_config
 from medtrain.feeds.steps import Row
 from medtrain.run import Run
@@ -31,7 +32,7 @@ class MlflowFeed:
         experiment = experiment_id(self._client, run, config.tracking.project)
         found = self._client.search_runs([experiment], filter_string=f"tags.{TAG} = '{identity}'")
         mlflow_run = found[0] if found else self._client.create_run(experiment, run_name=run.name, tags={TAG: identity})
-        self._id = mlflow_run.info.run_id
+        self._id, self._place = mlflow_run.info.run_id, str(mlflow_run.info.artifact_uri)
         if found:
             self._client.update_run(self._id, status="RUNNING")
             for name in mlflow_run.data.metrics:
@@ -57,8 +58,14 @@ class MlflowFeed:
     def finish(self) -> None:
         """Mark the run as finished, and send what came out of it; a later attempt takes it up again."""
         self._client.set_terminated(self._id)
-        for path, place in artifacts(self._run):
-            self._client.log_artifact(self._id, str(path), place)
+        own = self._place.startswith(self._run.trackers.as_uri())
+        if not own and not os.environ.get("MLFLOW_TRACKING_URI"):
+            return  # where the run folder was before it was moved, or the folder that this was called in
+        try:
+            for path, place in artifacts(self._run):
+                self._client.log_artifact(self._id, str(path), place)
+        except Exception as error:  # a store of many kinds; the curve is there
+            warn(f"mlflow has the whole curve, but not all files: {type(error).__name__}: {error}")
 
 
 def connect(run: Run) -> Any:
@@ -81,15 +88,15 @@ def connect(run: Run) -> Any:
 
 
 def artifacts(run: Run) -> list[tuple[Path, str]]:
-    """The files that a finished run shows besides its curve, and where to: figures and reports first, then the best
-    weights. Of a run that has not ended there are none; what shows single samples stays in the run folder."""
+    """The files that a finished run shows besides its curve, and where to: its figures, then the best weights. Of a run
+    that has not ended there are none. Reports stay in the run folder: they have numbers of few patients."""
     if run.status().get("state") != "finished":
         return []
     best = run.checkpoints / "best"
     weights = best / "ema.safetensors" if (best / "ema.safetensors").exists() else best / "model.safetensors"
     return [
-        *((path, "figures") for path in sorted(run.figures.glob("*.png"))),
-        *((path, "evaluation") for path in sorted(run.evaluation.glob("*.json"))),
+        # The name of a figure of another dataset has that of its folder behind a dash.
+        *((path, "figures") for path in sorted(run.figures.glob("*.png")) if "-" not in path.stem),
         *((path, "checkpoint") for path in (best / "state.json", weights) if path.exists()),
     ]
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from medtrain.config import PUBLISHED, ModelConfig
+from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError, nearest
 from medtrain.weights import refuse_others
 
@@ -26,21 +26,24 @@ class ExactLinear(nn.Linear):
 
 def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: float = 0.0) -> nn.Module:
     """The network for `config` with `outputs` logits: float [B, channels, H, W], of clips [B, channels, T, H, W], ->
-    float [B, outputs], which begin about `bias`. InputError where it cannot take samples of `shape`, which is that of
-    one (empty: any).
+    float [B, outputs], which begin about `bias` where no weights have a head. InputError where it cannot take samples
+    of `shape`, which is that of one (empty: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
-    `last_map(model)`, the layer whose output [B, K, h, w] is the last that still knows places, `blocks(model)`, the
-    parts that are compiled one by one, `stages(model)`, its parts from input to head, and for its published weights
-    `LEARNED_FROM`, their word in the settings, `kept(backbone)`, their file where it is in the cache, and
-    `fetch(backbone)`, which downloads it.
+    `load(config, model)`, which takes weights into it, `last_map(model)`, the layer whose output [B, K, h, w] is the
+    last that still knows places, `blocks(model)`, the parts that are compiled one by one, `stages(model)`, its parts
+    from input to head, and for its published weights `LEARNED_FROM`, their word in the settings, `kept(backbone)`,
+    their file where it is in the cache, and `fetch(backbone)`, which downloads it.
     """
-    model: nn.Module = _family(config.backbone).build(config, outputs)
+    family = _family(config.backbone)
+    model: nn.Module = family.build(config, outputs)
     heads = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.out_features == outputs]
     if heads:
         heads[-1].__class__ = ExactLinear
-        if bias and config.weights in ("", *PUBLISHED):  # a head of one's own begins as it is
+        if bias:
             nn.init.constant_(heads[-1].bias, bias)
+    if config.weights:  # with a head that fits they bring a bias of their own
+        family.load(config, model)
     if shape:
         _try(model, config, shape)
     return model

@@ -26,15 +26,18 @@ def builds(backbone: str) -> bool:
 
 
 def build(config: ModelConfig, outputs: int) -> DenseNet:
-    """A DenseNet with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
+    """A DenseNet with `outputs` logits."""
     model = torchvision.models.get_model(config.backbone, weights=None, drop_rate=config.dropout, num_classes=outputs)
     if config.channels == 1:
         first = model.features.conv0
         model.features.conv0 = nn.Conv2d(1, first.out_channels, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(model.features.conv0.weight)
-    if config.weights:
-        load_local(model, file_of(config, LEARNED_FROM, kept), first="features.conv0.weight", head="classifier.")
     return model  # type: ignore[no-any-return]
+
+
+def load(config: ModelConfig, model: DenseNet) -> None:
+    """Take the weights; the first filter is summed over colours for one channel."""
+    load_local(model, file_of(config, LEARNED_FROM, kept), first="features.conv0.weight", head="classifier.")
 
 
 def last_map(model: DenseNet) -> nn.Module:

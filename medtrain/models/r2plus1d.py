@@ -26,8 +26,7 @@ def builds(backbone: str) -> bool:
 
 
 def build(config: ModelConfig, outputs: int) -> VideoResNet:
-    """float [B, channels, T, H, W] -> [B, outputs]; with weights, the first filter is summed over colours for one
-    channel. The paper has no dropout: here it is of what the last layer reads."""
+    """float [B, channels, T, H, W] -> [B, outputs]. The paper has no dropout; here it is of what the head reads."""
     model = torchvision.models.get_model(config.backbone, weights=None, num_classes=outputs)
     if config.channels == 1:
         first = model.stem[0]
@@ -35,9 +34,12 @@ def build(config: ModelConfig, outputs: int) -> VideoResNet:
         nn.init.kaiming_normal_(model.stem[0].weight, mode="fan_out", nonlinearity="relu")
     if config.dropout:
         model.avgpool = nn.Sequential(model.avgpool, nn.Dropout(config.dropout))  # no tensor gets another name
-    if config.weights:
-        load_local(model, file_of(config, LEARNED_FROM, kept), first="stem.0.weight", head="fc.")
     return model  # type: ignore[no-any-return]
+
+
+def load(config: ModelConfig, model: VideoResNet) -> None:
+    """Take the weights; the first filter is summed over colours for one channel."""
+    load_local(model, file_of(config, LEARNED_FROM, kept), first="stem.0.weight", head="fc.")
 
 
 def last_map(model: VideoResNet) -> nn.Module:

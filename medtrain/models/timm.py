@@ -31,16 +31,18 @@ def builds(backbone: str) -> bool:
 
 
 def build(config: ModelConfig, outputs: int) -> nn.Module:
-    """A network with `outputs` logits; with weights, the first filter is summed over colours for one channel."""
+    """A network with `outputs` logits."""
     from timm import create_model
 
     shape: dict[str, Any] = {"in_chans": config.channels, "num_classes": outputs, "drop_rate": config.dropout}
-    model: Any = create_model(config.backbone, pretrained=False, **shape)
-    if config.weights:
-        path = file_of(config, LEARNED_FROM, kept)
-        first, heads = (_names(model.pretrained_cfg[what]) for what in ("first_conv", "classifier"))
-        load_local(model, path, first=f"{first[0]}.weight", head=tuple(f"{head}." for head in heads))
-    return model  # type: ignore[no-any-return]
+    return create_model(config.backbone, pretrained=False, **shape)  # type: ignore[no-any-return]
+
+
+def load(config: ModelConfig, model: Any) -> None:
+    """Take the weights; the first filter is summed over colours for one channel."""
+    path = file_of(config, LEARNED_FROM, kept)
+    first, heads = (_names(model.pretrained_cfg[what]) for what in ("first_conv", "classifier"))
+    load_local(model, path, first=f"{first[0]}.weight", head=tuple(f"{head}." for head in heads))
 
 
 def _names(told: Any) -> list[str]:

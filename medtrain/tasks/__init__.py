@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from medtrain.config import Config
-from medtrain.labels import ABSENT, Counts
+from medtrain.errors import InputError
+from medtrain.labels import ABSENT, Counts, are_scores, known
 from medtrain.loader import Batch, Loader
 
 
@@ -25,7 +26,7 @@ class Task(Protocol):
     """Labels that no training image shows: nothing is said of them."""
     outputs: int
     answers: tuple[str, ...]
-    """What each of the K scores is the probability of."""
+    """What each of the K scores is of."""
     label: str
     """What one of the dataset's labels is called."""
     unit: str
@@ -38,6 +39,8 @@ class Task(Protocol):
     """Numbers of a report that the line of an epoch tells besides the loss, and what it calls them."""
     probable: bool
     """Whether the scores are probabilities."""
+    right: str
+    """What `correct` counts."""
     chooses: bool
     """Whether `choose` has something to choose, which takes a pass over the validation split."""
 
@@ -49,10 +52,10 @@ class Task(Protocol):
         """Scalar: what is right of this batch, as a share of what is known of the global batch, as in `loss`."""
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """float32 [B, K] of probabilities."""
+        """float32 [B, K]: probabilities, where the task has such."""
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
 
@@ -86,7 +89,9 @@ def make(config: Config, classes: tuple[str, ...], counts: Counts) -> Task:
 def for_training(config: Config, training: Loader) -> Task:
     """The task as what training draws decides it: datasets that are drawn 0 times teach nothing."""
     drawn = training.labels[training.drawn]
-    if not np.issubdtype(drawn.dtype, np.integer):
+    if not known(drawn).any():
+        raise InputError("no sample of the training split has a label", "look at the table and pack it again")
+    if are_scores(drawn):
         return make(config, training.index.classes, {})
     absent, present = np.count_nonzero(drawn == ABSENT, axis=0), np.count_nonzero(drawn > 0, axis=0)
     pairs = zip(absent.tolist(), present.tolist(), strict=True)

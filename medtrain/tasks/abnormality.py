@@ -38,6 +38,7 @@ class Abnormality:
     figure = "confusion"
     told: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
     probable = True
+    right = "accuracy"
     chooses = False
     outputs = 1
     answers = ("abnormal",)

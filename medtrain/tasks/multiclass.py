@@ -28,6 +28,7 @@ class Multiclass:
     figure = "confusion"
     told: ClassVar = {"accuracy": "accuracy"}
     probable = True
+    right = "accuracy"
     chooses = False
 
     def __init__(

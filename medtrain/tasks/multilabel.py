@@ -50,6 +50,7 @@ class Multilabel:
         "macro_recall": "recall",
     }
     probable = True
+    right = "accuracy"
     chooses = True
 
     def __init__(

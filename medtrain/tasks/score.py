@@ -24,7 +24,7 @@ COLUMNS = {
     "95 % interval of R2": "r2_interval",
     "Spearman": "spearman",
 }
-CLOSE = 0.1  # of a score's range: what counts as right in the training's accuracy
+CLOSE = 0.1  # in the unit of the scores
 
 
 class Score:
@@ -39,6 +39,7 @@ class Score:
     columns: ClassVar = COLUMNS
     unlearned: frozenset[str] = frozenset()
     probable = False
+    right = f"within {CLOSE:g} of it"
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -50,7 +51,7 @@ class Score:
         return errors.square().sum() / max(int(batch.global_known.sum()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: samples whose prediction is CLOSE to what was given, on a scale of 1 / those with a score."""
+        """Scalar: samples whose prediction is CLOSE to what was given / those with a score."""
         close = (logits.float() - batch.labels).abs() <= CLOSE  # NaN is close to nothing
         return close.sum() / max(int(batch.global_known.sum()), 1)
 
