@@ -78,7 +78,8 @@ def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_p
     training = Training(demo_shards, tmp_path, "run")
     os.kill(training.ranks[1], signal.SIGSTOP)
     printed = training.end()
-    assert re.search(r"no sign of life for 8 s while (step \d+|validating): rank 1 does not answer \(stopped", printed), printed
+    found = re.search(r"no sign of life for 8 s while (step \d+|validating): rank 1 does not answer \(stopped", printed)
+    assert found, printed
     assert hashes(training.folder) == undisturbed
     stacks = (training.folder / "hangs" / "rank-0.txt").read_text()
     assert re.search(r"medtrain/(train|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)", stacks), stacks
