@@ -25,12 +25,13 @@ from medtrain.index import open_index
 from medtrain.loader import Loader
 from medtrain.mistakes import draw_mistakes, moments
 from medtrain.predict import EchoPredictor
+from medtrain.record import SCORE
 from medtrain.run import Run, read_json, read_json_lines
 from medtrain.scorefile import read_scores
 from medtrain.tasks.multilabel import Multilabel
 
 TINY = ["--weights", "", "--frames", "4", "--stride", "4", "--image_size", "32", "--clips", "2", "--lr", "1e-3"]
-SIDE = 40  # of a packed frame: the model sees it smaller
+SIDE = 64  # of a packed frame: the model sees it smaller
 SEEN = ClipSetup(Shape(SIDE, 1), frames=4, stride=4, fps=0, windows=1)
 SPLITS = ("train", "val", "test")
 
@@ -144,7 +145,8 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
 
 def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
     """A PNG and an animation of a clip, which have no name of the file."""
-    files = [record.path for record in echo_demo.records(tree)][:2]
+    clearest = sorted(echo_demo.records(tree), key=lambda record: -record.raw[SCORE])  # they move the most
+    files = [record.path for record in clearest[:2]]
     said = medtrain("explain", "heart", *files, "--runs", trained.folder.parent, "--out", tmp_path / "why", "--json")
     rows = json.loads(said.stdout)
     assert [Path(row["figure"]).name for row in rows] == ["clip-001-explained.png", "clip-002-explained.png"]
@@ -154,7 +156,7 @@ def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
         for number in range(4):
             moving.seek(number)
             pictures.append(np.asarray(moving.convert("RGB"), np.int16))
-    assert all(np.abs(one - other).max() > 5 for one, other in pairwise(pictures)), "it moves"
+    assert all(np.abs(one - other).max() > 20 for one, other in pairwise(pictures)), "it moves"
     colours = [np.ptp(picture, axis=2).max() for picture in pictures]
     assert max(colours) > 40, "there is heat in it"
 

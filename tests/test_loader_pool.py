@@ -165,6 +165,8 @@ def test_workers_and_their_memory_are_gone_with_a_killed_trainer(index: ShardInd
     assert trainer.stdout is not None and trainer.stdout.readline() == "ready\n"
     workers = workers_of(trainer.pid)
     assert len(workers) == 2 and all(map(alive, workers))
+    maps = [Path(f"/proc/{pid}/maps").read_text().splitlines() for pid in (trainer.pid, *workers)]
+    own = {Path(line.split()[5]) for lines in maps for line in lines if "/dev/shm/" in line}  # semaphores as well
     trainer.kill()
     trainer.wait()
     trainer.stdout.close()
@@ -172,7 +174,7 @@ def test_workers_and_their_memory_are_gone_with_a_killed_trainer(index: ShardInd
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(alive, workers))
-    assert shared() <= litter
+    assert shared() <= litter and not any(path.exists() for path in own)
 
 
 def test_a_loader_that_nobody_closed_ends_with_its_program(index: ShardIndex) -> None:
