@@ -7,7 +7,9 @@ import socket
 
 from medtrain.errors import InputError, MachineError
 
-INTERACTIVE_STEP = "4294967290"  # SLURM_INTERACTIVE_STEP of slurm.h: the shell that salloc may start on a node
+# SLURM_MAX_NORMAL_STEP_ID of slurm.h. Above it are what is no step of tasks: the batch script (4294967291, or -5 as
+# Slurm 26.05 writes it into that script's environment), the shell of salloc (4294967290, -6).
+MOST_STEPS = 0xFFFFFFF0
 
 
 def take_place() -> None:
@@ -16,7 +18,7 @@ def take_place() -> None:
     Raises MachineError where Slurm gave this node fewer GPUs than ranks.
     """
     slurm = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
-    if "SLURM_STEP_ID" in os.environ and "RANK" not in os.environ:
+    if in_task() and "RANK" not in os.environ:
         os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
         # An address, not the first node's name: names do not resolve everywhere.
         os.environ.setdefault("MASTER_ADDR", os.environ["SLURM_LAUNCH_NODE_IPADDR"])
@@ -52,7 +54,13 @@ def gpu_index(visible: int) -> int:
 
 def in_slurm_job() -> bool:
     """Whether this is the batch script of a Slurm job or an salloc shell, and not one of a job's tasks."""
-    return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_STEP_ID", INTERACTIVE_STEP) == INTERACTIVE_STEP
+    return "SLURM_JOB_ID" in os.environ and not in_task()
+
+
+def in_task() -> bool:
+    """Whether srun started this process as a task of a step."""
+    step = os.environ.get("SLURM_STEP_ID", "")
+    return step.isdecimal() and int(step) <= MOST_STEPS
 
 
 def own_job() -> str:

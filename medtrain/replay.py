@@ -26,7 +26,7 @@ from medtrain.console import Progress, warn
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError, MachineError
 from medtrain.orphan import end_with
-from medtrain.place import in_slurm_job
+from medtrain.place import in_slurm_job, in_task
 from medtrain.run import Run, read_json, read_json_lines, runs_flag
 
 LONG_S = 900  # a run with one checkpoint is not trained again from the beginning unasked where that takes longer
@@ -119,7 +119,7 @@ def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
         )
     if given and given != ranks:
         raise InputError(f"this allocation has {given} tasks, and {ranks} are needed", allocation(run, made))
-    if not given and "SLURM_STEP_ID" not in os.environ:
+    if not given and not in_task():
         refuse_without_gpu(run, ranks, allocation(run, made))
     return ranks
 

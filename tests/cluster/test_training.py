@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,14 @@ def test_the_admins_signal_option_saves_at_once(
     finish_and_compare(user, "warned", demo_shards, 2)
 
 
-def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shards: Path) -> None:
+def test_a_hand_written_sbatch_script_is_supervised_alike_as_slurm_26_05_starts_it(
+    user: User, demo_shards: Path
+) -> None:
+    """From 26.05 on the environment of a batch script has the number of a step, which is no step of tasks."""
+    medtrain = user.folder / "medtrain"
+    real = shlex.quote(str(Path(sys.executable).parent / "medtrain"))
+    medtrain.write_text(f'#!/bin/sh\nexport SLURM_STEP_ID=-5 SLURM_STEPID=-5\nexec {real} "$@"\n')
+    medtrain.chmod(0o700)
     command = [
         "sbatch",
         "--parsable",
@@ -122,7 +130,6 @@ def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shard
         "byhand",
         *SETTINGS,
     ]
-    medtrain = Path(sys.executable).parent / "medtrain"
     job = subprocess.run(
         command,
         env={**user.env, "MEDTRAIN": str(medtrain)},
@@ -136,6 +143,7 @@ def test_a_hand_written_sbatch_script_is_supervised_alike(user: User, demo_shard
     user.cluster.run("scontrol", "requeue", job)
     again = user.until("byhand", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
     assert again["where"] == f"job {job}"
+    assert [row["ranks"] for row in user.attempts("byhand") if row["event"] == "start"] == [4, 4]
     user.medtrain("stop", "byhand")
     user.until("byhand", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
 
