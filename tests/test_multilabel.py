@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn import metrics as reference
+from torch.nn.functional import logsigmoid
 
 from medtrain import labels
 from medtrain.config import Config, LossConfig
@@ -93,6 +94,43 @@ def test_the_loss_is_the_mean_over_known_cells_however_they_are_spread(gamma: fl
         total += float(task.loss(torch.from_numpy(logits[part]), batch(states[part], known)))
         start += size
     assert total == pytest.approx(cell_by_cell(logits, states, gamma), rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 0.99, 1.0, 2.0, 5.0])
+def test_focal_loss_and_its_gradient_are_the_papers_for_answers_that_are_sure(gamma: float) -> None:
+    """FL = -(1 - p_t) ** gamma log(p_t), Lin et al., ICCV 2017, equation 4; table 1b has gammas of 0, 0.5, 1, 2 and 5.
+    The reference: autograd of it in float64, from log p_t and log(1 - p_t), whose limit for p_t -> 1 is 0."""
+    values = [-100.0, -88.0, -17.5, -3.0, -1e-6, 0.0, 0.4, 5.0, 16.6, 17.5, 30.0, 100.0]
+    logits = torch.tensor([[value] * 3 for value in values], requires_grad=True)
+    states = np.array([[1, 0, -1]] * len(values), np.int8)  # the last is masked
+    loss = Multilabel(NAMES[:3], gamma).loss(logits, batch(states, np.ones(1, np.int64)))
+    loss.backward()
+    exact = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    for right in (exact, -exact):
+        (-logsigmoid(right) * torch.exp(gamma * logsigmoid(-right))).sum().backward()
+    total = sum(
+        -logsigmoid(right) * torch.exp(gamma * logsigmoid(-right))
+        for value in values
+        for right in torch.tensor([value, -value], dtype=torch.float64)
+    )
+    assert float(loss.detach()) == pytest.approx(float(total), rel=1e-5)  # type: ignore[arg-type]
+    both = (logits.grad[:, 0] + logits.grad[:, 1]).double()  # type: ignore[index]
+    torch.testing.assert_close(both, exact.grad, rtol=2e-3, atol=1e-6)
+    assert torch.equal(logits.grad[:, 2], torch.zeros(len(values)))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 2.0])
+def test_a_soft_target_that_is_met_exactly_has_a_finite_gradient(gamma: float) -> None:
+    """There the slope of |t - p| ** gamma is infinite below a gamma of 1; away from it, it is the formula's."""
+    met = math.log(0.7 / 0.3)
+    logits = torch.tensor([[met], [met + 1e-6], [met - 0.2], [2.0]], requires_grad=True)
+    states = np.full((4, 1), labels.SOFT, np.int8)
+    Multilabel(NAMES[:1], gamma).loss(logits, batch(states, np.ones(1, np.int64))).backward()
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+    exact = torch.tensor([[met - 0.2], [2.0]], dtype=torch.float64, requires_grad=True)
+    entropy = -(0.7 * logsigmoid(exact) + 0.3 * logsigmoid(-exact))
+    (entropy * (0.7 - exact.sigmoid()).abs() ** gamma).sum().backward()
+    torch.testing.assert_close(logits.grad[2:].double(), exact.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_nothing_known_is_a_loss_of_zero() -> None:

@@ -24,6 +24,7 @@ from medtrain.multilabel import (
     with_intervals,
 )
 
+NEAREST_SOFT = 1e-4  # of a probability to a soft target
 COLUMNS = {
     "known": "known",
     "positives": "positives",
@@ -76,15 +77,16 @@ class Multilabel:
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Focal loss (Lin et al., ICCV 2017) summed over the known cells / known cells of the global batch.
 
-        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's; with `weights`
-        [L, 2], times the first of a label for what is present and the second for what is absent.
+        The weight is |target - probability| ** gamma, which for the targets 0 and 1 is the paper's (see
+        `focal_weights`); with `weights` [L, 2], times the first of a label for what is present and the second for what
+        is absent.
         """
         known, targets = batch.labels >= 0, _targets(batch.labels)
         # Masked twice, before and after: an infinite loss times 0 would be NaN, in the value or in the gradient.
         logits = torch.where(known, logits.float(), 0.0)
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.gamma:
-            losses = losses * (targets - logits.sigmoid()).abs() ** self.gamma
+            losses = losses * focal_weights(logits, targets, self.gamma)
         if self.weights:
             one, zero = torch.tensor(self.weights, device=losses.device).T
             losses = losses * (targets * one + (1 - targets) * zero)
@@ -177,6 +179,19 @@ class Multilabel:
 def _targets(labels: torch.Tensor) -> torch.Tensor:
     """int8 codes -> float32 targets; unknown ones are 0, and masked."""
     return torch.where(labels == SOFT, SOFT_TARGET, labels.clamp(min=0).float())
+
+
+def focal_weights(logits: torch.Tensor, targets: torch.Tensor, gamma: float) -> torch.Tensor:
+    """|target - sigmoid(logit)| ** gamma, float32 of the shape of both, with gradients that are finite for any gamma.
+
+    Of the targets 0 and 1 it is computed from the logarithm, log(1 - p_t) = logsigmoid(-x_t): 1 - p_t is 0 in float32
+    from a logit of 17 on, and the slope of 0 ** gamma is infinite below a gamma of 1. A soft target may be met exactly,
+    where that slope is infinite indeed: nearer than NEAREST_SOFT the weight is flat.
+    """
+    soft = (targets > 0) & (targets < 1)
+    hard = torch.exp(gamma * F.logsigmoid(logits * (1 - 2 * targets)))
+    gap = torch.where(soft, (targets - logits.sigmoid()).abs(), 1.0)
+    return torch.where(soft, gap.clamp(min=NEAREST_SOFT) ** gamma, hard)
 
 
 def make(
