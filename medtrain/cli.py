@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 
+from medtrain import outlet
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
 
 # command -> (module:function, what it does). Imported only when called, so that --help is instant.
@@ -49,6 +50,9 @@ COMMANDS = {
     ),
 }
 SETTINGS = ("train", "submit", "pipeline", "resume")  # these take every setting of a recipe as a flag
+# These merely print: when their reader leaves they end. All others do their work whoever reads.
+PRINT = ("status", "logs", "recipes", "diff", "predict", "data list", "data info")
+LOGGED = ("train", "resume", "retry")  # what they print is in train.log too
 
 HELP = """\
 medtrain: train on medical images on a Slurm cluster, and never lose work.
@@ -67,7 +71,25 @@ Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped ear
 
 def main() -> None:
     """The entry point `medtrain`."""
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    logged = bool(arguments) and arguments[0] in LOGGED
+    if merely_prints(arguments):
+        outlet.open_all()
+        sys.exit(run(arguments))
+    outlet.install(wait=not logged)
+    code = run(arguments)
+    if code == 0 and not logged and (reason := outlet.lost(blamed=True)):
+        from medtrain.console import show_error
+
+        show_error(f"what it printed is not whole: {reason}", "the work is done; print to a place with room")
+        code = EXIT_ENVIRONMENT
+    sys.exit(code)
+
+
+def merely_prints(arguments: list[str]) -> bool:
+    """Whether a command line ends with its reader."""
+    asks = not arguments or arguments[0].startswith("-") or arguments[0] == "help"
+    return asks or arguments[0] in PRINT or " ".join(arguments[:2]) in PRINT
 
 
 def run(arguments: list[str]) -> int:
@@ -89,7 +111,9 @@ def run(arguments: list[str]) -> int:
 
         show_error(f"the Python package {error.name} is not installed", "medtrain doctor says what is missing")
         return EXIT_ENVIRONMENT
-    except BrokenPipeError:  # `medtrain ... | head`
+    except BrokenPipeError:  # `medtrain status | head`
+        if not merely_prints(arguments):
+            raise  # of a work's own pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except KeyboardInterrupt:

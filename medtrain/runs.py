@@ -107,7 +107,7 @@ def logs(name: RunName, runs: Path = Path("runs"), follow_: Follow = False, json
     """
     run = Run.find(runs, name)
     if json:
-        lines = run.log.read_text().splitlines() if run.log.exists() else []
+        lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
         say_json({"run": name, "lines": lines})
         return
     for line in follow(run.log, ended=lambda: not follow_ or alive(run) is None):

@@ -14,15 +14,16 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, helper, slurmjob
+from medtrain import attempts, helper, outlet, slurmjob
 from medtrain.attempts import note
 from medtrain.configfile import load
-from medtrain.console import say, show_error, warn
+from medtrain.console import show_error, warn
 from medtrain.durable import sweep
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
 from medtrain.place import in_batch_script, in_slurm_job, own_job
 from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
+from medtrain.tracker import tell
 
 CRASHES_WITHOUT_PROGRESS = 3
 REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
@@ -53,7 +54,7 @@ def supervise(run: Run) -> int:
         if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
         if not asked.signal:
-            say(f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
+            tell(run, f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
     return leave(run)
 
 
@@ -112,7 +113,7 @@ def leave(run: Run) -> int:
     """The user asked for a stop: say how to go on."""
     run.stop_file.unlink(missing_ok=True)
     set_status(run, state="stopped")
-    say(f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
+    tell(run, f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
     return EXIT_RESUMABLE
 
 
@@ -132,7 +133,7 @@ def requeue(run: Run) -> int:
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, slurmjob.exclude(job, left_out) if left_out else why_not)
-            say(f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
+            tell(run, f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
             return EXIT_RESUMABLE
         if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
             break
@@ -149,7 +150,7 @@ def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
     if problem:
         warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
     else:
-        say(f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
+        tell(run, f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
 
 
 class Asked:
@@ -184,4 +185,5 @@ class Asked:
 
 
 if __name__ == "__main__":
+    outlet.install(wait=False)
     sys.exit(supervise(Run(sys.argv[1])))

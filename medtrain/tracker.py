@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from medtrain import outlet
 from medtrain.console import Progress, say
 from medtrain.durable import write_whole
 from medtrain.run import Run, set_status
@@ -72,10 +73,22 @@ def _nothing() -> None:
 def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
     """One line with the time on it, in train.log and on standard output (through `speak`)."""
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
-    # A full disk stops no training; the line is still on standard output.
-    with contextlib.suppress(OSError), run.log.open("a") as file:
-        file.write(line + "\n")
+    told = bool(outlet.lost())
+    _into_log(run, line)
     speak(line)
+    if not told and (reason := outlet.lost()):
+        _into_log(run, f"{line[:19]} standard output or error takes nothing more ({reason}): see this log from here on")
+
+
+def tell(run: Run, text: str) -> None:
+    """A line of the supervisor: on standard output as it is, in train.log with the time."""
+    log(run, text, lambda line: say(text))
+
+
+def _into_log(run: Run, line: str) -> None:
+    # A full disk stops no training; the line is still on standard output.
+    with contextlib.suppress(OSError), run.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(line + "\n")
 
 
 class Tracker:

@@ -14,6 +14,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
+from medtrain import outlet  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import node_name, take_place  # noqa: E402
 from medtrain.run import Run  # noqa: E402
@@ -22,6 +23,7 @@ from medtrain.run import Run  # noqa: E402
 def main() -> int:
     """Train, and turn every failure into an exit code and a line in the run folder."""
     run = Run(sys.argv[1])
+    outlet.install(wait=False)
     if SUPERVISOR in os.environ:
         end_with_parent()
     os.umask(0o077)

@@ -69,7 +69,7 @@ run record csvfile configfile console helper place
 durable
 access
 configrules errors
-config orphan labels
+config orphan labels outlet
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}
