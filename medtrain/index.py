@@ -14,9 +14,14 @@ import xxhash
 
 from medtrain.clipfile import Shape
 from medtrain.errors import InputError
+from medtrain.labels import ABSENT, PRESENT
 
 SCHEMA = 1
 SPLITS = ("train", "val", "test")
+STATES = ("positive", "negative", "unknown")  # that a manifest counts of each label
+MANIFEST = "manifest.json"
+CHECKSUM = "checksum"  # of the manifest, in it
+RESTORE = "restore the file, or delete it and give its medtrain shard command again: whole shards are kept"
 
 
 def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[Any]:
@@ -102,8 +107,9 @@ class ShardIndex:
 
 
 def read_manifest(folder: Path | str) -> dict[str, Any]:
-    """`manifest.json` of a packed dataset, or an InputError that says how to make one."""
-    path = Path(folder) / "manifest.json"
+    """`manifest.json` of a packed dataset, proved by its checksum where it has one; InputError that says how to make
+    one, or what is wrong with it."""
+    path = Path(folder) / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
@@ -114,9 +120,42 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None
-    if manifest.get("schema") != SCHEMA:
-        raise InputError(f"{path}: schema {manifest.get('schema')}; this version reads {SCHEMA}", "pack it again")
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        told = manifest.get("schema") if isinstance(manifest, dict) else "none"
+        raise InputError(f"{path}: schema {told}; this version reads {SCHEMA}", "pack it again")
+    if CHECKSUM in manifest and manifest[CHECKSUM] != manifest_checksum(manifest):
+        raise InputError(f"{path}: was changed or damaged: it does not match its own checksum", RESTORE)
+    if wrong := _misshapen(manifest):
+        raise InputError(f"{path}: {wrong} is not as medtrain writes it", RESTORE)
     return manifest
+
+
+def manifest_checksum(manifest: dict[str, Any]) -> str:
+    """xxh3-128 of all that a manifest says besides its checksum, however it is laid out. Older ones have none."""
+    told = {name: value for name, value in manifest.items() if name != CHECKSUM}
+    return xxhash.xxh3_128_hexdigest(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _misshapen(manifest: dict[str, Any]) -> str:
+    """The first part of a manifest that cannot be read as such; empty where all can."""
+    names, splits = manifest.get("classes"), manifest.get("splits")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return "classes"
+    if not isinstance(manifest.get("dataset"), str):
+        return "dataset"
+    if not isinstance(splits, dict) or not set(splits) <= set(SPLITS):
+        return "splits"
+    for split, entry in splits.items():
+        try:
+            counts, shards = entry["counts"], [ShardInfo(**shard) for shard in entry["shards"]]
+            numbers = [entry["samples"], *(n for shard in shards for n in (shard.samples, shard.bytes))]
+            numbers += [counts[name][state] for name in names for state in STATES]
+        except (KeyError, TypeError):
+            return f"the split {split}"
+        plain = all("/" not in shard.name for shard in shards if isinstance(shard.name, str))
+        if not all(type(number) is int for number in numbers) or not isinstance(entry["digest"], str) or not plain:
+            return f"the split {split}"
+    return ""
 
 
 def open_index(folder: Path | str, split: str) -> ShardIndex:
@@ -157,6 +196,13 @@ def read_rows(index_file: Path, writable: bool = False) -> npt.NDArray[Any]:
         found[name] = rows[name]
     found["study"] = rows["content"]
     return found
+
+
+def label_counts(labels: npt.NDArray[np.int8], classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """class -> how many of labels [N, L] are in each of STATES."""
+    states = (labels == PRESENT, labels == ABSENT, labels < 0)
+    totals = zip(*(state.sum(0).tolist() for state in states), strict=True)
+    return {name: dict(zip(STATES, each, strict=True)) for name, each in zip(classes, totals, strict=True)}
 
 
 def index_digest(index_file: Path) -> str:

@@ -184,7 +184,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
     """Prepare a run to go on with settings; what it once waited for is long gone."""
     config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
-    refuse_other_shards(run, config)
+    mixture.refuse_others(config.data, run.newest_manifest(), run.name)
     if not run.code.exists():
         freeze.freeze(run)
     configfile.save(config, run.config_file)
@@ -207,16 +207,6 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
         raise InputError(
             f"run {run.name} cannot go on with other settings ({'; '.join(changed)})",
             "start a new run with another --run",
-        )
-
-
-def refuse_other_shards(run: Run, config: Config) -> None:
-    """The same for the packed dataset, as the newest checkpoint names it."""
-    manifest = run.newest_manifest()
-    if manifest and manifest["fingerprints"]["data"] != mixture.fingerprint(config.data):
-        raise InputError(
-            f"{config.data.shards}: was made with other shards than run {run.name}",
-            "go on with those it was started with, or start a new run with another --run",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from medtrain.index import SPLITS, ShardIndex, load_index, open_index, read_mani
 
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
+NAMES = "/names="  # before the digest of the labels' names in a fingerprint
 KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see plan.sample_key
 
 
@@ -66,11 +68,29 @@ def classes(data: DataConfig) -> tuple[str, ...]:
 
 
 def fingerprint(data: DataConfig) -> str:
-    """Pins the samples that training and validation see."""
-    if not data.datasets:
+    """Pins the samples that training and validation see, and the names of their labels in order."""
+    own = classes(data)
+    if data.datasets:
+        samples = _digest(data, "")
+    else:
         splits = read_manifest(data.shards)["splits"]
-        return "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
-    return _digest(data, "")
+        samples = "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
+    return f"{samples}{NAMES}{xxhash.xxh3_128_hexdigest(json.dumps(own).encode())}"
+
+
+def is_of(recorded: str, data: DataConfig) -> bool:
+    """Whether a fingerprint is of these data; one from before names were in it, by the samples alone."""
+    now = fingerprint(data)
+    return recorded == (now if NAMES in recorded else now.partition(NAMES)[0])
+
+
+def refuse_others(data: DataConfig, manifest: dict[str, Any], run: str) -> None:
+    """InputError where the data are not those that a run's checkpoint was made with, by its manifest."""
+    if manifest and not is_of(manifest["fingerprints"]["data"], data):
+        raise InputError(
+            f"{data.shards}: was made with other shards than run {run}, or its classes have other names now",
+            "restore what it was trained on, or start a new run with another --run",
+        )
 
 
 def folders(data: DataConfig) -> list[Path]:

@@ -45,6 +45,8 @@ class OpenRun:
         """Score a split of the packed dataset; writes and returns the report."""
         if self.elsewhere:
             self._warn_of_seen(split)
+        else:
+            mixture.refuse_others(self.own, self.run.newest_manifest(), self.run.name)
         return evaluate_best(
             self.run, self.config, self.task, self.model, self.world, split, say, elsewhere=self.elsewhere
         )
@@ -134,7 +136,9 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     config = configfile.load(run.config_file)
     own = config.data
     counts = run.counts()
-    classes = tuple(counts) or mixture.classes(config.data)
+    if not counts:  # then the manifest alone names the classes
+        mixture.refuse_others(own, run.newest_manifest(), run.name)
+    classes = tuple(counts) or mixture.classes(own)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])
         if others != classes:

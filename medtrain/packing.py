@@ -16,7 +16,7 @@ from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
 from medtrain.run import Run, run_names
 from medtrain.shards import pack
-from medtrain.verify import verify_shards
+from medtrain.verify import notes, verify_shards
 
 HERE = Jobs()
 WIDE = 8  # labels that fit beside each other
@@ -194,11 +194,14 @@ def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers:
     """Prove that a packed dataset is whole; returns 0, or 2 if it is not."""
     faults = verify_shards(out, level, workers)
     images = sum(entry["samples"] for entry in read_manifest(out)["splits"].values())
+    lacks = notes(out)
     if json:
-        say_json({"folder": str(out), "level": level, "images": images, "faults": faults})
+        say_json({"folder": str(out), "level": level, "images": images, "faults": faults, "notes": lacks})
     else:
         for fault in faults:
             say(f"FAULT {fault}")
+        for note in lacks:
+            say(f"note: {note}")
         mend = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
         say(f"{out}: {len(faults)} faults; {mend}" if faults else f"{out}: {images:,} images, no fault (level {level})")
     return 2 if faults else 0

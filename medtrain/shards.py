@@ -25,8 +25,21 @@ from medtrain.dicom import is_dicom
 from medtrain.durable import alone, sweep, write_whole
 from medtrain.encode import rule
 from medtrain.errors import InputError, MachineError
-from medtrain.index import SCHEMA, SPLITS, ShardIndex, index_digest, npy, open_index, read_rows, sample_dtype
-from medtrain.labels import ABSENT, PRESENT
+from medtrain.index import (
+    CHECKSUM,
+    MANIFEST,
+    SCHEMA,
+    SPLITS,
+    ShardIndex,
+    index_digest,
+    label_counts,
+    manifest_checksum,
+    npy,
+    open_index,
+    read_manifest,
+    read_rows,
+    sample_dtype,
+)
 from medtrain.orphan import end_with
 from medtrain.plan import (
     MAX_REJECTS,
@@ -65,17 +78,17 @@ def pack(
     check_options(options, workers)
     check_records(records, options)
     with _writing(out), alone(out, "packing into"):
-        if not (out / "manifest.json").exists():
+        if not (out / MANIFEST).exists():
             sweep(out)
         try:
             plan, claim, copies = _plan(records, classes, out, options, workers or _cores())
-            if not (out / "manifest.json").exists():
+            if not (out / MANIFEST).exists():
                 _pack_missing(plan, list(plan), len(classes), out, options, workers or _cores())
                 described = _described(records, classes, options, claim["labels_sha256"], claim["plan"])
                 _finish(plan, copies, classes, out, described, max_rejects)
-            return read_json(out / "manifest.json")
+            return read_manifest(out)
         finally:
-            if (out / "manifest.json").exists():
+            if (out / MANIFEST).exists():
                 shutil.rmtree(out / CONTENTS, ignore_errors=True)
 
 
@@ -91,7 +104,7 @@ def pack_share(
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
     with _writing(out):
         plan, _, _ = _plan(records, classes, out, options, _cores())
-        if not (out / "manifest.json").exists():
+        if not (out / MANIFEST).exists():
             _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, _cores())
 
 
@@ -248,7 +261,7 @@ def _finish(
     manifest = {**described, "rejects": len(rejects) + len(copies), "splits": splits}
     if torn := in_several_splits(plan):
         manifest["patients_in_several_splits"] = torn
-    write_json(out / "manifest.json", manifest)
+    write_json(out / MANIFEST, {**manifest, CHECKSUM: manifest_checksum(manifest)})
 
 
 def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ...]) -> dict[str, Any]:
@@ -257,14 +270,7 @@ def _merge_split(out: Path, split: str, names: list[str], classes: tuple[str, ..
         rows["shard"] = number
     merged = np.concatenate(parts)
     write_whole(out / f"{split}.idx", npy(merged))
-    counts = {
-        name: {
-            "positive": int((merged["labels"][:, i] == PRESENT).sum()),
-            "negative": int((merged["labels"][:, i] == ABSENT).sum()),
-            "unknown": int((merged["labels"][:, i] < 0).sum()),
-        }
-        for i, name in enumerate(classes)
-    }
+    counts = label_counts(merged["labels"], classes)
     shards = [
         {"name": name, "samples": len(rows), "bytes": (out / name).stat().st_size, "sha256": file_sha256(out / name)}
         for name, rows in zip(names, parts, strict=True)

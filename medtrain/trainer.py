@@ -20,7 +20,7 @@ from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_cho
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.compiling import compile_blocks, not_compiled
-from medtrain.config import Config
+from medtrain.config import Config, DataConfig
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
@@ -83,7 +83,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     fingerprints = {"config": configfile.fingerprint(config), "data": mixture.fingerprint(config.data)}
     facts = {"ranks": world.size, "fingerprints": fingerprints}
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
-    found = take_up(run, fingerprints, world)
+    found = take_up(run, fingerprints, config.data, world)
     checkpoints.take_up(found)
     state = found.state if found else first_state(config, world)
     if state.threads:
@@ -196,7 +196,7 @@ def hold(run: Run, wait_s: float = 180) -> None:
             return
 
 
-def take_up(run: Run, fingerprints: dict[str, str], world: World) -> Loaded | None:
+def take_up(run: Run, fingerprints: dict[str, str], data: DataConfig, world: World) -> Loaded | None:
     """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
     found = None
     if world.main:
@@ -206,7 +206,8 @@ def take_up(run: Run, fingerprints: dict[str, str], world: World) -> Loaded | No
     if name is None:
         return None
     found = found or load_chosen(run.checkpoints / name)
-    changed = [name for name in fingerprints if found.fingerprints.get(name) != fingerprints[name]]
+    changed = [] if mixture.is_of(found.fingerprints.get("data", ""), data) else ["data"]
+    changed += ["config"] if found.fingerprints.get("config") != fingerprints["config"] else []
     if changed:
         what = " and ".join({"data": "shards", "config": "settings"}[name] for name in changed)
         raise InputError(

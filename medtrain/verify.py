@@ -16,7 +16,8 @@ from numpy.lib import recfunctions as structured
 from medtrain.console import Progress
 from medtrain.decode import decode
 from medtrain.errors import InputError
-from medtrain.index import ShardIndex, check_size, load_index, npy, read_manifest, read_rows
+from medtrain.index import CHECKSUM, ShardIndex, check_size, load_index, npy, read_manifest, read_rows
+from medtrain.manifestcheck import manifest_faults
 from medtrain.shardfile import file_sha256, rest_crc32
 
 Level = Literal["quick", "crc", "decode"]
@@ -25,12 +26,13 @@ Level = Literal["quick", "crc", "decode"]
 def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> list[str]:
     """Every fault of a packed dataset, one sentence each with the shard and sample; empty when it is whole.
 
-    `quick` compares sizes and indexes and looks for patients or identical images in two splits; `crc` reads all bytes
+    `quick` compares sizes, indexes and the manifest, and looks for patients or identical images in two splits; `crc` reads all bytes
     (crc32 of every image and of what lies between, sha256 of every shard); `decode` decodes every image besides.
     """
     faults: list[str] = []
     indexes: list[ShardIndex] = []
-    for split, entry in read_manifest(folder)["splits"].items():
+    manifest = read_manifest(folder)
+    for split, entry in manifest["splits"].items():
         try:
             index = load_index(folder, split)
         except InputError as error:
@@ -40,10 +42,16 @@ def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> lis
         indexes.append(index)
         for number in range(len(index.shards)):
             faults += _size_fault(index, number) + _part_fault(index, number)
-    faults += leaks(indexes)
+    faults += manifest_faults(folder, manifest, indexes) + leaks(indexes)
     if level != "quick":
         faults += _read_all(indexes, decode_too=level == "decode", workers=workers or len(os.sched_getaffinity(0)))
     return faults
+
+
+def notes(folder: Path) -> list[str]:
+    """What a packed dataset lacks that newer ones have, which is no fault of it."""
+    sealed = CHECKSUM in read_manifest(folder)
+    return [] if sealed else ["manifest.json has no checksum (packed by an older medtrain): compared with the indexes"]
 
 
 def leaks(indexes: list[ShardIndex]) -> list[str]:

@@ -48,6 +48,7 @@ inputs labeltable
 loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average
 weights
 verify loader_pool
+manifestcheck
 shards loader_worker
 clips
 transforms

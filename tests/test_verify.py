@@ -156,6 +156,7 @@ def test_faults_of_several_shards_are_all_told(folder: Path) -> None:
 def reseal(folder: Path, split: str, rows: Any) -> None:
     """Write `rows` as the index of a split and make the manifest agree: damage that was there when it was packed."""
     manifest = json.loads((folder / "manifest.json").read_text())
+    manifest.pop("checksum", None)
     (folder / f"{split}.idx").write_bytes(npy(rows))
     entry = manifest["splits"][split]
     entry["digest"] = index_digest(folder / f"{split}.idx")
