@@ -62,8 +62,9 @@ def weighted_loss(scores: Floats, labels: NDArray[Any], weights: tuple[tuple[flo
     """Mean of -W_T1 y log p - W_T0 (1 - y) log(1 - p) over the rows; `weights` are (W_T1, W_T0) of each column."""
     present, absent = labels == PRESENT, labels == ABSENT
     one, zero = np.array(weights, np.float64).reshape(-1, 2).T
-    likely = np.clip(scores, 1e-12, 1 - 1e-12)[:, None]
-    losses = np.where(present, -one * np.log(likely), 0.0) + np.where(absent, -zero * np.log(1 - likely), 0.0)
+    likely = np.maximum(scores, np.finfo(np.float64).tiny)[:, None]
+    unlikely = np.maximum(1 - scores, metrics.LEAST_BESIDE_1)[:, None]
+    losses = np.where(present, -one * np.log(likely), 0.0) + np.where(absent, -zero * np.log(unlikely), 0.0)
     return metrics.ratio(losses.sum(), len(scores))
 
 

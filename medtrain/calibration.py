@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 BINS = 15
 STEPS = 60  # of the search, each of which narrows it to 0.62
 COOLEST, HOTTEST = 0.02, 50.0
-NEVER_CERTAIN = 1e-7  # float32 rounds a sigmoid to 0 and 1, whose logits are infinite
+NEVER_CERTAIN = 2.0**-53  # float64 rounds a sigmoid to 0 and 1, whose logits are infinite; the least beside 1
 
 
 def calibration_error(scores: ArrayLike, positive: ArrayLike) -> float:

@@ -34,9 +34,9 @@ from medtrain.tasks import Task
 
 @dataclass(frozen=True)
 class Scores:
-    """`values` float32 [N, K] and `samples` int64 [N] (positions in the index, ascending, each once)."""
+    """`values` float64 [N, K] and `samples` int64 [N] (positions in the index, ascending, each once)."""
 
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float64]
     samples: npt.NDArray[np.int64]
 
 
@@ -58,7 +58,7 @@ def score(
     training = [module for module in model.modules() if module.training]  # what is frozen is not
     model.eval()
     batches = loader.every_sample(batch_size)
-    values, samples = [torch.empty(0, task.outputs)], [torch.empty(0, 2, dtype=torch.int64)]
+    values, samples = [torch.empty(0, task.outputs, dtype=torch.float64)], [torch.empty(0, 2, dtype=torch.int64)]
     with torch.inference_mode(), world.accelerator.autocast(), not_compiled():
         for _ in range(loader.rounds(batch_size)):
             if stopped():
@@ -76,13 +76,13 @@ def score(
     return _mean_of_windows(everyone[order], positions[order, 0])
 
 
-def _mean_of_windows(values: npt.NDArray[np.float32], samples: npt.NDArray[np.int64]) -> Scores:
+def _mean_of_windows(values: npt.NDArray[np.float64], samples: npt.NDArray[np.int64]) -> Scores:
     """One score a sample: of a clip that was seen in several windows their mean."""
     each, first = np.unique(samples, return_index=True)
     if len(each) == len(samples):
         return Scores(values, samples)
-    sums = np.add.reduceat(values.astype(np.float64), first)
-    return Scores((sums / np.diff([*first, len(samples)])[:, None]).astype(np.float32), each)
+    sums = np.add.reduceat(values, first)
+    return Scores(sums / np.diff([*first, len(samples)])[:, None], each)
 
 
 def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def judge(
-    task: Task, values: npt.NDArray[np.float32], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
+    task: Task, values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
 ) -> dict[str, Any]:
     """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
     and a `group`, the patient. Of studies the loss is still that of their images, as in training."""
@@ -143,18 +143,18 @@ def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def _studies(
-    values: npt.NDArray[np.float32], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.uint64]]:
+    values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.uint64]]:
     """Scores, labels and patients of whole studies: a study's scores are the means of its images', also those that were
     given; a label is present where it is in any of them."""
     if are_scores(labels):  # what no score was given to is in no mean, on either side
         values, labels, rows = (column[known(labels)[:, 0]] for column in (values, labels, rows))
     _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
 
-    def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         sums = np.zeros((len(images), each.shape[1]))
         np.add.at(sums, of, each)
-        return (sums / images[:, None]).astype(np.float32)
+        return sums / images[:, None]
 
     if are_scores(labels):
         return mean(values), mean(labels), rows["group"][first]

@@ -34,7 +34,7 @@ class Shown:
         ]
 
 
-def shown(task: Task, probabilities: NDArray[np.float32], labels: tuple[str, ...]) -> Shown:
+def shown(task: Task, probabilities: NDArray[np.float64], labels: tuple[str, ...]) -> Shown:
     """What is explained of a sample with probabilities [K]: the labels asked for, or the most likely of those that were
     learned."""
     likely = (task.answers[k] for k in np.argsort(-probabilities, kind="stable"))

@@ -96,7 +96,7 @@ def _average(tables: list[ScoreTable]) -> ScoreTable:
     first = tables[0]
     if any(not np.array_equal(other.images, first.images) for other in tables):
         raise InputError("the runs of a group were tested on different images", "evaluate each anew: medtrain evaluate")
-    mean = np.asarray(np.mean([one.scores for one in tables], axis=0, dtype=np.float64), np.float32)
+    mean = np.asarray(np.mean([one.scores for one in tables], axis=0), np.float64)
     return ScoreTable(first.images, first.rows, first.labels, mean, first.classes, first.answers)
 
 

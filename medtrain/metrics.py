@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+LEAST_BESIDE_1 = 2.0**-53  # what is left beside the largest float64 below 1, to which a larger one is rounded
+NEAR_1 = 1 - 1e-6
 
 
 class PerClass(NamedTuple):
@@ -108,6 +110,17 @@ def brier_score(probabilities: ArrayLike, targets: ArrayLike) -> float:
     """
     values, truth = distributions(probabilities, targets)
     return ratio(np.sum((values - np.eye(values.shape[1])[truth]) ** 2), len(truth))
+
+
+def rankable(probabilities: Floats) -> Floats:
+    """What to rank rows of probabilities [N, C] by, the same order column by column: their log-odds. Where a class is
+    all but certain, its own probability is rounded to 1, and what is left for the others is not."""
+    count = probabilities.shape[1]  # the sum of the others: to subtract from 1 would round it too
+    sums = np.stack([np.delete(probabilities, c, axis=1).sum(axis=1) for c in range(count)], axis=1)
+    others = np.where(probabilities > NEAR_1, sums, 1 - probabilities)
+    with np.errstate(divide="ignore"):  # 0 and 1 themselves: the first and the last
+        found: Floats = np.log(probabilities) - np.log(np.maximum(others, 0))
+    return found
 
 
 def rank(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints, Ints]:

@@ -19,7 +19,7 @@ MOMENTS = 6  # of each clip
 
 
 def draw_mistakes(
-    scores: npt.NDArray[np.float32], labels: npt.NDArray[Any], rows: npt.NDArray[Any], index: ShardIndex, task: Task,
+    scores: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any], index: ShardIndex, task: Task,
     path: Path,
 ) -> None:  # fmt: skip
     """The figure of clips with scores [N, 1], labels [N, 1] and `rows` [N] of the index, each with its score and its

@@ -19,7 +19,7 @@ def multiclass_report(
 ) -> dict[str, Any]:
     """Every number of a single-label problem, as plain Python numbers ready for JSON; NaN becomes None.
 
-    `scores` are softmax probabilities [N, C], float32 or float64, `targets` integers [N], `classes` the C
+    `scores` are softmax probabilities [N, C], `targets` integers [N], `classes` the C
     names and `groups` [N] the patients. AUROC is one class against the rest; macro numbers are the mean over
     the classes where they are defined; the interval holds 95 % (`bootstrap_accuracy`).
     """
@@ -29,7 +29,8 @@ def multiclass_report(
     predictions = values.argmax(axis=1)
     confusion = metrics.confusion_matrix(truth, predictions, len(classes))
     each = metrics.per_class(confusion)
-    areas = np.array([metrics.auroc(values[:, c], truth == c) for c in range(len(classes))])
+    ranked = metrics.rankable(values)
+    areas = np.array([metrics.auroc(ranked[:, c], truth == c) for c in range(len(classes))])
     numbers = {**each._asdict(), "auroc": areas}
     rows = {name: {key: plain(row[c]) for key, row in numbers.items()} for c, name in enumerate(classes)}
     return {

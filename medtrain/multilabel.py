@@ -15,6 +15,7 @@ from medtrain.labels import ABSENT, PRESENT
 from medtrain.metrics import plain
 
 Floats = NDArray[np.float64]
+LEAST = np.finfo(np.float64).tiny  # a likelihood whose logarithm is finite
 AVERAGED = ("auroc", "average_precision", "precision", "recall", "f1", "ece")
 
 
@@ -25,6 +26,7 @@ def multilabel_report(
     gamma: float = 0.0,
     thresholds: tuple[float, ...] = (),
     weights: tuple[tuple[float, float], ...] = (),
+    unlearned: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Every number of a multi-label problem, as plain Python numbers ready for JSON; None where it is undefined.
 
@@ -33,12 +35,14 @@ def multilabel_report(
     has no AUROC, average precision, recall or F1), and `macro_labels` says over how many each; `micro` numbers pool the
     known cells of all labels. `accuracy` is the share of the known cells that are right (one minus the Hamming loss),
     `loss` their mean focal loss (`gamma` 0: cross entropy; `weights` [L, 2] as in training). A label is called present
-    from its threshold on (0.5 where there is none).
+    from its threshold on (0.5 where there is none). Labels that are `unlearned` count as unknown in everything but
+    `accuracy` and `loss`, which are over the same cells as those of the training.
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"scores has shape {values.shape}, labels {truth.shape}; expected [N, {len(names)}] of both")
-    known, positive = known_cells(truth), truth == PRESENT
+    told, positive = known_cells(truth), truth == PRESENT
+    known = told & ~np.isin(names, list(unlearned))
     limits = thresholds or (0.5,) * len(names)
     called = values >= np.array(limits)
     rows = {
@@ -48,8 +52,8 @@ def multilabel_report(
     pooled = _numbers(values[known], positive[known], called[known])
     return {
         "samples": len(values),
-        "loss": plain(_mean(_focal_loss(values, positive, gamma, weights)[known])),
-        "accuracy": plain(_mean((called == positive)[known])),
+        "loss": plain(_mean(_focal_loss(values, positive, gamma, weights)[told])),
+        "accuracy": plain(_mean((called == positive)[told])),
         **{f"macro_{key}": _macro(rows, key) for key in AVERAGED},
         "macro_labels": {key: sum(row[key] is not None for row in rows.values()) for key in AVERAGED},
         **{f"micro_{key}": number for key, number in pooled.items()},
@@ -147,8 +151,9 @@ def _interval(ends: Floats) -> list[float | None]:
 def _focal_loss(
     scores: Floats, positive: NDArray[np.bool_], gamma: float, weights: tuple[tuple[float, float], ...]
 ) -> Floats:
-    likely, (one, zero) = np.where(positive, scores, 1 - scores), np.array(weights or [(1.0, 1.0)]).T
-    losses = -np.log(np.maximum(likely, 1e-12)) * (1 - likely) ** gamma
+    one, zero = np.array(weights or [(1.0, 1.0)]).T
+    likely = np.where(positive, np.maximum(scores, LEAST), np.maximum(1 - scores, metrics.LEAST_BESIDE_1))
+    losses = -np.log(likely) * np.where(positive, 1 - scores, scores) ** gamma
     return losses * np.where(positive, one, zero)  # type: ignore[no-any-return]
 
 

@@ -62,23 +62,23 @@ class OpenRun:
                     f"{times:,} images of {self.elsewhere} are, byte for byte, among those that the run was trained on"
                 )
 
-    def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Scores float32 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
-        most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float32)]
+    def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Scores float64 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
+        most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float64)]
         for first in range(0, len(images), most):
             found.append(self._scores(self.inputs(images[first : first + most])))
         return np.concatenate(found)
 
-    def predict_clips(self, clips: Iterable[Clip]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def predict_clips(self, clips: Iterable[Clip]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The same for clips: of each the mean over its windows."""
-        each = [self._scores(self.windows(clip)).mean(0, dtype=np.float64) for clip in clips]
-        return np.array(each, np.float32).reshape(-1, self.task.outputs)
+        each = [self._scores(self.windows(clip)).mean(0) for clip in clips]
+        return np.array(each, np.float64).reshape(-1, self.task.outputs)
 
-    def _scores(self, inputs: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _scores(self, inputs: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
         with torch.inference_mode(), self.world.accelerator.autocast():
             return self.task.scores(self.model(inputs)).cpu().numpy()
 
-    def says(self, scores: np.ndarray[Any, np.dtype[np.float32]]) -> list[dict[str, Any]]:
+    def says(self, scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Any]]:
         """The task's verdict on each row of scores [N, K], with what each is the probability of."""
         task = self.task.chosen_in(read_json(self.run.report))
         if not task.probable:

@@ -39,9 +39,9 @@ def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> li
     return [{"image": name, **said} for name, said in zip(names, opened.says(scores), strict=True)]
 
 
-def _together(scores: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _together(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Of the images of one study: their mean, [1, K]."""
-    return np.asarray(scores.mean(0, dtype=np.float64, keepdims=True), np.float32)
+    return np.asarray(scores.mean(0, keepdims=True), np.float64)
 
 
 class MURAPredictor:

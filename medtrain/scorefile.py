@@ -26,12 +26,12 @@ TIES = np.dtype([("study", "<u8"), ("group", "<u8")])
 class ScoreTable:
     """`images` [N] are the keys of samples, `rows` [N] of TIES the numbers of their studies and patients, as in the
     index; `labels` int8 [N, L] (1, 0, or -1 for unknown), or float32 the scores that were given (NaN: none), `scores`
-    float32 [N, K]; `classes` and `answers` name the columns."""
+    float64 [N, K]; `classes` and `answers` name the columns."""
 
     images: npt.NDArray[np.str_]
     rows: npt.NDArray[Any]
     labels: npt.NDArray[Any]
-    scores: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float64]
     classes: tuple[str, ...]
     answers: tuple[str, ...]
 
@@ -68,7 +68,7 @@ def read_scores(path: Path) -> ScoreTable:
         np.array([line[0] for line in lines], np.str_),
         np.array([(int(line[1], 16), int(line[2], 16)) for line in lines], TIES),
         np.array([[int(cell or UNKNOWN) for cell in line[len(ABOUT) : first]] for line in lines], np.int8),
-        np.array([line[first:] for line in lines], np.float32).reshape(len(lines), len(answers)),
+        np.array([line[first:] for line in lines], np.float64).reshape(len(lines), len(answers)),
         classes,
         answers,
     )

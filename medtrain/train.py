@@ -75,7 +75,7 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
 def check_watch(trainer: Trainer) -> None:
     """InputError where the watched metric is none of this task's: now, not after an epoch."""
     task, labels = trainer.task, trainer.validation.labels[:0]
-    report = task.metrics(np.zeros((0, task.outputs), np.float32), labels, np.zeros(0, np.uint64))
+    report = task.metrics(np.zeros((0, task.outputs), np.float64), labels, np.zeros(0, np.uint64))
     numbers = [name for name, value in report.items() if not isinstance(value, dict | list) and name != "samples"]
     several = trainer.config.watch.startswith("per_dataset_") and mixture.sources(trainer.validation.index.samples)[0]
     if several and len(several) > 1:

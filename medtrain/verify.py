@@ -26,8 +26,9 @@ Level = Literal["quick", "crc", "decode"]
 def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> list[str]:
     """Every fault of a packed dataset, one sentence each with the shard and sample; empty when it is whole.
 
-    `quick` compares sizes, indexes and the manifest, and looks for patients or identical images in two splits; `crc` reads all bytes
-    (crc32 of every image and of what lies between, sha256 of every shard); `decode` decodes every image besides.
+    `quick` compares sizes, indexes and the manifest, and looks for patients or identical images in two splits; `crc`
+    reads all bytes (crc32 of every image and of what lies between, sha256 of every shard); `decode` decodes every image
+    besides.
     """
     faults: list[str] = []
     indexes: list[ShardIndex] = []

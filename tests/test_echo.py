@@ -131,7 +131,7 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
     index = open_index(shards, "train")
     task = Multilabel(("good",), gamma=0, thresholds=(0.5,))
     rows, labels = index.samples[:6], np.array([[0], [0], [1], [1], [-1], [0]], np.int8)
-    scores = np.array([[0.9], [0.1], [0.2], [0.8], [0.9], [0.95]], np.float32)
+    scores = np.array([[0.9], [0.1], [0.2], [0.8], [0.9], [0.95]])
     sheet = tmp_path / "mistakes.png"
     draw_mistakes(scores, labels, rows, index, task, sheet)
     with Image.open(sheet) as image:
@@ -139,7 +139,7 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
     frames = moments(rows[0], index)
     assert frames.shape == (6, SIDE, SIDE)
     assert np.array_equal(frames[-1], pages(index.shard_path(0), int(rows[0]["offset"]))[-1])
-    draw_mistakes((labels > 0).astype(np.float32), labels, rows, index, task, sheet)
+    draw_mistakes((labels > 0).astype(np.float64), labels, rows, index, task, sheet)
     assert not sheet.exists()
 
 

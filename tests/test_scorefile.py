@@ -11,7 +11,7 @@ import pytest
 from medtrain.errors import InputError
 from medtrain.scorefile import TIES, ScoreTable, read_scores, write_scores
 
-SCORES = np.array([[0.1, 1e-30], [1 / 3, np.nextafter(np.float32(1), np.float32(0))]], np.float32)
+SCORES = np.array([[0.1, 1e-30], [1 / 3, np.nextafter(1, 0)]])
 TIED = np.array([(2**64 - 1, 7), (7, 2**63)], TIES)
 LABELS = np.array([[1, 0, -1], [-1, -1, 1]], np.int8)
 TABLE = ScoreTable(np.array(["demo-01", "demo-02"]), TIED, LABELS, SCORES, ("a", "b", "label c"), ("x", "y z"))

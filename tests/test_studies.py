@@ -77,13 +77,13 @@ def test_a_packed_index_knows_the_studies(raw: Path, shards: Path) -> None:
 
 def test_the_numbers_are_those_of_the_means(loader: Loader) -> None:
     rng = np.random.default_rng(0)
-    values = rng.random((len(loader.index), len(chest_demo.CLASSES)), np.float32)
+    values = rng.random((len(loader.index), len(chest_demo.CLASSES)))
     samples = np.arange(len(values))
     report = by_study(Scores(values, samples), Multilabel(chest_demo.CLASSES, 2.0), loader)["per_study"]
     studies = loader.index.samples["study"]
     means, truth = [], []
     for study in np.unique(studies):
-        means.append(values[studies == study].astype(np.float64).mean(0).astype(np.float32))
+        means.append(values[studies == study].mean(0))
         truth.append((loader.labels[studies == study] == 1).any(0))
     assert report["samples"] == len(means) < len(values)
     for i, name in enumerate(chest_demo.CLASSES):
@@ -102,7 +102,7 @@ def test_a_label_of_a_study_is_known_where_any_image_tells(loader: Loader) -> No
     loader.labels[own[0], :4] = [-1, -1, 1, -1]
     loader.labels[own[1], :4] = [-1, 0, 0, 1]
     loader.labels[np.setdiff1d(np.flatnonzero(some), own)] = -1
-    scores = Scores(np.full((len(own), len(chest_demo.CLASSES)), 0.5, np.float32), own)
+    scores = Scores(np.full((len(own), len(chest_demo.CLASSES)), 0.5), own)
     rows = by_study(scores, Multilabel(chest_demo.CLASSES, 0.0), loader)["per_study"]["per_class"]
     assert [(rows[name]["known"], rows[name]["positives"]) for name in chest_demo.CLASSES[:4]] == [
         (0, 0), (1, 0), (1, 1), (1, 1),

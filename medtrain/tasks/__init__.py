@@ -52,20 +52,21 @@ class Task(Protocol):
         """Scalar: what is right of this batch, as a share of what is known of the global batch, as in `loss`."""
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """float32 [B, K]: probabilities, where the task has such."""
+        """float64 [B, K]: probabilities, where the task has such. In float32 a sigmoid is 1 from a logit of 17 on, and
+        what the network tells apart would be ties in every number that depends on the order."""
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
 
-    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Task:
+    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Task:
         """The same task with what validation decides, thresholds for instance: for the tests of a finished run."""
 
     def chosen_in(self, report: dict[str, Any]) -> Task:
         """The same task with what was chosen for an earlier report; `{}` where there is none."""
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """What the scores [K] of one sample say, as plain values by name; nothing of labels that are unlearned."""
 
     def details(self, report: dict[str, Any]) -> str:

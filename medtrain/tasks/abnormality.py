@@ -74,16 +74,16 @@ class Abnormality:
         return (right & (batch.labels >= 0).any(1)).sum() / max(int(batch.global_known.sum()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Sigmoid in float32 [B, 1]."""
-        return logits.float().sigmoid()
+        """Sigmoid in float64 [B, 1]."""
+        return logits.double().sigmoid()
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`abnormality_report` of scores [N, 1]."""
         return abnormality_report(scores[:, 0], labels, self.classes, groups, self.weights)
 
-    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Abnormality:
+    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Abnormality:
         """Nothing is to be chosen: above 0.5 is abnormal."""
         return self
 
@@ -91,7 +91,7 @@ class Abnormality:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """Whether it is abnormal, and how sure the network is of what it says."""
         probability = float(scores[0])
         abnormal = probability > THRESHOLD

@@ -17,6 +17,7 @@ from medtrain.loader import Batch
 from medtrain.metrics import plain
 from medtrain.multiclass import multiclass_report
 
+LEAST = np.finfo(np.float64).tiny  # a likelihood whose logarithm is finite
 COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
 
 
@@ -54,21 +55,22 @@ class Multiclass:
         return right.sum() / max(int(batch.global_known.max()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Softmax in float32 [B, classes]."""
-        return logits.float().softmax(1)
+        """Softmax in float64 [B, classes]."""
+        return logits.double().softmax(1)
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
-        """`multiclass_report` plus the cross entropy as `loss`."""
+        """`multiclass_report` plus the `loss` of the training: cross entropy with the same label smoothing."""
         known = (labels >= 0).all(1)
         scores, targets, groups = scores[known], labels[known].argmax(1), groups[known]
         report = multiclass_report(scores, targets, self.classes, groups)
-        likelihood = scores[np.arange(len(targets)), targets].astype(np.float64)
-        loss = plain(-np.log(np.maximum(likelihood, 1e-12)).mean()) if len(likelihood) else None
-        return {"loss": loss, **report}
+        costs = -np.log(np.maximum(np.asarray(scores, np.float64), LEAST))
+        true, smoothing = costs[np.arange(len(targets)), targets], self.label_smoothing
+        losses = (1 - smoothing) * true + smoothing * costs.mean(1)
+        return {"loss": plain(losses.mean()) if len(losses) else None, **report}
 
-    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multiclass:
+    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multiclass:
         """Nothing is to be chosen: the most likely class is the answer."""
         return self
 
@@ -76,7 +78,7 @@ class Multiclass:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The most likely class."""
         return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 

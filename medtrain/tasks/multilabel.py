@@ -98,20 +98,21 @@ class Multilabel:
         return right.sum() / max(int(batch.global_known.sum()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Sigmoid in float32 [B, labels]."""
-        return logits.float().sigmoid()
+        """Sigmoid in float64 [B, labels]."""
+        return logits.double().sigmoid()
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`multilabel_report` over the cells that are known for sure: a soft target is none. With thresholds and a
         temperature, which only a finished run has, also the AUROCs' intervals and what calibration leaves. A label that
-        no training image shows has its counts alone (`learned` is False), and no part in what is over several."""
-        learned = self._learned(labels)
-        if not self.thresholds:
-            report = multilabel_report(scores, learned, self.classes, self.gamma, weights=self.weights)
-        else:
-            report = multilabel_report(scores, learned, self.classes, self.gamma, self.thresholds)
+        no training image shows has its counts alone (`learned` is False), and no part in what is over several but loss
+        and accuracy, which are over all known cells with the weights of the training, as the training's own are."""
+        report = multilabel_report(
+            scores, labels, self.classes, self.gamma, self.thresholds, self.weights, self.unlearned
+        )
+        if self.thresholds:
+            learned = self._learned(labels)
             report = with_calibration(report, scores, learned, self.temperature)
             report = with_intervals(report, scores, learned, groups)
         for i, name in enumerate(self.classes):
@@ -120,7 +121,7 @@ class Multilabel:
                 report["per_class"][name] |= {"known": known, "positives": positives, "learned": False}
         return report
 
-    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int8]) -> Multilabel:
+    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multilabel:
         """With the threshold of each label that gives it the highest F1, and the temperature that calibrates best."""
         learned = self._learned(labels)
         return self._judging(best_thresholds(scores, learned), chosen_temperature(scores, learned))
@@ -133,7 +134,7 @@ class Multilabel:
         return self._judging(limits, report["temperature"])
 
     def _judging(self, thresholds: tuple[float, ...], temperature: float) -> Multilabel:
-        return Multilabel(self.classes, self.gamma, thresholds, temperature, unlearned=self.unlearned, unit=self.unit)
+        return Multilabel(self.classes, self.gamma, thresholds, temperature, self.weights, self.unlearned, self.unit)
 
     def _learned(self, labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """The labels [N, L], unknown where the training had none that was present."""
@@ -142,7 +143,7 @@ class Multilabel:
         )
         return told
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
         probabilities are at the temperature that was chosen; None where the training had none that was present."""
         limits = dict(zip(self.classes, self.thresholds or (0.5,) * len(self.classes), strict=True))

@@ -56,16 +56,16 @@ class Score:
         return close.sum() / max(int(batch.global_known.sum()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """As they are, float32 [B, 1]."""
-        return logits.float()
+        """As they are, float64 [B, 1]."""
+        return logits.double()
 
     def metrics(
-        self, scores: npt.NDArray[np.float32], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
+        self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`score_report`."""
         return score_report(scores[:, 0], labels[:, 0], groups)
 
-    def choose(self, scores: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> Score:
+    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> Score:
         """Nothing is to be chosen."""
         return self
 
@@ -73,7 +73,7 @@ class Score:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The score."""
         return {"score": float(scores[0])}
 
