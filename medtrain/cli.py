@@ -138,6 +138,9 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in COMMANDS:
         problem = f"there is no command {command!r}{nearest(command, group or list(COMMANDS))}"
         raise MedtrainError(problem, "see them all: medtrain --help")
+    from medtrain.jobenv import forget_launcher
+
+    forget_launcher()
     return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile, freeze, launch, rungroup, sbatch
+from medtrain import configfile, freeze, jobenv, launch, rungroup, sbatch
 from medtrain.chain import Sent, send, tree
 from medtrain.config import Config
 from medtrain.console import say, show_error
@@ -29,7 +29,7 @@ def train(config: Config) -> int:
     refuse_step_of_many()
     requeued = "SLURM_RESTART_COUNT" in os.environ and in_slurm_job()
     group = RunGroup.find(config.runs, config.run)
-    if group is None or not requeued:
+    if group is None or not requeued or not all(map(launch.made_by_this_job, group.runs)):
         group = new_group(config, again=requeued)
     return go_on(group, [run for run in group.runs if run.status().get("state") not in ("finished", "failed")])
 
@@ -112,6 +112,7 @@ def planned(config: Config, types: tuple[str, ...], packing: dict[str, Any] | No
 def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = None) -> int:
     """Go on with what is neither finished nor under way, as it was started (or `here`); `request` changes what is asked
     of Slurm. Returns an exit code."""
+    jobenv.settle()
     refuse_step_of_many()
     by_slurm, runs = group.by_slurm and not here, group.open()
     if by_slurm:

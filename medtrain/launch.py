@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, freeze, helper, mixture, sbatch
+from medtrain import attempts, configfile, freeze, helper, jobenv, mixture, sbatch
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
-from medtrain.place import in_slurm_job, refuse_step_of_many
+from medtrain.place import in_slurm_job, own_job, refuse_step_of_many
 from medtrain.run import (
     Run,
     default_name,
@@ -75,17 +75,27 @@ def with_weights(config: Config) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, weights=str(path)))
 
 
-def with_name(config: Config) -> Config:
-    """The config with a name for its run."""
-    return dataclasses.replace(config, run=config.run or default_name(config.recipe))
+def with_name(config: Config, here: bool = False) -> Config:
+    """The config with a name for its run: what trains `here` in a job has its job's number, which a requeue does not
+    change."""
+    job = os.environ.get("SLURM_JOB_ID", "") if here else ""
+    return dataclasses.replace(config, run=config.run or default_name(config.recipe, job))
+
+
+def made_by_this_job(run: Run) -> bool:
+    """Whether this job has trained a run before it was requeued: another's that has the same name is not gone on with.
+    Where it was requeued before the first attempt, no job has."""
+    starts = attempts.started(read_json_lines(run.attempts))
+    return starts[-1]["job"] == own_job() if starts else not run.job_file.exists()
 
 
 def train(config: Config) -> int:
-    """Train here under supervision; in a Slurm job or allocation, on all of its ranks."""
+    """Train here under supervision; in a Slurm job or allocation, on all of its ranks, once `jobenv.settle` has been
+    called."""
     refuse_step_of_many()
-    config = with_name(config)
+    config = with_name(config, here=True)
     run = Run(Path(config.runs) / config.run)
-    requeued = "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists()
+    requeued = "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists() and made_by_this_job(run)
     if requeued:
         freeze.hand_over(run, sys.argv[1:])
     from medtrain.supervise import supervise  # the installed one may be broken by now
@@ -162,6 +172,7 @@ def executor(run: Run, slurm: SlurmConfig) -> Any:
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
     """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
+    jobenv.settle()
     refuse_step_of_many()
     refuse_if_alive(run)
     before = configfile.load(run.config_file)

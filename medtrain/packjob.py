@@ -11,7 +11,7 @@ from typing import Any
 
 from tyro.conf import FlagCreatePairsOff
 
-from medtrain import datasets, helper, sbatch, slurmjob
+from medtrain import datasets, helper, jobenv, sbatch, slurmjob
 from medtrain.config import Config, SlurmConfig
 from medtrain.configfile import with_cluster
 from medtrain.console import say, show_error, warn
@@ -181,6 +181,7 @@ def run(out: Path, stage: str) -> None:
 
 def main(out: str, stage: str) -> int:
     """Returns an exit code."""
+    jobenv.settle()
     try:
         run(Path(out), stage)
     except MedtrainError as error:

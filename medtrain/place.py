@@ -7,18 +7,23 @@ import socket
 
 from medtrain.errors import InputError, MachineError
 
+SUPERVISOR = "MEDTRAIN_SUPERVISOR"  # holds the process id of the one that started this rank on its own machine
 # SLURM_MAX_NORMAL_STEP_ID of slurm.h. Above it are what is no step of tasks: the batch script (4294967291, or -5 as
 # Slurm 26.05 writes it into that script's environment), the shell of salloc (4294967290, -6).
 MOST_STEPS = 0xFFFFFFF0
 
 
 def take_place() -> None:
-    """Tell torch which rank this is where srun started it; the supervisor here has said so already.
+    """Tell torch which rank this is where srun started it; a supervisor of this machine has said so already. Whoever
+    else says so (torchrun, mpirun, a rank that started the shell) means another training.
 
     Raises MachineError where Slurm gave this node fewer GPUs than ranks.
     """
     slurm = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
-    if in_task() and "RANK" not in os.environ:
+    if not supervised_here():
+        for name in (*slurm, "LOCAL_WORLD_SIZE"):
+            os.environ.pop(name, None)
+    if in_task() and not supervised_here():
         os.environ.update({ours: os.environ[theirs] for ours, theirs in slurm.items()})
         # An address, not the first node's name: names do not resolve everywhere.
         os.environ.setdefault("MASTER_ADDR", os.environ["SLURM_LAUNCH_NODE_IPADDR"])
@@ -27,6 +32,12 @@ def take_place() -> None:
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or cores_here() // ranks_here()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores - 1)))
     refuse_shared_gpu()
+
+
+def supervised_here() -> bool:
+    """Whether the supervisor is this process's parent. Its variables are inherited by all that a rank starts, on other
+    nodes too, so that its number alone proves nothing."""
+    return os.environ.get(SUPERVISOR) == str(os.getppid())
 
 
 def refuse_shared_gpu() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from medtrain.orphan import end_with
+from medtrain.place import SUPERVISOR
 
 FILE_SECONDS = 2.0
-SUPERVISOR = "MEDTRAIN_SUPERVISOR"  # holds the process id of the one that started this rank
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
 

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from medtrain.errors import EXIT_RESUMABLE
-from medtrain.place import own_job
-from medtrain.preempt import SUPERVISOR
+from medtrain.jobenv import LAUNCHER, without
+from medtrain.place import SUPERVISOR, own_job
 
 
 class LocalRanks:
@@ -34,11 +34,12 @@ class LocalRanks:
             "MASTER_PORT": str(free_port()),
             SUPERVISOR: str(os.getpid()),
         }
+        inherited = without(os.environ, *LAUNCHER)
         self._processes = [
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
                 self._command,
-                env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                env={**inherited, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 start_new_session=True,
             )
             for rank in range(self.count)
@@ -105,7 +106,7 @@ class Srun:
 
 def for_srun() -> dict[str, str]:
     """This batch script's environment as srun needs it to start ranks."""
-    environment = dict(os.environ)
+    environment = without(os.environ, *LAUNCHER)  # a rank learns its place from srun
     # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
     if "SLURM_CPUS_PER_TASK" in environment:
         environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]

@@ -150,9 +150,8 @@ def resume_command(run: Run) -> str:
     return command_for(run, "resume")
 
 
-def default_name(recipe: str) -> str:
-    """`mednist-1120-140501`; in a Slurm job `mednist-<job id>`, which a requeue does not change."""
-    job = os.environ.get("SLURM_JOB_ID")
+def default_name(recipe: str, job: str = "") -> str:
+    """`mednist-1120-140501`; of a run that trains in the Slurm job 812, `mednist-812`."""
     return f"{recipe}-{job}" if job else f"{recipe}-{time.strftime('%m%d-%H%M%S')}"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import configfile, grouplaunch, launch, rungroup
+from medtrain import configfile, grouplaunch, jobenv, launch, rungroup
 from medtrain.chain import tree
 from medtrain.config import Config
 from medtrain.console import say, say_json, table, talk_to_stderr
@@ -24,7 +24,8 @@ RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 
 def train(config: Config, json: bool) -> int:
     """Train here, supervised: a crashed rank starts again, a signal saves at the next step's border."""
-    config = launch.with_name(config)
+    jobenv.settle()
+    config = launch.with_name(config, here=True)
     with talk_to_stderr(json):
         code = grouplaunch.train(config) if rungroup.wanted(config) else launch.train(config)
     if json:

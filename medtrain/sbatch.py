@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,28 @@ from typing import Any
 from medtrain.config import SlurmConfig
 from medtrain.console import say
 from medtrain.errors import MachineError
+from medtrain.jobenv import as_on_a_login_node
 
+# slurm/*.sbatch have the same lines (tests/test_jobenv.py compares them).
 TRAPS = (
     # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
     "trap : TERM USR1 USR2",
     # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
-    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. Of an array one
-    # task has the number of the whole.
-    "medtrain_job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}",
-    "medtrain_job=${medtrain_job:-$SLURM_JOB_ID}",
-    "trap 'case $? in 138|140|143)",
-    '    until state=$(scontrol show job "$medtrain_job"); do sleep 5; done',
-    '    case $state in *JobState=RUNNING*) scontrol requeue "$medtrain_job";; esac;;',
-    "esac' EXIT",
+    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. One task of an
+    # array has the number of the whole; whether this is a task only Slurm's record says: SLURM_ARRAY_JOB_ID may have
+    # been inherited.
+    "medtrain_back() {",
+    "    local record",
+    '    until record=$(scontrol --oneliner show job "$SLURM_JOB_ID"); do sleep 5; done',
+    '    record=$(grep "^JobId=$SLURM_JOB_ID " <<<"$record")',
+    "    [[ $record =~ JobState=(RUNNING|SIGNALING) ]] || return",
+    "    if [[ $record =~ ArrayJobId=([0-9]+)\\ ArrayTaskId=([0-9]+) ]]; then",
+    '        scontrol requeue "${BASH_REMATCH[1]}_${BASH_REMATCH[2]}"',
+    "    else",
+    '        scontrol requeue "$SLURM_JOB_ID"',
+    "    fi",
+    "}",
+    "trap 'case $? in 138|140|143) medtrain_back ;; esac' EXIT",
 )
 
 
@@ -80,7 +91,9 @@ def send(executor: Any, command: str, again: str, dry_run: bool = False) -> str:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
-        return str(executor._submit_command(command).job_id)
+        # submitit prints what sbatch says, and raises it as well.
+        with as_on_a_login_node(), contextlib.redirect_stderr(io.StringIO()):
+            return str(executor._submit_command(command).job_id)
     except (FailedJobError, FailedSubmissionError) as error:
         raise MachineError(
             f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",

@@ -14,7 +14,7 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, helper, outlet, slurmjob
+from medtrain import attempts, helper, jobenv, outlet, slurmjob
 from medtrain.attempts import note
 from medtrain.configfile import load
 from medtrain.console import show_error, warn
@@ -186,4 +186,5 @@ class Asked:
 
 if __name__ == "__main__":
     outlet.install(wait=False)
+    jobenv.settle()
     sys.exit(supervise(Run(sys.argv[1])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain import mismatch, replay
+from medtrain import jobenv, mismatch, replay
 from medtrain.checkpoint import MANIFEST, STATE, TrainState, checkpoint_folders, checkpoint_name, damage
 from medtrain.console import say, say_json, talk_to_stderr
 from medtrain.durable import UNFINISHED
@@ -39,6 +39,7 @@ def verify_run(run: Run, files_only: bool, from_step: int, ranks: int, scratch: 
     if not files_only and not found.faults:
         if run.code.exists():
             refuse_damaged(run)
+        jobenv.settle()
         told = train_again(replay.plan(run, from_step, ranks), scratch, json)
     if json:
         say_json({"run": run.name, "folder": str(run.folder), **vars(found), "replay": told})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medtrain.preempt import SUPERVISOR, StopRequest, end_with_parent
+from medtrain.preempt import StopRequest, end_with_parent
 
 STOP = StopRequest().install()  # before anything heavy: importing torch takes seconds, and a signal then would kill
 
@@ -16,7 +16,7 @@ from typing import NoReturn  # noqa: E402
 
 from medtrain import outlet  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
-from medtrain.place import node_name, take_place  # noqa: E402
+from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402
 from medtrain.run import Run  # noqa: E402
 
 

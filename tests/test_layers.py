@@ -59,7 +59,7 @@ index order decode look sector
 history
 attempts
 causes goodput waiting
-slurmjob studytables
+slurmjob jobenv studytables
 datasets recipes reports scorefile canvas
 video
 dicomclip

@@ -64,7 +64,7 @@ def test_last_step_is_read_from_the_names(tmp_path: Path) -> None:
 
 
 def test_a_requeued_job_finds_its_run_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_name("mednist", "4711") == "mednist-4711"
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    assert default_name("mednist") == "mednist-4711"
-    monkeypatch.delenv("SLURM_JOB_ID")
+    assert default_name("mednist") != "mednist-4711", "two runs that are submitted from one job have two names"
     assert default_name("mednist").startswith("mednist-")

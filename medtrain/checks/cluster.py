@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from medtrain.checks import Answer, Check, Finding, ask, examine, fail, ok, slurm
 from medtrain.config import SlurmConfig
 from medtrain.errors import MachineError
+from medtrain.jobenv import as_on_a_login_node
 from medtrain.slurmjob import Fields, out_of_service, parse
 
 WARNING_SECONDS = 60  # Slurm may send the warning of a time limit so much too early
@@ -57,7 +58,8 @@ def test(script: str) -> Answer:
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()
-        return ask("sbatch", "--test-only", file.name)
+        with as_on_a_login_node():
+            return ask("sbatch", "--test-only", file.name)
 
 
 def most_nodes(there: Fields) -> int:

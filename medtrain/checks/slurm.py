@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from medtrain.checks import ADMIN, Finding, ask, fail, ok, warn
+from medtrain.jobenv import as_on_a_login_node
 
 NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 SHORT_GRACE_SECONDS = 10
@@ -54,7 +55,8 @@ def submitting() -> Finding | None:
     """Whether Slurm would take a job of yours."""
     if shutil.which("sbatch") is None or configuration() is None:
         return None
-    answer = ask("sbatch", "--test-only", "--ntasks=1", "--time=1", "--wrap=true")
+    with as_on_a_login_node():
+        answer = ask("sbatch", "--test-only", "--ntasks=1", "--time=1", "--wrap=true")
     if answer.code != 0:
         return warn(
             f"a small job without --partition and --account would be refused ({answer.reason})",

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medtrain import helper, slurmjob
+from medtrain import helper, jobenv, slurmjob
 from medtrain.probe import BATCH, LAST_PIECE, LINGER_SECONDS, PIECE, RANKS, REQUEST, SRUN, read_clock
 from medtrain.ranks import for_srun
 from medtrain.run import append_json, read_json
@@ -155,6 +155,7 @@ def main() -> int:
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    jobenv.settle()
     place = Path(sys.argv[1])
     life = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     note(place, "begun", life=life)
