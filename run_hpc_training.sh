@@ -21,7 +21,7 @@ find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.10; do
         [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
-        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' && { echo "$candidate"; return; }
+        "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' && { echo "$candidate"; return; }
     done
     fail "no Python 3.10 or newer was found" "install one, or point to it: PYTHON=/path/to/python3 $0"
 }
@@ -29,13 +29,13 @@ find_python() {
 make_venv() {
     local python=$1
     rm -rf .venv
-    "$python" -m venv .venv >/dev/null 2>&1 && return
+    "$python" -I -m venv .venv >/dev/null 2>&1 && return
     # Debian and Ubuntu leave out what venv needs.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing python3-venv"
         apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
         rm -rf .venv
-        "$python" -m venv .venv && return
+        "$python" -I -m venv .venv && return
     fi
     rm -rf .venv
     fail "$python cannot make a virtual environment" "apt-get install python3-venv   (as root), then call this again"
@@ -46,16 +46,16 @@ setup() {
     local extra=${1:-} stamp=".venv/ready${1:+-$1}" wanted
     wanted=$(cat pyproject.toml constraints.txt | cksum)
     [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if ! .venv/bin/python -I -m pip --version >/dev/null 2>&1; then
         local python
         python=$(find_python)
         make_venv "$python"
     fi
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package=".${extra:+[$extra]}" log=.venv/install.log
-    if ! .venv/bin/python -m pip install -q -c constraints.txt -e "$package" >"$log" 2>&1; then
+    if ! .venv/bin/python -I -m pip install -q -c constraints.txt -e "$package" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
-        .venv/bin/python -m pip install -q -e "$package" >>"$log" 2>&1 ||
+        .venv/bin/python -I -m pip install -q -e "$package" >>"$log" 2>&1 ||
             { tail -n 5 "$log" >&2; fail "the packages could not be installed" "see $log; is there a network or a package mirror?"; }
     fi
     echo "$wanted" >"$stamp"
@@ -122,7 +122,7 @@ shards_of() { case "$1" in "${recipe%_baseline}" | metadata) echo "$shards" ;; *
 root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
 # The value of a key in JSON; of a list the last.
 value_of() {
-    .venv/bin/python -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
+    .venv/bin/python -I -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
 print(found[-1] if isinstance(found, list) else found)' "$1" "$2"
 }
 

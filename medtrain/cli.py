@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 
-from medtrain import outlet
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
 
 # command -> (module:function, what it does). Imported only when called, so that --help is instant.
@@ -71,6 +69,11 @@ Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped ear
 
 def main() -> None:
     """The entry point `medtrain`."""
+    from medtrain.searchpath import leave_out_working_folder
+
+    leave_out_working_folder(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120 - nothing was imported yet
+    from medtrain import outlet
+
     arguments = sys.argv[1:]
     logged = bool(arguments) and arguments[0] in LOGGED
     if merely_prints(arguments):
@@ -144,7 +147,7 @@ def _dispatch(arguments: list[str]) -> int:
     return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
 
 
-def _command_lines(names: Iterable[str]) -> str:
+def _command_lines(names: dict[str, tuple[str, str]] | list[str]) -> str:
     width = max(map(len, COMMANDS))
     return "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)
 

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.run import Run
+from medtrain.searchpath import leave_out_working_folder
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder of the medtrain that runs here
-# `python -m` would look for medtrain in the current folder first, where a checkout may lie, then in PYTHONPATH.
-START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from medtrain import helper; helper.begin()"
+# Python would look for every module in the current folder first (see searchpath), where a checkout may lie, or a file
+# random.py. All that can be imported here is what has been: os and sys; and a run's copy may be of an older medtrain.
+START = (
+    "import os, sys; told = os.environ.get('PYTHONPATH'); "
+    "here = os.getcwd() if told and '.' in map(os.path.normpath, told.split(os.pathsep)) else ''; "
+    "sys.path[:] = [sys.argv.pop(1), *(place for place in sys.path if place not in ('', here))]; "
+    "from medtrain import helper; helper.begin()"
+)
 # These listen as soon as they can; a signal before that would end them.
 LISTENERS = ("medtrain.supervise", "medtrain.worker", "medtrain.probe.batch", "medtrain.probe.rank")
 # Slurm sends these to every process of a step, a terminal sends INT and HUP to every process in it. They are news for
@@ -36,7 +43,8 @@ def begin() -> None:
     root, module = sys.path[0], sys.argv[1]
     if module in LISTENERS:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
-    sys.path[:] = [place for place in sys.path[1:] if place]  # an empty one is the current folder
+    del sys.path[0]
+    leave_out_working_folder(root)
     if root not in sys.path:  # else it keeps its place: other packages lie there too
         sys.path.insert(0, root)
     del sys.argv[0]

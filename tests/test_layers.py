@@ -67,7 +67,7 @@ dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack
 run record csvfile configfile console helper place
-durable
+durable searchpath
 access
 configrules errors
 config orphan labels outlet

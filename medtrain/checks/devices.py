@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+from medtrain import helper
 from medtrain.checks import Finding, ask, fail, ok, warn
 
 SECONDS = 300.0
@@ -52,7 +53,7 @@ def cpu() -> Finding:
 def _look(what: str) -> dict[str, Any] | Finding:
     if find_spec("torch") is None:
         raise ModuleNotFoundError(name="torch")
-    answer = ask(sys.executable, "-m", __name__, what, seconds=SECONDS)
+    answer = ask(*helper.command("medtrain.checks.devices", what), seconds=SECONDS)
     if answer.code != 0:
         return fail(
             f"torch could not look at the {what} ({answer.reason})",
