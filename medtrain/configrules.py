@@ -8,6 +8,7 @@ import re
 from dataclasses import fields, is_dataclass
 
 from medtrain.config import Config
+from medtrain.errors import nearest
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
@@ -16,6 +17,18 @@ SHARE = re.compile(r"0?\.\d+")
 COUNTS = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
+# task -> the numbers of its validation that can decide which checkpoint is the best
+WATCHED = {
+    "multiclass": ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auroc", "ece", "brier", "loss"),
+    "multilabel": (
+        "macro_auroc", "macro_average_precision", "macro_precision", "macro_recall", "macro_f1", "macro_ece",
+        "micro_auroc", "micro_average_precision", "micro_precision", "micro_recall", "micro_f1", "micro_ece",
+        "accuracy", "loss",
+    ),
+    "abnormality": ("kappa", "auroc", "accuracy", "sensitivity", "specificity", "macro_kappa", "macro_auroc", "loss"),
+    "score": ("mae", "rmse", "r2", "spearman", "loss"),
+}  # fmt: skip
+PER_DATASET = "per_dataset_"  # before one of them: its mean over the datasets that validation is of
 # setting -> its smallest value, and what that value stands for
 AT_LEAST: dict[str, tuple[float, str]] = {
     "epochs": (1, ""),
@@ -129,6 +142,7 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         ),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
+        (config.watch.removeprefix(PER_DATASET) in WATCHED[config.task], _bad_watch(config)),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
         (not slurm.after or JOBS.fullmatch(slurm.after) is not None, f"after is {slurm.after!r}: write 812 or 812:813"),
         (
@@ -191,6 +205,12 @@ def _floats(config: Config) -> list[tuple[str, float]]:
         for field in fields(section)
         if isinstance(getattr(section, field.name), float)
     ]
+
+
+def _bad_watch(config: Config) -> str:
+    known = WATCHED[config.task]
+    what = f"which is no metric of task {config.task}{nearest(config.watch, known)}"
+    return f"watch is {config.watch!r}, {what}: choose {', '.join(known)}"
 
 
 def _bad_name(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import attempts, configfile, freeze, helper, jobenv, mixture, sbatch
+from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
@@ -50,7 +51,17 @@ def ready(config: Config, packed: bool = True) -> Config:
     configfile.check(config, f"recipe {config.recipe}")
     if config.save_dir:
         config = dataclasses.replace(config, save_dir=str(Path(config.save_dir).absolute()))
-    return with_weights(with_shards(config, packed))
+    config = with_shards(config, packed)
+    refuse_unfit_backbone(config)
+    return with_weights(config)
+
+
+def refuse_unfit_backbone(config: Config) -> None:
+    """InputError where there is no such network, or it cannot take images or clips of that size."""
+    if not surely_fits(config.model.backbone, config.data.image_size, config.data.frames):
+        from medtrain import inputs, models  # torch
+
+        models.refuse_unfit(config.model, inputs.input_shape(config))
 
 
 def with_shards(config: Config, packed: bool = True) -> Config:
@@ -59,6 +70,7 @@ def with_shards(config: Config, packed: bool = True) -> Config:
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
     if packed and not config.slurm.after:  # what it waits for may be what packs them
         mixture.classes(data)
+        mixture.refuse_watch(dataclasses.replace(config, data=data))
     return dataclasses.replace(config, data=data)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain.config import DataConfig
+from medtrain.config import Config, DataConfig
+from medtrain.configrules import PER_DATASET
 from medtrain.errors import InputError, nearest
 from medtrain.index import SPLITS, ShardIndex, load_index, open_index, read_manifest
 
@@ -65,6 +66,17 @@ def classes(data: DataConfig) -> tuple[str, ...]:
                 "train together only what has the same labels",
             )
     return found[first]
+
+
+def refuse_watch(config: Config) -> None:
+    """InputError where the mean over datasets is watched and validation is of one."""
+    if config.watch.startswith(PER_DATASET):
+        names = sources(open_split(config.data, "val").samples)[0]
+        if len(names) < 2:
+            raise InputError(
+                f"watch is {config.watch!r}, a mean over datasets, and validation is of one ({', '.join(names)})",
+                f"write --watch {config.watch.removeprefix(PER_DATASET)}",
+            )
 
 
 def fingerprint(data: DataConfig) -> str:

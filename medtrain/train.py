@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from medtrain import figures, mixture
 from medtrain.checkpoint import TrainState
 from medtrain.config import Config, lower_is_better
 from medtrain.distributed import any_rank, part, share, share_buffers
-from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, InputError, MachineError, NumericalError, nearest
+from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
 from medtrain.evaluate import evaluate_best, measure, score
 from medtrain.feed_process import Feeder
 from medtrain.inputs import pixels
@@ -60,7 +59,7 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
 
 def train_epochs(trainer: Trainer, state: TrainState) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
-    check_watch(trainer)
+    mixture.refuse_watch(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
     while state.epoch < trainer.config.epochs and not stale(trainer, state):
         began = time.monotonic()
         unfreeze(trainer, state)
@@ -70,19 +69,6 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
         if stopped:
             return leave(trainer, state)
     return finish(trainer, state)
-
-
-def check_watch(trainer: Trainer) -> None:
-    """InputError where the watched metric is none of this task's: now, not after an epoch."""
-    task, labels = trainer.task, trainer.validation.labels[:0]
-    report = task.metrics(np.zeros((0, task.outputs), np.float64), labels, np.zeros(0, np.uint64))
-    numbers = [name for name, value in report.items() if not isinstance(value, dict | list) and name != "samples"]
-    several = trainer.config.watch.startswith("per_dataset_") and mixture.sources(trainer.validation.index.samples)[0]
-    if several and len(several) > 1:
-        numbers += [f"per_dataset_{name}" for name in numbers]
-    if trainer.config.watch not in numbers:
-        problem = f"watch is {trainer.config.watch!r}, which is no metric here"
-        raise InputError(problem + nearest(trainer.config.watch, numbers), "choose " + ", ".join(numbers))
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:

@@ -70,7 +70,7 @@ run record csvfile configfile console helper place
 durable searchpath
 access
 configrules errors
-config orphan labels outlet
+config backbones orphan labels outlet
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}

@@ -20,12 +20,37 @@ from safetensors.torch import save_file
 from timm import create_model
 from web import Site
 
-from medtrain import models
+from medtrain import backbones, models
+from medtrain.backbones import SMALLEST, surely_fits
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError
 from medtrain.models import densenet, timm
 
 COMMIT = "a" * 40
+
+
+@pytest.mark.parametrize("backbone", ["convnext_atto.d2_in1k", "test_resnet", "efficientnet_lite0", "regnetx_002"])
+@pytest.mark.parametrize("size", [SMALLEST, 57])
+def test_a_network_that_surely_fits_takes_that_size(backbone: str, size: int) -> None:
+    """One of each file of timm that is believed at its word; by what it computes, without weights (meta device)."""
+    assert surely_fits(backbone, size, 0) and not surely_fits(backbone, size, 16) and not surely_fits(backbone, 16, 0)
+    with torch.device("meta"):
+        assert create_model(backbone, num_classes=2).eval()(torch.zeros(1, 3, size, size)).shape == (1, 2)
+
+
+def test_torchvisions_networks_surely_fit_what_they_are_for() -> None:
+    for name in backbones.DENSENETS:
+        assert surely_fits(name, SMALLEST, 0) and not surely_fits(name, SMALLEST, 16)
+        with torch.device("meta"):
+            model = torchvision.models.get_model(name, weights=None).eval()
+            assert model(torch.zeros(1, 3, SMALLEST, SMALLEST)).shape == (1, 1000)
+    assert surely_fits("r2plus1d_18", 16, 16) and not surely_fits("r2plus1d_18", 64, 0)
+
+
+def test_a_name_that_is_not_there_is_not_believed() -> None:
+    for name in ("resnet5", "resnet50.", "resnet50.a1_in1", "resnet", "densenet12", "vit_tiny_patch16_224", "", "a["):
+        assert not surely_fits(name, 64, 0)
+    assert surely_fits("resnet50.a1_in1k", 64, 0) and surely_fits("convnext_large.fb_in22k", 64, 0)
 
 
 @pytest.mark.parametrize("backbone", ["convnext_atto", "convnext_atto.d2_in1k", "resnet18", "efficientnet_lite0"])
@@ -144,7 +169,8 @@ def test_published_weights_are_fetched_once_and_then_need_no_network(hub: Site, 
     assert Path(told["file"]).read_bytes() == next(iter(hub.files.values()))
     hub.close()
     script = """import sys, torch
-from medtrain import models
+from medtrain import backbones, models
+from medtrain.backbones import SMALLEST, surely_fits
 from medtrain.config import ModelConfig
 model = models.build(ModelConfig("convnext_atto", channels=1, weights="imagenet"), 14)
 torch.save(model.state_dict(), sys.argv[1])"""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ import pytest
 from command import SMALL, command_line, medtrain
 from safetensors.numpy import load_file, save_file
 
+from medtrain import launch, sbatch, tasks
+from medtrain.config import Config
+from medtrain.configrules import WATCHED
+from medtrain.errors import InputError
+from medtrain.flags import parse_settings
 from medtrain.index import open_index
 
 QUICK = [*SMALL, "--image_size", "32", "--eval_batch_size", "4"]  # 12 test images: every rank of 3 has some
@@ -146,11 +152,43 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
     assert len(attempts) == 3, "a fault that another attempt cannot mend is not tried again"
 
 
-def test_a_metric_that_is_none_is_refused_before_the_first_step(demo_shards: Path, tmp_path: Path) -> None:
-    refused = train(demo_shards, tmp_path, "typo", "--watch", "acuracy", check=False)
-    assert refused.returncode == 2
-    assert "watch is 'acuracy', which is no metric here (did you mean accuracy?)" in refused.stderr
-    assert not (tmp_path / "typo" / "metrics.jsonl").exists() or not rows(tmp_path / "typo", "step")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--watch", "acuracy"], "watch is 'acuracy', which is no metric of task multiclass (did you mean accuracy?)"),
+        (["--watch", "per_dataset_accuracy"], "a mean over datasets, and validation is of one (demo)"),
+        (["--backbone", "resnet5"], "there is no backbone 'resnet5'"),
+        (["--backbone", "resnet50.a1_in1"], "there is no backbone 'resnet50.a1_in1'"),
+        (["--backbone", "vit_tiny_patch16_224"], "vit_tiny_patch16_224 cannot take images of 64 x 64 pixels"),
+        (["--image_size", "16"], "densenet121 cannot take images of 16 x 16 pixels"),
+        (["--backbone", "r2plus1d_18"], "r2plus1d_18 cannot take images of 64 x 64 pixels"),
+        # What the data say comes first: weights are looked for, and fetched, when they fit.
+        (["--weights", "no.pt", "--watch", "per_dataset_loss"], "a mean over datasets"),
+        (["--weights", "no.pt", "--backbone", "resnet5"], "there is no backbone 'resnet5'"),
+        (["--weights", "no.pt"], "no.pt: there is no such file of weights"),
+    ],
+)
+def test_what_no_training_can_be_made_of_is_refused_before_a_folder_or_a_job_exists(
+    words: list[str], said: str, demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sbatch, "need_slurm", lambda instead: None)  # it comes before, and there may be none here
+    known = ["demo", "--shards", str(demo_shards), "--runs", str(tmp_path / "runs"), "--run", "typo", *words]
+    config, _ = parse_settings("train", known)
+    for start in (launch.train, launch.submit, partial(launch.submit, dry_run=True)):
+        with pytest.raises(InputError) as refused:
+            start(config)
+        assert said in refused.value.problem and refused.value.fix
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", WATCHED)
+def test_every_number_of_a_task_and_no_other_can_be_watched(kind: str) -> None:
+    task = tasks.make(Config(task=kind), ("a", "b"), {})  # type: ignore[arg-type]
+    labels = np.zeros((0, 2), np.int8)
+    report = task.metrics(np.zeros((0, task.outputs), np.float32), labels, np.zeros(0, np.uint64))
+    numbers = {name for name, value in report.items() if not isinstance(value, dict | list)}
+    assert numbers - set(WATCHED[kind]) <= {"samples", "abnormal", "micro_known", "micro_positives"}  # counts
+    assert set(WATCHED[kind]) <= numbers
 
 
 def test_numbers_that_break_end_the_run_with_a_reason(demo_shards: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -47,6 +48,27 @@ def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: 
     if shape:
         _try(model, config, shape)
     return model
+
+
+def refuse_unfit(config: ModelConfig, shape: tuple[int, ...]) -> None:
+    """InputError where there is no such backbone, or it cannot take samples of `shape`, which is that of one.
+
+    On the meta device a network of any size costs next to nothing; what that device cannot do, or what does not fit
+    there, is tried for real.
+    """
+    bare = replace(config, weights="")
+    family = _family(config.backbone)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            family.build(bare, 2).eval()(torch.zeros(1, *shape))
+    except Exception:
+        try:
+            build(bare, 2, shape)
+        except (RuntimeError, ValueError) as error:  # timm knows no weights of that name
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"there is no backbone {config.backbone!r} ({reason})", "choose another --backbone"
+            ) from None
 
 
 def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:

@@ -8,21 +8,21 @@ import torchvision
 from torch import nn
 from torchvision.models import DenseNet
 
+from medtrain.backbones import DENSENETS
 from medtrain.config import ModelConfig
 from medtrain.weights import download, file_of, kept_in_hub, load_local
 
-NAMES = ["densenet121", "densenet161", "densenet169", "densenet201"]
 LEARNED_FROM = "imagenet"
 
 
 def names() -> list[str]:
     """All of them."""
-    return NAMES
+    return list(DENSENETS)
 
 
 def builds(backbone: str) -> bool:
     """Whether it is one of these."""
-    return backbone in NAMES
+    return backbone in DENSENETS
 
 
 def build(config: ModelConfig, outputs: int) -> DenseNet:

@@ -8,21 +8,21 @@ import torchvision
 from torch import nn
 from torchvision.models.video import VideoResNet
 
+from medtrain.backbones import OF_CLIPS
 from medtrain.config import ModelConfig
 from medtrain.weights import download, file_of, kept_in_hub, load_local
 
-NAMES = ["r2plus1d_18"]
 LEARNED_FROM = "kinetics"
 
 
 def names() -> list[str]:
     """All of them."""
-    return NAMES
+    return list(OF_CLIPS)
 
 
 def builds(backbone: str) -> bool:
     """Whether it is one of these."""
-    return backbone in NAMES
+    return backbone in OF_CLIPS
 
 
 def build(config: ModelConfig, outputs: int) -> VideoResNet:
