@@ -15,11 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 
 from medtrain.errors import MachineError
+from medtrain.finite import not_finite
 from medtrain.place import node_name
 from medtrain.tensorfile import tensor_hash
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
+MODEL, OPTIMIZER, AVERAGE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
 FORMAT = 2
 Tensors = Mapping[str, torch.Tensor]
 
@@ -66,6 +68,11 @@ class Loaded:
     average: dict[str, torch.Tensor]  # of the weights; empty where the run keeps none
     fingerprints: dict[str, str]
 
+    @property
+    def files(self) -> dict[str, dict[str, torch.Tensor]]:
+        """File -> name -> tensor."""
+        return {MODEL: self.model, OPTIMIZER: self.optimizer, AVERAGE: self.average}
+
 
 class Damaged(Exception):
     """A checkpoint whose bytes are not those that were written; the message says which file and how."""
@@ -84,12 +91,17 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> Loaded | None:
-    """The newest checkpoint that verifies, or None; `say` hears which are damaged and how."""
+    """The newest checkpoint that verifies and is finite, or None; `say` hears which are not, and how."""
     for candidate in reversed(checkpoint_folders(folder)):
         try:
-            return load_checkpoint(candidate)
+            found = load_checkpoint(candidate)
         except Damaged as fault:
             say(f"checkpoint {candidate.name} is damaged ({fault}); trying the one before")
+            continue
+        broken = [text for name, tensors in found.files.items() for text in _broken(name, tensors)]
+        if not broken:
+            return found
+        say(f"nothing can go on from checkpoint {candidate.name} ({broken[0]}); trying the one before")
     return None
 
 
@@ -99,12 +111,12 @@ def load_checkpoint(folder: Path) -> Loaded:
     data = {name: _verified(folder / name, expected) for name, expected in manifest["files"].items()}
     tensors = {name: _tensors(name, data.pop(name), hashes) for name, hashes in manifest["tensors"].items()}
     state = TrainState(**json.loads(data[STATE]))
-    model, optimizer = tensors["model.safetensors"], tensors["optimizer.safetensors"]
-    return Loaded(folder, state, model, optimizer, tensors.get("ema.safetensors", {}), manifest["fingerprints"])
+    return Loaded(folder, state, tensors[MODEL], tensors[OPTIMIZER], tensors.get(AVERAGE, {}), manifest["fingerprints"])
 
 
 def damage(folder: Path) -> list[str]:
-    """Every file of a checkpoint that is not as it was written, one sentence each; empty where it is whole."""
+    """Every file of a checkpoint that is not as it was written, or that older versions wrote though its numbers were
+    broken, one sentence each; empty where it is whole."""
     try:
         manifest = read_manifest(folder)
     except Damaged as fault:
@@ -114,7 +126,7 @@ def damage(folder: Path) -> list[str]:
         try:
             data = _verified(folder / name, expected)
             if name in manifest["tensors"]:
-                _tensors(name, data, manifest["tensors"][name])
+                found += _broken(name, _tensors(name, data, manifest["tensors"][name]))
         except Damaged as fault:
             found.append(str(fault))
     return found
@@ -176,6 +188,12 @@ def _tensors(name: str, data: bytes, hashes: dict[str, str]) -> dict[str, torch.
         wrong = next(key for key in found | hashes if found.get(key) != hashes.get(key))
         raise Damaged(f"{name}: tensor {wrong} does not match its checksum")
     return tensors
+
+
+def _broken(name: str, tensors: Tensors) -> list[str]:
+    """What is not finite in a file, in a sentence; `[]` where all is."""
+    bad = not_finite(tensors)
+    return [f"{name}: {len(bad)} of {len(tensors)} tensors are not finite, the first is {bad[0]}"] if bad else []
 
 
 def _dump(manifest: dict[str, Any]) -> bytes:

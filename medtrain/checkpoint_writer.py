@@ -23,6 +23,7 @@ import xxhash
 
 from medtrain.checkpoint import FORMAT, MANIFEST, STATE, Tensors, TrainState, checkpoint_name, manifest_bytes
 from medtrain.durable import write_whole
+from medtrain.finite import NotFinite, any_not_finite
 from medtrain.tensorfile import Layout, layout, tensor_bytes
 
 PARTS_WITHIN_S = 600
@@ -42,12 +43,13 @@ class Team:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a save: durable, or the reason why not."""
+    """What became of a save: durable, or the reason why not; `not_finite` where that is the numbers themselves."""
 
     name: str
     step: int
     seconds: float
     error: str
+    not_finite: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,15 @@ class _Writing:
     hidden: Path
 
     def run(self) -> Outcome:
-        """Write, and tell how it went; a full disk is an outcome, not an exception."""
-        began, error, name = time.monotonic(), "", checkpoint_name(self.save.state)
+        """Write, and tell how it went; a full disk is an outcome, not an exception, and so are broken numbers."""
+        began, error, name, broken = time.monotonic(), "", checkpoint_name(self.save.state), False
         try:
             self._lead(name) if self.team.place == 0 else self._help()
-        except OSError as failure:
-            error = failure.strerror or str(failure)
+        except (OSError, NotFinite) as failure:
+            broken = isinstance(failure, NotFinite)
+            error = getattr(failure, "strerror", None) or str(failure)
             self._withdraw()
-        return Outcome(name, self.save.state.step, time.monotonic() - began, error)
+        return Outcome(name, self.save.state.step, time.monotonic() - began, error, broken)
 
     def _lead(self, name: str) -> None:
         self.hidden.mkdir(mode=0o700)
@@ -209,6 +212,8 @@ class _Writing:
             if self.team.place == 0:
                 _write_at(descriptor, memoryview(place.header), 0)
             for name in [name for owner, name in self.own if owner == file]:
+                if any_not_finite([self.own[file, name]]):
+                    raise NotFinite(f"{name} in {file} is not finite")
                 data = tensor_bytes(self.own[file, name])
                 hashes[name] = xxhash.xxh3_128_hexdigest(data)
                 _write_at(descriptor, data, place.offsets[name])

@@ -34,7 +34,7 @@ class MachineError(MedtrainError):
 
 
 class NumericalError(MedtrainError):
-    """Training ran, and its numbers broke: a loss that is not finite. Exit code 3."""
+    """Training ran, and its numbers broke: a loss, a gradient or a weight that is not finite. Exit code 3."""
 
     exit_code = EXIT_NUMERICAL
 

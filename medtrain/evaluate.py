@@ -18,7 +18,7 @@ from medtrain.checkpoint import load_chosen
 from medtrain.compiling import not_compiled
 from medtrain.config import Config, DataConfig
 from medtrain.distributed import World, gather_rows, share
-from medtrain.errors import InputError
+from medtrain.errors import InputError, NumericalError
 from medtrain.inputs import open_loader, pixels
 from medtrain.labels import are_scores, known
 from medtrain.loader import Loader
@@ -74,6 +74,15 @@ def score(
     positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
     order = np.lexsort(positions.T[::-1])
     return _mean_of_windows(everyone[order], positions[order, 0])
+
+
+def refuse_not_finite(scores: Scores, when: str, fix: str) -> None:
+    """NumericalError where a network gives no numbers: every metric of them would be a lie."""
+    bad = np.flatnonzero(~np.isfinite(scores.values).all(axis=1))
+    if len(bad):
+        raise NumericalError(
+            f"the network's answers to {len(bad):,} of {len(scores.samples):,} samples are not finite {when}", fix
+        )
 
 
 def _mean_of_windows(values: npt.NDArray[np.float64], samples: npt.NDArray[np.int64]) -> Scores:
@@ -250,6 +259,7 @@ def score_split(
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")
+    refuse_not_finite(scores, f"in the {split} split", "evaluate in --precision fp32, or train with a lower --lr")
     return loader, scores
 
 

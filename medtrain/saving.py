@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from medtrain.checkpoint import TrainState, checkpoint_name
+from medtrain.checkpoint import AVERAGE, MODEL, OPTIMIZER, TrainState, checkpoint_name
 from medtrain.checkpoint_writer import PARTS_WITHIN_S
 from medtrain.distributed import share
 from medtrain.durable import whole
-from medtrain.errors import MachineError
+from medtrain.errors import MachineError, NumericalError
 from medtrain.optim import optimizer_tensors
 from medtrain.run import resume_command
 from medtrain.trainer import Trainer
@@ -24,28 +24,36 @@ def save(trainer: Trainer, state: TrainState) -> None:
     scaler = trainer.world.accelerator.scaler
     state = replace(state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {})
     files = {
-        "model.safetensors": trainer.model.state_dict(),
-        "optimizer.safetensors": optimizer_tensors(trainer.optimizer, trainer.model),
+        MODEL: trainer.model.state_dict(),
+        OPTIMIZER: optimizer_tensors(trainer.optimizer, trainer.model),
     }
     if trainer.average:
-        files["ema.safetensors"] = trainer.average.tensors()
+        files[AVERAGE] = trainer.average.tensors()
     buffers = frozenset(name for name, _ in trainer.model.named_buffers())
     # The journal's lines up to this step are durable before the manifest that claims them.
     trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.durable_so_far())
 
 
 def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again") -> str:
-    """Tell the user what became of the save in flight, once it is known; returns the reason where it failed."""
+    """Tell the user what became of the save in flight, once it is known; returns the reason where it failed.
+    Raises NumericalError where its tensors are not finite."""
     if wait:
         trainer.watchdog.alive("waiting for a checkpoint", trainer.config.hang_seconds + PARTS_WITHIN_S)
     outcome = trainer.checkpoints.outcome(None if wait else 0)
     if outcome is None:
         return ""
+    if outcome.not_finite:
+        raise NumericalError(f"step {outcome.step} is not saved: {outcome.error}", calmer(trainer))
     if not outcome.error:
         trainer.tracker.status(saved_step=outcome.step, save_seconds=round(outcome.seconds, 3))
     else:
         trainer.tracker.log(f"warning: step {outcome.step} could not be saved: {outcome.error}; {then}")
     return outcome.error
+
+
+def calmer(trainer: Trainer) -> str:
+    """What helps where numbers break."""
+    return f"lower --lr, set --clip_norm 1, or try --precision fp32   (it was {trainer.world.precision})"
 
 
 def leave_plain(trainer: Trainer) -> None:

@@ -17,13 +17,14 @@ from medtrain.checkpoint import TrainState
 from medtrain.config import Config, lower_is_better
 from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
-from medtrain.evaluate import evaluate_best, measure, score
+from medtrain.evaluate import evaluate_best, measure, refuse_not_finite, score
 from medtrain.feed_process import Feeder
+from medtrain.finite import broken_gradients
 from medtrain.inputs import pixels
 from medtrain.loader import Batch
 from medtrain.preempt import StopRequest
 from medtrain.run import Run, read_json_lines
-from medtrain.saving import hear, leave_plain, must_settle, save, settle
+from medtrain.saving import calmer, hear, leave_plain, must_settle, save, settle
 from medtrain.trainer import Trainer, prepare, unfreeze
 from medtrain.watchdog import Watchdog
 
@@ -114,6 +115,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
     )
     if scores is None:
         return state, True
+    refuse_not_finite(scores, f"after step {state.step} (epoch {state.epoch + 1})", calmer(trainer))
     report = share(world, measure(scores, trainer.task, trainer.validation))
     row = {
         "step": state.step,
@@ -141,9 +143,10 @@ def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
 
 
 def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
-    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?] of this rank's share."""
+    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?, broken gradients?] of this rank's
+    share."""
     config, world, accelerator, reduction = trainer.config, trainer.world, trainer.world.accelerator, trainer.reduction
-    total = torch.zeros(4, device=world.device)
+    total = torch.zeros(5, device=world.device)
     parts = reduction.micro_batches(batch)
     for number, micro in enumerate(parts):
         micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
@@ -154,9 +157,13 @@ def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
             total[0] += loss.detach()
             total[1] += trainer.task.correct(logits.detach(), micro)
     reduction.reduce(total)
+    if not trainer.gradients.scaled:  # before they are clipped, which spreads a NaN to all of them
+        total[4] = broken_gradients(trainer.model.parameters(), world.device)
     if config.optim.clip_norm:
         accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
     trainer.optimizer.step()
+    if trainer.gradients.scaled:  # the scaler has looked at them, and waited for the answer
+        total[4] = float(accelerator.optimizer_step_was_skipped)
     trainer.optimizer.zero_grad()
     if trainer.average:
         trainer.average.update(trainer.model, step + 1)
@@ -178,12 +185,10 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
     received = trainer.sums.receive()
     if received is None:
         return state, Asked()
-    step, (loss, correct, stop, save_now) = received
+    step, (loss, correct, stop, save_now, broken) = received
     if not math.isfinite(loss):
-        raise NumericalError(
-            f"the loss became {loss} at step {step} (epoch {state.epoch + 1})",
-            f"lower --lr, set --clip_norm 1, or try --precision fp32   (it was {trainer.world.precision})",
-        )
+        raise NumericalError(f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", calmer(trainer))
+    trainer.gradients.judge(step, state.epoch + 1, broken > 0, calmer(trainer))
     trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
     booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + correct)
     return booked, Asked(stop > 0, save_now > 0)

@@ -24,6 +24,7 @@ from medtrain.config import Config, DataConfig
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
+from medtrain.finite import Gradients
 from medtrain.freezing import Freezing
 from medtrain.inputs import input_shape, middle, open_loader
 from medtrain.labeltable import label_table
@@ -62,6 +63,7 @@ class Trainer:
     reduction: Fast | Exact
     watchdog: Watchdog
     average: Average | None
+    gradients: Gradients
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -128,6 +130,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         reduction=reduction,
         watchdog=watchdog,
         average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
+        gradients=Gradients(world.accelerator.scaler),
     )
     rehearse(trainer, state)
     if found:

@@ -45,7 +45,7 @@ checkpoint
 multilabel multiclass abnormality regression subgroups
 bootstrap
 inputs labeltable
-loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average
+loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average finite
 weights
 verify loader_pool
 manifestcheck
