@@ -63,15 +63,16 @@ import sys
 from pathlib import Path
 from medtrain.contents import contents
 from medtrain.index import sample_dtype
+from medtrain.mortal import Pool
 from medtrain.plan import PackOptions, make_plan
 from medtrain.record import Record
-from medtrain.shardfile import pack_shard
+from medtrain.shardfile import Shard, pack_shard
 
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]
-options = PackOptions(encoding="tiff", size=112, clips=colours)
-((name, samples),) = make_plan(records, contents(records, out, 1, clips=True), ("good",), options).items()
-pack_shard(out / name, samples, sample_dtype(1, len(samples[0].key), True), options)
+options = PackOptions(encoding="tiff", size=112, colours=colours)
+((name, samples),) = make_plan(records, contents(records, out, Pool(1), clips=True), ("good",), options).items()
+pack_shard(Shard(out / name, samples, sample_dtype(1, len(samples[0].key), True), options), {})
 assert not list(out.glob("*.rejects.jsonl"))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

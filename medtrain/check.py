@@ -55,7 +55,7 @@ def check(
     clips = getattr(source, "CLIPS", False)
     kind = "clips" if clips else "images"
     records = with_views(read_records(dataset, root, annotations), views)
-    looks = [] if metadata_only else list(look_at(records, quick, workers, json, clips))
+    looks = [] if metadata_only else look_at(records, quick, workers, json, clips)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
     copies, conflicts = _copies(records, looks) if compared else (0, [])
     found = {

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medtrain import video
 from medtrain.clipheader import ClipHeader
 from medtrain.durable import whole
+from medtrain.mortal import NO_MEMORY, Ended, Work, announce
 from medtrain.sector import Sector, find_sector
 
 Pixels = NDArray[np.uint8]
@@ -53,9 +54,36 @@ class Degradation:
         )
 
 
-def write_pair(source: Path, pair: tuple[Path, Path], how: Degradation, seed: tuple[int, ...]) -> str:
-    """Write the clip `source` as it is and degraded; one frame at a time is in memory. Both files appear whole or not
-    at all. Returns why the clip cannot be used, or nothing; OSError where the files cannot be written."""
+@dataclass(frozen=True)
+class Pair:
+    """What is made of the clip `source`: two files, as it is and degraded; `seed` decides the noise."""
+
+    source: Path
+    files: tuple[Path, Path]
+    how: Degradation
+    seed: tuple[int, ...]
+
+
+def write_pair(pair: Pair, ended: Ended) -> str:
+    """Write a clip as it is and degraded; one frame at a time is in memory. Both files appear whole or not at all.
+    Returns why the clip cannot be used, or nothing; OSError where the files cannot be written."""
+    if ended:
+        return ended[0]
+    announce(0)
+    try:
+        return _write_pair(pair.source, pair.files, pair.how, pair.seed)
+    except MemoryError:
+        return NO_MEMORY
+
+
+def _touch(pair: Pair, _: int) -> None:
+    _Clip.of(pair.source)
+
+
+WRITING = Work(write_pair, _touch)
+
+
+def _write_pair(source: Path, pair: tuple[Path, Path], how: Degradation, seed: tuple[int, ...]) -> str:
     cv2.setNumThreads(0)  # the processes fill the cores
     try:
         clip = _Clip.of(source)

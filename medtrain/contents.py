@@ -14,15 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain import video
+from medtrain import dicomclip, video
 from medtrain.console import Progress
 from medtrain.decode import extension
+from medtrain.dicom import is_dicom
 from medtrain.durable import write_whole
 from medtrain.errors import InputError, MachineError
 from medtrain.index import npy
+from medtrain.mortal import Ended, Pool, Work, announce
+from medtrain.rawfile import opened, whole_file
 from medtrain.record import Record, number_of
 
 Answer = TypeVar("Answer")
+Row = tuple[int, int, int, int, int]
 ROW = np.dtype([("image", "<u8"), ("changed", "<i8"), ("size", "<u8"), ("content", "<u8"), ("frames", "<u8")])
 # Of a file that is not there, is a folder, or is not for us. Any other error may pass: a stale handle, a busy server.
 FOR_GOOD = (
@@ -30,10 +34,12 @@ FOR_GOOD = (
 )  # fmt: skip
 WAITS_S = (0.5, 2.0)  # before another try
 PIECE_BYTES = 1 << 22
+VIDEOS = 16  # whose headers a process reads in one go
+ASK = -1  # in place of the frames of a video, whose header C code reads
 AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
 
 
-def contents(records: list[Record], folder: Path, workers: int, clips: bool = False) -> list[tuple[int, int]]:
+def contents(records: list[Record], folder: Path, pool: Pool, clips: bool = False) -> list[tuple[int, int]]:
     """xxh3-64 and size of the file of each record; of `clips` their frames instead of a size. What `folder` knows of a
     file that did not change is not read again.
 
@@ -44,22 +50,23 @@ def contents(records: list[Record], folder: Path, workers: int, clips: bool = Fa
     known = {int(row["image"]): row for rows in _kept(folder) for row in rows}
     progress = Progress(len(records), "reading", "clips" if clips else "images")
     found: list[tuple[int, int]] = []
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(pool.workers) as threads:
         for start in range(0, len(records), AT_ONCE):
             some = records[start : start + AT_ONCE]
             rows, new = [], []
-            for row, was_known in pool.map(lambda record: _row(record, known, clips), some):
+            for row, was_known in threads.map(lambda record: _row(record, known, clips), some):
                 rows.append(row)
-                new += [] if was_known else [row]
+                new += [] if was_known else [len(rows) - 1]
                 progress.advance()
+            _ask(some, rows, pool)
             found += [(content, frames if clips else size) for _, _, size, content, frames in rows]
             if new:
-                write_whole(folder / f"{secrets.token_hex(8)}.npy", npy(np.array(new, ROW)))
+                write_whole(folder / f"{secrets.token_hex(8)}.npy", npy(np.array([rows[place] for place in new], ROW)))
     progress.close()
     return found
 
 
-def _row(record: Record, known: dict[int, np.void], clips: bool) -> tuple[tuple[int, int, int, int, int], bool]:
+def _row(record: Record, known: dict[int, np.void], clips: bool) -> tuple[Row, bool]:
     """What ROW holds of a record's file, and whether it was known."""
     image = number_of(record.source, record.image)
     try:
@@ -68,10 +75,15 @@ def _row(record: Record, known: dict[int, np.void], clips: bool) -> tuple[tuple[
         if row is not None and (row["changed"], row["size"]) == (stat.st_mtime_ns, stat.st_size):
             return (image, stat.st_mtime_ns, stat.st_size, int(row["content"]), int(row["frames"])), True
         content, size = hashed(record.path)
-        frames = video.header(record.path).frames if clips else _no_frames(record.path)
-    except (OSError, ValueError):
-        return (image, 0, 0, number_of("unreadable", record.source, record.image), 0), True
+        frames = _frames_told(record.path) if clips else _no_frames(record.path)
+    except (OSError, ValueError, MemoryError):
+        return _unreadable(record), True
     return (image, stat.st_mtime_ns, size, content, frames), False
+
+
+def _unreadable(record: Record) -> Row:
+    image = number_of(record.source, record.image)
+    return image, 0, 0, number_of("unreadable", record.source, record.image), 0
 
 
 def _no_frames(path: Path) -> int:
@@ -80,9 +92,39 @@ def _no_frames(path: Path) -> int:
     return 0
 
 
+def _frames_told(path: Path) -> int:
+    """By the header of a DICOM clip; ASK for a video."""
+    return dicomclip.header(path).frames if is_dicom(beginning(path)) else ASK
+
+
+def _ask(records: list[Record], rows: list[Row], pool: Pool) -> None:
+    """Put the frames of the videos among the rows in the place of ASK."""
+    asked = [number for number, row in enumerate(rows) if row[-1] == ASK]
+    tasks = [asked[start : start + VIDEOS] for start in range(0, len(asked), VIDEOS)]
+    for task, counts in pool.run(COUNTING, [[records[number].path for number in numbers] for numbers in tasks]):
+        for number, frames in zip(tasks[task], counts, strict=True):
+            rows[number] = (*rows[number][:-1], frames) if frames else _unreadable(records[number])
+
+
+def _counts(paths: list[Path], ended: Ended) -> list[int]:
+    return [0 if number in ended else _count(paths, number) for number in range(len(paths))]
+
+
+def _count(paths: list[Path], number: int) -> int:
+    """The frames that a video's header tells; 0 where it cannot be read."""
+    announce(number)
+    try:
+        return video.header(paths[number]).frames
+    except (OSError, ValueError, MemoryError):
+        return 0
+
+
+COUNTING = Work(_counts, _count)
+
+
 def read(path: Path) -> bytes:
     """A file's bytes; OSError where that is for good, MachineError where the filesystem does not give them for now."""
-    return _patiently(path.read_bytes, path)
+    return _patiently(lambda: whole_file(path), path)
 
 
 def hashed(path: Path) -> tuple[int, int]:
@@ -92,7 +134,7 @@ def hashed(path: Path) -> tuple[int, int]:
 
 def pieces(path: Path) -> Iterator[bytes]:
     """A file's bytes, some megabytes at a time: a clip or a shard may have gigabytes."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
 
@@ -131,7 +173,7 @@ def there(path: Path) -> bool:
 def beginning(path: Path) -> bytes:
     """Enough of a file to tell what kind it is; nothing where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(132)
     except OSError:
         return b""

@@ -99,7 +99,7 @@ def data_explore(
     clips = getattr(source, "CLIPS", False)
     records = read_records(dataset, root, annotations)
     see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
-    looks = list(look_at(records, True, 0, json, clips))
+    looks = look_at(records, True, 0, json, clips)
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
     examples = _sheet(source, readable) if clips else _examples(source, [record for record, _ in readable])
     if not any(examples.values()):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 from medtrain import csvfile, datasets
 from medtrain.check import Dataset, Flag, command, listing
-from medtrain.clippair import Degradation, write_pair
+from medtrain.clippair import WRITING, Degradation, Pair
 from medtrain.console import Progress, say, say_json, warn
 from medtrain.datasets import echo
 from medtrain.durable import alone, sweep
 from medtrain.errors import InputError, MachineError
-from medtrain.orphan import end_with
+from medtrain.mortal import Lost, Pool
 from medtrain.record import SCORE, Record, labels_sha256
 from medtrain.run import read_json, write_json
 from medtrain.shardfile import write_rejects
@@ -71,9 +69,12 @@ def data_degrade(
         _claim(out, {"labels_sha256": labels_sha256(records), "seed": seed, **asdict(how)})
         with alone(out, "writing into"):
             faults = _write_missing(records, out, how, seed, workers or len(os.sched_getaffinity(0)), json)
+            for version in VERSIONS:
+                sweep(out / version)  # what processes that died left half written
             _end(records, faults, out, score)
-    except (BrokenExecutor, MemoryError):
-        problem = f"{out}: a writing process was killed (out of memory?); whole clips are kept"
+    except (Lost, MemoryError) as error:
+        ended = str(error) or "out of memory?"
+        problem = f"{out}: a writing process was killed ({ended}); whole clips are kept"
         raise MachineError(problem, f"choose fewer --workers, {AGAIN}") from None
     except OSError as error:
         problem = f"{out}: cannot be written ({error.strerror}); whole clips are kept"
@@ -121,21 +122,16 @@ def _write_missing(
     done = len(records) - len(missing)
     every = float("inf") if quiet else 30.0
     progress = Progress(len(records), "degrading", "clips", done=done, every_seconds=every)
-    workers = min(workers, len(missing))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),))
-    reasons = {}
+    pairs = [Pair(record.path, _paths(out, record), how, (seed, _line(record))) for record in missing]
+    reasons = [""] * len(pairs)
     try:
-        jobs = {
-            pool.submit(write_pair, record.path, _paths(out, record), how, (seed, _line(record))): record
-            for record in missing
-        }
-        for job in as_completed(jobs):
-            reasons[jobs[job].image] = job.result()
-            progress.advance()
+        with Pool(min(workers, len(pairs))) as pool:
+            for number, reason in pool.run(WRITING, pairs):
+                reasons[number] = reason
+                progress.advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error: on a full disk the others would fail one by one
         progress.close()
-    return {record.image: reason for record in missing if (reason := reasons[record.image])}
+    return {record.image: reason for record, reason in zip(missing, reasons, strict=True) if reason}
 
 
 def _line(record: Record) -> int:

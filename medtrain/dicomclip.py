@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medtrain import dicom
 from medtrain.clipheader import ClipHeader, Region, first_plausible
 from medtrain.encapsulated import Fragments, frame_bytes, frames_in
+from medtrain.rawfile import opened
 from medtrain.silence import silence
 
 Pixels = NDArray[np.uint8]
@@ -94,7 +95,7 @@ def _unusable(reason: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Clip]:
-    with path.open("rb") as file:
+    with opened(path) as file:
         with _unusable("DICOM whose header cannot be read"):
             clip = _read(file)
         yield clip

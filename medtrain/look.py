@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +10,14 @@ import xxhash
 
 from medtrain import video
 from medtrain.console import Progress
+from medtrain.contents import pieces
 from medtrain.decode import decode, header
 from medtrain.errors import MachineError
-from medtrain.orphan import end_with
+from medtrain.mortal import NO_MEMORY, Ended, Lost, Pool, Work, announce
+from medtrain.rawfile import whole_file
 from medtrain.record import Record
 
 CHUNK, CLIPS_CHUNK = 64, 4  # images and clips that a process gets at a time
-PIECE = 2**22  # bytes of a clip that are hashed at a time: a clip may have gigabytes
 
 
 class Look(NamedTuple):
@@ -37,33 +34,54 @@ class Look(NamedTuple):
     frame_ms: float = 0.0
 
 
-def look_at(records: list[Record], quick: bool, workers: int, quiet: bool, clips: bool = False) -> Iterator[Look]:
+def look_at(records: list[Record], quick: bool, workers: int, quiet: bool, clips: bool = False) -> list[Look]:
     """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output.
 
     With `quick`, images are not decoded, and of clips the header alone is read: they then have no digest.
     """
     kind, size = ("clips", CLIPS_CHUNK) if clips else ("images", CHUNK)
     progress = Progress(len(records), "checking", kind, every_seconds=float("inf") if quiet else 30.0)
-    chunks = [[record.path for record in records[i : i + size]] for i in range(0, len(records), size)]
-    processes = min(workers or len(os.sched_getaffinity(0)), len(chunks))
+    tasks = [Task([one.path for one in records[i : i + size]], quick, clips) for i in range(0, len(records), size)]
+    found: list[list[Look]] = [[] for _ in tasks]
     try:
-        with ProcessPoolExecutor(processes, get_context("spawn"), end_with, (os.getpid(),)) as pool:
-            for looks in pool.map(_looks, chunks, repeat(quick), repeat(clips)):
-                yield from looks
+        with Pool(min(workers or len(os.sched_getaffinity(0)), len(tasks))) as pool:
+            for number, looks in pool.run(LOOKING, tasks):
+                found[number] = looks
                 progress.advance(len(looks))
-    except (BrokenExecutor, MemoryError):
-        raise MachineError("a process that checks was killed (out of memory?)", "choose fewer --workers") from None
+    except (Lost, MemoryError) as error:
+        how = str(error) or "out of memory?"
+        raise MachineError(f"a process that checks was killed ({how})", "choose fewer --workers") from None
     finally:
         progress.close()
+    return [look for looks in found for look in looks]
 
 
-def _looks(paths: list[Path], quick: bool, clips: bool) -> list[Look]:
-    return [(_look_at_clip if clips else _look)(path, quick) for path in paths]
+class Task(NamedTuple):
+    """The files that a process looks at in one go."""
+
+    paths: list[Path]
+    quick: bool
+    clips: bool
+
+
+def _looks(task: Task, ended: Ended) -> list[Look]:
+    return [Look(reason=ended[number]) if number in ended else _one(task, number) for number in range(len(task.paths))]
+
+
+def _one(task: Task, number: int) -> Look:
+    announce(number)
+    try:
+        return (_look_at_clip if task.clips else _look)(task.paths[number], task.quick)
+    except MemoryError:
+        return Look(reason=NO_MEMORY)
+
+
+LOOKING = Work(_looks, _one)
 
 
 def _look(path: Path, quick: bool) -> Look:
     try:
-        data = path.read_bytes()
+        data = whole_file(path)
     except OSError as error:
         return _out_of_reach(error)
     try:
@@ -79,16 +97,14 @@ def _look_at_clip(path: Path, quick: bool) -> Look:
     """Of a clip that has gigabytes no more than a frame or a piece is in memory."""
     digest = xxhash.xxh3_128()
     try:
-        with path.open("rb") as file:
-            while not quick and (piece := file.read(PIECE)):
-                digest.update(piece)
-    except OSError as error:
-        return _out_of_reach(error)
-    try:
+        for piece in () if quick else pieces(path):
+            digest.update(piece)
         told = video.header(path)
         if not quick:
             for _ in video.frames(path):  # raises for a frame that cannot be decoded
                 pass
+    except OSError as error:
+        return _out_of_reach(error)
     except ValueError as error:
         return Look(reason=str(error))
     return Look(True, "", digest.intdigest(), told.width, told.height, told.colour, told.frames, told.frame_ms)

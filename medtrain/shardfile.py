@@ -10,6 +10,7 @@ import os
 import tarfile
 import tempfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -25,6 +26,7 @@ from medtrain.decode import decode, extension
 from medtrain.durable import whole, write_whole
 from medtrain.encode import encode
 from medtrain.index import npy
+from medtrain.mortal import NO_MEMORY, Ended, Work, announce
 from medtrain.plan import PackOptions, Planned
 from medtrain.record import SCORE
 from medtrain.texts import without_texts
@@ -33,18 +35,34 @@ CHANGED = "the file changed while the dataset was packed"
 IN_MEMORY = 32 << 20  # bytes of a clip; a longer one goes through a file
 
 
-def pack_shard(path: Path, samples: list[Planned], row: np.dtype[Any], options: PackOptions) -> None:
-    """Write one tar and its .idx of such rows. Both appear under their names only when whole and on the disk."""
+@dataclass(frozen=True)
+class Shard:
+    """A shard to be packed: where, of what, and with rows of which dtype in its index."""
+
+    path: Path
+    samples: list[Planned]
+    row: np.dtype[Any]
+    options: PackOptions
+
+
+def pack_shard(shard: Shard, ended: Ended) -> None:
+    """Write one tar and its .idx. Both appear under their names only when whole and on the disk. The samples in `ended`
+    are rejected, for the reason there."""
+    path, samples, row, options = shard.path, shard.samples, shard.row, shard.options
     rows = np.zeros(len(samples), row)
     rejects: list[dict[str, str]] = []
-    kept, shape = 0, options.shape
+    kept = 0
     with whole(path) as file:
         tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
-        for sample in samples:
+        for number, sample in enumerate(samples):
             try:
-                packed = _clip(sample, shape, path.parent) if shape else _image(sample, options)
-            except ValueError as error:
-                rejects.append({"image": sample.image, "reason": str(error)})
+                if number in ended:
+                    raise ValueError(ended[number])
+                announce(number)
+                packed = _packed(sample, options, path.parent)
+            except (ValueError, MemoryError) as error:
+                reason = NO_MEMORY if isinstance(error, MemoryError) else str(error)
+                rejects.append({"image": sample.image, "reason": reason})
                 continue
             rows[kept] = (
                 tar.offset + 512,
@@ -111,6 +129,18 @@ class Packed(NamedTuple):
     size: int
     crc32: int
     of_a_clip: tuple[Any, ...] = ()
+
+
+def _packed(sample: Planned, options: PackOptions, folder: Path) -> Packed:
+    return _clip(sample, options.shape, folder) if options.shape else _image(sample, options)
+
+
+def _touch(shard: Shard, number: int) -> None:
+    """Decode and encode one sample, and keep nothing of it."""
+    _packed(shard.samples[number], shard.options, shard.path.parent).file.close()
+
+
+PACKING = Work(pack_shard, _touch)
 
 
 def _image(sample: Planned, options: PackOptions) -> Packed:

@@ -9,10 +9,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +38,7 @@ from medtrain.index import (
     read_rows,
     sample_dtype,
 )
-from medtrain.orphan import end_with
+from medtrain.mortal import Lost, Pool
 from medtrain.plan import (
     MAX_REJECTS,
     PackOptions,
@@ -55,7 +53,7 @@ from medtrain.plan import (
 )
 from medtrain.record import Record, labels_sha256
 from medtrain.run import read_json, read_json_lines, write_json
-from medtrain.shardfile import file_sha256, pack_shard, write_rejects
+from medtrain.shardfile import PACKING, Shard, file_sha256, write_rejects
 
 CONTENTS = "contents"  # what is known of the files, while they are packed
 __all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
@@ -77,13 +75,14 @@ def pack(
     """
     check_options(options, workers)
     check_records(records, options)
-    with _writing(out), alone(out, "packing into"):
+    with _writing(out), alone(out, "packing into"), Pool(workers or _cores()) as pool:
         if not (out / MANIFEST).exists():
             sweep(out)
         try:
-            plan, claim, copies = _plan(records, classes, out, options, workers or _cores())
+            plan, claim, copies = _plan(records, classes, out, options, pool)
             if not (out / MANIFEST).exists():
-                _pack_missing(plan, list(plan), len(classes), out, options, workers or _cores())
+                _pack_missing(plan, list(plan), len(classes), out, options, pool)
+                sweep(out)  # what packers that died left half written
                 described = _described(records, classes, options, claim["labels_sha256"], claim["plan"])
                 _finish(plan, copies, classes, out, described, max_rejects)
             return read_manifest(out)
@@ -94,18 +93,18 @@ def pack(
 
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
-    with _writing(out):
-        contents(chosen(records, options)[part::parts], out / CONTENTS, _cores(), bool(options.colours))
+    with _writing(out), Pool(_cores()) as pool:
+        contents(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.colours))
 
 
 def pack_share(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, part: int, parts: int
 ) -> None:
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
-    with _writing(out):
-        plan, _, _ = _plan(records, classes, out, options, _cores())
+    with _writing(out), Pool(_cores()) as pool:
+        plan, _, _ = _plan(records, classes, out, options, pool)
         if not (out / MANIFEST).exists():
-            _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, _cores())
+            _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, pool)
 
 
 def _cores() -> int:
@@ -119,8 +118,9 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         yield
-    except (BrokenExecutor, MemoryError):
-        problem = f"{out}: a packing process was killed (out of memory?); whole shards are kept"
+    except (Lost, MemoryError) as error:
+        how = str(error) or "out of memory?"
+        problem = f"{out}: a packing process was killed ({how}); whole shards are kept"
         raise MachineError(problem, f"choose fewer --workers, {again}") from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -161,12 +161,12 @@ def check_records(records: list[Record], options: PackOptions) -> None:
 
 
 def _plan(
-    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, workers: int
+    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, pool: Pool
 ) -> tuple[Plan, dict[str, str], list[dict[str, str]]]:
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
-    known = contents(shuffled, out / CONTENTS, workers, bool(options.colours))
+    known = contents(shuffled, out / CONTENTS, pool, bool(options.colours))
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
@@ -213,7 +213,7 @@ def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
     return bool(claimed)
 
 
-def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, workers: int) -> None:
+def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, pool: Pool) -> None:
     """Those of some of the plan's shards that are not there yet."""
     longest = max(len(sample.key) for samples in plan.values() for sample in samples)
     row = sample_dtype(labels, longest, bool(options.colours))
@@ -221,18 +221,11 @@ def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options:
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)
     progress = Progress(total, "packing", options.unit, done=total - sum(map(len, missing.values())))
-    workers = max(1, min(workers, len(missing)))
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
+    shards = [Shard(out / name, samples, row, options) for name, samples in missing.items()]
     try:
-        jobs = {
-            pool.submit(pack_shard, out / name, samples, row, options): len(samples)
-            for name, samples in missing.items()
-        }
-        for job in as_completed(jobs):
-            job.result()
-            progress.advance(jobs[job])
+        for number, _ in pool.run(PACKING, shards):
+            progress.advance(len(shards[number].samples))
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error: on a full disk the others would fail one by one
         progress.close()
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medtrain import dicom, dicomclip
 from medtrain.clipheader import ClipHeader, Region, first_plausible
+from medtrain.rawfile import opened
 from medtrain.silence import silence
 
 __all__ = ["ClipHeader", "Region", "frames", "header"]
@@ -68,7 +69,7 @@ def frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Pixels]:
 
 def _kind(path: Path) -> str:
     """`DICOM`, `MP4` or `AVI` by the first bytes: FFmpeg would take a text for a video, and a picture for one frame."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(132)
     if dicom.is_dicom(head):
         return "DICOM"

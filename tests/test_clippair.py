@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from clip_files import beating, dicom_clip, save
 
-from medtrain.clippair import Degradation, write_pair
+from medtrain.clippair import Degradation, Pair, write_pair
 
 ALL = np.ones((64, 64), np.uint8)  # a mask that hides nothing
 RNG = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_a_long_clip_is_never_whole_in_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         made = (tmp_path / "a.dcm", tmp_path / "b.dcm")
-        assert write_pair(tmp_path / "long.dcm", made, Degradation(), (0, 2)) == ""
+        assert write_pair(Pair(tmp_path / "long.dcm", made, Degradation(), (0, 2)), {}) == ""
         assert tracemalloc.get_traced_memory()[1] < size / 3
     finally:
         tracemalloc.stop()

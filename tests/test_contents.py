@@ -12,7 +12,14 @@ import xxhash
 from medtrain import contents as module
 from medtrain.contents import contents
 from medtrain.errors import MachineError
+from medtrain.mortal import Pool
 from medtrain.record import Record
+
+
+def known(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
+    """`contents` by so many threads."""
+    with Pool(workers) as pool:
+        return contents(records, folder, pool)
 
 
 def whole(i: int) -> bytes:
@@ -39,43 +46,43 @@ def spoil(record: Record) -> None:
 
 def test_what_is_known_is_not_read_again(records: list[Record], tmp_path: Path) -> None:
     expected = [(xxhash.xxh3_64_intdigest(whole(i)), i + 4) for i in range(7)]
-    assert contents(records, tmp_path / "known", 2) == expected
+    assert known(records, tmp_path / "known", 2) == expected
     for record in records:
         spoil(record)
-    assert contents(records[::-1], tmp_path / "known", 2) == expected[::-1]
-    assert contents(records, tmp_path / "other", 2) != expected
+    assert known(records[::-1], tmp_path / "known", 2) == expected[::-1]
+    assert known(records, tmp_path / "other", 2) != expected
 
 
 def test_a_file_that_changed_is_read_again(records: list[Record], tmp_path: Path) -> None:
-    before = contents(records, tmp_path / "known", 1)
+    before = known(records, tmp_path / "known", 1)
     records[2].path.write_bytes(whole(2) + b"longer than before")
     os.utime(records[3].path, ns=(1, 1))
     spoiled = records[4]
     spoil(spoiled)
-    after = contents(records, tmp_path / "known", 1)
+    after = known(records, tmp_path / "known", 1)
     assert [i for i in range(7) if before[i] != after[i]] == [2]
-    again = contents([replace(records[2], source="elsewhere")], tmp_path / "known", 1)
+    again = known([replace(records[2], source="elsewhere")], tmp_path / "known", 1)
     assert again == [after[2]]
 
 
 def test_what_cannot_be_read_is_tried_again(records: list[Record], tmp_path: Path) -> None:
     data = records[0].path.read_bytes()
     records[0].path.unlink()
-    missing = contents(records, tmp_path / "known", 1)
+    missing = known(records, tmp_path / "known", 1)
     assert missing[0][1] == 0
     assert len({content for content, _ in missing}) == 7
     records[0].path.write_bytes(data)
-    assert contents(records, tmp_path / "known", 1)[0] == (xxhash.xxh3_64_intdigest(data), len(data))
+    assert known(records, tmp_path / "known", 1)[0] == (xxhash.xxh3_64_intdigest(data), len(data))
 
 
 def test_a_killed_reader_loses_little(records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AT_ONCE", 2)
     broken = [*records[:5], replace(records[5], path=None), records[6]]  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
-        contents(broken, tmp_path / "known", 1)
+        known(broken, tmp_path / "known", 1)
     for record in records[:4]:
         spoil(record)
-    found = contents(records, tmp_path / "known", 1)
+    found = known(records, tmp_path / "known", 1)
     assert [content for content, _ in found[:4]] == [xxhash.xxh3_64_intdigest(whole(i)) for i in range(4)]
 
 
@@ -83,7 +90,7 @@ def test_what_is_no_image_ties_nobody_to_anybody(records: list[Record], tmp_path
     """Downloads that failed are all the same."""
     for record in records[:4]:
         record.path.write_bytes(b"" if record is records[0] else b"<html>please log in</html>")
-    assert len({content for content, _ in contents(records, tmp_path / "known", 1)}) == 7
+    assert len({content for content, _ in known(records, tmp_path / "known", 1)}) == 7
 
 
 def test_a_filesystem_that_fails_for_now_is_no_fault_of_the_file(records: list[Record], tmp_path: Path) -> None:
@@ -91,5 +98,5 @@ def test_a_filesystem_that_fails_for_now_is_no_fault_of_the_file(records: list[R
     records[3].path.unlink()
     records[3].path.symlink_to("/proc/self/mem")
     with pytest.raises(MachineError, match=r"3\.png: cannot be read for now \(Input/output error\)") as error:
-        contents(records, tmp_path / "known", 1)
+        known(records, tmp_path / "known", 1)
     assert "give the same command again" in error.value.fix

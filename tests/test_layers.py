@@ -53,9 +53,9 @@ shards loader_worker
 clips
 transforms
 shardfile
-plan clipframes clippair
+plan clipframes clippair look
 texts encode mixture contents
-index order decode look sector
+index order decode sector
 history
 attempts
 causes goodput waiting
@@ -65,12 +65,12 @@ video
 dicomclip
 dicom png clipfile clipheader encapsulated silence
 physionet
-fetch unpack
+fetch unpack mortal
 run record csvfile configfile console helper place
 durable searchpath
 access
 configrules errors
-config backbones orphan labels outlet
+config backbones orphan labels outlet rawfile
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}

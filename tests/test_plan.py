@@ -11,6 +11,7 @@ import pytest
 
 from medtrain.contents import contents
 from medtrain.index import SPLITS
+from medtrain.mortal import Pool
 from medtrain.plan import (
     PackOptions,
     Plan,
@@ -24,6 +25,12 @@ from medtrain.plan import (
     without_copies,
 )
 from medtrain.record import TRAIN_VAL, Record
+
+
+def known(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
+    """`contents` by so many threads."""
+    with Pool(workers) as pool:
+        return contents(records, folder, pool)
 
 
 def record(number: int, label: str = "a", patient: str = "", split: str = "") -> Record:
@@ -176,7 +183,7 @@ def drawn(tmp_path: Path) -> list[Record]:
 
 def planned(records: list[Record], options: PackOptions, folder: Path) -> Plan:
     shuffled = chosen(records, options)
-    return make_plan(shuffled, contents(shuffled, folder / "contents", 2), ("a", "b", "c"), options)
+    return make_plan(shuffled, known(shuffled, folder / "contents", 2), ("a", "b", "c"), options)
 
 
 def test_a_plan_holds_each_record_once_in_shards_of_the_size_asked(drawn: list[Record], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import csvfile, video
+from medtrain import csvfile, dicomclip
 from medtrain.errors import InputError
 from medtrain.record import Record
 
@@ -274,7 +274,7 @@ def _ids(path: Path) -> tuple[str, str]:
     if path.suffix.lower() in CONTAINERS:
         return "", ""
     try:
-        header = video.header(path)
+        header = dicomclip.header(path)
     except (ValueError, OSError):
         return "", ""
     return header.patient, header.study

@@ -1,0 +1,106 @@
+"""A decoder that ends its process, in place of the real ones: what packs, checks, degrades and reads must outlive it.
+
+No file that ends a real decoder is kept here. Files say in a comment how this one ends at them; else the real one has
+them. The functions run in processes of their own, which find them here by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtrain import clipframes, clippair, look, sector, shardfile, video
+from medtrain.decode import decode
+from medtrain.mortal import Ended, Work
+
+MARK = re.compile(rb"deadly:(\w+)(?::([^\0]+)\0)?")
+
+
+def marked(data: bytes, how: str, once: Path | None = None) -> bytes:
+    """A JPEG at which the decoder below ends its process: how = abort, exit, kill, memory; only one time, where it is
+    told a file to note it in."""
+    text = f"deadly:{how}".encode() + (f":{once}".encode() + b"\0" if once else b"")
+    return data[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + data[2:]
+
+
+def _obey(data: bytes) -> None:
+    if not (found := MARK.search(data)):
+        return
+    if found[2] and (once := Path(found[2].decode())).exists():
+        return
+    if found[2]:
+        once.touch()
+    if found[1] == b"memory":
+        raise MemoryError
+    if found[1] == b"exit":
+        os._exit(3)
+    os.kill(os.getpid(), {b"abort": signal.SIGABRT, b"kill": signal.SIGKILL}[found[1]])
+
+
+def _decode(data: bytes, *options: Any, **more: Any) -> Any:
+    _obey(data)
+    return decode(data, *options, **more)
+
+
+def _frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Any]:
+    _obey(path.read_bytes())
+    yield from _real_frames(path, which)
+
+
+_real_frames = video.frames
+
+
+def _with_it(function: Callable[..., Any]) -> Callable[..., Any]:
+    shardfile.decode = look.decode = _decode  # type: ignore[attr-defined]
+    for module in (clipframes, clippair, look, sector):
+        module.video.frames = _frames  # type: ignore[attr-defined]
+    return function
+
+
+def _pack(shard: shardfile.Shard, ended: Ended) -> None:
+    _with_it(shardfile.pack_shard)(shard, ended)
+
+
+def _touch(shard: shardfile.Shard, number: int) -> None:
+    _with_it(shardfile.PACKING.touch)(shard, number)
+
+
+def _looks(task: look.Task, ended: Ended) -> list[look.Look]:
+    return _with_it(look.LOOKING.do)(task, ended)  # type: ignore[no-any-return]
+
+
+def _one(task: look.Task, number: int) -> look.Look:
+    return _with_it(look.LOOKING.touch)(task, number)  # type: ignore[no-any-return]
+
+
+def _pair(pair: clippair.Pair, ended: Ended) -> str:
+    return _with_it(clippair.write_pair)(pair, ended)  # type: ignore[no-any-return]
+
+
+def _touch_pair(pair: clippair.Pair, number: int) -> None:
+    _with_it(clippair.WRITING.touch)(pair, number)
+
+
+PACKING = Work(_pack, _touch)
+LOOKING = Work(_looks, _one)
+WRITING = Work(_pair, _touch_pair)
+
+
+def die(_: int, __: Ended) -> None:
+    """At no file."""
+    os._exit(7)
+
+
+def nothing(_: int, __: int) -> None:
+    """Touch it."""
+
+
+def double(number: int, _: Ended) -> int:
+    """What a task is made into; of 13 there is none."""
+    if number == 13:
+        raise ArithmeticError("13")
+    return 2 * number
