@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import __version__
+from medtrain import __version__, videofile
 from medtrain.console import Progress
 from medtrain.contents import beginning, contents, there
 from medtrain.dicom import is_dicom
@@ -83,7 +83,7 @@ def pack(
             if not (out / MANIFEST).exists():
                 _pack_missing(plan, list(plan), len(classes), out, options, pool)
                 sweep(out)  # what packers that died left half written
-                described = _described(records, classes, options, claim["labels_sha256"], claim["plan"])
+                described = _described(records, classes, options, claim)
                 _finish(plan, copies, classes, out, described, max_rejects)
             return read_manifest(out)
         finally:
@@ -170,6 +170,8 @@ def _plan(
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
+    if options.colours:  # its first change of pixels is a second decoder in one dataset
+        claim["decoder"] = ", ".join(f"{name} {version}" for name, version in videofile.versions().items())
     if not _is_claimed(out, claim):
         write_json(out / "plan.json", claim)
     return plan, claim, copies
@@ -181,14 +183,15 @@ def _names(records: list[Record]) -> str:
 
 
 def _described(
-    records: list[Record], classes: tuple[str, ...], options: PackOptions, labels: str, digest: str
+    records: list[Record], classes: tuple[str, ...], options: PackOptions, claim: dict[str, str]
 ) -> dict[str, Any]:
     """What the manifest says of the whole."""
     return {
         "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size, options.colours), "options": options.described(),
-        "split_rule": split_rule(records, options.fractions), "labels_sha256": labels, "plan": digest,
-        "medtrain": __version__, **({"clips": asdict(options.shape)} if options.shape else {}),
+        "split_rule": split_rule(records, options.fractions), "labels_sha256": claim["labels_sha256"],
+        "plan": claim["plan"], "medtrain": __version__,
+        **({"clips": asdict(options.shape), "decoder": claim["decoder"]} if options.shape else {}),
     }  # fmt: skip
 
 
@@ -206,6 +209,12 @@ def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
     """Whether a folder holds anything; InputError where that is of another claim."""
     claimed = read_json(out / "plan.json")
     if any(claimed.get(what, own) != own for what, own in claim.items()):
+        differ = [what for what, own in claim.items() if claimed.get(what, own) != own]
+        if differ == ["decoder"]:
+            raise InputError(
+                f"{out}: was begun with {claimed['decoder']}, and here is {claim['decoder']}: pixels may differ",
+                "install those versions again, choose another --out, or delete that folder",
+            )
         raise InputError(
             f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
             "choose another --out, or delete that folder",

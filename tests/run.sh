@@ -11,6 +11,10 @@ if ! { have slurmctld && have slurmdbd && have mariadbd; } && [ "$(id -u)" = 0 ]
         slurmctld slurmd slurm-client munge slurmdbd mariadb-server >/dev/null ||
         echo "!!! Slurm could not be installed; its tests will be skipped"
 fi
+if ! have ffmpeg; then
+    [ "$(id -u)" = 0 ] && have apt-get && apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null ||
+        echo "!!! ffmpeg could not be installed; the tests that compare videos with it will be skipped"
+fi
 
 bin=.venv/bin
 "$bin"/ruff check .

@@ -62,7 +62,7 @@ causes goodput waiting
 slurmjob jobenv studytables
 datasets recipes reports scorefile canvas
 video
-dicomclip
+dicomclip videofile
 dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack mortal
