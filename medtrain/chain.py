@@ -48,6 +48,7 @@ class _Sender:
         partition = group.packing.get("partition") or slurm.partition
         one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
         self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
+        self.code = Run(group.folder).code  # the group's own copy of medtrain
         self.sent: Sent = []
         self.trained: set[int] = set()
 
@@ -62,7 +63,7 @@ class _Sender:
         words = ("check", request.dataset, "--root", str(request.root), "--json")
         target = shlex.quote(str(self.group.check))
         checked = self._one("check", f"{self._medtrain(*words)} > {target}.part && mv {target}.part {target}")
-        jobs = packjob.submit(request, out, packing["tasks"], self.light, checked, self.dry_run)
+        jobs = packjob.submit(request, out, packing["tasks"], self.light, checked, self.dry_run, needs=self.group.check)
         tasks = (packing["tasks"], packing["tasks"], 0)
         self.sent += list(zip(packjob.STAGES, jobs, tasks, strict=True))
         self._note("pack", dict(zip(packjob.STAGES, jobs, strict=True)))
@@ -93,7 +94,9 @@ class _Sender:
         for i, run in enumerate(self.group.runs):
             if not (finished(run) and evaluated(run)) and not _queued(known.get(str(i), "")):
                 runs = str(run.folder.parent)
-                lines[i] = self._medtrain("evaluate", run.name, "--runs", runs, "--split", "val")
+                proof = shlex.join(helper.command("medtrain.dependency", str(run.folder), root=self.code))
+                command = self._medtrain("evaluate", run.name, "--runs", runs, "--split", "val")
+                lines[i] = f"{proof} && {command}"
         parts: dict[str, dict[int, str]] = {}
         for i, line in lines.items():
             if (dependency := self._ready(i, train)) is not None:
@@ -123,7 +126,7 @@ class _Sender:
 
     def _medtrain(self, *words: str) -> str:
         """A command of the group's own copy of medtrain."""
-        return shlex.join(helper.command("medtrain.cli", *words, root=Run(self.group.folder).code))
+        return shlex.join(helper.command("medtrain.cli", *words, root=self.code))
 
     def _one(self, stage: str, command: str, **extra: Any) -> str:
         job = self._send(stage, command, self.light, output=f"{self.group.slurm}/%j.log", **extra)

@@ -12,7 +12,7 @@ from medtrain.errors import nearest
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
-JOBS = re.compile(r"\d+(:\d+)*")
+JOBS = re.compile(r"\d+(_\d+)?(:\d+(_\d+)?)*")
 SHARE = re.compile(r"0?\.\d+")
 COUNTS = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
@@ -144,7 +144,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (config.watch.removeprefix(PER_DATASET) in WATCHED[config.task], _bad_watch(config)),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
-        (not slurm.after or JOBS.fullmatch(slurm.after) is not None, f"after is {slurm.after!r}: write 812 or 812:813"),
+        (
+            not slurm.after or JOBS.fullmatch(slurm.after) is not None,
+            f"after is {slurm.after!r}: write 812, 812:813 or, for a task of an array, 812_3",
+        ),
         (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
             f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile, freeze, jobenv, launch, rungroup, sbatch
+from medtrain import configfile, dependency, freeze, jobenv, launch, rungroup, sbatch
 from medtrain.chain import Sent, send, tree
 from medtrain.config import Config
 from medtrain.console import say, show_error
@@ -92,13 +92,28 @@ def put_together(group: RunGroup) -> None:
 
 def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
     """Send a new group to Slurm as one array and a job that puts its reports together, or print their scripts."""
+    if not dry_run:
+        sbatch.need_slurm(launch.TRAIN_HERE)
+    if sbatch.there():
+        config = dependency.looked_up(config)
     if dry_run:
         config = launch.ready(config)
         group = planned(config, rungroup.study_types(config))
-    else:
-        sbatch.need_slurm(launch.TRAIN_HERE)
-        group = new_group(config, by_slurm=True)
-    return group, send(group, config.slurm, dry_run)
+        return group, send(group, config.slurm, dry_run)
+    return send_new(new_group(config, by_slurm=True), config)
+
+
+def send_new(group: RunGroup, config: Config) -> tuple[RunGroup, Sent]:
+    """Send a group that was just made; where Slurm takes nothing of it, nothing of it stays."""
+    try:
+        return group, send(group, config.slurm)
+    except MachineError as error:
+        if group.jobs():
+            raise
+        group.file.unlink()
+        for made in (*group.runs, Run(group.folder)):
+            made.unmake()
+        raise MachineError(error.problem, error.fix.replace(group.again, sbatch.AGAIN)) from None
 
 
 def planned(config: Config, types: tuple[str, ...], packing: dict[str, Any] | None = None) -> RunGroup:

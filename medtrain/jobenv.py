@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from medtrain.console import warn
-from medtrain.slurmjob import ENDED, Fields, ask_controller, parse
+from medtrain.slurmjob import ENDED, Fields, records
 
 Environment = MutableMapping[str, str]
 # What tells a command of Slurm where the cluster is (without it nothing can be submitted: submitit #1814), and the
@@ -112,8 +112,7 @@ def settle() -> None:
 
 def record(job: str) -> tuple[Fields, str]:
     """What the controller says of this very job (the number of one task is that of its array too), or why nothing."""
-    text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
-    rows = [parse(line) for line in text.splitlines()]
+    rows, problem = records(job)
     return next((row for row in rows if row.get("JobId") == job), {}), problem
 
 

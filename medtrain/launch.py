@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, freeze, helper, jobenv, mixture, sbatch
+from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, sbatch
 from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
@@ -138,19 +138,24 @@ def where(run: Run) -> str:
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     """Send a run to Slurm, or with `dry_run` only print the script that would be sent. Returns the run and job id."""
     if dry_run:
-        config = ready(config)
+        config = ready(dependency.looked_up(config) if sbatch.there() else config)
         run = Run(Path(config.runs) / config.run)
         sbatch.send(executor(run, config.slurm), supervisor(run), "", dry_run)
         return run, ""
     sbatch.need_slurm(TRAIN_HERE)
+    config = dependency.looked_up(config)
     run, config = new_run(config)
-    return run, send(run, config.slurm)
+    try:
+        return run, send(run, config.slurm, sbatch.AGAIN)
+    except MachineError:
+        run.unmake()
+        raise
 
 
-def send(run: Run, slurm: SlurmConfig) -> str:
-    """Hand a run to Slurm and note its job id in the run folder."""
+def send(run: Run, slurm: SlurmConfig, again: str) -> str:
+    """Hand a run to Slurm and note its job id in the run folder; `again` is what to do where Slurm says no."""
     before_sending(run)
-    job = sbatch.send(executor(run, slurm), supervisor(run), resume_command(run))
+    job = sbatch.send(executor(run, slurm), supervisor(run), again)
     note_sent(run, job)
     return job
 
@@ -197,7 +202,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
         say("changed: " + "; ".join(changed))
     if run.job_file.exists() and not here:
         sbatch.need_slurm(TRAIN_HERE)
-        say(f"run {run.name}: job {send(run, config.slurm)}")
+        say(f"run {run.name}: job {send(run, config.slurm, resume_command(run))}")
         return 0
     from medtrain.supervise import supervise
 

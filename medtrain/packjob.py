@@ -91,9 +91,16 @@ class Jobs:
 
 
 def submit(
-    request: Request, out: Path, tasks: int, slurm: SlurmConfig, after: str = "", dry_run: bool = False
+    request: Request,
+    out: Path,
+    tasks: int,
+    slurm: SlurmConfig,
+    after: str = "",
+    dry_run: bool = False,
+    needs: Path | None = None,
 ) -> list[str]:
-    """Send the three jobs, each of which waits for the one before, the first for the job `after`; returns their ids.
+    """Send the three jobs, each of which waits for the one before, the first for the job `after`, which writes the file
+    `needs`; returns their ids.
 
     The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
     """
@@ -101,14 +108,17 @@ def submit(
         sbatch.need_slurm("leave --slurm away")
     refuse(request, out, tasks)
     logs = out / "slurm"
-    told = {"request": request.told(), "tasks": tasks}
+    told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after}
     if not dry_run:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
         asked = replace(slurm, after=sent[-1] if sent else after)
-        array = {} if stage == "finish" else {"array": f"0-{tasks - 1}"}
+        names = "%j" if stage == "finish" else "%A_%a"  # as Slurm's own commands name them
+        array = {"output": f"{logs.absolute()}/{names}.log"} | (
+            {} if stage == "finish" else {"array": f"0-{tasks - 1}"}
+        )
         executor = sbatch.executor(logs, f"{request.dataset}-{stage}", asked, **array)
         command = shlex.join(helper.command("medtrain.packjob", str(out.absolute()), stage))
         sent.append(sbatch.send(executor, command, "give the same command again", dry_run))
@@ -168,6 +178,11 @@ def run(out: Path, stage: str) -> None:
     """One job's work; of an array's, the share of this task."""
     told = read_json(out / REQUEST)
     request, tasks = Request.of(told["request"]), int(told["tasks"])
+    if stage == STAGES[0] and told.get("needs") and not Path(told["needs"]).exists():
+        raise InputError(
+            f"{told['needs']} is not there: job {told['after']}, which checks the dataset, has not done its work",
+            f"see its log beside that file, and check by hand: medtrain check {request.dataset} --root {request.root}",
+        )
     records, classes = records_of(request), datasets.source(request.dataset).CLASSES
     part = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     if stage == "read":

@@ -37,7 +37,7 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
         group = grouplaunch.planned(launch.ready(config, packed=False), types, packing)
         return group, chain.send(group, config.slurm, dry_run)
     group = grouplaunch.new_group(config, packing, types, by_slurm=True)
-    return group, chain.send(group, config.slurm)
+    return grouplaunch.send_new(group, config)
 
 
 def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

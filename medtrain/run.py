@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,17 @@ class Run:
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
             raise InputError(where, "list the runs: medtrain status   (another folder: --runs DIR)")
         return run
+
+    def unmake(self) -> None:
+        """Take back a run in which nothing has happened, so that its name is free again; other files in its folder
+        stay."""
+        for made in (self.code, self.slurm):
+            shutil.rmtree(made, ignore_errors=True)
+        for file in (self.config_file, self.status_file):
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.folder):
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
 
     def last_step(self) -> int:
         """The optimizer step of the newest checkpoint, by its name; 0 where there is none."""
@@ -135,19 +148,31 @@ def refuse_group(runs: Path | str, name: str) -> None:
 
 
 def runs_flag(runs: Path | str) -> str:
-    """What to add to a printed command so that it finds the runs folder."""
-    return "" if str(runs) == "runs" else f" --runs {runs}"
+    """What to add to a printed command so that it finds the runs folder from the folder where it is printed."""
+    return "" if Path(runs).absolute() == Path("runs").absolute() else f" --runs {shlex.quote(str(runs))}"
 
 
 def command_for(run: Run, command: str) -> str:
     """What a person types, in the folder they are in, to have a command done to a run."""
-    runs = run.folder.parent
-    return f"medtrain {command} {run.name}" + ("" if runs == Path("runs").absolute() else runs_flag(runs))
+    return f"medtrain {command} {shlex.quote(run.name)}{runs_flag(run.folder.parent)}"
 
 
 def resume_command(run: Run) -> str:
     """The same to go on with it."""
     return command_for(run, "resume")
+
+
+def again_command(run: Run) -> str:
+    """The same where it may never have begun: of a chain that packs first, the chain goes on and not the run."""
+    chain = next((name for name in group_names(run.folder.parent) if run.name in _packs_for(run, name)), "")
+    return (
+        command_for(Run(run.folder.parent / chain), "retry") if chain and not run.last_step() else resume_command(run)
+    )
+
+
+def _packs_for(run: Run, group: str) -> list[str]:
+    told = read_json(run.folder.parent / group / GROUP_FILE)
+    return list(told.get("runs", ())) if told.get("packing") else []
 
 
 def default_name(recipe: str, job: str = "") -> str:

@@ -8,11 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from medtrain import slurmjob
 from medtrain.config import SlurmConfig
 from medtrain.console import say
 from medtrain.errors import MachineError
 from medtrain.jobenv import as_on_a_login_node
 
+UNREACHABLE = ("unable to contact slurm controller", "munge", "configuration source", "socket timed out")
+AGAIN = "give the same command again"
 # slurm/*.sbatch have the same lines (tests/test_jobenv.py compares them).
 TRAPS = (
     # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
@@ -95,10 +98,10 @@ def send(executor: Any, command: str, again: str, dry_run: bool = False) -> str:
         with as_on_a_login_node(), contextlib.redirect_stderr(io.StringIO()):
             return str(executor._submit_command(command).job_id)
     except (FailedJobError, FailedSubmissionError) as error:
-        raise MachineError(
-            f"Slurm did not take the job: {' '.join(str(error).split())[-400:]}",
-            f"correct the request (sinfo shows the partitions), then: {again}",
-        ) from None
+        said = " ".join(str(error).split())[-400:]
+        unreachable = any(word in said.lower() for word in UNREACHABLE)
+        fix = slurmjob.remedy(said) if unreachable else "correct the request (sinfo shows the partitions)"
+        raise MachineError(f"Slurm did not take the job: {said}", f"{fix}, then: {again}") from None
 
 
 def script(executor: Any, command: str) -> str:
@@ -112,6 +115,19 @@ def mem(gigabytes: float) -> str:
 
 
 def need_slurm(instead: str) -> None:
-    """Raise MachineError where there is no Slurm; `instead` says what to type there."""
-    if shutil.which("sbatch") is None:
+    """Raise MachineError where there is no Slurm, `instead` says what to type there, or where its controller does not
+    answer: before anything is made for a job that it could not take."""
+    need_commands(instead)
+    if problem := slurmjob.silence():
+        raise MachineError(f"Slurm does not answer ({problem})", f"{slurmjob.remedy(problem)}, then: {AGAIN}")
+
+
+def there() -> bool:
+    """Whether Slurm's commands are here."""
+    return shutil.which("sbatch") is not None
+
+
+def need_commands(instead: str) -> None:
+    """Raise MachineError where Slurm's commands are not."""
+    if not there():
         raise MachineError("there is no Slurm here (sbatch is not found)", f"{instead}   or log in to your cluster")

@@ -70,12 +70,25 @@ def ask(*command: str) -> tuple[str, str]:
     return answer, " ".join(complaint.split()) or f"{command[0]} left with exit code {process.returncode}"
 
 
+def silence() -> str:
+    """Why the controller does not answer; empty where it does."""
+    answer, problem = ask("scontrol", "ping")
+    if "DOWN" in answer and "UP" not in answer:
+        return " ".join(answer.partition("\n")[0].split())
+    return "" if "UP" in answer else problem
+
+
+def remedy(complaint: str) -> str:
+    """What helps where a command of Slurm complains that it cannot reach the controller."""
+    if "munge" in complaint.lower():
+        return "munged must run on this machine, with the cluster's key: tell your administrator"
+    return "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator"
+
+
 def ask_controller(*command: str) -> tuple[str, str]:
     """As `ask`, for what the controller answers: where it is down, a ping knows at once, and others try for 18 s."""
-    answer, _ = ask("scontrol", "ping")
-    if "DOWN" in answer and "UP" not in answer:
-        return "", " ".join(answer.partition("\n")[0].split())
-    return ask(*command)
+    problem = silence()
+    return ("", problem) if "DOWN" in problem else ask(*command)
 
 
 def parse(text: str) -> Fields:
@@ -88,6 +101,19 @@ def show(job: str) -> tuple[Fields, str]:
     """What the controller says of a job, or `{}` and why it says nothing."""
     text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
     return ({}, problem) if problem else (parse(text), "")
+
+
+def records(job: str) -> tuple[list[Fields], str]:
+    """What the controller says of a job, of an array a record for each task that it has begun with and one for the
+    others; or nothing, and why."""
+    text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
+    return [fields for line in text.splitlines() if (fields := parse(line))], problem
+
+
+def all_completed(job: str) -> bool:
+    """Whether accounting remembers a job, and that all of it succeeded."""
+    text, _ = ask("sacct", "--allocations", "--parsable2", "--noheader", "--format=State", f"--jobs={job}")
+    return bool(text.split()) and set(text.split()) == {"COMPLETED"}
 
 
 def queue_state(job: str) -> Place | None:

@@ -14,12 +14,12 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, helper, jobenv, outlet, slurmjob
+from medtrain import attempts, dependency, helper, jobenv, outlet, slurmjob
 from medtrain.attempts import note
 from medtrain.configfile import load
 from medtrain.console import show_error, warn
 from medtrain.durable import sweep
-from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE
+from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE, InputError
 from medtrain.place import in_batch_script, in_slurm_job, own_job
 from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
@@ -33,11 +33,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal
 def supervise(run: Run) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
-    slurm = load(run.config_file).slurm
+    config = load(run.config_file)
+    slurm = config.slurm
     if in_slurm_job():
         ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
     else:
         ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
+    if in_slurm_job() and not run.last_step():
+        try:
+            dependency.prove_packed(run, config)
+        except InputError as error:
+            return cannot_begin(run, error)
     asked = Asked(ranks, run).install()
     ends: list[attempts.Row] = []
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
@@ -56,6 +62,13 @@ def supervise(run: Run) -> int:
         if not asked.signal:
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
     return leave(run)
+
+
+def cannot_begin(run: Run, error: InputError) -> int:
+    """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
+    set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
+    show_error(error.problem, error.fix)
+    return error.exit_code
 
 
 def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -> attempts.Row:

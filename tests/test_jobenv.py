@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medtrain import jobenv
+from medtrain import jobenv, slurmjob
 from medtrain.place import SUPERVISOR, in_slurm_job, own_job, take_place
 from medtrain.ranks import for_srun
 from medtrain.sbatch import TRAPS
@@ -112,7 +112,7 @@ def test_variables_of_a_job_that_is_over_are_not_used(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        jobenv, "ask_controller", lambda *words: ("", "slurm_load_jobs error: Invalid job id specified")
+        slurmjob, "ask_controller", lambda *words: ("", "slurm_load_jobs error: Invalid job id specified")
     )
     monkeypatch.setattr(os, "environ", {**HOME, **STEP})
     jobenv.settle()
@@ -122,7 +122,7 @@ def test_variables_of_a_job_that_is_over_are_not_used(
 
 
 def test_a_silent_controller_takes_nothing_from_a_running_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobenv, "ask_controller", lambda *words: ("", "Slurmctld(primary) at ctl is DOWN"))
+    monkeypatch.setattr(slurmjob, "ask_controller", lambda *words: ("", "Slurmctld(primary) at ctl is DOWN"))
     monkeypatch.setattr(
         os, "environ", {**HOME, "SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     )

@@ -31,7 +31,7 @@ launch verify_run packjob
 mismatch
 replay
 freeze feed sbatch rungroup
-status supervise checks
+status supervise checks dependency
 ranks
 worker
 train

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from medtrain.checks import ADMIN, Finding, ask, fail, ok, warn
 from medtrain.jobenv import as_on_a_login_node
+from medtrain.slurmjob import remedy
 
 NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 SHORT_GRACE_SECONDS = 10
@@ -35,10 +36,7 @@ def partitions() -> Finding | None:
         return None
     answer = ask("sinfo", "--noheader", "--format=%P|%a|%l|%F|%G")
     if answer.code != 0:
-        fix = "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator"
-        if "munge" in answer.error.lower():
-            fix = "munged must run on this machine, with the cluster's key: tell your administrator"
-        return fail(f"Slurm does not answer ({answer.reason})", fix)
+        return fail(f"Slurm does not answer ({answer.reason})", remedy(answer.error))
     rows = [line.split("|") for line in answer.out.splitlines() if line.count("|") == 4]
     if not rows:
         return fail("sinfo shows no partition", "ask your administrator for access to one")

@@ -52,7 +52,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         config = configfile.overlay(config, [str(settings)])
     configfile.check(config, f"cluster {profile}")
     failed = False
-    sbatch.need_slurm("leave --cluster away")
+    sbatch.need_commands("leave --cluster away")
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
