@@ -22,7 +22,7 @@ from medtrain.console import warn
 from medtrain.goodput import work
 from medtrain.place import in_batch_script, own_job
 from medtrain.run import Run, append_json, read_json_lines
-from medtrain.slurmjob import Fields, accounted, gone, preemptor, seconds, show
+from medtrain.slurmjob import RUNS, Fields, accounted, gone, preemptor, seconds, show
 
 CRASHES = ("crashed", "killed", "hung", "memory")  # an attempt of these kinds failed by itself
 NODE_TO_BLAME = ("crashed", "killed", "hung")  # too little memory is not the node's fault
@@ -183,7 +183,7 @@ def _ask_slurm(known: Evidence, start: Row) -> Evidence:
     same_life = int(fields.get("Restarts", "0")) == known.restarts
     shown = (*known.shown, fields) if fields else known.shown
     # Of a job that has ended it is when that was, of one that runs when its limit comes.
-    until = seconds(fields, "EndTime") if same_life and fields.get("JobState") == "RUNNING" else None
+    until = seconds(fields, "EndTime") if same_life and fields.get("JobState") in RUNS else None
     unseen = known.code is None
     told = replace(
         known,

@@ -17,16 +17,25 @@ from medtrain.slurmjob import Fields, seconds
 
 HANG = "no sign of life"  # how the watchdog's message begins
 LIMIT_SECONDS = 90.0  # Slurm sends the signal before a time limit up to 60 s early, and a save takes a while
-# slurmd writes it into the log of a step that it ends.
+# slurmstepd writes it into the log of a step that it ends.
 DUE = re.compile(
     r"\*\*\* (?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+ DUE TO (TIME LIMIT|PREEMPTION|NODE FAILURE|JOB REQUEUE)"
 )
+# Its lines come through a rank of its node, whose number srun writes in front. Up to 24.11 they begin with its name and
+# the node's, from 25.05 on with the time.
 MEMORY = re.compile(
-    r"slurmstepd-?(?P<node>\S*): error: (?:.*exceeded memory limit \((?P<used>\d+) > (?P<limit>\d+)\)|.*oom.kill)", re.I
+    r"^(?:(?P<rank>\d+): )?(?:slurmstepd-?(?P<node>\S*):|\[\d{4}-[^]]+\]) error: "
+    r"(?:.*exceeded memory limit \((?P<used>\d+) > (?P<limit>\d+)\)|.*oom.kill)",
+    re.IGNORECASE | re.MULTILINE,
 )
+OUT_OF_MEMORY = "Out Of Memory"  # srun, of a rank that the kernel killed
 LOST_NODE = re.compile(r"srun: error: Node failure on (\S+)")
 TASK = re.compile(r"^srun: error: (?P<node>\S+): tasks? (?P<ranks>[\d,-]+): (?P<end>.+)$", re.MULTILINE)
-COMPLAINT = re.compile(r"^srun: error: (.+)$", re.MULTILINE)
+# What srun says where it starts nothing: why it ends is in the first kind that is there.
+COMPLAINTS = tuple(
+    re.compile(rf"^(?:\S*/)?srun: {kind}(.+)$", re.MULTILINE)
+    for kind in ("fatal: ", "error: ", "(?=(?:error while|symbol lookup|unrecognized|unknown|invalid|option) )")
+)
 DEADLY = {signal.strsignal(number): number for number in signal.Signals}
 BLAMED = re.compile(r"rank (\d+)(?: on (\S+))?")
 
@@ -93,9 +102,12 @@ def _slurm_wrote(evidence: Evidence) -> Cause | None:
 
 def _memory(evidence: Evidence) -> Cause | None:
     found = MEMORY.search(evidence.said)
-    if found is None and "Out Of Memory" not in evidence.said:
+    killed = next((task for task in TASK.finditer(evidence.said) if task["end"] == OUT_OF_MEMORY), None)
+    if found is None and killed is None and OUT_OF_MEMORY not in evidence.said:
         return None
-    failed = _first_to_fail(evidence)
+    failed = killed.groupdict() if killed else _first_to_fail(evidence)
+    if found and found["rank"] and not killed:  # those of other nodes leave first, and are not to blame
+        failed = {**failed, "ranks": found["rank"], "node": _node_of(evidence, found["rank"])}
     node = (found["node"] if found else "") or failed["node"]
     sizes = ""
     if found and found["used"]:
@@ -184,11 +196,12 @@ def _by_signal(evidence: Evidence) -> Cause | None:
 def _exit_code(evidence: Evidence) -> Cause | None:
     if evidence.code is None:
         return None
+    complaints = [kind.findall(evidence.said) for kind in COMPLAINTS]
     failed = _first_to_fail(evidence)
-    if failed["ranks"]:
+    if failed["ranks"] and not complaints[0]:
         return Cause("crashed", f"{_who(failed)}: {failed['end'][:1].lower()}{failed['end'][1:]}", **_place(failed))
-    complaints = COMPLAINT.findall(evidence.said)
-    words = f"srun: {complaints[-1]}" if complaints else f"a rank left with exit code {evidence.code}"
+    last = next((found[-1] for found in complaints if found), "")
+    words = f"srun: {last}" if last else f"a rank left with exit code {evidence.code}"
     return Cause("crashed", words)
 
 

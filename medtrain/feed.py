@@ -116,7 +116,7 @@ def can_send(tracker: str, mode: str) -> bool:
 def refuse_if_fed(run: Run) -> None:
     """A helper that is at work sends everything itself, and two would send the same steps."""
     place = alive(run)
-    if place is not None and place.state != "PENDING":
+    if place is not None and not place.waits:
         raise InputError(
             f"run {run.name} is under way ({place.kind} {place.id}): its own helper feeds the tracker",
             f"wait for its end: medtrain logs {run.name} -f",

@@ -66,7 +66,7 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
         if "SLURM_RESTART_COUNT" in os.environ:
             freeze.hand_over(run, sys.argv[1:])
         say(f"run {run.name} ({group.runs.index(run) + 1} of {len(group.runs)})")
-        codes[run] = supervise(run)
+        codes[run] = supervise(run, alone=False)
         if codes[run] == EXIT_RESUMABLE:
             if not in_batch_script():
                 say(f"the others wait; go on with all: {group.again}")

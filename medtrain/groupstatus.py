@@ -102,7 +102,7 @@ def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, A
 
 
 def _word(place: Place) -> str:
-    return "waiting" if place.state == "PENDING" else "running"
+    return "waiting" if place.waits else "running"
 
 
 def _words(stage: dict[str, Any]) -> str:

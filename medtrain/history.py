@@ -37,7 +37,7 @@ def history(run: Run, place: Place | None) -> list[Row]:
 
 def _same_life(start: Row, place: Place) -> bool:
     """Whether the attempt is what goes on at `place`, and not an earlier life of the same job."""
-    if place.state == "PENDING":
+    if place.waits:
         return False
     restarts = place.fields.get("Restarts")
     return place.kind == "process" or restarts is None or int(restarts) == start.get("restarts", 0)

@@ -265,7 +265,7 @@ def stop(run: Run, wait_s: float = 120) -> str:
     if place is None:
         return f"run {run.name} is not under way"
     again = f"go on with: {resume_command(run)}"
-    if place.kind == "job" and place.state == "PENDING":
+    if place.waits:
         cancel(place.id)
         attempts.close_silent(run)
         set_status(run, state="stopped")

@@ -23,12 +23,15 @@ TRAPS = (
     # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
     # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. One task of an
     # array has the number of the whole; whether this is a task only Slurm's record says: SLURM_ARRAY_JOB_ID may have
-    # been inherited.
+    # been inherited. From 24.05 on Slurm itself brings back what ends in the grace time of a preemption (grace.py); and
+    # what comes from Command on is text of users.
     "medtrain_back() {",
     "    local record",
     '    until record=$(scontrol --oneliner show job "$SLURM_JOB_ID"); do sleep 5; done',
     '    record=$(grep "^JobId=$SLURM_JOB_ID " <<<"$record")',
+    "    record=${record%% Command=*}",
     "    [[ $record =~ JobState=(RUNNING|SIGNALING) ]] || return",
+    "    [[ $record =~ PreemptTime=[0-9] && ! $(scontrol --version) =~ \\ 2[0-3]\\. ]] && return",
     "    if [[ $record =~ ArrayJobId=([0-9]+)\\ ArrayTaskId=([0-9]+) ]]; then",
     '        scontrol requeue "${BASH_REMATCH[1]}_${BASH_REMATCH[2]}"',
     "    else",

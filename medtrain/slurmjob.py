@@ -19,11 +19,20 @@ ENDED = frozenset(
     ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
      "REVOKED")
 )  # fmt: skip
+# What `scontrol show job` calls a job that has not begun, or not again: it waits, whatever for.
+WAITING = frozenset(
+    ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "EXPEDITING", "RESV_DEL_HOLD")
+)
+RUNS = ("RUNNING", "SIGNALING")  # the second for a moment after a SIGCONT, which Slurm sends before a TERM
 NO_ANSWER = "UNKNOWN"
 FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not responding"
 OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
 RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
 NOT_FOR_COMMANDS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
+# Text of users and administrators, in which there may be anything: a job's name, and what follows the fields that are
+# read here (before SubmitLine, which Slurm prints since 23.02, comes Command).
+NAME = re.compile(r"JobName=.*?(?=\s(?:SLUID|HetJobIdSet)=|\sUserId=\S*\(\d+\)\sGroupId=)")
+FREE_TEXT = re.compile(r"\s(?:Command|SubmitLine|AdminComment|SystemComment|Comment|Extra)=.*")
 Fields = dict[str, str]
 
 
@@ -40,6 +49,11 @@ class Place:
     state: str = ""
     reason: str = ""
     fields: Fields = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is a job that has not begun yet, or not again."""
+        return self.state in WAITING
 
 
 def ask(*command: str) -> tuple[str, str]:
@@ -92,9 +106,10 @@ def ask_controller(*command: str) -> tuple[str, str]:
 
 
 def parse(text: str) -> Fields:
-    """The fields of one line of `scontrol --oneliner show`."""
-    pairs = (word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", text.strip().split("\n")[0]))
-    return {name: value for name, equals, value in pairs if equals}
+    """The fields of one line of `scontrol --oneliner show`; the first of a name counts, and free text is left out."""
+    line = FREE_TEXT.sub("", NAME.sub("", text.strip().split("\n")[0]))
+    pairs = [word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", line)]
+    return {name: value for name, equals, value in reversed(pairs) if equals}
 
 
 def show(job: str) -> tuple[Fields, str]:

@@ -76,14 +76,14 @@ def describe(run: Run) -> dict[str, Any]:
         "history": told,
         "waiting": _waiting(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
-        "note": _note(run, status, place),
+        "note": _note(run, status, place, told),
         "updated": status.get("updated"),
     }
 
 
 def _waiting(run: Run, place: Place | None) -> dict[str, Any] | None:
     """Why a job waits, what helps, and when Slurm means to start it; None where none waits."""
-    if place is None or place.state != "PENDING":
+    if place is None or not place.waits:
         return None
     found = words(place.reason, {**place.fields, "run": run.name, "job": place.id})
     return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
@@ -93,12 +93,12 @@ def _state(status: dict[str, Any], place: Place | None) -> str:
     said = str(status.get("state", "new"))
     if place is None:
         return "interrupted" if said in ("starting", "running", "queued") else said
-    if place.state == "PENDING":
+    if place.waits:
         return "waiting"
     return said if said in ("running", "starting") else place.state.lower()
 
 
-def _note(run: Run, status: dict[str, Any], place: Place | None) -> str:
+def _note(run: Run, status: dict[str, Any], place: Place | None, told: list[dict[str, Any]]) -> str:
     waiting = _waiting(run, place)
     if waiting:
         return str(waiting["why"])
@@ -107,7 +107,8 @@ def _note(run: Run, status: dict[str, Any], place: Place | None) -> str:
     if status.get("error"):
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
-        return f"go on with: medtrain resume {run.name}"
+        cause = f"{told[-1]['cause']}; " if told and status["state"] == "crashed" else ""
+        return f"{cause}go on with: medtrain resume {run.name}"
     return ""
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, dependency, helper, jobenv, outlet, slurmjob
+from medtrain import attempts, dependency, grace, helper, jobenv, outlet, slurmjob
 from medtrain.attempts import note
 from medtrain.configfile import load
 from medtrain.console import show_error, warn
@@ -30,8 +30,11 @@ REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
-def supervise(run: Run) -> int:
-    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue."""
+def supervise(run: Run, alone: bool = True) -> int:
+    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
+
+    `alone`: the job has nothing else to do, so that it ends with this run.
+    """
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
     config = load(run.config_file)
     slurm = config.slurm
@@ -54,7 +57,7 @@ def supervise(run: Run) -> int:
         if end["kind"] == "finished":
             return EXIT_DONE
         if hopeless(run, ends):
-            return give_up(run, end)
+            return give_up(run, end, alone)
         if attempts.ended_by_user(run, end):
             break
         if in_batch_script() and not run.stop_file.exists():
@@ -109,15 +112,18 @@ def hopeless(run: Run, own: list[attempts.Row]) -> bool:
     return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
 
 
-def give_up(run: Run, end: attempts.Row) -> int:
+def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
     """Say why no further attempt is made."""
     status = run.status()
-    set_status(run, state="failed")
     problem = (
         status.get("error")
         or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({end['cause']})"
     )
-    show_error(problem, status.get("fix") or f"read the log, mend the cause, then: {resume_command(run)}")
+    fix = status.get("fix") or f"read the log, remove the cause, then: {resume_command(run)}"
+    set_status(run, state="failed", error=problem, fix=fix)
+    show_error(problem, fix)
+    if alone:
+        grace.stay_away()
     known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
     return int(end["exit_code"]) if end["exit_code"] in known else EXIT_ENVIRONMENT
 
@@ -127,14 +133,15 @@ def leave(run: Run) -> int:
     run.stop_file.unlink(missing_ok=True)
     set_status(run, state="stopped")
     tell(run, f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
+    grace.stay_away()
     return EXIT_RESUMABLE
 
 
 def requeue(run: Run) -> int:
     """Put this Slurm job back in the queue and leave.
 
-    A batch script that merely ends, in the grace time of a preemption too, is not requeued by Slurm. After a
-    preemption without grace Slurm has done it already, and says that the job is pending.
+    A batch script that merely ends is not requeued by Slurm, but for the grace time of a preemption from Slurm 24.05
+    on (see grace.py). After a preemption without grace Slurm has done it already, and says that the job is pending.
     """
     job = own_job()
     set_status(run, state="queued")
@@ -142,6 +149,11 @@ def requeue(run: Run) -> int:
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
     deadline = time.monotonic() + REQUEUE_S
     while True:
+        if grace.brings_back(job):
+            if bad:
+                note_avoided(run, bad, "Slurm itself requeues a job that it preempts")
+            tell(run, f"{run.name}: Slurm puts job {job} back in the queue; it will go on from step {run.last_step():,}")
+            return EXIT_RESUMABLE
         _, problem = slurmjob.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:
             if bad:

@@ -32,7 +32,7 @@ mismatch
 replay
 freeze feed sbatch rungroup
 status supervise checks dependency
-ranks
+ranks grace
 worker
 train
 saving

@@ -97,13 +97,20 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
             "go on by hand after it: medtrain resume NAME",
         )
     hasty = [name for name, mode, grace in rows if "REQUEUE" in mode and grace < SHORT_GRACE_SECONDS]
-    user_signal = "preempt_send_user_signal" in settings.get("SlurmctldParameters", "")
-    if hasty and not user_signal:
+    if hasty and not _user_signal(settings):
         return warn(
             f"preempted jobs of {', '.join(hasty)} have less than {SHORT_GRACE_SECONDS} s to save ({text})",
             "save more often there: --every-minutes 2 (steps since the last save are computed again)",
         )
     return ok(f"preempted jobs are warned ({text})")
+
+
+def _user_signal(settings: dict[str, str]) -> bool:
+    """Whether a preempted job is sent the signal that it asked for, by its name of before 23.02 or since."""
+    before = settings.get("SlurmctldParameters", "").split(",")
+    return "preempt_send_user_signal" in before or "send_user_signal" in settings.get("PreemptParameters", "").split(
+        ","
+    )
 
 
 def accounting() -> Finding | None:

@@ -28,7 +28,8 @@ POLL_SECONDS = 1.0
 OLD_SECONDS = 86_400.0
 END_SECONDS = 60.0  # for the processes of a cancelled job to end
 # Reasons to wait that end by themselves: a busy cluster is a good one.
-PASSING = ("None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning", "ReqNodeNotAvail", "BurstBufferStageIn")
+PASSING = ("None", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning", "ReqNodeNotAvail", "BurstBufferStageIn",
+           "SchedDefer", "MpiPortsBusy", "NvidiaImexChannels", "MaxPoweredUpNodes", "FedJobLock")  # fmt: skip
 PREFIX = ".medtrain-doctor-"
 Named = tuple[str, Finding]
 
@@ -158,12 +159,12 @@ def follow(course: Course, place: Path, wait: float) -> None:
         fields = course.fields = shown or course.fields  # a controller may be silent for a moment
         state = fields.get("JobState", "")
         now = time.monotonic()
-        if state == "RUNNING" and not started:
+        if state in slurmjob.RUNS and not started:
             started, course.waited = True, now - begun
         again = fields.get("Restarts", "0") != "0"
         if not again:
             requeued = now
-        elif state not in ("PENDING", "COMPLETING", "REQUEUED") and course.requeue_seconds is None:
+        elif state not in (*slurmjob.WAITING, "COMPLETING") and course.requeue_seconds is None:
             course.requeue_seconds = now - requeued
         back = course.requeue_seconds is not None and any(line.get("life") for line in read_json_lines(place / BATCH))
         if back or state in slurmjob.ENDED or "Invalid job id" in problem:
