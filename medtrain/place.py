@@ -74,6 +74,11 @@ def in_task() -> bool:
     return step.isdecimal() and int(step) <= MOST_STEPS
 
 
+def tasks_given() -> int:
+    """How many tasks Slurm gave this job: so many ranks has its step."""
+    return int(os.environ.get("SLURM_NTASKS") or 1)
+
+
 def own_job() -> str:
     """The Slurm job that this process is in, of an array as `812_3`: one task of it has the number of the whole, and
     what is done to that number is done to all. Empty where there is none."""

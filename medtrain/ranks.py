@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medtrain.errors import EXIT_RESUMABLE
 from medtrain.jobenv import LAUNCHER, without
-from medtrain.place import SUPERVISOR, own_job
+from medtrain.place import SUPERVISOR, own_job, tasks_given
 
 
 class LocalRanks:
@@ -77,7 +77,7 @@ class Srun:
     _over = True
 
     def __init__(self, log: Path, command: list[str]) -> None:
-        self.count = int(os.environ.get("SLURM_NTASKS", 1))
+        self.count = tasks_given()
         self._log = log
         self._command = [
             "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",

@@ -26,7 +26,7 @@ from medtrain.console import Progress, warn
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError, MachineError
 from medtrain.orphan import end_with
-from medtrain.place import in_slurm_job, in_task
+from medtrain.place import in_slurm_job, in_task, tasks_given
 from medtrain.run import Run, read_json, read_json_lines, runs_flag
 
 LONG_S = 900  # a run with one checkpoint is not trained again from the beginning unasked where that takes longer
@@ -110,7 +110,7 @@ def refuse_long(run: Run, steps: int) -> None:
 
 def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
     """How many ranks train here; raises where that number or this machine cannot give the same bits."""
-    given = int(os.environ.get("SLURM_NTASKS", "1")) if in_slurm_job() else 0
+    given = tasks_given() if in_slurm_job() else 0
     ranks = asked or (given if exact and given else made)
     if ranks != made and not exact:
         raise InputError(

@@ -29,10 +29,15 @@ FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not respon
 OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
 RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
 NOT_FOR_COMMANDS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
-# Text of users and administrators, in which there may be anything: a job's name, and what follows the fields that are
-# read here (before SubmitLine, which Slurm prints since 23.02, comes Command).
+# Text of users and administrators, in which there may be anything: a job's name, and what begins with one of these. Of
+# what follows, only fields that Slurm itself writes there are read (src/scontrol/info_job.c).
 NAME = re.compile(r"JobName=.*?(?=\s(?:SLUID|HetJobIdSet)=|\sUserId=\S*\(\d+\)\sGroupId=)")
-FREE_TEXT = re.compile(r"\s(?:Command|SubmitLine|AdminComment|SystemComment|Comment|Extra)=.*")
+FREE_TEXT = re.compile(
+    r"\s(?:Command|SubmitLine|AdminComment|SystemComment|Comment|Extra)=.*?"
+    r"(?P<rest>(?:\s+(?:Std(?:Err|In|Out)|Power|BurstBuffer\w*|Switches|Gres\w+|Kill\w+|Spread\w+|Consolidate\w+|SegmentSize|"
+    r"ExpeditedRequeue|OOMKillStep|\w+PerTres|Tres\w+|Mail(?:User|Type)|NtasksPerTRES|Container\w*|SELinuxContext|ResvPorts)"
+    r"=\S*)*)\s*$"
+)
 Fields = dict[str, str]
 
 
@@ -107,7 +112,10 @@ def ask_controller(*command: str) -> tuple[str, str]:
 
 def parse(text: str) -> Fields:
     """The fields of one line of `scontrol --oneliner show`; the first of a name counts, and free text is left out."""
-    line = FREE_TEXT.sub("", NAME.sub("", text.strip().split("\n")[0]))
+    line = NAME.sub("", text.strip().split("\n")[0])
+    if free := FREE_TEXT.search(line):
+        _, std_err, rest = free["rest"].rpartition(" StdErr=")
+        line = line[: free.start()] + (std_err + rest if std_err else free["rest"])
     pairs = [word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", line)]
     return {name: value for name, equals, value in reversed(pairs) if equals}
 

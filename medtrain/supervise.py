@@ -152,7 +152,7 @@ def requeue(run: Run) -> int:
         if grace.brings_back(job):
             if bad:
                 note_avoided(run, bad, "Slurm itself requeues a job that it preempts")
-            tell(run, f"{run.name}: Slurm puts job {job} back in the queue; it will go on from step {run.last_step():,}")
+            tell(run, f"{run.name}: Slurm requeues job {job}; it will go on from step {run.last_step():,}")
             return EXIT_RESUMABLE
         _, problem = slurmjob.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:

@@ -7,6 +7,7 @@ seen on 22.05.8, 25.11.7 and 26.05.3), and the names of all reasons to wait (src
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import time
@@ -17,7 +18,10 @@ import pytest
 
 from medtrain import attempts, grace, launch, sbatch, supervise
 from medtrain.causes import Evidence, judge
-from medtrain.checks import slurm
+from medtrain.checks import slurm, supervision
+from medtrain.checks.told import Told
+from medtrain.config import SlurmConfig
+from medtrain.probe import batch
 from medtrain.run import Run, read_json_lines, set_status, write_json
 from medtrain.slurmjob import parse, queue_state, show
 from medtrain.status import describe
@@ -186,13 +190,12 @@ def test_a_batch_script_whose_command_a_signal_ended(answers: Answers, version: 
 def test_words_of_a_command_line_or_a_comment_are_no_fields(answers: Answers, version: str) -> None:
     """scontrol prints SubmitLine since 23.02; each recorded job has misleading words in it and in its comment."""
     fields, problem = show("7")
-    told = {
-        name: fields.get(name) for name in ("JobState", "Reason", "TimeLimit", "Requeue", "Restarts", "PreemptTime")
-    }
+    names = ("JobState", "Reason", "TimeLimit", "Requeue", "Restarts", "PreemptTime", "TresPerJob", "TresPerNode")
+    told = {name: fields.get(name) for name in names}
     assert problem == ""
     assert told == {
         "JobState": "RUNNING", "Reason": "None", "TimeLimit": "01:00:00", "Requeue": "1", "Restarts": "0",
-        "PreemptTime": None,
+        "PreemptTime": None, "TresPerJob": None, "TresPerNode": "gres/gpu:1",
     }  # fmt: skip
     named = (answers.folder / "job.txt").read_text().replace("JobName=wrap", "JobName=a JobState=FAILED Restarts=9 b")
     assert {name: parse(named).get(name) for name in told} == told, "nor are those of a job's name"
@@ -331,3 +334,61 @@ def test_a_job_that_runs_is_under_way_in_each_version(answers: Answers, version:
         place = queue_state("7")
         assert place is not None and (place.state, place.waits) == ("RUNNING", False)
         assert place.fields["Partition"] == "low"
+
+
+def told(version: str, place: str, monkeypatch: pytest.MonkeyPatch, **changed: str) -> Told:
+    """What a probe tells that asked for two ranks on two nodes, where its batch script finds the environment recorded
+    under `place`, but for some variables."""
+    recorded = configparser.ConfigParser(interpolation=None)
+    recorded.optionxform = str  # type: ignore[assignment,method-assign]
+    recorded.read(RECORDED / f"slurm-{version}" / "environments.ini")
+    with monkeypatch.context() as context:
+        for name in [name for name in os.environ if name.startswith("SLURM") or name == "ENVIRONMENT"]:
+            context.delenv(name)
+        for name, value in {**recorded[place], **changed}.items():
+            context.setenv(name, value)
+        line = {"event": "decides", **batch.decisions(), "preempted": False}
+    return Told(
+        SlurmConfig(nodes=2), 2, False, "7", 1.0, {}, None, None, [], [line], "", {}, Path("runs")
+    )  # fmt: skip
+
+
+def test_the_doctor_asks_what_the_supervisor_asks(
+    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = supervision.supervisor(told(version, "batch", monkeypatch))
+    assert finding is not None
+    assert (finding.state, finding.text) == (
+        "ok",
+        "the batch script knows its job and its 2 ranks, and would requeue it",
+    )
+
+
+@pytest.mark.parametrize(
+    "place, changed, said",
+    [
+        ("task", {}, "takes itself for a task or for no job, and would train on one node (SLURM_STEP_ID=0)"),
+        ("batch", {"SLURM_STEP_ID": "0"}, "takes itself for a task or for no job, and would train on one node"),
+        ("batch", {"ENVIRONMENT": "test"}, "takes itself for a shell, and would not put its job back into the queue"),
+        ("salloc on a node", {}, "takes itself for a shell, and would not put its job back into the queue"),
+        ("batch", {"SLURM_JOB_ID": "6"}, "takes job 6 for its own"),
+        ("batch", {"SLURM_NTASKS": "1"}, "would start 1 of 2 ranks"),
+    ],
+)
+def test_the_doctor_fails_where_a_batch_script_would_decide_wrongly(
+    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch, place: str, changed: dict[str, str], said: str
+) -> None:
+    """As a prolog, a line of `setup:` or a version of Slurm to come may have it."""
+    finding = supervision.supervisor(told(version, place, monkeypatch, **changed))
+    assert finding is not None
+    assert (finding.state, said in finding.text, "setup:" in finding.fix) == ("FAIL", True, True), finding
+
+
+def test_the_doctor_fails_where_a_batch_script_would_leave_without_a_preemption(
+    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.now("job_in_grace")
+    finding = supervision.supervisor(told(version, "batch", monkeypatch))
+    assert finding is not None
+    wrong = "would leave its job to Slurm, which does not bring it back" in finding.text
+    assert (finding.state, wrong) == (("FAIL", True) if version in BROUGHT_BACK else ("ok", False))

@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 
-from medtrain.checks import ADMIN, Finding, examine, fail, folder, ok, resources, signals, warn
+from medtrain.checks import ADMIN, Finding, examine, fail, folder, ok, resources, signals, supervision, warn
 from medtrain.checks.told import Told, all_nodes, each
 
 Look = Callable[[Told], Finding | None]
@@ -24,6 +24,7 @@ def findings(told: Told) -> Iterator[tuple[str, Finding]]:
         "weights": resources.weights,
     }  # fmt: skip
     of_the_job: dict[str, Look] = {
+        "supervisor": supervision.supervisor,
         "signals": signals.passed_on, "warning": signals.warning, "ending": signals.ending, "requeue": signals.requeue,
     }  # fmt: skip
     for name, check in {"ranks": ranks, **(of_nodes if told.nodes else {}), **of_the_job}.items():

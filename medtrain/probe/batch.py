@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medtrain import helper, jobenv, slurmjob
+from medtrain import grace, helper, jobenv, slurmjob
+from medtrain.place import in_batch_script, in_slurm_job, own_job, tasks_given
 from medtrain.probe import BATCH, LAST_PIECE, LINGER_SECONDS, PIECE, RANKS, REQUEST, SRUN, read_clock
 from medtrain.ranks import for_srun
 from medtrain.run import append_json, read_json
@@ -41,7 +42,7 @@ class Step:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.count = int(os.environ.get("SLURM_NTASKS", "1"))
+        self.count = tasks_given()
         command = ["srun", "--kill-on-bad-exit=0", "--label", "sh", "-c", SHELL, "probe"]
         with (place / RANKS).open("ab") as out, (place / SRUN).open("ab") as complaints:
             self.process = subprocess.Popen(
@@ -96,6 +97,7 @@ def first_life(place: Path) -> None:
     step.until(lambda: len(step.said("hello")) >= step.alive(), HELLO_SECONDS)
     fields, _ = slurmjob.show(os.environ["SLURM_JOB_ID"])
     note(place, "up", seconds=time.time() - (slurmjob.seconds(fields, "StartTime") or time.time()))
+    note(place, "decides", **decisions(), preempted=slurmjob.seconds(fields, "PreemptTime") is not None)
     leaders = {line["node"] for line in step.said("hello")}
     step.order("look", weights=read_json(place / REQUEST)["weights"])
     step.until(lambda: len(step.said("node")) >= len(leaders), LOOK_SECONDS)
@@ -120,6 +122,18 @@ def first_life(place: Path) -> None:
         slurmjob.ask("scancel", job)  # its TERM is as good
     step.until(lambda: False, 2 * LINGER_SECONDS)
     step.order("end")
+
+
+def decisions() -> dict[str, Any]:
+    """What the supervisor of a run would decide in this place, by the questions that it asks itself."""
+    return {
+        "in_job": in_slurm_job(),
+        "batch": in_batch_script(),
+        "own_job": own_job(),
+        "ranks": tasks_given(),
+        "leaves": grace.brings_back(own_job()),
+        "step": os.environ.get("SLURM_STEP_ID", ""),
+    }
 
 
 def doctor_lives(place: Path, clock: float) -> bool:

@@ -57,6 +57,12 @@ PLANTED = {
     "cli_filter that replaces --signal": ("rules", "warning", "FAIL", "did not reach ranks 0, 1"),
     "GPUs without device files": ("rules", "gpus", "FAIL", "CUDA_VISIBLE_DEVICES is not set"),
     "weights of a recipe that nobody plans": ("rules", "weights", "warn", "kinetics (r2plus1d_18) are not there"),
+    "batch script that is taken for a shell": (
+        "rules",
+        "supervisor",
+        "FAIL",
+        "takes itself for a shell, and would not",
+    ),
     "300 MB a core": ("rules", "memory", "FAIL", "0.3 GB a rank"),
     "folder not shared": ("node", "sharing", "FAIL", "is not shared: 127.0.0.2: another folder of that name"),
     "clock of a node": ("node", "clocks", "warn", "127.0.0.2's clock is 100 s ahead of 127.0.0.1's"),
@@ -79,7 +85,8 @@ def test_what_the_probe_finds(tmp_path: Path) -> None:
     reports = ask_all(tmp_path)
     good = reports["good"]
     assert not [check for check in good.values() if check["state"] != "ok"]
-    for name in ("sharing", "rename", "clocks", "ports", "gpus", "weights", "signals", "warning", "ending", "requeue"):
+    there = ("sharing", "rename", "clocks", "ports", "gpus", "weights", "supervisor", "signals", "warning", "ending")
+    for name in (*there, "requeue"):
         assert name in good, "nothing was left out"
     assert "all 4 ranks" in good["warning"]["text"]
     assert "scontrol requeue sends TERM to all 4 ranks" in good["ending"]["text"]
@@ -157,7 +164,7 @@ def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[obje
         files = {"cli_filter.lua": NO_SIGNAL}
         site = Site(edits, "CliFilterPlugins=lua\n", files, gpu_devices=False, nodes=1, gpus_per_node=2)
         site.env["HF_HOME"] = str(place / "no-hf-home")
-        return site, "partition: low\ngpus_per_node: 2\n", []
+        return site, "partition: low\ngpus_per_node: 2\nsetup: ['export ENVIRONMENT=production']\n", []
     if name == "node":
         copy = other_medtrain(place / "other" / "medtrain")
         (place / "skew").mkdir()
@@ -180,7 +187,8 @@ def make(name: str, place: Path, network: Network) -> tuple[Site, str, list[obje
         return Site(nodes=1), "partition: low\n", []
     if name == "alone":
         return Site(wraps={"127.0.0.1": in_mounts(f"mount -t tmpfs tmpfs {runs}")}, nodes=1), "partition: low\n", []
-    profile = TWO.replace("tasks_per_node", "gpus_per_node")
+    # Slurm 26.05 starts a batch script with the number of a step that is none of tasks.
+    profile = TWO.replace("tasks_per_node", "gpus_per_node") + "setup: ['export SLURM_STEP_ID=-5 SLURM_STEPID=-5']\n"
     return Site([LIKE_A_REAL_ONE], gpus_per_node=2), profile, planned
 
 
