@@ -25,11 +25,11 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 
-from medtrain.checkpoint import TrainState
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
 from medtrain.console import table
+from medtrain.manifest import TrainState
 from medtrain.optim import optimizer_tensors
 
 Contender = Callable[[int], tuple[float, float]]  # round -> seconds of stall, seconds until durable
@@ -113,7 +113,7 @@ def ours(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Co
 
     def save(number: int) -> tuple[float, float]:
         start = time.perf_counter()
-        checkpoints.save(TrainState(step=number), files(model, optimizer), frozenset(), before=lambda: None)
+        checkpoints.save(TrainState(step=number), files(model, optimizer), frozenset(), before=dict)
         stall = time.perf_counter() - start
         outcome = checkpoints.outcome(None)
         assert outcome is not None and not outcome.error

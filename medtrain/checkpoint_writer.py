@@ -21,9 +21,10 @@ from typing import Any
 import torch
 import xxhash
 
-from medtrain.checkpoint import FORMAT, MANIFEST, STATE, Tensors, TrainState, checkpoint_name, manifest_bytes
+from medtrain.checkpoint import Tensors
 from medtrain.durable import write_whole
 from medtrain.finite import NotFinite, any_not_finite
+from medtrain.manifest import FORMAT, MANIFEST, STATE, TrainState, checkpoint_name, manifest_bytes
 from medtrain.tensorfile import Layout, layout, tensor_bytes
 
 PARTS_WITHIN_S = 600
@@ -56,15 +57,15 @@ class Outcome:
 class Save:
     """What a checkpoint will hold. `buffers` names the tensors that differ between ranks: those of the lead count.
 
-    In the lead's thread `before` runs ahead of the manifest, which holds `facts` too, and `publish` moves the finished
-    folder to its name.
+    In the lead's thread `before` runs ahead of the manifest, which holds `facts` and what it returns, and `publish`
+    moves the finished folder to its name.
     """
 
     state: TrainState
     files: Mapping[str, Tensors]
     buffers: frozenset[str]
     facts: dict[str, Any]
-    before: Callable[[], None]
+    before: Callable[[], dict[str, Any]]
     publish: Callable[[Path, str], None]
 
 
@@ -175,15 +176,16 @@ class _Writing:
             raise RuntimeError("the ranks of the team do not share the tensors alike")
         state = json.dumps(asdict(self.save.state), indent=1, allow_nan=False)
         write_whole(self.hidden / STATE, state.encode())
+        proved = self.save.before()
         manifest = {
             "format": FORMAT,
             "step": self.save.state.step,
             "epoch": self.save.state.epoch,
             **self.save.facts,
+            **proved,
             "files": {file: _proof(self.hidden / file) for file in (*self.layouts, STATE)},
             "tensors": {file: dict(sorted(hashes.items())) for file, hashes in tensors.items()},
         }
-        self.save.before()
         write_whole(self.hidden / MANIFEST, manifest_bytes(manifest))
         self.save.publish(self.hidden, name)
 

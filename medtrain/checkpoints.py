@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medtrain.checkpoint import Loaded, Tensors, TrainState, checkpoint_folders
+from medtrain.checkpoint import Loaded, Tensors
 from medtrain.checkpoint_writer import Outcome, Save, Team, Writer
 from medtrain.config import CheckpointConfig
 from medtrain.durable import sync_folder
-from medtrain.run import read_json
+from medtrain.manifest import Damaged, TrainState, checkpoint_folders, epoch_folder, read_state
 
 
 class Checkpoints:
@@ -39,7 +39,10 @@ class Checkpoints:
         for litter in self.folder.glob(".tmp-*"):
             shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()
         if found:  # the attempt may have been killed between a checkpoint and its links
-            self._link(found.folder.name, best=_is_best(found.state))
+            best = epoch_folder(self.folder, found.state.best_epoch)
+            if best is None and not (self.folder / "best").exists():  # it leads to what was put aside
+                (self.folder / "best").unlink(missing_ok=True)
+            self._link(last=found.folder.name, **({"best": best.name} if best else {}))
 
     def due_by_time(self) -> bool:
         """Whether it is time for a save in mid-epoch; told once a save, and on the lead only."""
@@ -55,10 +58,14 @@ class Checkpoints:
         return every > 0 and state.step % every == 0
 
     def save(
-        self, state: TrainState, files: Mapping[str, Tensors], buffers: frozenset[str], before: Callable[[], None]
+        self,
+        state: TrainState,
+        files: Mapping[str, Tensors],
+        buffers: frozenset[str],
+        before: Callable[[], dict[str, Any]],
     ) -> None:
         """Copy the tensors and write them behind the training; `outcome` tells how it went. Waits for the save before
-        only where its outcome has not been taken."""
+        only where its outcome has not been taken. What `before` returns, in another thread, is in the manifest."""
         self._saved_at = time.monotonic()
 
         def publish(hidden: Path, name: str) -> None:
@@ -74,8 +81,11 @@ class Checkpoints:
         return found
 
     def best_epoch(self) -> int:
-        """The epoch of the checkpoint that `best` points to; 0 where there is none."""
-        return int(read_json(self.folder / "best" / "state.json").get("best_epoch", 0))
+        """The epoch of the checkpoint that `best` points to; 0 where there is none that is whole."""
+        try:
+            return read_state(self.folder / "best").epoch
+        except Damaged:
+            return 0
 
     def _publish(self, hidden: Path, name: str, best: bool) -> None:
         final = self.folder / name
@@ -83,11 +93,11 @@ class Checkpoints:
         if final.exists():  # damaged: training went back beyond it and has come here again
             self._drop(final)
         hidden.rename(final)
-        self._link(name, best)
+        self._link(last=name, **({"best": name} if best else {}))
         self._drop_old()
 
-    def _link(self, name: str, best: bool) -> None:
-        for link in ("last", "best") if best else ("last",):
+    def _link(self, **names: str) -> None:
+        for link, name in names.items():
             temporary = self.folder / f".tmp-{link}"
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(name)

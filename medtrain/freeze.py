@@ -21,6 +21,7 @@ from typing import Any
 from medtrain import __version__, configfile, helper
 from medtrain.durable import UNFINISHED, sync_folder
 from medtrain.errors import InputError, MachineError, MedtrainError
+from medtrain.manifest import newest_manifest
 from medtrain.run import Run, command_for, read_json, resume_command, write_json
 from medtrain.status import alive
 
@@ -205,7 +206,7 @@ def obstacle(run: Run) -> str:
         config = configfile.load(run.config_file)
     except MedtrainError as error:
         return error.problem
-    saved = run.newest_manifest().get("fingerprints", {}).get("config")
+    saved = newest_manifest(run.checkpoints).get("fingerprints", {}).get("config")
     if saved and saved != configfile.fingerprint(config):
         return "it has other settings that decide the weights than the newest checkpoint was made with"
     return ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from medtrain.journal import parsed
 
 STALL = 10  # a step of so many times the average length was held up: the rest of it counts as waiting
 BLOCK = 1 << 16
@@ -62,15 +63,7 @@ def _since(path: Path, when: float) -> list[dict[str, Any]]:
             start = max(0, size - block)
             file.seek(start)
             lines = file.read(size - start).split(b"\n")[1 if start else 0 : -1]
-            rows = [row for line in lines if (row := _parsed(line))]
+            rows = [row for line in lines if (row := parsed(line + b"\n"))]
             if start == 0 or (rows and rows[0]["time"] < when):
                 return [row for row in rows if row["time"] >= when]
             block *= 4
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    """A line of the journal; `{}` for one that a power loss damaged."""
-    try:
-        return dict(json.loads(line))
-    except ValueError:
-        return {}

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import configfile, studyfigures, tasks
+from medtrain import configfile, journal, studyfigures, tasks
 from medtrain.console import table
 from medtrain.errors import InputError
 from medtrain.evaluate import judge
 from medtrain.reporttext import report_text
-from medtrain.run import Run, read_json, read_json_lines, write_json
+from medtrain.run import Run, read_json, write_json
 from medtrain.rungroup import RunGroup, digest
 from medtrain.scorefile import ScoreTable, read_scores
 
@@ -49,7 +49,7 @@ def _about(run: Run) -> dict[str, Any]:
     """What a run contributes, as plain values."""
     config, status = configfile.load(run.config_file), run.status()
     finished = status.get("state") == "finished" and run.report.with_suffix(".csv").exists()
-    rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
+    rows = list(journal.rows(run.journal, "epoch"))
     best = next((row for row in rows if row["epoch"] == status.get("best_epoch")), {})
     own = read_json(run.report) if finished else {}
     return {

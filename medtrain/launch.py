@@ -17,6 +17,7 @@ from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
 from medtrain.errors import InputError, MachineError
+from medtrain.manifest import newest_manifest
 from medtrain.place import in_slurm_job, own_job, refuse_step_of_many
 from medtrain.run import (
     Run,
@@ -212,7 +213,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
     """Prepare a run to go on with settings; what it once waited for is long gone."""
     config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
-    mixture.refuse_others(config.data, run.newest_manifest(), run.name)
+    mixture.refuse_others(config.data, newest_manifest(run.checkpoints), run.name)
     if not run.code.exists():
         freeze.freeze(run)
     configfile.save(config, run.config_file)

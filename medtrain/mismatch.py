@@ -10,11 +10,12 @@ import torch
 from safetensors import safe_open
 
 from medtrain.attempts import here, started
-from medtrain.checkpoint import STATE, Damaged, damage, read_manifest
+from medtrain.checkpoint import damage
 from medtrain.errors import MachineError
 from medtrain.freeze import frozen
+from medtrain.manifest import Damaged, read_manifest, read_state
 from medtrain.replay import Plan
-from medtrain.run import Run, read_json, read_json_lines
+from medtrain.run import Run, read_json_lines
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def compare(plan: Plan, again: Run) -> Comparison:
         raise MachineError(f"{plan.newest}: {fault}", "look at this disk") from None
     journal = _journal(plan, again)
     tensors = _tensors(plan.newest, made, folder, remade)
-    differences = (*tensors, *_state(plan.after, read_json(folder / STATE)), *journal)
+    differences = (*tensors, *_state(plan.after, asdict(read_state(folder))), *journal)
     return Comparison(
         tensors=sum(map(len, made.values())),
         values=sum(_values(plan.newest / file) for file in made),

@@ -24,6 +24,7 @@ from medtrain.evaluate import evaluate_best, load_best
 from medtrain.index import read_manifest
 from medtrain.inputs import CHANNELS, clip_setup, input_shape, pixels
 from medtrain.loader import Batch
+from medtrain.manifest import newest_manifest
 from medtrain.run import Run, read_json
 from medtrain.tasks import Task
 
@@ -46,7 +47,7 @@ class OpenRun:
         if self.elsewhere:
             self._warn_of_seen(split)
         else:
-            mixture.refuse_others(self.own, self.run.newest_manifest(), self.run.name)
+            mixture.refuse_others(self.own, newest_manifest(self.run.checkpoints), self.run.name)
         return evaluate_best(
             self.run, self.config, self.task, self.model, self.world, split, say, elsewhere=self.elsewhere
         )
@@ -137,7 +138,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     own = config.data
     counts = run.counts()
     if not counts:  # then the manifest alone names the classes
-        mixture.refuse_others(own, run.newest_manifest(), run.name)
+        mixture.refuse_others(own, newest_manifest(run.checkpoints), run.name)
     classes = tuple(counts) or mixture.classes(own)
     if shards is not None:
         others = tuple(read_manifest(shards)["classes"])

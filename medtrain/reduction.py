@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from medtrain.checkpoint import TrainState
 from medtrain.config import Config
 from medtrain.distributed import World, seed_step, wrap
 from medtrain.loader import Batch
+from medtrain.manifest import TrainState
 from medtrain.models import channels_last
 from medtrain.order import share_of
 from medtrain.tree import Tensors, Tree, sum_over_ranks

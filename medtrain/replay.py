@@ -14,20 +14,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile, helper
-from medtrain.checkpoint import STATE, checkpoint_folders
+from medtrain import configfile, helper, journal
 from medtrain.console import Progress, warn
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError, MachineError
+from medtrain.manifest import checkpoint_folders, read_manifest, read_state
 from medtrain.orphan import end_with
 from medtrain.place import in_slurm_job, in_task, tasks_given
-from medtrain.run import Run, read_json, read_json_lines, runs_flag
+from medtrain.run import Run, runs_flag
 
 LONG_S = 900  # a run with one checkpoint is not trained again from the beginning unasked where that takes longer
 POLL_S = 0.3
@@ -61,7 +61,7 @@ class Plan:
     def rows(self, run: Run) -> dict[tuple[str, int], Row]:
         """The rows of a journal between the two checkpoints, without the time."""
         found = {}
-        for row in read_json_lines(run.journal):
+        for row in journal.rows(run.journal):
             kind, number = row["kind"], row[row["kind"]]
             if self.before[kind] < number <= self.after[kind]:
                 found[kind, number] = {key: value for key, value in row.items() if key != "time"}
@@ -74,13 +74,14 @@ class Plan:
 def plan(run: Run, from_step: int = -1, ranks: int = 0) -> Plan:
     """From the newest checkpoint back to `from_step` (-1: the checkpoint before), on `ranks` (0: as many as made it).
 
-    Raises InputError where that cannot be, MachineError where this machine is not one for it.
+    Raises InputError where that cannot be, MachineError where this machine is not one for it. The checkpoints must have
+    been found whole.
     """
     folders = checkpoint_folders(run.checkpoints)
-    newest, after = folders[-1], read_json(folders[-1] / STATE)
+    newest, after = folders[-1], asdict(read_state(folders[-1]))
     if after["step"] == 0:
         raise InputError(f"run {run.name} has trained no step yet", "prove the files alone: --files_only")
-    states = {folder: read_json(folder / STATE) for folder in folders}
+    states = {folder: asdict(read_state(folder)) for folder in folders}
     earlier = {state["step"]: folder for folder, state in states.items() if state["step"] < after["step"]}
     if from_step > 0 and from_step not in earlier:
         kept = ", ".join(map(str, earlier)) or "none"
@@ -92,13 +93,13 @@ def plan(run: Run, from_step: int = -1, ranks: int = 0) -> Plan:
     if start is None and from_step < 0:
         refuse_long(run, after["step"])
     before = states[start] if start else {"step": 0, "epoch": 0}
-    made = read_json(newest / "manifest.json")["ranks"]
+    made = read_manifest(newest)["ranks"]
     return Plan(run, start, newest, before, after, settle_ranks(run, made, ranks, bool(after.get("virtual_ranks"))))
 
 
 def refuse_long(run: Run, steps: int) -> None:
     """Training from the beginning may take days: raises InputError unless the journal says that it is short."""
-    times = [row["time"] for row in read_json_lines(run.journal) if row["kind"] == "step"]
+    times = [row["time"] for row in journal.rows(run.journal, "step")]
     gaps = sorted(later - earlier for earlier, later in pairwise(times))
     seconds = steps * gaps[len(gaps) // 2] if gaps else 0.0
     if seconds > LONG_S:
@@ -188,6 +189,9 @@ def lay_out(plan: Plan, again: Run) -> None:
     again.config_file.write_text(json.dumps(settings(plan), ensure_ascii=False, indent=1), encoding="utf-8")
     if plan.start is None:
         return
+    if entry := read_manifest(plan.start).get("journal"):  # which it begins behind
+        with plan.run.journal.open("rb") as file, again.journal.open("wb") as copy:
+            copy.write(file.read(entry["bytes"]))
     best = (plan.run.checkpoints / "best").resolve()
     if best.exists() and best.name <= plan.start.name:  # a later one will be made again
         (again.checkpoints / best.name).symlink_to(best)
@@ -255,16 +259,16 @@ def train(plan: Plan, again: Run) -> float:
     return time.monotonic() - began
 
 
-def last_rows(journal: Path) -> list[Row]:
+def last_rows(path: Path) -> list[Row]:
     """The rows in the last part of a journal, which may be written or cut meanwhile."""
     try:
-        with journal.open("rb") as file:
+        with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL_BYTES))
             lines = file.read().split(b"\n")[1 if size > TAIL_BYTES else 0 : -1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines]
+    return [row for line in lines if (row := journal.parsed(line + b"\n"))]
 
 
 def stop(again: Run, process: subprocess.Popen[bytes]) -> None:

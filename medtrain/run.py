@@ -85,13 +85,6 @@ class Run:
         newest = max((path.name for path in self.checkpoints.glob("step-*")), default="")
         return int(newest.split("-")[1]) if newest else 0
 
-    def newest_manifest(self) -> dict[str, Any]:
-        """What the newest checkpoint says that it was made with, should it be readable, else an older one; `{}`."""
-        for folder in sorted(self.checkpoints.glob("step-*"), reverse=True):
-            if found := _said(folder / "manifest.json"):
-                return found
-        return {}
-
     def status(self) -> dict[str, Any]:
         """What the run last said of itself; `{}` before the first word."""
         return _said(self.status_file)

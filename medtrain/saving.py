@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from medtrain.checkpoint import AVERAGE, MODEL, OPTIMIZER, TrainState, checkpoint_name
+from medtrain.checkpoint import AVERAGE, MODEL, OPTIMIZER
 from medtrain.checkpoint_writer import PARTS_WITHIN_S
 from medtrain.distributed import share
 from medtrain.durable import whole
 from medtrain.errors import MachineError, NumericalError
+from medtrain.manifest import TrainState, checkpoint_name
 from medtrain.optim import optimizer_tensors
 from medtrain.run import resume_command
 from medtrain.trainer import Trainer
@@ -31,7 +32,7 @@ def save(trainer: Trainer, state: TrainState) -> None:
         files[AVERAGE] = trainer.average.tensors()
     buffers = frozenset(name for name, _ in trainer.model.named_buffers())
     # The journal's lines up to this step are durable before the manifest that claims them.
-    trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.durable_so_far())
+    trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.claim())
 
 
 def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again") -> str:

@@ -1,73 +1,16 @@
-"""What a run tells: the journal (metrics.jsonl), status.json, log lines and a progress bar."""
+"""What a run tells while it trains: the journal, status.json, log lines and a progress bar."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from medtrain import outlet
 from medtrain.console import Progress, say
-from medtrain.durable import write_whole
+from medtrain.journal import Journal
 from medtrain.run import Run, set_status
-
-
-class Journal:
-    """metrics.jsonl: the truth about the curve. One JSON object a line; a full disk delays lines and loses none."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._pending = b""
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Add a line; one that does not fit on the disk now is written with the next."""
-        self._pending += json.dumps(row).encode() + b"\n"
-        with contextlib.suppress(OSError):
-            self._drain()
-
-    def durable_so_far(self) -> Callable[[], None]:
-        """What makes the lines up to now durable, for any thread to call; it raises OSError where they cannot be."""
-        try:
-            self._drain()
-        except OSError as error:
-            return functools.partial(_raise, error)
-        return functools.partial(os.fsync, self._descriptor)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-    def _drain(self) -> None:
-        while self._pending:
-            self._pending = self._pending[os.write(self._descriptor, self._pending) :]
-
-
-def cut_journal(path: Path, step: int, epoch: int) -> None:
-    """Drop what came after a checkpoint: steps above `step`, epochs above `epoch`, a last line cut off by a crash."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().split("\n")[:-1]:
-        try:
-            row = json.loads(line)
-        except ValueError:  # a power loss; what a checkpoint claims was synced before it, so it lies above
-            break
-        if (row["step"] <= step) if row["kind"] == "step" else (row["epoch"] <= epoch):
-            kept.append(line)
-    write_whole(path, "".join(line + "\n" for line in kept).encode())
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _nothing() -> None:
-    pass
 
 
 def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
@@ -126,9 +69,10 @@ class Tracker:
         if self._main:
             self._journal.write({"kind": "epoch", **row, "time": time.time()})
 
-    def durable_so_far(self) -> Callable[[], None]:
-        """What makes the journal durable before a checkpoint claims its steps; it raises OSError on a full disk."""
-        return self._journal.durable_so_far() if self._main else _nothing
+    def claim(self) -> Callable[[], dict[str, Any]]:
+        """What makes the journal up to now durable before a checkpoint claims its steps, and returns that claim; it
+        raises OSError on a full disk."""
+        return self._journal.claim().made_durable if self._main else dict
 
     def log(self, text: str) -> None:
         """A line in train.log and on standard output."""

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from medtrain import figures, mixture
-from medtrain.checkpoint import TrainState
+from medtrain import figures, journal, mixture
 from medtrain.config import Config, lower_is_better
 from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
@@ -22,8 +21,9 @@ from medtrain.feed_process import Feeder
 from medtrain.finite import broken_gradients
 from medtrain.inputs import pixels
 from medtrain.loader import Batch
+from medtrain.manifest import TrainState
 from medtrain.preempt import StopRequest
-from medtrain.run import Run, read_json_lines
+from medtrain.run import Run
 from medtrain.saving import calmer, hear, leave_plain, must_settle, save, settle
 from medtrain.trainer import Trainer, prepare, unfreeze
 from medtrain.watchdog import Watchdog
@@ -237,7 +237,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
         )  # fmt: skip
     if world.main:
         leave_plain(trainer)
-        rows = [row for row in read_json_lines(run.journal) if row["kind"] == "epoch"]
+        rows = list(journal.rows(run.journal, "epoch"))
         run.figures.mkdir(exist_ok=True, mode=0o700)
         figures.history(rows, run.figures / "history.png", config.watch)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"

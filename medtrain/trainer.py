@@ -16,11 +16,11 @@ from torch.optim import Optimizer
 
 from medtrain import configfile, distributed, mixture, models, tasks
 from medtrain.average import Average
-from medtrain.checkpoint import Loaded, TrainState, checkpoint_folders, load_chosen, newest
+from medtrain.checkpoint import Loaded
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.compiling import compile_blocks, not_compiled
-from medtrain.config import Config, DataConfig
+from medtrain.config import Config
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
 from medtrain.errors import InputError, MachineError
@@ -29,13 +29,15 @@ from medtrain.freezing import Freezing
 from medtrain.inputs import input_shape, middle, open_loader
 from medtrain.labeltable import label_table
 from medtrain.loader import Loader
+from medtrain.manifest import TrainState
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
 from medtrain.preempt import StopRequest
 from medtrain.reduction import Exact, Fast, make_reduction, pass_twice
-from medtrain.run import Run, read_json, write_json
+from medtrain.resuming import recorded_precision, take_up
+from medtrain.run import Run, write_json
 from medtrain.tasks import Task
-from medtrain.tracker import Tracker, cut_journal, log
+from medtrain.tracker import Tracker
 from medtrain.watchdog import Watchdog
 
 COMPILE_S = 1800  # more than compiling takes where nothing of it is in the cache
@@ -85,7 +87,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     fingerprints = {"config": configfile.fingerprint(config), "data": mixture.fingerprint(config.data)}
     facts = {"ranks": world.size, "fingerprints": fingerprints}
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
-    found = take_up(run, fingerprints, config.data, world)
+    found = take_up(run, config, fingerprints, world)
     checkpoints.take_up(found)
     state = found.state if found else first_state(config, world)
     if state.threads:
@@ -107,7 +109,6 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     parallel, reduction = make_reduction(config, state, world, model)
     optimizer = world.accelerator.prepare_optimizer(optimizer)
     if world.main:
-        cut_journal(run.journal, state.step, state.epoch)
         note_environment(run, world)
     trainer = Trainer(
         run=run,
@@ -197,35 +198,6 @@ def hold(run: Run, wait_s: float = 180) -> None:
             time.sleep(0.2)
         except OSError:  # a shared filesystem without locks
             return
-
-
-def take_up(run: Run, fingerprints: dict[str, str], data: DataConfig, world: World) -> Loaded | None:
-    """The newest good checkpoint, the same on every rank; refused where it was made from other settings or shards."""
-    found = None
-    if world.main:
-        found = newest(run.checkpoints, say=lambda text: log(run, f"warning: {text}"))
-    # One rank chooses: another may see an older folder for a while, or fail to read the newest.
-    name = share(world, found.folder.name if found else None)
-    if name is None:
-        return None
-    found = found or load_chosen(run.checkpoints / name)
-    changed = [] if mixture.is_of(found.fingerprints.get("data", ""), data) else ["data"]
-    changed += ["config"] if found.fingerprints.get("config") != fingerprints["config"] else []
-    if changed:
-        what = " and ".join({"data": "shards", "config": "settings"}[name] for name in changed)
-        raise InputError(
-            f"{found.folder}: was made with other {what}",
-            "go on with those it was started with, or start a new run with another --run",
-        )
-    return found
-
-
-def recorded_precision(run: Run) -> str:
-    """What an earlier attempt of this run computed in; empty for a new run."""
-    for folder in reversed(checkpoint_folders(run.checkpoints)):
-        with contextlib.suppress(OSError, ValueError):
-            return str(read_json(folder / "state.json").get("precision", ""))
-    return ""
 
 
 def rehearse(trainer: Trainer, state: TrainState) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain import jobenv, mismatch, replay
-from medtrain.checkpoint import MANIFEST, STATE, TrainState, checkpoint_folders, checkpoint_name, damage
+from medtrain import jobenv, journal, mismatch, replay
+from medtrain.checkpoint import damage
 from medtrain.console import say, say_json, talk_to_stderr
 from medtrain.durable import UNFINISHED
 from medtrain.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.freeze import refuse_damaged
-from medtrain.run import Run, read_json, resume_command
+from medtrain.manifest import MANIFEST, checkpoint_folders, checkpoint_name, read_manifest, read_state
+from medtrain.run import Run, resume_command
 from medtrain.status import alive
 from medtrain.trainer import hold
 
@@ -74,23 +75,38 @@ def check_files(run: Run) -> Files:
     notes, files = [], 0
     for folder in folders:
         faults[folder.name] = damage(folder) or misnamed(folder)
-        known = {MANIFEST, *read_json(folder / MANIFEST)["files"]} if not faults[folder.name] else set()
+        known = {MANIFEST, *read_manifest(folder)["files"]} if not faults[folder.name] else set()
         there = {path.name for path in folder.iterdir()}
         files += len(there)
         notes += [f"{folder.name}/{name} is no part of the checkpoint" for name in sorted(there - known) if known]
     told = [f"{name}: {text}" for name, texts in faults.items() for text in texts]
     told += [text for link in ("last", "best") for text in link_faults(run, link, faults)]
+    told += journal_faults(run, [folder for folder in folders if not faults[folder.name]], notes)
     if not told:
         notes += stale_links(run, folders[-1])
+    aside = sorted(path.name for path in run.checkpoints.glob("aside-*"))
+    notes += [f"checkpoints/{name} was put aside by a resume; nothing needs it" for name in aside]
     litter = [*run.checkpoints.glob(".tmp-*"), *run.folder.rglob(f".*{UNFINISHED}")]
     notes += [f"{path.relative_to(run.folder)} was left by a killed process; resume clears it away" for path in litter]
     size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
     return Files(tuple(folder.name for folder in folders), files, size, tuple(told), tuple(notes))
 
 
+def journal_faults(run: Run, whole: list[Path], notes: list[str]) -> list[str]:
+    """Whether the journal up to the newest whole checkpoint is as written by then; earlier ones hold parts of it."""
+    if not whole:
+        return []
+    entry = read_manifest(whole[-1]).get("journal")
+    if entry is None:
+        notes.append(f"{run.journal.name} is not checked: the medtrain that wrote {whole[-1].name} kept no proof of it")
+        return []
+    fault = journal.damage(run.journal, entry)
+    return [f"{fault} ({whole[-1].name})"] if fault else []
+
+
 def misnamed(folder: Path) -> list[str]:
     """A whole checkpoint under the name of another: training would take it for that one."""
-    name = checkpoint_name(TrainState(**read_json(folder / STATE)))
+    name = checkpoint_name(read_state(folder))
     return [] if name == folder.name else [f"holds {name}: it was renamed or copied here"]
 
 
@@ -112,8 +128,8 @@ def stale_links(run: Run, newest: Path) -> list[str]:
     last = (run.checkpoints / "last").resolve().name
     if last != newest.name:
         notes.append(f"last points to {last}, and {newest.name} is newer; resume mends it")
-    best, epoch = run.checkpoints / "best", read_json(newest / STATE)["best_epoch"]
-    held = read_json(best / STATE).get("epoch") if best.exists() else None
+    best, epoch = run.checkpoints / "best", read_state(newest).best_epoch
+    held = read_state(best).epoch if best.exists() else None
     if epoch and held != epoch:
         notes.append(f"epoch {epoch} was the best, and best points to {'epoch ' + str(held) if held else 'nothing'}")
     return notes

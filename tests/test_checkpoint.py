@@ -23,10 +23,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from medtrain import checkpoint_writer
-from medtrain.checkpoint import Damaged, TrainState, checkpoint_folders, load_checkpoint, newest
+from medtrain.checkpoint import load_checkpoint, newest
 from medtrain.checkpoint_writer import Outcome, Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
+from medtrain.manifest import Damaged, TrainState, checkpoint_folders
 from medtrain.optim import optimizer_tensors
 
 FACTS = {"ranks": 1, "fingerprints": {"config": "c", "data": "d"}}
@@ -36,10 +37,11 @@ Files = dict[str, dict[str, torch.Tensor]]
 SAVER = """
 import sys, torch
 from pathlib import Path
-from medtrain.checkpoint import TrainState, newest
+from medtrain.checkpoint import newest
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
+from medtrain.manifest import TrainState
 
 folder = Path(sys.argv[1])
 checkpoints = Checkpoints(folder, CheckpointConfig(), Team(0, 1, sys.argv[2]), {"fingerprints": {}})
@@ -51,7 +53,7 @@ while True:
     step += 1
     tensors = {str(n): torch.full((50_000,), float(step)) for n in range(8)}
     files = {"model.safetensors": tensors, "optimizer.safetensors": tensors}
-    checkpoints.save(TrainState(step=step), files, frozenset(), before=lambda: None)
+    checkpoints.save(TrainState(step=step), files, frozenset(), before=dict)
     assert not checkpoints.outcome(None).error
 """
 
@@ -78,7 +80,7 @@ def open_folder(folder: Path, team: Team | None = None, **config: Any) -> Checkp
 
 def save(checkpoints: Checkpoints, state: TrainState, seed: int = 0) -> Outcome:
     files, buffers = tensors_of(seed)
-    checkpoints.save(state, files, buffers, before=lambda: None)
+    checkpoints.save(state, files, buffers, before=dict)
     outcome = checkpoints.outcome(None)
     assert outcome is not None
     return outcome
@@ -120,7 +122,7 @@ def test_every_dtype_and_shape(tmp_path: Path) -> None:
     tensors |= {"scalar": torch.tensor(3.5), "none": torch.empty(0, 4), "strided": torch.arange(24.0).view(4, 6).T[1:]}
     files = {"model.safetensors": tensors, "optimizer.safetensors": {"only": torch.ones(1)}}
     checkpoints = open_folder(tmp_path)
-    checkpoints.save(TrainState(step=1), files, frozenset(), before=lambda: None)
+    checkpoints.save(TrainState(step=1), files, frozenset(), before=dict)
     assert not checkpoints.outcome(None).error  # type: ignore[union-attr]
     found = newest(tmp_path, refuse)
     assert found is not None
@@ -135,7 +137,7 @@ def test_what_training_changes_after_the_call_is_not_saved(tmp_path: Path) -> No
     checkpoints = open_folder(tmp_path)
     for step in (1, 2):  # the second time into the kept memory
         release.clear()
-        checkpoints.save(TrainState(step=step), files, buffers, before=release.wait)  # type: ignore[arg-type]
+        checkpoints.save(TrainState(step=step), files, buffers, before=lambda: {"waited": release.wait()})
         for tensor in files["model.safetensors"].values():
             tensor.add_(1)
         release.set()
@@ -195,7 +197,7 @@ def test_a_team_writes_what_one_rank_writes(tmp_path: Path, size: int) -> None:
             files["model.safetensors"][name] = files["model.safetensors"][name] + place  # the lead's count
         if place == 1:  # a resumed rank may hold them in another order
             files = {file: dict(reversed(tensors.items())) for file, tensors in files.items()}
-        team[place].save(state, files, buffers, before=lambda: None)
+        team[place].save(state, files, buffers, before=dict)
     assert all(not member.outcome(None).error for member in team)  # type: ignore[union-attr]
     assert {file.name: file.read_bytes() for file in (tmp_path / "team" / "last").iterdir()} == alone
 
@@ -216,7 +218,7 @@ def test_a_team_ignores_what_a_killed_attempt_left(tmp_path: Path) -> None:
     files, buffers = tensors_of()
     for member in team:
         member.take_up(None)
-        member.save(TrainState(step=1), files, buffers, before=lambda: None)
+        member.save(TrainState(step=1), files, buffers, before=dict)
     assert all(not member.outcome(None).error for member in team)  # type: ignore[union-attr]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "step-00000001"]
     assert newest(tmp_path, refuse) is not None
@@ -242,7 +244,7 @@ def test_a_full_disk_keeps_the_last_good_one_and_the_next_save_holds(
 
 
 def test_a_journal_that_cannot_be_made_durable_fails_the_save(tmp_path: Path) -> None:
-    def full() -> None:
+    def full() -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
     checkpoints = open_folder(tmp_path)

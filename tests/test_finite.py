@@ -14,12 +14,13 @@ from inprocess import new_run, train_here
 from safetensors.torch import load_file
 
 from medtrain import checkpoint_writer
-from medtrain.checkpoint import TrainState, checkpoint_folders, damage, newest
+from medtrain.checkpoint import damage, newest
 from medtrain.checkpoint_writer import Outcome, Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
 from medtrain.errors import NumericalError
 from medtrain.finite import SKIPS_IN_A_ROW, SMALLEST_SCALE, Gradients, any_not_finite, broken_gradients
+from medtrain.manifest import TrainState, checkpoint_folders
 from medtrain.run import Run
 from medtrain.tasks.multiclass import Multiclass
 
@@ -152,7 +153,7 @@ def save(folder: Path, step: int, value: float, team: tuple[Team, ...] = (Team(0
         weights, moments = {"a": torch.ones(50), "z": torch.ones(40)}, {"z:exp_avg_sq": torch.ones(9)}
         moments["z:exp_avg_sq"][4] = value
         files = {"model.safetensors": weights, "optimizer.safetensors": moments}
-        member.save(TrainState(step=step), files, frozenset(), before=lambda: None)
+        member.save(TrainState(step=step), files, frozenset(), before=dict)
     return [member.outcome(None) for member in members]  # type: ignore[misc]
 
 

@@ -37,6 +37,7 @@ worker
 train
 saving
 trainer
+resuming
 evaluate freezing
 reduction reporttext mistakes
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
@@ -66,7 +67,7 @@ dicomclip videofile
 dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack mortal
-run record csvfile configfile console helper place
+run record csvfile configfile console helper place manifest journal
 durable searchpath
 access
 configrules errors

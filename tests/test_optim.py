@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from medtrain import models
-from medtrain.checkpoint import TrainState
 from medtrain.config import Config, ModelConfig, OptimConfig, ScheduleConfig
 from medtrain.errors import InputError
+from medtrain.manifest import TrainState
 from medtrain.optim import Schedule, make_optimizer
 from medtrain.train import judge
 

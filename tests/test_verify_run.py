@@ -19,11 +19,12 @@ import pytest
 import torch
 from command import SMALL, command_line, medtrain
 
-from medtrain.checkpoint import MANIFEST, checkpoint_folders, load_checkpoint
+from medtrain.checkpoint import load_checkpoint
 from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
 from medtrain.errors import InputError, MachineError
+from medtrain.manifest import MANIFEST, checkpoint_folders
 from medtrain.replay import LONG_S, plan, scratch
 from medtrain.run import Run, read_json
 from medtrain.verify_run import check_files, verify_run
@@ -126,7 +127,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     facts = {name: read_json(newest / MANIFEST)[name] for name in ("ranks", "fingerprints")}
     files = {"model.safetensors": found.model, "optimizer.safetensors": found.optimizer}
     writer = Checkpoints(run.checkpoints, CheckpointConfig(keep_last=4), Team(0, 1, "word"), facts)
-    writer.save(replace(found.state, best=0.5), files, frozenset(), before=lambda: None)
+    writer.save(replace(found.state, best=0.5), files, frozenset(), before=dict)
     assert not writer.outcome(None).error  # type: ignore[union-attr]
     assert verify(run, "--files_only")["faults"] == []
     run.environment.write_text(run.environment.read_text().replace("torch ", "torch 0"))
