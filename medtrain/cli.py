@@ -24,6 +24,7 @@ COMMANDS = {
     "retry": ("medtrain.groups:retry", "go on with what failed or was stopped of a group of runs"),
     "report": ("medtrain.groups:report", "put the results of a group of runs together"),
     "resume": ("medtrain.runs:resume", "go on with a run from its newest checkpoint"),
+    "rm": ("medtrain.runs:rm", "remove a run or a group of runs; asks what it must not lose"),
     "diff": ("medtrain.codediff:diff", "what would change if a run went on with the installed medtrain"),
     "sync": ("medtrain.feed:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
     "evaluate": ("medtrain.runs:evaluate", "score a split with a run's best weights"),

@@ -15,7 +15,7 @@ from medtrain.config import Config
 from medtrain.console import say, show_error
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
 from medtrain.place import in_batch_script, in_slurm_job, refuse_step_of_many
-from medtrain.run import Run
+from medtrain.run import Run, command_for
 from medtrain.rungroup import RunGroup
 from medtrain.slurmjob import queue_state
 from medtrain.status import alive
@@ -144,6 +144,16 @@ def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = 
     slurm = configfile.load((runs or group.runs)[0].config_file).slurm
     say(f"group {group.name}:\n{tree(send(group, slurm)) or 'nothing is left to do'}")
     return EXIT_DONE
+
+
+def refuse_jobs(group: RunGroup) -> None:
+    """InputError where a job of a group's chain is still in the queue."""
+    known = [job for jobs in group.jobs().values() for job in jobs.values()]
+    if waiting := [job for job in dict.fromkeys(known) if queue_state(job)]:
+        raise InputError(
+            f"group {group.name} has jobs in the queue ({', '.join(waiting)})",
+            f"end them first: {command_for(Run(group.folder), 'stop')}",
+        )
 
 
 def stop(group: RunGroup) -> str:

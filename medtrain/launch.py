@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, sbatch
+from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, removal, sbatch
 from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
@@ -35,6 +35,10 @@ TRAIN_HERE = "train here: medtrain train RECIPE ..."
 def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     """Check `config` and make its run folder; published weights are fetched here, ranks look only in the cache."""
     config = ready(config, packed)
+    run = Run(Path(config.runs) / config.run)
+    if removal.make_way(run):
+        say(f"run {run.name} had ended before its first step: it is made anew")
+    run.refuse_existing()  # before anything is downloaded for it
     if config.model.weights in PUBLISHED:
         from medtrain import models  # torch
 
@@ -195,6 +199,10 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     refuse_if_alive(run)
     before = configfile.load(run.config_file)
     changed = configfile.difference(before, config)
+    if not changed and complete(run):
+        say(f"run {run.name} is finished, and nothing is left to do\n{where(run)}")
+        say(f"train it for longer: {resume_command(run)} --epochs N   (it has {before.epochs})")
+        return 0
     configfile.check(config, f"run {run.name}")
     refuse_other_settings(run, before, config)
     refuse_login_node(run, here)
@@ -208,6 +216,12 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     from medtrain.supervise import supervise
 
     return supervise(run)
+
+
+def complete(run: Run) -> bool:
+    """Whether a run has come to its end, and all that it promises is there."""
+    there = (run.report, run.checkpoints / "best", run.code)
+    return run.status().get("state") == "finished" and all(path.exists() for path in there)
 
 
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:

@@ -47,16 +47,21 @@ class Run:
     def create(cls, runs: Path | str, name: str) -> Run:
         """Make the folder, private to the user (mode 700); an existing run is never touched."""
         run = cls(Path(runs) / name)
-        refuse_group(runs, name)
-        if run.config_file.exists():
-            raise InputError(
-                f"run {name} exists already in {runs}",
-                f"go on with it: medtrain resume {name}{runs_flag(runs)}   or choose another --run",
-            )
+        run.refuse_existing()
         run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (run.checkpoints, run.slurm):
             folder.mkdir(exist_ok=True, mode=0o700)
         return run
+
+    def refuse_existing(self) -> None:
+        """InputError where a run or group of that name is there."""
+        refuse_group(self.folder.parent, self.name)
+        if self.config_file.exists():
+            raise InputError(
+                f"run {self.name} exists already in {self.folder.parent}",
+                f"go on with it: {resume_command(self)}   remove it: {command_for(self, 'rm')}   or choose another"
+                " --run",
+            )
 
     @classmethod
     def find(cls, runs: Path | str, name: str) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import mixture
+from medtrain import mixture, removal
 from medtrain.config import Config
 from medtrain.errors import InputError
 from medtrain.run import GROUP_FILE, Run, command_for, read_json, runs_flag, write_json
@@ -140,12 +140,17 @@ def members(config: Config, types: tuple[str, ...]) -> list[Config]:
 def refuse_existing(config: Config, runs: list[Config]) -> None:
     """InputError where a run or group has one of the names: before any is made."""
     folder = Path(config.runs)
+    old = RunGroup.find(folder, config.run)
+    if old and not old.by_slurm and not any(removal.began(run) or alive(run) for run in old.runs):
+        removal.remove(old, GROUP_FILE)  # it failed before its first step; its runs are made anew one by one
     for name in (config.run, *(own.run for own in runs)):
         if (folder / name / GROUP_FILE).exists():
             raise InputError(
                 f"there is a group {name} in {config.runs} already",
-                f"go on with it: medtrain retry {name}{runs_flag(config.runs)}   or choose another --run",
+                f"go on with it: medtrain retry {name}{runs_flag(config.runs)}   remove it: medtrain rm"
+                f" {name}{runs_flag(config.runs)}   or choose another --run",
             )
-    there = [name for name in (config.run, *(own.run for own in runs)) if (folder / name / "config.yaml").exists()]
+    found = [Run(folder / name) for name in (config.run, *(own.run for own in runs))]
+    there = [run.name for run in found if run.config_file.exists() and (removal.began(run) or alive(run))]
     if there:
         raise InputError(f"{', '.join(there)}: exists already in {config.runs}", "choose another --run")

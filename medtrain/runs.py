@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import configfile, grouplaunch, jobenv, launch, rungroup
+from medtrain import configfile, grouplaunch, jobenv, launch, removal, rungroup
 from medtrain.chain import tree
 from medtrain.config import Config
 from medtrain.console import say, say_json, table, talk_to_stderr
+from medtrain.errors import EXIT_DONE, EXIT_INPUT
 from medtrain.groupstatus import group_text, statuses
-from medtrain.run import Run, runs_flag
+from medtrain.run import GROUP_FILE, Run, runs_flag
 from medtrain.rungroup import RunGroup
 from medtrain.status import alive, attempts_table, describe, follow, status_table
 
@@ -129,6 +130,39 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
         say_json({"run": name, "answer": text})
     else:
         say(text)
+
+
+def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag = False) -> int:
+    """Remove a run, or a group with all of its runs. Asks first where steps would be lost.
+
+    What a user laid into the folder stays, and so do copies of weights in a --save_dir.
+
+    Args:
+        name: Name of the run or group.
+        runs: Folder that holds the runs.
+        yes: Do not ask.
+        json: Print one JSON document.
+    """
+    group = RunGroup.find(runs, name)
+    members = group.runs if group else [Run.find(runs, name)]
+    there = [run for run in members if run.folder.is_dir()]
+    for run in there:
+        removal.refuse_alive(run)
+    if group:
+        grouplaunch.refuse_jobs(group)
+    lost = [words for run in there if (words := removal.loses(run))]
+    if lost and not yes and not removal.asked(lost, f"{name}{runs_flag(runs)}"):
+        say("nothing was removed")
+        return EXIT_INPUT
+    left = {str(run.folder): removal.remove(run) for run in there}
+    if group:
+        left[str(group.folder)] = removal.remove(group, GROUP_FILE)
+    if json:
+        say_json({"removed": list(left), "left": {folder: names for folder, names in left.items() if names}})
+    else:
+        for folder, names in left.items():
+            say(f"removed {folder}" + (f", but for what is not of the run: {', '.join(names)}" if names else ""))
+    return EXIT_DONE
 
 
 def evaluate(

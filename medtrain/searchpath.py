@@ -34,7 +34,7 @@ def leave_out_working_folder(root: str) -> None:
 
 def _is_here(place: str) -> bool:
     """Whether an entry of PYTHONPATH means whatever folder one is in: empty, `.`, `./`."""
-    return os.path.normpath(place) == "."  # noqa: PTH - pathlib would be looked for in that folder
+    return os.path.normpath(place) == "."  # not by pathlib, which would be looked for in that folder
 
 
 def _here() -> str:
