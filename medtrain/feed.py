@@ -59,6 +59,9 @@ def main(folder: str, asked: str = "") -> int:
         return 0
     terminal = os.fdopen(os.dup(2), "w")
     try:
+        if switched_off(config):
+            print(f"W&B is switched off (wandb disabled): the curve is in {run.journal} alone", file=terminal)
+            return 0
         run.trackers.mkdir(mode=0o700, exist_ok=True)
         divert_output(run)
         with only_helper(run):
@@ -113,6 +116,15 @@ def can_send(tracker: str, mode: str) -> bool:
     return tracker == "wandb" and (mode == "online" or goes_online("auto"))
 
 
+def switched_off(config: Config) -> bool:
+    """Whether W&B is wanted, but a user has switched it off by its own means, and not on by ours."""
+    if config.tracking.tracker != "wandb" or config.tracking.mode != "auto":
+        return False
+    from medtrain.feeds import wandb
+
+    return wandb.switch() == wandb.DISABLED
+
+
 def refuse_if_fed(run: Run) -> None:
     """A helper that is at work sends everything itself, and two would send the same steps."""
     place = alive(run)
@@ -136,9 +148,13 @@ def refuse_if_fed(run: Run) -> None:
 def refuse_without_key(run: Run, tracker: str, mode: str) -> None:
     """The run is whole on the disk, but W&B was not asked."""
     if tracker == "wandb" and mode == "offline":
-        forbidden = os.environ.get("WANDB_MODE", "online")
-        reason = "there is no key for W&B here" if forbidden == "online" else f"WANDB_MODE={forbidden} forbids it"
-        remedy = "set WANDB_API_KEY (or wandb login)" if forbidden == "online" else "unset WANDB_MODE"
+        from medtrain.feeds.wandb import DISABLED, switch
+
+        reason, remedy = "there is no key for W&B here", "set WANDB_API_KEY (or wandb login)"
+        if forbidden := os.environ.get("WANDB_MODE", "").replace("online", ""):
+            reason, remedy = f"WANDB_MODE={forbidden} forbids it", "unset WANDB_MODE"
+        elif (how := switch()) != "online":
+            reason, remedy = f"`wandb {how}` was said here", "wandb enabled" if how == DISABLED else "wandb online"
         raise MachineError(
             f"run {run.name} was not sent: {reason}; it lies whole in {run.trackers / 'wandb'}",
             f"{remedy}, then {catch_up(run)}",

@@ -30,6 +30,7 @@ from feeding import (
 )
 from feeding import no_network as no_network
 
+from medtrain import helper
 from medtrain.config import Config, DataConfig, ModelConfig, SlurmConfig
 from medtrain.feed_process import Feeder
 from medtrain.feeds import public_config
@@ -83,8 +84,30 @@ def test_auto_is_online_with_a_key_only(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / ".netrc").unlink()
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert goes_online("auto")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert not goes_online("auto")
+    for word in ("offline", "disabled", "dryrun"):
+        monkeypatch.setenv("WANDB_MODE", word)
+        assert not goes_online("auto")
+
+
+@pytest.mark.parametrize("word", ["offline", "disabled", "online", "enabled"])
+def test_wandbs_own_switches_are_obeyed(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`wandb offline` and `wandb disabled`, said in the folder where training starts, with a key at hand."""
+    monkeypatch.chdir(tmp_path)
+    for said in ("disabled", word):  # enabled and online undo it
+        subprocess.run([sys.executable, "-m", "wandb", said], check=True, capture_output=True)
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    code = "from medtrain.feeds.wandb import *; print(goes_online('auto'), goes_online('online'), switch())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    on = word in ("online", "enabled")
+    assert done.stdout.split() == [str(on), "True", "online" if on else word] and not done.stderr
+    if word == "disabled":
+        run = make_run(tmp_path, "wandb")
+        write_journal(run, 3)
+        done = subprocess.run(
+            helper.command("medtrain.feed", str(run.folder)), input="", capture_output=True, text=True
+        )
+        assert done.returncode == 0 and "W&B is switched off (wandb disabled)" in done.stderr
+        assert not run.trackers.exists()
 
 
 def test_the_trainer_side_is_light_and_does_nothing_for_none(tmp_path: Path) -> None:

@@ -79,11 +79,14 @@ def jpeg() -> Finding:
 
 
 def tracker() -> Finding:
-    """Whether W&B has a key."""
-    from medtrain.feeds.wandb import goes_online
+    """Whether W&B has a key, and how it is switched itself."""
+    from medtrain.feeds.wandb import DISABLED, OFFLINE, goes_online, switch
 
     if goes_online("auto"):
         return ok("W&B has a key: runs are shown online")
+    if (how := switch()) in (OFFLINE, DISABLED):
+        kept = "runs are kept offline" if how == OFFLINE else "it gets nothing"
+        return ok(f"W&B is {how} by its own switch (WANDB_MODE, or wandb {how}): {kept}")
     return ok("W&B has no key: runs are kept offline (for online: wandb login, or set WANDB_API_KEY)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import netrc
 import os
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from medtrain.feeds.steps import Row
 from medtrain.feeds.wandb_file import history
 from medtrain.run import Run
 
+OFFLINE, DISABLED = "offline", "disabled"  # of W&B's words for its mode
 WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 # They come and go with W&B's versions, and W&B refuses those that it does not know.
 INTERNAL_SETTINGS: dict[str, Any] = {
@@ -118,17 +120,31 @@ def start_wandb(run: Run, config: Config, identity: str, online: bool) -> Any:
 
 
 def goes_online(mode: Literal["auto", "online", "offline"]) -> bool:
-    """Whether to talk to the server; `auto` does where a key is at hand and WANDB_MODE does not forbid it."""
+    """Whether to talk to the server; `auto` does where a key is at hand and W&B's own switch does not forbid it."""
     if mode != "auto":
         return mode == "online"
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return False
-    return bool(os.environ.get("WANDB_API_KEY")) or in_netrc()
+    return (bool(os.environ.get("WANDB_API_KEY")) or in_netrc()) and switch() not in (OFFLINE, DISABLED)
+
+
+def switch() -> str:
+    """How W&B itself is set: online, offline or disabled, by WANDB_MODE, or by `wandb offline` and `wandb disabled`,
+    which write it to the folder `wandb` of the working folder."""
+    mode = os.environ.get("WANDB_MODE") or str(own_settings().mode)
+    return {"dryrun": OFFLINE, "run": "online"}.get(mode, mode)  # its older words
+
+
+def own_settings() -> Any:
+    """W&B's settings, by its files and environment variables."""
+    from wandb.sdk import wandb_setup  # `wandb.setup()` would start W&B's process
+
+    with contextlib.redirect_stderr(io.StringIO()):  # it tells which files it reads
+        return wandb_setup.singleton().settings
 
 
 def in_netrc() -> bool:
     """Whether `wandb login` left a key for the server in the netrc file."""
-    hosts = (urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname, *WANDB_HOSTS)
+    address = os.environ.get("WANDB_BASE_URL") or str(own_settings().base_url)  # `wandb login --host` writes it down
+    hosts = (urlsplit(address).hostname, *WANDB_HOSTS)
     try:
         known = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc")
     except (OSError, RuntimeError, netrc.NetrcParseError):
