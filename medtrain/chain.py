@@ -63,7 +63,10 @@ class _Sender:
         words = ("check", request.dataset, "--root", str(request.root), "--json")
         target = shlex.quote(str(self.group.check))
         checked = self._one("check", f"{self._medtrain(*words)} > {target}.part && mv {target}.part {target}")
-        jobs = packjob.submit(request, out, packing["tasks"], self.light, checked, self.dry_run, needs=self.group.check)
+        jobs = packjob.submit(
+            request, out, packing["tasks"], self.light, checked, self.dry_run, needs=self.group.check,
+            share=packing.get("share", "private"),
+        )  # fmt: skip
         tasks = (packing["tasks"], packing["tasks"], 0)
         self.sent += list(zip(packjob.STAGES, jobs, tasks, strict=True))
         self._note("pack", dict(zip(packjob.STAGES, jobs, strict=True)))

@@ -164,7 +164,7 @@ class _Writing:
         return Outcome(name, self.save.state.step, time.monotonic() - began, error, broken)
 
     def _lead(self, name: str) -> None:
-        self.hidden.mkdir(mode=0o700)
+        self.hidden.mkdir(mode=0o750)
         tensors = self._tensors()
         for place in range(1, self.team.size):
             part = self.hidden / f"part-{place}.json"
@@ -209,7 +209,7 @@ class _Writing:
 
     def _fill(self, file: str, place: Layout) -> dict[str, str]:
         hashes = {}
-        descriptor = os.open(self.hidden / file, os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = os.open(self.hidden / file, os.O_WRONLY | os.O_CREAT, 0o640)
         try:
             if self.team.place == 0:
                 _write_at(descriptor, memoryview(place.header), 0)

@@ -73,8 +73,9 @@ def main() -> None:
     from medtrain.searchpath import leave_out_working_folder
 
     leave_out_working_folder(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120 - nothing was imported yet
-    from medtrain import outlet
+    from medtrain import outlet, permissions
 
+    permissions.apply()
     arguments = sys.argv[1:]
     logged = bool(arguments) and arguments[0] in LOGGED
     if merely_prints(arguments):

@@ -7,7 +7,7 @@ from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
 FREE_FIELDS = (
-    "run", "runs", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers", "data.prefetch",
+    "run", "runs", "share", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers", "data.prefetch",
 )  # fmt: skip
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
 PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned
@@ -260,6 +260,8 @@ class Config:
     """Name of the run (empty: recipe, date and time)."""
     runs: str = "runs"
     """Folder that holds the runs."""
+    share: Literal["private", "group"] = "private"
+    """Who may read the run besides you: nobody, or the group of its folder."""
     task: Literal["multiclass", "multilabel", "abnormality", "score"] = "multiclass"
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"

@@ -46,7 +46,7 @@ def contents(records: list[Record], folder: Path, pool: Pool, clips: bool = Fals
     What is no image (nothing, a page that says that one must log in) ties nobody to anybody: it counts as a content of
     its own, and is rejected when it is packed. MachineError where a file cannot be read for now.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     known = {int(row["image"]): row for rows in _kept(folder) for row in rows}
     progress = Progress(len(records), "reading", "clips" if clips else "images")
     found: list[tuple[int, int]] = []

@@ -284,6 +284,6 @@ def report_name(split: str, elsewhere: str) -> str:
 def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> None:
     """`evaluation/NAME.json` and its figure."""
     for folder in (run.evaluation, run.figures):
-        folder.mkdir(exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o750)
     write_json(run.evaluation / f"{name}.json", report)
     task.draw(report, run.figures / f"{task.figure}_{name}.png")

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain import configfile
+from medtrain import configfile, permissions
 from medtrain.config import Config
 from medtrain.console import paint, say, say_json, show_error
 from medtrain.durable import sweep
@@ -44,7 +44,7 @@ def main(folder: str, asked: str = "") -> int:
     With `asked` (online or offline) a user waits: W&B is used in that mode, and the exit code tells how it went.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_HELPERS)
-    os.umask(0o077)
+    permissions.apply()
     os.nice(10)  # a replay of many steps must not slow the training down
     run = Run(folder)
     try:
@@ -54,6 +54,7 @@ def main(folder: str, asked: str = "") -> int:
         return error.exit_code
     if asked:
         config = replace(config, tracking=replace(config.tracking, mode=asked))  # type: ignore[arg-type]
+    permissions.apply(config.share)
     tracker = config.tracking.tracker
     if tracker == "none":
         return 0
@@ -62,7 +63,7 @@ def main(folder: str, asked: str = "") -> int:
         if switched_off(config):
             print(f"W&B is switched off (wandb disabled): the curve is in {run.journal} alone", file=terminal)
             return 0
-        run.trackers.mkdir(mode=0o700, exist_ok=True)
+        run.trackers.mkdir(mode=0o750, exist_ok=True)
         divert_output(run)
         with only_helper(run):
             sweep(run.trackers)
@@ -206,7 +207,7 @@ def wait_for_end(seconds: float) -> bool:
 
 def divert_output(run: Run) -> None:
     """Send what the trackers print, from here and from their own processes, to the log."""
-    log = os.open(run.trackers / "feed.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(run.trackers / "feed.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)

@@ -64,10 +64,8 @@ def write_copy(run: Run, files: dict[str, bytes], manifest: dict[str, Any]) -> N
     (new / "slurm").symlink_to(configfile.CLUSTERS.parent)
     write_json(new / MANIFEST, manifest)
     for path in (new, *new.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o700 if path.is_dir() else 0o600)
-            if path.is_dir():
-                sync_folder(path)
+        if path.is_dir() and not path.is_symlink():
+            sync_folder(path)
     if run.code.exists():  # a full folder cannot be replaced in one go
         run.code.rename(run.folder / f".code.old{UNFINISHED}")
     new.rename(run.code)

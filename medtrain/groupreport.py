@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import configfile, journal, studyfigures, tasks
+from medtrain import configfile, journal, permissions, studyfigures, tasks
 from medtrain.console import table
 from medtrain.errors import InputError
 from medtrain.evaluate import judge
@@ -25,6 +25,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     Of several runs on the same study type the probabilities of an image are averaged, of at most ENSEMBLE runs.
     InputError where no run has a result yet.
     """
+    permissions.apply(configfile.load(group.runs[0].config_file).share)
     told = {run.name: _about(run) for run in group.runs}
     chosen = _chosen(group.runs, told)
     if not chosen:
@@ -37,7 +38,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     copies = [told[runs[0].name]["copies_left_out"] for runs in chosen.values()]
     report = {**judged, "copies_left_out": sum(copies), "runs": told}
     for folder in (group.evaluation, group.figures):
-        folder.mkdir(exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o750)
     write_json(group.report, report)
     _draw(group, report)
     task.draw(report, group.figures / f"{task.figure}_test.png")

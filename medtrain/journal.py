@@ -40,7 +40,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         """Go on behind what is there; `cut` has left no half a line."""
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         self._digest, self._bytes = _hashed(path)
         self._pending = b""
 
@@ -90,7 +90,7 @@ def free_name(path: Path) -> Path:
 def keep_damaged(path: Path) -> Path:
     """A copy of a damaged journal beside it: nothing of it is lost."""
     kept = free_name(path)
-    with path.open("rb") as file, whole(kept, 0o600) as copy:
+    with path.open("rb") as file, whole(kept, 0o640) as copy:
         shutil.copyfileobj(file, copy)
     return kept
 

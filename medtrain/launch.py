@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, removal, sbatch
+from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, permissions, removal, sbatch
 from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
@@ -35,6 +35,7 @@ TRAIN_HERE = "train here: medtrain train RECIPE ..."
 def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     """Check `config` and make its run folder; published weights are fetched here, ranks look only in the cache."""
     config = ready(config, packed)
+    permissions.apply(config.share)
     run = Run(Path(config.runs) / config.run)
     if removal.make_way(run):
         say(f"run {run.name} had ended before its first step: it is made anew")
@@ -43,7 +44,7 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
         from medtrain import models  # torch
 
         models.fetch(config.model.backbone, config.model.weights)
-    run = Run.create(config.runs, config.run)
+    run = Run.create(config.runs, config.run, config.share)
     freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
     return run, config
@@ -206,6 +207,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     configfile.check(config, f"run {run.name}")
     refuse_other_settings(run, before, config)
     refuse_login_node(run, here)
+    permissions.apply(config.share)
     config = make_ready(run, config)
     if changed:
         say("changed: " + "; ".join(changed))

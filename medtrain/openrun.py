@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from medtrain import configfile, distributed, mixture, models, tasks, transforms
+from medtrain import configfile, distributed, mixture, models, permissions, tasks, transforms
 from medtrain.clipfile import Frames, Shape
 from medtrain.clipframes import Clip
 from medtrain.clips import fit_clip, window
@@ -135,6 +135,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     """Build a run's model, for which its shards need not be there any more; `shards` stands in for the dataset it was
     trained on and must have the same classes."""
     config = configfile.load(run.config_file)
+    permissions.apply(config.share)
     own = config.data
     counts = run.counts()
     if not counts:  # then the manifest alone names the classes

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from medtrain import datasets
+from medtrain import datasets, permissions
 from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
@@ -37,6 +37,7 @@ def shard(
     max_rejects: int = MAX_REJECTS,
     partial: Flag = False,
     annotations: Path | None = None,
+    share: permissions.Share = "private",
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
 ) -> None:
@@ -58,19 +59,23 @@ def shard(
         max_rejects: More missing or unreadable images than this are an error.
         partial: Pack what there is of a dataset whose tables name more images than are there.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
+        share: Who may read the packed dataset besides you: nobody, or the group of its folder.
         json: Print one JSON document.
     """
+    permissions.apply(share)
     out = out or Path("shards") / dataset
     options = options_for(dataset, PackOptions(seed, shard_mb, max_samples, encoding, size, views, colours))
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
-        ids = submit(request, out, jobs.tasks, resources(jobs))
+        ids = submit(request, out, jobs.tasks, resources(jobs), share=share)
         if json:
             say_json({"jobs": ids, "out": str(out)})
         else:
             say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
             say(f"train as soon as it is packed: medtrain submit RECIPE --shards {out} --after {ids[-1]}")
         return
+    if out.exists():
+        permissions.warn_of_open(out, share)
     manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
     _warn(manifest, options, out)
     if json:

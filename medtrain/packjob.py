@@ -11,7 +11,7 @@ from typing import Any
 
 from tyro.conf import FlagCreatePairsOff
 
-from medtrain import datasets, helper, jobenv, sbatch, slurmjob
+from medtrain import datasets, helper, jobenv, permissions, sbatch, slurmjob
 from medtrain.config import Config, SlurmConfig
 from medtrain.configfile import with_cluster
 from medtrain.console import say, show_error, warn
@@ -98,6 +98,7 @@ def submit(
     after: str = "",
     dry_run: bool = False,
     needs: Path | None = None,
+    share: str = "private",
 ) -> list[str]:
     """Send the three jobs, each of which waits for the one before, the first for the job `after`, which writes the file
     `needs`; returns their ids.
@@ -108,9 +109,11 @@ def submit(
         sbatch.need_slurm("leave --slurm away")
     refuse(request, out, tasks)
     logs = out / "slurm"
-    told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after}
+    told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after, "share": share}
     if not dry_run:
-        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if out.exists():
+            permissions.warn_of_open(out, share)
+        logs.mkdir(parents=True, exist_ok=True, mode=0o750)
         write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
@@ -177,6 +180,7 @@ def records_of(request: Request) -> list[Record]:
 def run(out: Path, stage: str) -> None:
     """One job's work; of an array's, the share of this task."""
     told = read_json(out / REQUEST)
+    permissions.apply(told.get("share", "private"))
     request, tasks = Request.of(told["request"]), int(told["tasks"])
     if stage == STAGES[0] and told.get("needs") and not Path(told["needs"]).exists():
         raise InputError(
@@ -197,6 +201,7 @@ def run(out: Path, stage: str) -> None:
 def main(out: str, stage: str) -> int:
     """Returns an exit code."""
     jobenv.settle()
+    permissions.apply()
     try:
         run(Path(out), stage)
     except MedtrainError as error:

@@ -54,6 +54,7 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
         "request": asked.told(),
         "out": str(out),
         "tasks": tasks,
+        "share": config.share,
         "partition": given.get("pack_partition", config.slurm.partition),
     }
     return packing, _types(records, datasets.source(dataset).CLASSES)

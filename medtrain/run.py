@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from medtrain import permissions
 from medtrain.durable import write_whole
 from medtrain.errors import InputError, nearest
 
@@ -44,13 +45,15 @@ class Run:
         self.hangs = self.folder / "hangs"
 
     @classmethod
-    def create(cls, runs: Path | str, name: str) -> Run:
-        """Make the folder, private to the user (mode 700); an existing run is never touched."""
+    def create(cls, runs: Path | str, name: str, share: str = "private") -> Run:
+        """Make the folder, private to the user ; an existing run is never touched."""
         run = cls(Path(runs) / name)
         run.refuse_existing()
-        run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if run.folder.exists():
+            permissions.warn_of_open(run.folder, share)
+        run.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
         for folder in (run.checkpoints, run.slurm):
-            folder.mkdir(exist_ok=True, mode=0o700)
+            folder.mkdir(exist_ok=True, mode=0o750)
         return run
 
     def refuse_existing(self) -> None:

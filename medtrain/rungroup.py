@@ -46,8 +46,8 @@ class RunGroup:
         """Make the folder, private to the user; `packing` is what a pipeline packs before it trains, and `by_slurm`
         says that its runs are jobs that medtrain submits."""
         group = cls(Path(runs) / name)
-        group.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        group.slurm.mkdir(exist_ok=True, mode=0o700)
+        group.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        group.slurm.mkdir(exist_ok=True, mode=0o750)
         write_json(group.file, {"runs": members, "packing": packing, "slurm": by_slurm})
         return cls(group.folder)
 

@@ -64,8 +64,8 @@ def leave_plain(trainer: Trainer) -> None:
     if not config.save_dir:
         return
     path = Path(config.save_dir) / (config.data.study_type or trainer.run.name) / "model.pth"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with whole(path, 0o600) as file:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with whole(path, 0o640) as file:
         torch.save({name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}, file)
     trainer.tracker.log(f"the best weights are in {path} too")
 

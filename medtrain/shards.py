@@ -116,7 +116,7 @@ def _writing(out: Path) -> Iterator[None]:
     """Say in words what goes wrong with the folder that is written."""
     again = "then give the same command again: it goes on with what is missing"
     try:
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        out.mkdir(parents=True, exist_ok=True, mode=0o750)
         yield
     except (Lost, MemoryError) as error:
         how = str(error) or "out of memory?"

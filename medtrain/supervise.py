@@ -14,7 +14,7 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, dependency, grace, helper, jobenv, outlet, slurmjob
+from medtrain import attempts, dependency, grace, helper, jobenv, outlet, permissions, slurmjob
 from medtrain.attempts import note
 from medtrain.configfile import load
 from medtrain.console import show_error, warn
@@ -37,6 +37,7 @@ def supervise(run: Run, alone: bool = True) -> int:
     """
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
     config = load(run.config_file)
+    permissions.apply(config.share)
     slurm = config.slurm
     if in_slurm_job():
         ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)

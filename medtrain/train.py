@@ -238,7 +238,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     if world.main:
         leave_plain(trainer)
         rows = list(journal.rows(run.journal, "epoch"))
-        run.figures.mkdir(exist_ok=True, mode=0o700)
+        run.figures.mkdir(exist_ok=True, mode=0o750)
         figures.history(rows, run.figures / "history.png", config.watch)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
     best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"

@@ -183,7 +183,7 @@ def unfreeze(trainer: Trainer, state: TrainState) -> None:
 
 def hold(run: Run, wait_s: float = 180) -> None:
     """Keep every other trainer off this run until this process ends; waits for one that is just saving and leaving."""
-    descriptor = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o640)
     deadline = time.monotonic() + wait_s
     while True:
         try:

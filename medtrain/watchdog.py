@@ -81,7 +81,7 @@ class Watchdog:
     def _bark(self) -> None:
         began = time.time()
         with suppress(OSError):  # a full disk must not keep the rank alive
-            self._run.hangs.mkdir(mode=0o700, exist_ok=True)
+            self._run.hangs.mkdir(mode=0o750, exist_ok=True)
             self._dump()
         gather = GATHER_S + self._slowest
         seen: dict[int, dict[str, Any]] = {}

@@ -14,7 +14,11 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
-from medtrain import outlet  # noqa: E402
+from medtrain import (
+    outlet,
+    permissions,
+)
+from medtrain.configfile import load  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402
 from medtrain.run import Run  # noqa: E402
@@ -26,8 +30,9 @@ def main() -> int:
     outlet.install(wait=False)
     if SUPERVISOR in os.environ:
         end_with_parent()
-    os.umask(0o077)
+    permissions.apply()
     try:
+        permissions.apply(load(run.config_file).share)
         take_place()
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.train import train
@@ -59,7 +64,7 @@ def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
     """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
     says why: what the others then see is only that it is gone."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w") as file:
             who = {"rank": int(os.environ.get("RANK", "0")), "host": node_name()}
             json.dump({"exit_code": exit_code, "error": problem, "fix": fix, **who}, file)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+os.umask(0o077)  # as every process of medtrain has it
 # Several processes train at once on few cores; more threads than cores would fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A script's background job has INT ignored, and so would have every program that the tests send one to.

@@ -82,7 +82,6 @@ def children(pid: int) -> dict[int, str]:
 
 
 def test_the_copy_is_whole_private_and_told_in_the_manifest(tmp_path: Path) -> None:
-    os.umask(0o022)
     run = make_run(tmp_path)
     files = freeze.sources(CHECKOUT)
     assert freeze.sources(run.code) == files

@@ -67,7 +67,7 @@ dicomclip videofile
 dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack mortal
-run record csvfile configfile console helper place manifest journal
+run record csvfile configfile console helper place manifest journal permissions
 durable searchpath
 access
 configrules errors

@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from medtrain import permissions
 from medtrain.config import ModelConfig
 from medtrain.errors import InputError, MachineError, nearest
 from medtrain.weights import refuse_others
@@ -129,7 +130,8 @@ def fetch(backbone: str, asked: str = "") -> Path:
     refuse_others(backbone, asked or family.LEARNED_FROM, family.LEARNED_FROM)
     found = family.kept(backbone)
     try:
-        return found or family.fetch(backbone)  # type: ignore[no-any-return]
+        with permissions.as_the_user_has_it():  # a cache may be a whole group's
+            return found or family.fetch(backbone)  # type: ignore[no-any-return]
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: no network; RuntimeError: another hash
         reason = " ".join(str(error).split())[:200]
         raise MachineError(
