@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest
+from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError, nearest, of_system
 
 # command -> (module:function, what it does). Imported only when called, so that --help is instant.
 COMMANDS = {
@@ -103,7 +104,8 @@ def run(arguments: list[str]) -> int:
         try:
             return _dispatch(arguments)
         finally:
-            sys.stdout.flush()  # a reader that is gone shows here and not in the interpreter's last moments
+            if sys.stdout is not None:  # closed by the one who called (>&-)
+                sys.stdout.flush()  # a reader that is gone shows here and not in the interpreter's last moments
     except MedtrainError as error:
         from medtrain.console import show_error
 
@@ -121,6 +123,16 @@ def run(arguments: list[str]) -> int:
             raise  # of a work's own pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
+    except OSError as error:
+        told = of_system(error)
+        if told is None:
+            raise
+        from medtrain.console import show_error
+
+        show_error(told.problem, told.fix)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # what is still buffered would fail once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return told.exit_code
     except KeyboardInterrupt:
         return 128 + 2  # as a shell counts a SIGINT
 

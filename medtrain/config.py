@@ -7,7 +7,8 @@ from typing import Literal
 
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
 FREE_FIELDS = (
-    "run", "runs", "share", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers", "data.prefetch",
+    "run", "runs", "share", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers",
+    "data.prefetch",
 )  # fmt: skip
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
 PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned

@@ -5,27 +5,49 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+# What a terminal obeys or turns around: C0 but tab and line feed, DEL, C1 (ECMA-48), marks that change the direction
+# of what follows (Unicode TR36), line separators; and bytes of a name that are no text (surrogates).
+COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Text in which nothing is left that a terminal obeys: names of files, keys and labels are a stranger's words."""
+    return COMMANDS.sub(_shown, text)
+
+
+def in_line(text: object) -> str:
+    """The same without line breaks and tabs, for what stands in a line or a cell."""
+    return plain(str(text)).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _shown(found: re.Match[str]) -> str:
+    number = ord(found.group())
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8, as Python keeps it (PEP 383)
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
 
 def say(text: str = "") -> None:
     """One line on standard output, at once even where output is piped."""
-    print(text, flush=True)
+    print(plain(text), flush=True)
 
 
 def warn(text: str) -> None:
     """One line on standard error, yellow on a terminal."""
-    print(paint(f"warning: {text}", "33", sys.stderr), file=sys.stderr, flush=True)
+    print(paint(f"warning: {in_line(text)}", "33", sys.stderr), file=sys.stderr, flush=True)
 
 
 def show_error(problem: str, fix: str) -> None:
     """The two lines of a MedtrainError on standard error."""
-    print(paint("error: ", "31;1", sys.stderr) + problem, file=sys.stderr)
+    print(paint("error: ", "31;1", sys.stderr) + in_line(problem), file=sys.stderr)
     if fix:
-        print(paint("  fix: ", "32", sys.stderr) + fix, file=sys.stderr, flush=True)
+        print(paint("  fix: ", "32", sys.stderr) + in_line(fix), file=sys.stderr, flush=True)
 
 
 def say_json(value: Any) -> None:
@@ -60,7 +82,7 @@ def colourful(stream: TextIO) -> bool:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns as wide as needed; numbers to the right, words to the left."""
-    cells = [list(map(str, header))] + [[_cell(value) for value in row] for row in rows]
+    cells = [list(map(in_line, header))] + [[_cell(value) for value in row] for row in rows]
     numeric = [all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
@@ -76,7 +98,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else in_line(value)
 
 
 def _is_number(text: str) -> bool:
@@ -95,7 +117,9 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=what, unit=f" {unit}", initial=done, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, desc=in_line(what), unit=f" {unit}", initial=done, leave=False, dynamic_ncols=True
+            )
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """`count` more are done; `note` stands behind the numbers."""

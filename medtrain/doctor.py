@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medtrain.checks import Check, Finding, devices, examine, slurm, software
 from medtrain.checks import folder as folders
-from medtrain.console import paint, say, say_json
+from medtrain.console import in_line, paint, say, say_json
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, InputError
 
 COLOURS = {"ok": "32", "warn": "33", "FAIL": "31;1"}
@@ -45,7 +45,7 @@ def doctor(
     for name, finding in probed(cluster, folder, config, nodes, wait) if cluster else findings(folder):
         found.append((name, finding))
         if not json:
-            say(line(name, finding))
+            print(line(name, finding), flush=True)  # it holds colours
     if json:
         say_json({"checks": [{"name": name, **vars(finding)} for name, finding in found]})
     else:
@@ -103,4 +103,4 @@ def line(name: str, finding: Finding) -> str:
     """State, name, what was found and what to do."""
     remedy = f"  -> {finding.fix}" if finding.fix else ""
     text = " ".join(f"{finding.text}{remedy}".split())
-    return f"{paint(f'{finding.state:<4}', COLOURS[finding.state], sys.stdout)}  {name:<10}  {text}"
+    return f"{paint(f'{finding.state:<4}', COLOURS[finding.state], sys.stdout)}  {name:<10}  {in_line(text)}"

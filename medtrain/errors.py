@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 EXIT_DONE = 0
 EXIT_ENVIRONMENT = 1
 EXIT_INPUT = 2
@@ -37,6 +39,37 @@ class NumericalError(MedtrainError):
     """Training ran, and its numbers broke: a loss, a gradient or a weight that is not finite. Exit code 3."""
 
     exit_code = EXIT_NUMERICAL
+
+
+# What a system call says that only a person can change -> what to do about it.
+REMEDIES = {
+    errno.ENOSPC: "make room on the disk (df -h), then give the same command again",
+    errno.EDQUOT: "your quota is used up: make room, then give the same command again",
+    errno.EFBIG: "the system allows no file of that size: ulimit -f",
+    errno.ENAMETOOLONG: "choose a shorter name or path",
+    errno.EACCES: "look at who may use it (ls -ld), or choose another path",
+    errno.EPERM: "look at who may use it (ls -ld), or choose another path",
+    errno.EROFS: "it lies on a filesystem that cannot be written to: choose another path",
+    errno.ENOENT: "look at the path: something on it is not there (any more)",
+    errno.ENOTDIR: "look at the path: a file stands where a folder must be",
+    errno.EISDIR: "look at the path: a folder stands where a file must be",
+    errno.EEXIST: "move away what is there, or choose another path",
+    errno.ELOOP: "look at the path: its links lead in a ring",
+    errno.EIO: "the disk or the network filesystem fails: tell your administrator",
+    errno.ESTALE: "the network filesystem has lost it: give the same command again",
+    errno.EMFILE: "too many files are open: ulimit -n, or fewer --workers",
+    errno.ENFILE: "too many files are open on this machine: try again",
+    errno.EAGAIN: "the system allows no more processes or memory now: ulimit -u, or fewer --workers",
+    errno.ENOMEM: "free memory, or choose fewer --workers",
+}
+
+
+def of_system(error: OSError) -> MachineError | None:
+    """What went wrong with the machine, in words; None of errors that rather are a fault of this program's."""
+    if error.errno not in REMEDIES:
+        return None
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return MachineError(f"{where}{error.strerror or error}", REMEDIES[error.errno])
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

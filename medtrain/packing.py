@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain import datasets, permissions
-from medtrain.console import say, say_json, table, warn
+from medtrain.console import in_line, say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.packjob import Flag, Jobs, Request, options_for, records_of, resources, submit
@@ -204,7 +204,7 @@ def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers:
         say_json({"folder": str(out), "level": level, "images": images, "faults": faults, "notes": lacks})
     else:
         for fault in faults:
-            say(f"FAULT {fault}")
+            say(f"FAULT {in_line(fault)}")
         for note in lacks:
             say(f"note: {note}")
         mend = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError
-from medtrain.run import Run, command_for, read_json_lines
+from medtrain.run import Run, command_for
 from medtrain.status import alive
 
 
@@ -24,10 +24,7 @@ def began(run: Run) -> bool:
     """Whether a run has made a step, so that something would be lost with it."""
     if any(run.checkpoints.glob("*")):
         return True
-    try:
-        return any(row.get("kind") == "step" for row in read_json_lines(run.journal))
-    except ValueError:
-        return True  # its journal is damaged: a person decides
+    return run.journal.exists() and run.journal.stat().st_size > 0
 
 
 def make_way(run: Run) -> bool:

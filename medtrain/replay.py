@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import configfile, helper, journal
-from medtrain.console import Progress, warn
+from medtrain.console import Progress, say, warn
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError, MachineError
 from medtrain.manifest import checkpoint_folders, read_manifest, read_state
@@ -250,7 +250,8 @@ def train(plan: Plan, again: Run) -> float:
         end(process)
     if not (again.checkpoints / plan.newest.name).exists():
         told = again.status()
-        warn("the replay printed:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-20:]))
+        warn("the replay printed:")
+        say("\n".join(log.read_text(errors="replace").splitlines()[-20:]))
         raise MachineError(
             f"run {plan.run.name} could not be trained again from step {plan.before['step']}:"
             f" {told.get('error') or 'it ended before step ' + str(plan.after['step'])}",

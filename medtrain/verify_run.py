@@ -9,7 +9,7 @@ from typing import Any
 
 from medtrain import jobenv, journal, mismatch, replay
 from medtrain.checkpoint import damage
-from medtrain.console import say, say_json, talk_to_stderr
+from medtrain.console import in_line, say, say_json, talk_to_stderr
 from medtrain.durable import UNFINISHED
 from medtrain.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.freeze import refuse_damaged
@@ -138,7 +138,7 @@ def stale_links(run: Run, newest: Path) -> list[str]:
 def say_files(found: Files) -> None:
     """For a person."""
     for fault in found.faults:
-        say(f"FAULT       {fault}")
+        say(f"FAULT       {in_line(fault)}")
     for note in found.notes:
         say(f"note        {note}")
     count = len(found.checkpoints)

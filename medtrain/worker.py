@@ -14,10 +14,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
-from medtrain import (
-    outlet,
-    permissions,
-)
+from medtrain import outlet, permissions  # noqa: E402
 from medtrain.configfile import load  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402

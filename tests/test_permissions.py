@@ -52,9 +52,8 @@ def test_every_file_of_a_run_and_of_a_packed_set_is_closed_to_others(
             path = folder / name
             allowed = {of_folder} if path.is_dir() else {of_file, 0o600}  # 600: a table that names patients
             assert mode in allowed, f"{path} has mode {mode:o}"
-    weights = modes(tmp_path / "models")
-    assert weights["first/model.pth"] == (0o640 if share == "group" else 0o600)
-    assert modes(run)["checkpoints/best/model.safetensors"] == modes(run)["config.yaml"] == weights["first/model.pth"]
+    expected = 0o640 if share == "group" else 0o600
+    assert modes(tmp_path / "models")["first/model.pth"] == modes(run)["config.yaml"] == expected
 
 
 def test_a_job_that_packs_shares_as_the_one_who_sent_it_asked(demo_tree: Path, tmp_path: Path) -> None:
@@ -82,9 +81,8 @@ def test_a_closed_folder_on_the_way_is_told_where_a_group_shall_read(
     (tmp_path / "mine" / "runs").mkdir(parents=True)
     (tmp_path / "mine").chmod(0o700)
     permissions.warn_of_open(tmp_path / "mine" / "runs", "group")
-    assert (
-        f"the group cannot reach {tmp_path / 'mine' / 'runs'}: {tmp_path / 'mine'} is closed" in capsys.readouterr().err
-    )
+    mine = tmp_path / "mine"
+    assert f"the group cannot reach {mine / 'runs'}: {mine} is closed" in capsys.readouterr().err
 
 
 def test_what_is_no_secret_keeps_the_users_umask(tmp_path: Path) -> None:
