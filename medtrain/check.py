@@ -14,6 +14,7 @@ from medtrain import clipcheck, datasets, labels
 from medtrain.console import say, say_json, table, warn
 from medtrain.errors import InputError
 from medtrain.look import Look, look_at
+from medtrain.pixellimit import MAX_PIXELS
 from medtrain.plan import MAX_REJECTS
 from medtrain.record import Record, View, with_validation, with_views
 
@@ -32,6 +33,7 @@ def check(
     unmentioned: Literal["nan", "zero"] = "nan",
     views: tuple[View, ...] = (),
     workers: int = 0,
+    max_pixels: int = MAX_PIXELS,
     annotations: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -48,6 +50,7 @@ def check(
         unmentioned: What a label counts as where the source could have named it and does not.
         views: Only images of these views (frontal: PA and AP too; none named: all).
         workers: Processes that read and decode (0: one a core).
+        max_pixels: An image, or a frame of a clip, of more pixels counts as unreadable.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
@@ -55,7 +58,7 @@ def check(
     clips = getattr(source, "CLIPS", False)
     kind = "clips" if clips else "images"
     records = with_views(read_records(dataset, root, annotations), views)
-    looks = [] if metadata_only else look_at(records, quick, workers, json, clips)
+    looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
     copies, conflicts = _copies(records, looks) if compared else (0, [])
     found = {

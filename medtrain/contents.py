@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain import dicomclip, video
+from medtrain import dicomclip, pixellimit, video
 from medtrain.console import Progress
 from medtrain.decode import extension
 from medtrain.dicom import is_dicom
@@ -34,7 +34,7 @@ FOR_GOOD = (
 )  # fmt: skip
 WAITS_S = (0.5, 2.0)  # before another try
 PIECE_BYTES = 1 << 22
-VIDEOS = 16  # whose headers a process reads in one go
+VIDEOS_AT_ONCE = 16  # whose headers a process reads in one go
 ASK = -1  # in place of the frames of a video, whose header C code reads
 AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
 
@@ -100,21 +100,31 @@ def _frames_told(path: Path) -> int:
 def _ask(records: list[Record], rows: list[Row], pool: Pool) -> None:
     """Put the frames of the videos among the rows in the place of ASK."""
     asked = [number for number, row in enumerate(rows) if row[-1] == ASK]
-    tasks = [asked[start : start + VIDEOS] for start in range(0, len(asked), VIDEOS)]
-    for task, counts in pool.run(COUNTING, [[records[number].path for number in numbers] for numbers in tasks]):
+    tasks = [asked[start : start + VIDEOS_AT_ONCE] for start in range(0, len(asked), VIDEOS_AT_ONCE)]
+    for task, counts in pool.run(
+        COUNTING, [Videos([records[number].path for number in numbers], pixellimit.most()) for numbers in tasks]
+    ):
         for number, frames in zip(tasks[task], counts, strict=True):
             rows[number] = (*rows[number][:-1], frames) if frames else _unreadable(records[number])
 
 
-def _counts(paths: list[Path], ended: Ended) -> list[int]:
-    return [0 if number in ended else _count(paths, number) for number in range(len(paths))]
+class Videos(NamedTuple):
+    """Whose headers a process reads in one go, with the pixels that their frames may have."""
+
+    paths: list[Path]
+    max_pixels: int
 
 
-def _count(paths: list[Path], number: int) -> int:
+def _counts(videos: Videos, ended: Ended) -> list[int]:
+    return [0 if number in ended else _count(videos, number) for number in range(len(videos.paths))]
+
+
+def _count(videos: Videos, number: int) -> int:
     """The frames that a video's header tells; 0 where it cannot be read."""
     announce(number)
     try:
-        return video.header(paths[number]).frames
+        with pixellimit.allowed(videos.max_pixels):
+            return video.header(videos.paths[number]).frames
     except (OSError, ValueError, MemoryError):
         return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain import dicom, png
+from medtrain import dicom, pixellimit, png
 
 Pixels = NDArray[np.uint8]
 
@@ -25,6 +26,8 @@ else:  # since OpenCV 5
 JPEG = b"\xff\xd8\xff"
 END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
 PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF 6.0 and a value of it
+SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that begin a frame, ITU-T T.81, table B.1
+DCT = frozenset((0xC0, 0xC1, 0xC2))  # of those that can be scaled while they are decoded
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 
 
@@ -59,9 +62,11 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     over (a truncated JPEG reads as an image with a grey bottom) is an error too.
     """
     if data.startswith(JPEG):
-        return _decode_jpeg(data, at_least, colour)
+        return _decode_jpeg(data, at_least if _may_shrink(data) else 0, colour)
     if extension(data) == "dcm":  # raises for what is no image
         return dicom.read(data)
+    told = header(data)
+    pixellimit.check(told.width, told.height)
     return _decode_other(data, colour)
 
 
@@ -70,7 +75,7 @@ def decode_all(files: Sequence[bytes], at_least: int = 0) -> list[Pixels]:
 
     Small JPEGs come faster than one by one, because next to no Python stands between two of them.
     """
-    if {data[:3] for data in files} == {JPEG}:
+    if {data[:3] for data in files} == {JPEG} and all(map(_may_shrink, files)):
         try:
             return [
                 simplejpeg.decode_jpeg(data, "GRAY", False, False, at_least, at_least, 2)[:, :, 0] for data in files
@@ -94,8 +99,23 @@ def header(data: bytes) -> Header:
     return _png_header(data) if kind == "png" else _tiff_header(data)
 
 
+def _may_shrink(data: bytes) -> bool:
+    """Whether a JPEG may be decoded at less than its size: by its own markers it is a DCT of 8 bits. Of another kind
+    (lossless) libjpeg-turbo would write past its memory, and end a process that has decoded it whole many a time."""
+    at = 2
+    with suppress(IndexError):
+        while data[at] == 0xFF:
+            marker = data[at + 1]
+            if marker in SOF:
+                return marker in DCT and data[at + 4] == 8
+            at += 2 + (data[at + 2] << 8 | data[at + 3])
+    return False
+
+
 def _decode_jpeg(data: bytes, at_least: int, colour: bool) -> Pixels:
-    colour = colour and header(data).mode != "L"
+    told = header(data)
+    pixellimit.check(told.width, told.height)
+    colour = colour and told.mode != "L"
     try:
         # By position, because small images make the names cost: accurate transform and upsampling, smallest height
         # and width, smallest factor (reductions by less than 2 decode more slowly than the full size does). Warnings

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain import pixellimit
+
 Pixels = NDArray[np.uint8]
 MARK = b"DICM"  # after a preamble of 128 bytes
 RULE = (
@@ -84,6 +86,7 @@ def _read(data: bytes) -> Pixels:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ValueError(f"it has {frames} frames, not one")
+    pixellimit.check(int(dataset.Columns), int(dataset.Rows))
     bits, high = int(dataset.BitsStored), int(dataset.HighBit)
     if not _has_more_than_pixels(dataset):
         dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1

@@ -17,7 +17,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain import dicom
+from medtrain import dicom, pixellimit
 from medtrain.clipheader import ClipHeader, Region, first_plausible
 from medtrain.encapsulated import Fragments, frame_bytes, frames_in
 from medtrain.rawfile import opened
@@ -165,6 +165,10 @@ def _check(dataset: Any, syntax: Any) -> None:
         raise _Unusable(f"{colour} of {stored} bits in {allocated} is not what can be read here")
     if int(dataset.Rows) < 1 or int(dataset.Columns) < 1 or int(dataset.get("NumberOfFrames") or 1) < 1:
         raise _Unusable("a clip of no pixels")
+    try:
+        pixellimit.check(int(dataset.Columns), int(dataset.Rows))
+    except ValueError as error:
+        raise _Unusable(str(error)) from None
 
 
 def _decoded(clip: _Clip, index: int) -> NDArray[Any]:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import xxhash
 
-from medtrain import video
+from medtrain import pixellimit, video
 from medtrain.console import Progress
 from medtrain.contents import pieces
 from medtrain.decode import decode, header
 from medtrain.errors import MachineError
 from medtrain.mortal import NO_MEMORY, Ended, Lost, Pool, Work, announce
+from medtrain.pixellimit import MAX_PIXELS
 from medtrain.rawfile import whole_file
 from medtrain.record import Record
 
@@ -34,14 +35,17 @@ class Look(NamedTuple):
     frame_ms: float = 0.0
 
 
-def look_at(records: list[Record], quick: bool, workers: int, quiet: bool, clips: bool = False) -> list[Look]:
+def look_at(
+    records: list[Record], quick: bool, workers: int, quiet: bool, clips: bool = False, max_pixels: int = MAX_PIXELS
+) -> list[Look]:
     """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output.
 
     With `quick`, images are not decoded, and of clips the header alone is read: they then have no digest.
     """
     kind, size = ("clips", CLIPS_CHUNK) if clips else ("images", CHUNK)
     progress = Progress(len(records), "checking", kind, every_seconds=float("inf") if quiet else 30.0)
-    tasks = [Task([one.path for one in records[i : i + size]], quick, clips) for i in range(0, len(records), size)]
+    paths = [record.path for record in records]
+    tasks = [Task(paths[i : i + size], quick, clips, max_pixels) for i in range(0, len(paths), size)]
     found: list[list[Look]] = [[] for _ in tasks]
     try:
         with Pool(min(workers or len(os.sched_getaffinity(0)), len(tasks))) as pool:
@@ -62,6 +66,7 @@ class Task(NamedTuple):
     paths: list[Path]
     quick: bool
     clips: bool
+    max_pixels: int
 
 
 def _looks(task: Task, ended: Ended) -> list[Look]:
@@ -71,7 +76,8 @@ def _looks(task: Task, ended: Ended) -> list[Look]:
 def _one(task: Task, number: int) -> Look:
     announce(number)
     try:
-        return (_look_at_clip if task.clips else _look)(task.paths[number], task.quick)
+        with pixellimit.allowed(task.max_pixels):
+            return (_look_at_clip if task.clips else _look)(task.paths[number], task.quick)
     except MemoryError:
         return Look(reason=NO_MEMORY)
 
@@ -86,6 +92,7 @@ def _look(path: Path, quick: bool) -> Look:
         return _out_of_reach(error)
     try:
         found = header(data)
+        pixellimit.check(found.width, found.height)
         if not quick:
             decode(data)
     except ValueError as error:

@@ -12,6 +12,7 @@ from medtrain.console import in_line, say, say_json, table, warn
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.packjob import Flag, Jobs, Request, options_for, records_of, resources, submit
+from medtrain.pixellimit import MAX_PIXELS
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
 from medtrain.run import Run, run_names
@@ -35,6 +36,7 @@ def shard(
     colours: Literal["", "grey", "rgb"] = "",
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
+    max_pixels: int = MAX_PIXELS,
     partial: Flag = False,
     annotations: Path | None = None,
     share: permissions.Share = "private",
@@ -57,6 +59,7 @@ def shard(
         colours: Pack clips in grey (as where none is said) or in colour.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
+        max_pixels: An image, or a frame of a clip, of more pixels is rejected before it is decoded.
         partial: Pack what there is of a dataset whose tables name more images than are there.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         share: Who may read the packed dataset besides you: nobody, or the group of its folder.
@@ -64,7 +67,8 @@ def shard(
     """
     permissions.apply(share)
     out = out or Path("shards") / dataset
-    options = options_for(dataset, PackOptions(seed, shard_mb, max_samples, encoding, size, views, colours))
+    asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, colours, max_pixels=max_pixels)
+    options = options_for(dataset, asked)
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs), share=share)

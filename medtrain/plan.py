@@ -13,6 +13,7 @@ from medtrain.clipfile import Shape
 from medtrain.encode import BYTES_A_PIXEL
 from medtrain.index import SPLITS
 from medtrain.labels import UNKNOWN
+from medtrain.pixellimit import MAX_PIXELS
 from medtrain.record import FRACTIONS, TRAIN_VAL, Record, View, number_of
 
 MAX_REJECTS = 100  # images that may be left out unless somebody allows more
@@ -31,6 +32,7 @@ class PackOptions:
     views: tuple[View, ...] = ()
     colours: Literal["", "grey", "rgb"] = ""  # of clips; of images none
     fractions: tuple[float, float, float] = FRACTIONS
+    max_pixels: int = MAX_PIXELS  # of an image or a frame
 
     @property
     def unit(self) -> str:
@@ -46,7 +48,7 @@ class PackOptions:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = asdict(self)
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
-        later = {"views": (), "colours": "", "fractions": FRACTIONS}
+        later = {"views": (), "colours": "", "fractions": FRACTIONS, "max_pixels": MAX_PIXELS}
         return {
             name: value
             for name, value in fields.items()

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain import clipfile
+from medtrain import clipfile, pixellimit
 from medtrain.clipfile import Shape
 from medtrain.clipframes import prepared
 from medtrain.contents import hashed, pieces, read
@@ -132,7 +132,8 @@ class Packed(NamedTuple):
 
 
 def _packed(sample: Planned, options: PackOptions, folder: Path) -> Packed:
-    return _clip(sample, options.shape, folder) if options.shape else _image(sample, options)
+    with pixellimit.allowed(options.max_pixels):
+        return _clip(sample, options.shape, folder) if options.shape else _image(sample, options)
 
 
 def _touch(shard: Shard, number: int) -> None:

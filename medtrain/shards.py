@@ -39,6 +39,7 @@ from medtrain.index import (
     sample_dtype,
 )
 from medtrain.mortal import Lost, Pool
+from medtrain.pixellimit import allowed
 from medtrain.plan import (
     MAX_REJECTS,
     PackOptions,
@@ -75,7 +76,7 @@ def pack(
     """
     check_options(options, workers)
     check_records(records, options)
-    with _writing(out), alone(out, "packing into"), Pool(workers or _cores()) as pool:
+    with _writing(out), alone(out, "packing into"), allowed(options.max_pixels), Pool(workers or _cores()) as pool:
         if not (out / MANIFEST).exists():
             sweep(out)
         try:
@@ -93,7 +94,7 @@ def pack(
 
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
-    with _writing(out), Pool(_cores()) as pool:
+    with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
         contents(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.colours))
 
 
@@ -101,7 +102,7 @@ def pack_share(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, part: int, parts: int
 ) -> None:
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
-    with _writing(out), Pool(_cores()) as pool:
+    with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
         plan, _, _ = _plan(records, classes, out, options, pool)
         if not (out / MANIFEST).exists():
             _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, pool)
@@ -135,6 +136,8 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
     """InputError where the options cannot be used."""
     if options.shard_mb < 0.001:
         raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
+    if options.max_pixels < 1:
+        raise InputError(f"max_pixels is {options.max_pixels}: an image has some", "leave it out, or give more")
     if min(options.max_samples, options.size, workers) < 0:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.encoding not in ENCODINGS:

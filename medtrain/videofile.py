@@ -23,6 +23,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from medtrain import pixellimit
 from medtrain.clipheader import ClipHeader, first_plausible
 from medtrain.rawfile import opened
 
@@ -108,6 +109,7 @@ def _unusable(reason: str) -> Iterator[None]:
 
 def _told(container: Any, stream: Any) -> ClipHeader:
     context = stream.codec_context
+    pixellimit.check(context.width, context.height)
     count = stream.frames or sum(1 for _ in _packets(container, stream))  # a file of fragments does not tell
     if not stream.frames:
         container.seek(0)

@@ -71,7 +71,7 @@ run record csvfile configfile console helper place manifest journal permissions
 durable searchpath
 access
 configrules errors
-config backbones orphan labels outlet rawfile
+config backbones orphan labels outlet rawfile pixellimit
 """
 LINES = [line.split() for line in LAYERS.strip().splitlines()]
 HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}
