@@ -61,11 +61,12 @@ def check(
     looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
     copies, conflicts = _copies(records, looks) if compared else (0, [])
+    there = [record for record, look in zip(records, looks, strict=True) if look.there] if looks else records
     found = {
         **_summary(dataset, root, records, looks, kind),
         **(clipcheck.numbers(records, looks) if clips else {}),
         "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
-        "labels": {name: _states(name, records, uncertain, unmentioned) for name in source.CLASSES},
+        "labels": {name: _states(name, there, uncertain, unmentioned) for name in source.CLASSES},
         "duplicates": copies if compared else None,
         "conflicts": len(conflicts) if compared else None,
         **(about := source.about(root, records) if hasattr(source, "about") else {}),
@@ -78,6 +79,8 @@ def check(
         if about:
             say("\n" + source.told(about))  # type: ignore[attr-defined]
     missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
+    if told := datasets.warned(dataset, records):
+        warn(told)
     _warn_of_faults(found, missing, conflicts, kind)
     if not json:
         partial = " --partial" if len(missing) > MAX_REJECTS else ""
@@ -116,15 +119,16 @@ def _clash(group: list[Record]) -> bool:
 def _summary(
     dataset: str, root: Path, records: list[Record], looks: list[Look], kind: str = "images"
 ) -> dict[str, Any]:
-    """Everything but the labels; what is not known without the images is None."""
+    """Everything but the labels, of the images that are there; what is not known without the images is None."""
     pairs = list(zip(records, looks, strict=False))  # no looks where the images do not count
+    own = [record for record, look in pairs if look.there] if looks else records
     sizes = Counter(f"{look.width}x{look.height}" for look in looks if not look.reason)
     return {
         "dataset": dataset,
         "root": str(root),
         "records": len(records),
-        "patients": len({(record.source, record.patient) for record in records if record.patient}),
-        "splits": dict(sorted(Counter(record.split for record in records if record.split).items())),
+        "patients": len({(record.source, record.patient) for record in own if record.patient}),
+        "splits": dict(sorted(Counter(record.split for record in own if record.split).items())),
         kind: {
             "found": sum(look.there for look in looks) if looks else None,
             "missing": sum(not look.there for look in looks) if looks else None,
@@ -174,6 +178,8 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, k
         copies = "not looked for" if found["duplicates"] is None else f"{found['duplicates']:,} ({same})"
         say(f"copies      {copies}")
     rows = [(name, *states.values()) for name, states in found["labels"].items()]
+    if images["missing"]:
+        say(f"\npatients, splits and labels are those of the {images['found']:,} {kind} that are there")
     say("\n" + table(("label", "positive", "negative", "unknown"), rows))
 
 

@@ -54,12 +54,12 @@ def data_label_reports(
 def read_gold(path: Path) -> dict[str, dict[str, int]]:
     """Report id (its digits: `CXR7` is 7) -> label -> 1 or 0. A label with no 1 at all is left out: nobody looked."""
     gold: dict[str, dict[str, int]] = {}
-    for line, row in enumerate(csvfile.rows(path, ()), start=2):
+    for line, row in enumerate(csvfile.rows(path, (), csvfile.OWN_FIX), start=2):
         name = next(iter(row.values()))
         known = {label: row[label].removesuffix(".0") for label in PATHOLOGIES if label in row}
         if not known or set(known.values()) - {"0", "1"}:
             raise InputError(f"{path}, line {line}: no labels of 0 and 1", f"name the columns {', '.join(PATHOLOGIES)}")
-        gold[name.removeprefix("CXR")] = {label: int(value) for label, value in known.items()}
+        gold[csvfile.id_in(name.removeprefix("CXR"))] = {label: int(value) for label, value in known.items()}
     seen = {label for row in gold.values() for label, value in row.items() if value}
     return {study: {label: value for label, value in row.items() if label in seen} for study, row in gold.items()}
 

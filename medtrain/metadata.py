@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from medtrain import csvfile, datasets, labels, studytables
+from medtrain import csvfile, labels, studytables
+from medtrain import datasets as datasets_of
 from medtrain.check import Flag
-from medtrain.console import say, say_json, table
+from medtrain.console import say, say_json, table, warn
+from medtrain.contents import there
 from medtrain.datasets import metadata as source
 from medtrain.datasets import mura
 from medtrain.errors import InputError
@@ -56,19 +58,26 @@ def data_metadata(
         return
     out = out or Path("train_metadata_v2.csv")
     counts: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for number, name in enumerate(names):
             records = with_views(_records(names, number, root), views)
-            counts[name] = len(records)
+            if told := datasets_of.warned(name, records):
+                warn(told)
+            missing[name] = sum(not there(record.path) for record in records)
+            counts[name] = len(records) - missing[name]
             for index, record in zip(_indices(records), records, strict=True):
                 yield index, *_row(name, record, uncertain, unmentioned)
 
     csvfile.write(out, (*source.NEEDED, *source.OPTIONAL), rows(), 0o600)  # it names patients
     if json:
-        say_json({"table": str(out), "records": dict(counts)})
-    else:
-        say(f"{table(('dataset', 'images'), counts.items())}\n\n{out}: {sum(counts.values()):,} images")
+        say_json({"table": str(out), "records": dict(counts + missing), "missing": dict(missing)})
+        return
+    told_of = [(name, counts[name], missing[name]) for name in names]
+    say(f"{table(('dataset', 'images', 'not there'), told_of)}\n\n{out}: {sum(counts.values()):,} images")
+    if lost := sum(missing.values()):
+        warn(f"{lost:,} more rows are of images that are not there: pack with --partial, or complete the dataset")
 
 
 def _tell_studies(written: dict[str, dict[str, Any]], json: bool) -> None:
@@ -98,13 +107,13 @@ def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
 
 def _with(classes: tuple[str, ...]) -> list[str]:
     """The datasets that have these labels."""
-    return [name for name in datasets.names() if classes == datasets.source(name).CLASSES]
+    return [name for name in datasets_of.names() if classes == datasets_of.source(name).CLASSES]
 
 
 def _records(names: list[str], number: int, root: Path) -> list[Record]:
     """Those of ROOT/NAME; of a dataset by itself, where there is no such folder, those of ROOT."""
     own = root / names[number]
-    return datasets.read(names[number], own if len(names) > 1 or own.is_dir() else root)
+    return datasets_of.read(names[number], own if len(names) > 1 or own.is_dir() else root)
 
 
 def _indices(records: list[Record]) -> list[str]:

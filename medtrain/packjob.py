@@ -162,6 +162,8 @@ def records_of(request: Request) -> list[Record]:
     """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
     root, partial = request.root, request.partial
     read = datasets.read(request.dataset, root, request.annotations)
+    if told := datasets.warned(request.dataset, read):
+        warn(told)
     records = with_views(with_validation(read), request.options.views)
     found: list[Record] = []
     missing: list[Record] = []

@@ -17,7 +17,7 @@ FRACTIONS = (0.8, 0.1, 0.1)  # train, val and test of what has no official split
 FRONTAL = ("PA", "AP", "frontal")  # the last where it is not known from which side
 View = Literal["frontal", "PA", "AP", "lateral", "other", "unknown"]
 LONGEST_LIFE = 120  # years
-AGE = re.compile(r"(\d+)(?:\.0*)?([YMWD]?)")
+AGE = re.compile(r"(\d{1,6})(?:\.0*)?([YMWD]?)")
 UNITS = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.0, "D": 365.0}  # to a year
 OLDEST = 90  # an age above identifies people (HIPAA, 45 CFR 164.514): older ones are said to be so old
 

@@ -62,10 +62,27 @@ OTHER_THINGS = re.compile(
     r"|(?:inguinal|dis[ck]|umbilical|ventral|incisional) herni\w+"
     r"|(?:soft tissue|ankle|leg|peripheral|marrow|mucosal) o?edema|nipple nodules?"
 )
-# No denial of what follows: it is there, and as it was.
+# What is denied is a change or a cure, and not the finding, which is there (pseudo-negations: NegEx, Chapman et al.
+# 2001; ConText, Harkema et al. 2009). Of the heart "no enlargement" is a denial.
+DEGREE = (
+    r"(?:(?:significant(?:ly)?|interval|definite(?:ly)?|appreciable|appreciably|substantial(?:ly)?|further|much|yet|any"
+    r"|obvious|convincing|complete(?:ly)?|full?y?|entirely|evidence of|signs? of) )*"
+)
 NO_CHANGE = re.compile(
-    r"no (?:significant |interval |definite |appreciable |substantial )*(?:change|increase|difference)"
-    r"|(?:not|without) (?:significant(?:ly)? |interval )*chang(?:e|ed)|not (?:only|increased)"
+    rf"\b(?:no|without) {DEGREE}(?:chang(?:e|ed)|increase|difference|worsening|decrease|reduction|progression|growth"
+    rf"|improvement|regression|deterioration|(?:resolution|clearing) of|enlargement of(?! (?:the )?{HEART}))\b"
+    rf"|\bnot {DEGREE}(?:changed|(?:increas|decreas|improv|worsen|progress)(?:ed|ing)"
+    r"|grown|growing|resolv(?:ed|ing)|cleared|gone|regressed)\b"
+    r"|\b(?:has|have|had) not enlarged\b|\bnot (?:only|merely|just|simply)\b|\bno (?:doubt|question)\b"
+    r"|\b(?:incompletely|partially|partly|nearly|almost|not(?: yet)?(?: completely| fully| entirely)?)"
+    r" (?:resolved|cleared|absent)\b"
+    r"|\b(?:incomplete|partial|(?:lack|absence) of) (?:resolution|clearing|improvement)(?: of)?\b"
+    r"|\b(?:fail(?:ed|s|ure)?|yet) to (?:resolve|clear|improve)\b"
+)
+# "No calcification within the nodule": what the denied thing would lie in is there.
+PRESUPPOSED = re.compile(
+    r"\bno (?:[\w-]+ ){1,4}(?:within|inside|in|around|surrounding|adjacent to|near|associated with|accompanying)"
+    r" (?:the|this|these|that|those|known|his|her|its) (?:(?!and\b|or\b|nor\b)[\w-]+ ){0,3}$"
 )
 # The heart's size by other words than cardiomegaly's; "upper limits of normal" says nothing.
 NORMAL_HEART = re.compile(
@@ -75,20 +92,28 @@ NORMAL_HEART = re.compile(
 AFTER_HEART = re.compile(rf"({HEART}(?: size)?) ?: ?")
 # As templates deny: "Pneumothorax: none.", "Effusion - none seen", "pneumothorax (absent)".
 NONE_AFTER = re.compile(
-    r" ?[:(=-]+ ?(?:none|no|nil|absent|negative)(?: (?:seen|identified|noted|evident|present|visuali[sz]ed))?"
-    r"(?:\)|(?= ?(?:[.,;)]|$)))"
+    r" ?[,:(=-]{1,3} ?(?:none|no|nil|not|absent|neg(?:ative)?|unlikely|excluded|ruled out|no evidence)"
+    r"(?: (?:seen|identified|noted|evident|present|visuali[sz]ed|detected))?(?:\)|(?= ?(?:[.,;)]|$)))"
+    r"| ?(?:\((?:-|\u2212|\u2013|0)\)|: ?-(?= ?(?:[.,;]|$)))"
 )
 LONGEST_ITEM = 4  # words
 IN_BRACKETS = re.compile(r" ?\(([^()]*)\)")
-DENIED_SO = re.compile(r"(?:[\w -]*?(?: or |/)[\w -]*?)? _none_")
+DENIED_SO = re.compile(r"([\w /-]*?) _none_")
 # A section, an item of a list or a line with a capital begins a sentence, full stop or not; a wrapped line does not.
-LINE_ENDS = re.compile(r"(?<![:,; \t])[ \t]*\r?\n(?:\s*\n)?(?=\s*(?:[-\u2022*]|\d+[.)]|[A-Z][a-z]))|\s*\n\s*\n")
+BEGINS = re.compile(r"[-\u2022*]|\d{1,3}[.)]|[A-Z][a-z]")
+REACH = 400  # characters to either side of a mention in which cues count: what is longer is no sentence
+MOST_ITEMS = 20  # of a list that one cue denies
 # Where the reach of a cue ends.
 CLAUSE_ENDS = re.compile(
     r"\b(?:but|however|although|though|except(?: for)?|with the exception of|aside from|apart from|other than|yet"
-    r"|despite)\b|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
-    r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|lungs? (?:is|are)|mediastin\w+ ))"
+    r"|despite|besides|save for|following|after|since|in the setting of)\b"
+    r"|[;:()]|,? (?:and )?(?:there (?:is|are|has|have)|which)\b"
+    r"|, (?=(?:the |stable |mild |moderate )?(?:heart|cardiac|cardiomegaly|lungs? (?:is|are)|mediastin\w+ ))"
     r"|, (?=(?:and |with )?(?:possibl[ey]|probabl[ey]|likely|questionable|suspected) )"
+    r"|(?:, (?:and )?| and )(?=(?:stable|unchanged|persist(?:ent|ing)|residual|known|worsening|improv(?:ed|ing)"
+    r"|resolving|redemonstrated|again) \w)"
+    r"|, (?=(?:(?!or\b|and\b|nor\b)\w+ ){1,4}(?:is|are|remains?|has|have) (?:been )?(?:again|still|stable|unchanged"
+    r"|persistent|enlarged|increased|worse(?:ned)?|improved|larger|smaller)\b)"
     r"|,? (?<!ible )(?<!ent )(?<!ted )with (?=(?:a )?(?:small|trace|tiny|minimal|mild|moderate|large|new|stable"
     r"|unchanged|persistent|increas\w+|worsening) )"
 )
@@ -100,7 +125,7 @@ DENIED_AFTER = re.compile(
     r"[\w ,/-]*?\b(?:(?:not|no longer|never) (?:\w+ )?(?:seen|identified|visuali[sz]ed|demonstrated|present|appreciated"
     r"|evident|noted|detected|apparent|suspected|visible)"
     r"|(?:is|are|has|have) (?:absent|cleared|(?:been )?(?:ruled out|excluded))"
-    r"|unlikely|resolved)\b"
+    r"|unlikely|resolved)\b|(?: is| are)? (?:absent|negative|ruled out|excluded)\b"
 )
 NOT_EXCLUDED = r"\b(?:can ?not|can't|not|difficult to|hard to)(?: \w+){0,3} (?:excluded?|ruled? out)\b"
 CANNOT_EXCLUDE, NOT_EXCLUDED_AFTER = re.compile(NOT_EXCLUDED), re.compile(rf"[\w ,/-]*?{NOT_EXCLUDED}")
@@ -154,7 +179,8 @@ def mentions(text: str) -> Iterator[tuple[str, int]]:
             named = [(label, match) for label in PATHOLOGIES for match in NAMED[label].finditer(clause)]
             lost = " or " in clause and len({label for label, _ in named} & set(DENIED_TOGETHER)) > 1
             for label, match in sorted(named, key=lambda each: each[1].start()):
-                state = _state(clause[: match.start()], match[0], clause[match.end() :])
+                before, after = max(0, match.start() - REACH), match.end() + REACH
+                state = _state(clause[before : match.start()], match[0], clause[match.end() : after])
                 open_ = lost or (label == "Pneumothorax" and match[0].startswith("hydro"))
                 yield label, UNCERTAIN if state == PRESENT and open_ else state
             if NORMAL_HEART.search(clause):
@@ -162,9 +188,24 @@ def mentions(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _sentences(text: str) -> list[str]:
-    text = LINE_ENDS.sub(". ", text)
-    plain = re.sub(r"\b\d+\.(?=\s|$)", ". ", " ".join(text.lower().split()))  # 1. 2. of a list
-    return re.split(r"(?<=[.!?])\s+|\.(?=[a-z])", plain)
+    plain = re.sub(r"\b\d+\.(?=\s|$)", ". ", _with_line_ends(text).lower())  # 1. 2. of a list
+    return re.split(r"(?<=[.!?])\s+|\.(?=[a-z])", " ".join(plain.split()))
+
+
+def _with_line_ends(text: str) -> str:
+    """The text in one line, with a full stop where an empty line stood, or where a line begins a sentence."""
+    parts: list[str] = []
+    empty = False
+    for line in (" ".join(line.split()) for line in text.split("\n")):
+        if not line:
+            empty = True
+            continue
+        if parts:
+            ends = empty or (parts[-1][-1] not in ":,;" and BEGINS.match(line))
+            parts.append(". " if ends else " ")
+        parts.append(line)
+        empty = False
+    return "".join(parts)
 
 
 def _clauses(sentence: str) -> Iterator[str]:
@@ -187,11 +228,16 @@ def _with_lists_joined(sentence: str) -> str:
     items = [item.strip() for item in sentence.split(";")]
     for last in [i for i, item in enumerate(items) if i and item.startswith(("or ", "nor "))]:
         first = last - 1
-        while first and len(items[first].split()) <= LONGEST_ITEM and not DENIED.search(items[first]):
+        while first > max(0, last - MOST_ITEMS) and _is_item(items[first]):
             first -= 1
         if DENIED.search(items[first]):
             items[first : last + 1] = [", ".join(items[first : last + 1]), *[""] * (last - first)]
     return "; ".join(items)
+
+
+def _is_item(words: str) -> bool:
+    """Whether words are an item of a list, and not where it begins."""
+    return len(words[:REACH].split()) <= LONGEST_ITEM and not DENIED.search(words[:REACH])
 
 
 def _goes_on(inside: str) -> bool:
@@ -199,6 +245,12 @@ def _goes_on(inside: str) -> bool:
     return inside.startswith(("or ", "nor ", "e.g", "i.e", "such as ", "including ")) or any(
         named.fullmatch(inside) for named in NAMED.values()
     )
+
+
+def _none_follows(after: str) -> bool:
+    """Whether `none` stands directly behind a mention, or behind the alternatives to it."""
+    found = DENIED_SO.match(after)
+    return found is not None and (not found[1] or " or " in f"{found[1]} " or "/" in found[1])
 
 
 def _state(before: str, words: str, after: str) -> int:
@@ -210,7 +262,8 @@ def _state(before: str, words: str, after: str) -> int:
         or NOT_EXCLUDED_AFTER.match(after)
     ):
         return UNCERTAIN
-    if DENIED.search(before) or DENIED.search(words) or DENIED_AFTER.match(after) or DENIED_SO.match(after):
+    denied = DENIED.search(before) and not PRESUPPOSED.search(before)
+    if denied or DENIED.search(words) or DENIED_AFTER.match(after) or _none_follows(after):
         return ABSENT
     if PAST.search(before) or DOUBTED.search(before) or DOUBTED_AFTER.match(after):
         return UNCERTAIN

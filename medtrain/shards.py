@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -48,7 +48,6 @@ from medtrain.plan import (
     in_several_splits,
     make_plan,
     plan_digest,
-    sample_key,
     split_rule,
     without_copies,
 )
@@ -152,15 +151,33 @@ def check_records(records: list[Record], options: PackOptions) -> None:
     """InputError where there is nothing to pack, or only what could not be packed so, or an image twice."""
     if not records:
         raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
-    times = Counter(map(sample_key, records))
-    if len(times) < len(records):
-        again = next(record for record in records if times[sample_key(record)] > 1)
-        fix = "its table names it in several rows: keep one of them"
-        raise InputError(f"{again.source}: {again.image} is there {times[sample_key(again)]} times", fix)
+    if told := _named_twice(records):
+        raise InputError(told, "keep one row of each in the table")
     if options.encoding == "copy":
         first = next((record for record in records if there(record.path)), None)
         if first and is_dicom(beginning(first.path)):
             raise InputError(f"{first.image} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
+
+
+def _named_twice(records: list[Record]) -> str:
+    """How many images stand in several rows, the first of them, and how many of them the rows tell different things
+    of; empty where none does."""
+    rows: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        rows[record.source, record.image].append(record)
+    again = [own for own in rows.values() if len(own) > 1]
+    if not again:
+        return ""
+    first = again[0][0]
+    unlike = {
+        "labels": sum(any(other.labels != own[0].labels for other in own) for own in again),
+        "splits": sum(any(other.split != own[0].split for other in own) for own in again),
+        "patients": sum(any(other.patient != own[0].patient for other in own) for own in again),
+    }
+    differ = [f"of {count:,} the {what} differ" for what, count in unlike.items() if count]
+    count = f"{len(again):,} images are" if len(again) > 1 else "an image is"
+    which = f"{first.source}: {first.image} is there {len(again[0])} times"
+    return f"{which} ({count} named in several rows; {', '.join(differ) or 'they say the same of each'})"
 
 
 def _plan(

@@ -110,12 +110,94 @@ STATED = {
     "Known breast mass. Nodule in the left thyroid lobe.": {"Mass": UNMENTIONED, "Nodule": UNMENTIONED},
     "The heart is top normal in size.": {"Cardiomegaly": UNMENTIONED},
 }
+# A denied change, cure or neighbour leaves the finding where it is (pseudo-negations: Chapman et al. 2001, Harkema et
+# al. 2009); a cue behind a finding denies it; a comma ends a denial before what can only be there.
+THERE = {
+    "Edema": (
+        "No worsening of edema.", "No evidence of worsening edema.", "No significant interval worsening of edema.",
+        "No improvement in edema.", "Without improvement of the edema.", "No deterioration of the edema.",
+        "No worsening or improvement of edema.", "Edema is no worse.",
+    ),
+    "Pneumonia": (
+        "Pneumonia has not resolved.", "Pneumonia has not yet cleared.", "Pneumonia failed to resolve.",
+        "Incompletely resolved pneumonia.", "No resolution of the pneumonia.", "Pneumonia not improved.",
+        "There is no doubt of pneumonia.", "Persistent pneumonia, not resolved.",
+    ),
+    "Effusion": (
+        "No decrease in effusion.", "The effusion has not decreased.", "Effusion is not completely resolved.",
+        "Partially resolved effusion.", "No enlargement of the pleural effusion.", "No rib fracture near the effusion.",
+        "No pneumothorax, residual effusion.", "No interval change in the left effusion.", "Effusion (+).",
+    ),
+    "Nodule": (
+        "No enlargement of the nodule.", "No growth of the nodule.", "Nodule has not enlarged.",
+        "No calcification within the nodule.", "No increase in size of the nodule.",
+    ),
+    "Mass": (
+        "No cavitation in the mass.", "No fluid level within the left upper lobe mass.",
+        "No pneumothorax, unchanged mass.", "No pneumothorax, known mass on the right.",
+    ),
+    "Cardiomegaly": (
+        "No pneumothorax, stable cardiomegaly.", "No pneumothorax and stable cardiomegaly.",
+        "No pneumothorax, mild cardiomegaly.", "No pneumothorax, cardiomegaly is stable.",
+        "No acute findings besides cardiomegaly.",
+    ),
+}  # fmt: skip
+NOT_THERE = {
+    "Pneumothorax": (
+        "Pneumothorax absent.", "Pneumothorax is absent.", "Pneumothorax (-), small effusion.", "Pneumothorax: -",
+        "Pneumothorax: not seen.", "Pneumothorax: no evidence.", "Pneumothorax - negative", "Pneumothorax excluded.",
+        "No pneumothorax, stable cardiomegaly.", "No pneumothorax following biopsy of a mass.",
+        "Interval resolution of pneumothorax.", "No residual pneumothorax.",
+    ),
+    "Effusion": (
+        "Effusion (-).", "Effusion (negative).", "Effusion: No", "Effusions absent.", "Effusion, none.",
+        "No pneumothorax or effusion, stable.", "No pneumothorax, large effusion, or consolidation.",
+        "No infiltrate in the lungs or effusion.", "No interval development of effusion.",
+    ),
+    "Pneumonia": ("Pneumonia: unlikely", "Pneumonia: unlikely.", "Pneumonia has resolved."),
+    "Cardiomegaly": ("No enlargement of the heart.", "No enlargement of the cardiac silhouette."),
+    "Consolidation": ("No pneumothorax, effusion or consolidation is seen.",),
+}  # fmt: skip
+SIDES = [(PRESENT, THERE), (ABSENT, NOT_THERE)]
 
 
 @pytest.mark.parametrize("text", STATED)
 def test_what_a_sentence_states(text: str) -> None:
     named = {label: state for label, state in report_states(text).items() if state != UNMENTIONED}
     assert named == {label: state for label, state in STATED[text].items() if state != UNMENTIONED}
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "state"),
+    [(text, label, state) for state, side in SIDES for label, texts in side.items() for text in texts],
+)
+def test_pseudo_negations_and_cues_behind_a_finding(text: str, label: str, state: int) -> None:
+    assert report_states(text)[label] == state
+
+
+def test_a_finding_behind_a_procedure_is_not_denied() -> None:
+    assert label_report("No pneumothorax following biopsy of a mass.")["Mass"] != ABSENT
+
+
+# Each takes minutes where a pattern looks at a text again from each of its places, and well below a second where not.
+LONG = {
+    "blanks": " " * 100_000, "tabs": "\t" * 100_000, "empty lines": " \n" * 50_000, "line ends": "\r\n" * 50_000,
+    "dashes": "-" * 100_000, "brackets": "(" * 100_000, "one word": "a" * 100_000, "a number": "1" * 100_000,
+    "items": "; or a" * 16_000, "words": "word " * 20_000, "denials": "no " * 33_000, "commas": ", a b" * 20_000,
+    "degrees": "no " + "significant " * 9_000, "sizes": "heart" + " size" * 20_000,
+    "a gap in a sentence": "no effusion" + " " * 100_000 + "or mass",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_is_read_in_one_pass(name: str) -> None:
+    states = report_states(LONG[name] + "\n\nSmall pneumothorax.")
+    assert states["Pneumothorax"] == PRESENT
+    assert states["Mass"] == (ABSENT if name == "a gap in a sentence" else UNMENTIONED)
+
+
+def test_many_mentions_in_one_sentence_are_read_in_one_pass() -> None:
+    assert report_states("no " + "effusion or " * 3_000)["Effusion"] in (ABSENT, UNCERTAIN, PRESENT)
 
 
 def test_what_is_not_known_is_none() -> None:

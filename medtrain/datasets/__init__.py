@@ -30,8 +30,9 @@ class Source(Protocol):
     tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason. One
     of which `medtrain check` tells more has `about(root, records) -> dict[str, Any]` for --json, and `told(about) ->
     str`, the same for people. One of whose labels 0 and 1 are not called absent and present has `STATES`, their names.
-    One whose files are clips has `CLIPS = True`. One that is split otherwise than 80/10/10, where nobody has split it,
-    has `FRACTIONS`, the shares of train, val and test.
+    One whose files are clips has `CLIPS = True`. One of whose records one must know something before
+    results are compared has `warned(records) -> str`. One that is split otherwise than 80/10/10, where nobody has split
+    it, has `FRACTIONS`, the shares of train, val and test.
     """
 
     TITLE: str
@@ -94,6 +95,12 @@ def read(name: str, root: Path, annotations: Path | None = None) -> list[Record]
     if not getattr(module, "ANNOTATED", False):
         raise InputError(f"{name} takes no --annotations: its tables lie with its images", "leave --annotations away")
     return cast(AnnotatedSource, module).records(root, annotations)
+
+
+def warned(name: str, records: list[Record]) -> str:
+    """What a user should know of a dataset's records before results are compared; mostly nothing."""
+    tell = getattr(source(name), "warned", None)
+    return tell(records) if tell else ""
 
 
 def fractions(name: str) -> tuple[float, float, float]:

@@ -157,7 +157,7 @@ def _table_in(root: Path) -> Path:
 
 def _names(table: Path) -> list[str]:
     """The columns of a table, in small letters; none where it is empty."""
-    _, first = next(csvfile.rows_without_header(table), (0, []))
+    _, first = next(csvfile.rows_without_header(table, csvfile.OWN_FIX, NEEDED), (0, []))
     return [cell.strip().lower() for cell in first]
 
 
@@ -167,13 +167,12 @@ def _rows(table: Path, root: Path) -> tuple[list[Row], dict[int, str]]:
     missing = [name for name in NEEDED if name not in names]
     if missing:
         # The first line may be a row like the others, with a person's name in it: it is not shown.
-        split = next((f" (they are parted by {mark!r})" for mark in (";", "\t") if mark in "".join(names)), "")
-        problem = f"{table}: its first line does not name the column {' and '.join(missing)}{split}"
+        problem = f"{table}: its first line does not name the column {' and '.join(missing)}"
         raise InputError(problem, f"write as its first line {','.join(NEEDED)}, with commas between")
     twice = [name for name in (*NEEDED, *OPTIONAL) if names.count(name) > 1]
     if twice:
         raise InputError(f"{table} has the column {twice[0]} twice", "keep one of them")
-    lines = csvfile.rows_without_header(table)
+    lines = csvfile.rows_without_header(table, csvfile.OWN_FIX, NEEDED)
     next(lines)
     rows: list[Row] = []
     faults: dict[int, str] = {}
@@ -197,12 +196,12 @@ def _row(line: int, names: list[str], cells: list[str], root: Path) -> Row:
         raise ValueError("its video_path lies outside of --root: write it from --root on")
     if "quality_score" not in cell:
         raise ValueError("it ends before quality_score: write a number, or an empty cell")
-    split = cell.get("split", "").lower()
+    split = csvfile.filled(cell.get("split")).lower()
     if split not in SPLITS:
         raise ValueError("its split is none of train, val, test: write one of these, or nothing")
-    view = re.sub(r"[^A-Z0-9]", "", cell.get("view", "").upper())
+    view = re.sub(r"[^A-Z0-9]", "", csvfile.filled(cell.get("view")).upper())
     view = VIEWS.get("PSAX" if view.startswith("PSAX") else view, "other") if view else ""
-    return Row(line, path, _score(cell["quality_score"]), cell.get("patient", ""), view, split)
+    return Row(line, path, _score(cell["quality_score"]), csvfile.id_in(cell.get("patient")), view, split)
 
 
 def _score(text: str) -> float | None:

@@ -18,7 +18,8 @@ ACCESS = "medtrain data metadata nih openi --root DIR --out FILE.csv   writes on
 
 NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
 OPTIONAL = ("Patient", "View", "Split", "Study", "Sex", "Age")
-STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, "nan": None}
+STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, **dict.fromkeys(csvfile.EMPTY - {""})}
+AS_BLANKS = str.maketrans(dict.fromkeys("[](){},;'\"", " "))  # of lists and arrays as Python and NumPy write them
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
     "test": "test", "testing": "test", "train+val": "train+val", "": "",
@@ -37,15 +38,19 @@ def records(root: Path) -> list[Record]:
     if not root.is_file():
         raise InputError(f"{root} is no file; give the table itself", ACCESS)
     found = []
-    for line, row in enumerate(csvfile.rows(root, NEEDED), start=2):
+    for line, row in enumerate(csvfile.rows(root, NEEDED, csvfile.OWN_FIX), start=2):
         where = f"{root}, line {line}"
-        patient, view, split, study, sex, age = ((row.get(name) or "").strip() for name in OPTIONAL)
+        patient, study = (csvfile.id_in(row.get(name)) for name in ("Patient", "Study"))
+        view, split, sex, age = (csvfile.filled(row.get(name)) for name in ("View", "Split", "Sex", "Age"))
         split = split.partition("//")[0].strip().lower()  # some tables say: train // will be split later
         if split not in SPLITS:
             raise InputError(f"{where}: the split is {split!r}", "write train, val, test, train+val, or nothing")
-        dataset, path = re.sub(r"\W+", "_", row["Dataset"].strip(), flags=re.ASCII), Path(row["Processed Image Path"])
+        dataset = re.sub(r"\W+", "_", csvfile.filled(row["Dataset"]), flags=re.ASCII)
         if not dataset:
             raise InputError(f"{where}: it names no dataset", "write one, as nih")
+        if not csvfile.filled(row["Processed Image Path"]):
+            raise InputError(f"{where}: it names no image path", "write one, or take the line away")
+        path = Path(row["Processed Image Path"])
         # Names like view1_frontal.jpg stand for thousands of images: only the path tells them apart.
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
@@ -62,8 +67,9 @@ def _patient_in(path: str) -> str:
 
 
 def _labels(text: str, where: str) -> dict[str, int | None]:
-    """`1 0 nan 0.7 ...`, in the order of the 14; a value between 0 and 1 is one that was left open."""
-    cells = text.split()
+    """`1 0 nan 0.7 ...` or `[1, 0, nan, 0.7, ...]`, in the order of the 14; a value between 0 and 1 is one that was
+    left open."""
+    cells = text.translate(AS_BLANKS).split()
     if len(cells) != len(PATHOLOGIES):
         problem = f"{where}: {len(cells)} labels instead of {len(PATHOLOGIES)}"
         raise InputError(problem, f"write 0, 1 or nan for each of {', '.join(PATHOLOGIES)}")
@@ -73,13 +79,13 @@ def _labels(text: str, where: str) -> dict[str, int | None]:
 def _age(cell: str, where: str) -> int | None:
     """Nothing where it is not known."""
     age = years(cell)
-    if age is None and cell.lower() not in ("", "nan"):
+    if age is None and cell:
         raise InputError(f"{where}: the age is {cell!r}", "write whole years, or nothing")
     return age
 
 
 def _state(cell: str, where: str) -> int | None:
-    cell = cell.removesuffix(".0")
+    cell = cell.removesuffix("0").removesuffix(".") if cell.endswith((".0", ".")) else cell
     if cell in STATES:
         return STATES[cell]
     try:

@@ -45,7 +45,7 @@ def records(root: Path) -> list[Record]:
     table = csvfile.find(base, (METADATA,), ACCESS)
     found = []
     for line, row in enumerate(csvfile.rows(table, ("dicom_id", "subject_id", "study_id", "ViewPosition")), start=2):
-        image, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
+        image, patient, study = row["dicom_id"], csvfile.id_in(row["subject_id"]), csvfile.id_in(row["study_id"])
         split = SPLITS.get(splits.get(image, ""))
         if split is None:
             raise InputError(f"{table}, line {line}: {image} has no split in {SPLIT}", "fetch both tables again")
@@ -63,8 +63,8 @@ def _labels(table: Path) -> tuple[dict[str, dict[str, int | None]], dict[str, di
     columns = ("study_id", NO_FINDING, *OBSERVATIONS, *TOO_WIDE)
     labels, raw = {}, {}
     for line, row in enumerate(csvfile.rows(table, columns), start=2):
-        labels[row["study_id"]] = observed(row, f"{table}, line {line}")
-        raw[row["study_id"]] = raw_values(row)
+        study = csvfile.id_in(row["study_id"])
+        labels[study], raw[study] = observed(row, f"{table}, line {line}"), raw_values(row)
     return labels, raw
 
 

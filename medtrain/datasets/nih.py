@@ -51,7 +51,7 @@ def records(root: Path) -> list[Record]:
     known: dict[str, dict[str, int | None]] = {}
     found = []
     for line, row in enumerate(csvfile.rows(table, COLUMNS), start=2):
-        image, findings, patient = row["Image Index"], row["Finding Labels"], row["Patient ID"]
+        image, findings, patient = row["Image Index"], row["Finding Labels"], csvfile.id_in(row["Patient ID"])
         if findings not in known:
             known[findings] = _labels(findings, f"{table}, line {line}")
         if image[:8] != patient.zfill(8):
@@ -66,6 +66,16 @@ def records(root: Path) -> list[Record]:
             f"{unlisted:,} images of {table.name} are in none of {', '.join(LISTS)}", "fetch the lists again"
         )
     return found
+
+
+def warned(records: list[Record]) -> str:
+    """What a user should know of these records before they compare results; or nothing."""
+    if any(record.split for record in records):
+        return ""
+    return (
+        f"NIH's own lists ({', '.join(LISTS)}) are not beside the table: the split will be medtrain's own, and results"
+        " will not compare with published ones, which are of the official test images"
+    )
 
 
 def download(root: Path) -> None:

@@ -155,13 +155,13 @@ def _kaggle_reports(table: Path) -> Iterator[Indexed]:
     """indiana_reports.csv, and indiana_projections.csv, which names the images."""
     images: dict[str, list[str]] = {}
     for row in csvfile.rows(csvfile.find(table.parent, KAGGLE[1:], ACCESS), ("uid", "filename")):
-        images.setdefault(row["uid"], []).append(row["filename"])
+        images.setdefault(csvfile.id_in(row["uid"]), []).append(row["filename"])
     for line, row in enumerate(csvfile.rows(table, ("uid", "MeSH", "findings", "impression")), start=2):
-        if not row["uid"].isdigit():
+        if not (uid := csvfile.id_in(row["uid"])).isdigit():
             raise InputError(f"{table}, line {line}: the uid is {row['uid']!r}, not a number", "fetch the table again")
         headings = tuple(filter(None, (heading.strip() for heading in row["MeSH"].split(";"))))
         text = report_text(row["findings"], row["impression"])
-        yield Indexed(row["uid"], text, headings, tuple(images.get(row["uid"], ())))
+        yield Indexed(uid, text, headings, tuple(images.get(uid, ())))
 
 
 def _views(root: Path) -> dict[str, str]:
