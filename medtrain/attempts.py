@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from medtrain import fence
 from medtrain.causes import Cause, Evidence, judge
 from medtrain.console import warn
 from medtrain.goodput import work
@@ -34,6 +35,7 @@ _writing = threading.Lock()  # a signal's line may come while another is written
 
 def note(run: Run, row: Row) -> None:
     """Write a line about an attempt; where the disk is full the run still goes on."""
+    fence.ensure_highest(run.folder)
     try:
         with _writing:
             append_json(run.attempts, row)

@@ -12,7 +12,7 @@ from medtrain.config import SlurmConfig
 from medtrain.run import Run
 from medtrain.rungroup import RunGroup, evaluated, finished
 from medtrain.slurmjob import queue_state
-from medtrain.status import alive
+from medtrain.takeover import alive
 
 STAGES = ("check", "pack", "train", "evaluate", "report")
 Sent = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)

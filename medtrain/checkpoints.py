@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medtrain import fence
 from medtrain.checkpoint import Loaded, Tensors
 from medtrain.checkpoint_writer import Outcome, Save, Team, Writer
 from medtrain.config import CheckpointConfig
@@ -36,6 +37,7 @@ class Checkpoints:
         self.durable = found.folder.name if found else ""
         if not self._lead:
             return
+        fence.ensure_highest(self.folder.parent)
         for litter in self.folder.glob(".tmp-*"):
             shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()
         if found:  # the attempt may have been killed between a checkpoint and its links
@@ -90,6 +92,7 @@ class Checkpoints:
     def _publish(self, hidden: Path, name: str, best: bool) -> None:
         final = self.folder / name
         sync_folder(hidden)
+        fence.ensure_highest(self.folder.parent)
         if final.exists():  # damaged: training went back beyond it and has come here again
             self._drop(final)
         hidden.rename(final)

@@ -23,7 +23,7 @@ from medtrain.durable import UNFINISHED, sync_folder
 from medtrain.errors import InputError, MachineError, MedtrainError
 from medtrain.manifest import newest_manifest
 from medtrain.run import Run, command_for, read_json, resume_command, write_json
-from medtrain.status import alive
+from medtrain.takeover import alive
 
 MANIFEST = "manifest.json"
 # Those that compute or write what a run leaves behind.
@@ -182,7 +182,7 @@ def resume_with(arguments: list[str]) -> list[str]:
 
 def thaw(run: Run) -> None:
     """Replace a run's copy by the installed medtrain, if that can go on with it."""
-    place = alive(run)
+    place = alive(run, sure=True)
     if place is not None:
         raise InputError(
             f"run {run.name} is under way with its own copy of medtrain ({place.kind} {place.id})",

@@ -18,7 +18,7 @@ from medtrain.place import in_batch_script, in_slurm_job, refuse_step_of_many
 from medtrain.run import Run, command_for
 from medtrain.rungroup import RunGroup
 from medtrain.slurmjob import queue_state
-from medtrain.status import alive
+from medtrain.takeover import alive
 
 
 def train(config: Config) -> int:

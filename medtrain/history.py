@@ -40,7 +40,7 @@ def _same_life(start: Row, place: Place) -> bool:
     if place.waits:
         return False
     restarts = place.fields.get("Restarts")
-    return place.kind == "process" or restarts is None or int(restarts) == start.get("restarts", 0)
+    return place.kind != "job" or restarts is None or int(restarts) == start.get("restarts", 0)
 
 
 def _so_far(run: Run, start: Row, place: Place | None) -> Row:

@@ -28,6 +28,7 @@ LAUNCHER = {  # pattern -> who sets it. A rank's place; medtrain's own superviso
         "mpirun of Open MPI and MVAPICH2; accelerate/state.py takes ranks from it",
     r"ACCELERATE_\w+|FORK_LAUNCHED": "accelerate launch (accelerate/utils/launch.py)",
     r"MEDTRAIN_SUPERVISOR": "medtrain.ranks",
+    r"MEDTRAIN_FENCE": "medtrain.supervise",
 }  # fmt: skip
 OF_SLURM = r"_?SLURM\w*"
 SLURM = {

@@ -12,7 +12,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import attempts, configfile, dependency, freeze, helper, jobenv, mixture, permissions, removal, sbatch
+from medtrain import (
+    attempts,
+    configfile,
+    dependency,
+    fence,
+    freeze,
+    helper,
+    jobenv,
+    mixture,
+    permissions,
+    removal,
+    sbatch,
+)
 from medtrain.backbones import surely_fits
 from medtrain.config import PUBLISHED, Config, SlurmConfig
 from medtrain.console import say
@@ -27,7 +39,7 @@ from medtrain.run import (
     set_status,
     write_json,
 )
-from medtrain.status import alive
+from medtrain.takeover import LEAVING, VERIFYING, alive, take, under_way
 
 TRAIN_HERE = "train here: medtrain train RECIPE ..."
 
@@ -45,8 +57,10 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
 
         models.fetch(config.model.backbone, config.model.weights)
     run = Run.create(config.runs, config.run, config.share)
+    take(run)
     freeze.freeze(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
+    fence.release(run.folder)
     return run, config
 
 
@@ -176,6 +190,7 @@ def note_sent(run: Run, job: str) -> None:
     """Write down that a run is in the queue as a job."""
     write_json(run.job_file, {"job": job, "submitted": time.time()})
     set_status(run, state="queued")
+    fence.release(run.folder)
 
 
 def script(run: Run, slurm: SlurmConfig) -> str:
@@ -228,6 +243,7 @@ def complete(run: Run) -> bool:
 
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
     """Prepare a run to go on with settings; what it once waited for is long gone."""
+    take(run)
     config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
     mixture.refuse_others(config.data, newest_manifest(run.checkpoints), run.name)
     if not run.code.exists():
@@ -267,20 +283,17 @@ def refuse_login_node(run: Run, here: bool) -> None:
 
 
 def refuse_if_alive(run: Run) -> None:
-    """Two supervisors on one folder would overwrite each other."""
-    place = alive(run)
-    if place is not None:
-        raise InputError(
-            f"run {run.name} is still under way ({place.kind} {place.id})",
-            f"watch it: medtrain logs {run.name} -f   or end it: medtrain stop {run.name}",
-        )
+    """Two owners of one folder would overwrite each other. For a rank that only saves and leaves, taking it waits."""
+    place = alive(run, sure=True)
+    if place is not None and place.state != LEAVING:
+        raise under_way(run, place)
 
 
 def stop(run: Run, wait_s: float = 120) -> str:
     """Ask a run to save and end, wait until it has, and say how it stands."""
-    place = alive(run)
-    if place is None:
-        return f"run {run.name} is not under way"
+    place = alive(run, sure=True)
+    if place is None or place.state == VERIFYING:
+        return f"run {run.name} is not under way" + (f": process {place.id} verifies it" if place else "")
     again = f"go on with: {resume_command(run)}"
     if place.waits:
         cancel(place.id)
@@ -291,7 +304,7 @@ def stop(run: Run, wait_s: float = 120) -> str:
     if place.kind == "job":
         # Only to be quick: the ranks look for the stop file as well.
         subprocess.run(["scancel", "--quiet", "--signal=TERM", place.id], check=False)
-    else:
+    elif place.kind == "process":  # one on another machine looks for the file
         os.kill(int(place.id), signal.SIGTERM)
     deadline = time.monotonic() + wait_s
     while alive(run) is not None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from medtrain.durable import UNFINISHED
 from medtrain.errors import InputError
 from medtrain.run import Run, command_for
-from medtrain.status import alive
+from medtrain.takeover import alive
 
 
 class Folder(Protocol):
@@ -40,7 +40,7 @@ def make_way(run: Run) -> bool:
 
 def refuse_alive(run: Run) -> None:
     """InputError where a run is under way, or waits in the queue."""
-    place = alive(run)
+    place = alive(run, sure=True)
     if place is not None:
         raise InputError(
             f"run {run.name} is still under way ({place.kind} {place.id})", f"end it first: {command_for(run, 'stop')}"

@@ -162,7 +162,7 @@ def allocation(run: Run, ranks: int) -> str:
 def scratch(plan: Plan, parent: Path) -> Iterator[Run]:
     """A run that stands where `plan` starts, with what `plan.run` trains with; removed in the end.
 
-    Its name in `parent` belongs to the run: who holds the run's lock may clear away what a killed replay left.
+    Its name in `parent` belongs to the run: who owns the run may clear away what a killed replay left.
     """
     outer = parent / f".{plan.run.name}.verify{UNFINISHED}"
     again = Run(outer / plan.run.name)  # two levels down: it is no run of that folder for `medtrain status`

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medtrain import journal, mixture
+from medtrain import fence, journal, mixture
 from medtrain.checkpoint import Loaded, damage, good, load_chosen
 from medtrain.config import Config, lower_is_better
 from medtrain.distributed import World, share
@@ -57,6 +57,7 @@ def choose(run: Run, say: Callable[[str], None]) -> Choice:
 def make_way(run: Run, choice: Choice, say: Callable[[str], None]) -> None:
     """Before the first new line and the first new checkpoint: put aside the checkpoints that are newer, keep a journal
     that is damaged, and cut off what was written after the checkpoint."""
+    fence.ensure_highest(run.folder)
     found = choice.found
     for folder in checkpoint_folders(run.checkpoints):
         if found is None or folder.name > found.folder.name:

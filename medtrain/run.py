@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from medtrain import permissions
+from medtrain import fence, permissions
 from medtrain.durable import write_whole
 from medtrain.errors import InputError, nearest
 
@@ -41,7 +41,8 @@ class Run:
         self.trackers = self.folder / "trackers"
         self.stop_file = self.folder / "stop"
         self.failure_file = self.folder / "failure.json"
-        self.lock_file = self.folder / "lock"
+        self.numbers = self.folder / fence.FOLDER  # who owns the run
+        self.lock_file = self.folder / "lock"  # of older versions
         self.hangs = self.folder / "hangs"
 
     @classmethod
@@ -80,7 +81,7 @@ class Run:
     def unmake(self) -> None:
         """Take back a run in which nothing has happened, so that its name is free again; other files in its folder
         stay."""
-        for made in (self.code, self.slurm):
+        for made in (self.code, self.slurm, self.numbers):
             shutil.rmtree(made, ignore_errors=True)
         for file in (self.config_file, self.status_file):
             file.unlink(missing_ok=True)
@@ -215,4 +216,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def set_status(run: Run, **changes: Any) -> None:
     """Merge `changes` into a run's status.json; a full disk leaves the old one."""
     with contextlib.suppress(OSError):
+        fence.ensure_highest(run.folder)
         write_json(run.status_file, {**run.status(), **changes, "updated": time.time()})

@@ -13,7 +13,7 @@ from medtrain import mixture, removal
 from medtrain.config import Config
 from medtrain.errors import InputError
 from medtrain.run import GROUP_FILE, Run, command_for, read_json, runs_flag, write_json
-from medtrain.status import alive
+from medtrain.takeover import alive
 
 ALL = "all"  # --study_type all: one run for each
 
@@ -72,7 +72,7 @@ class RunGroup:
 
     def open(self) -> list[Run]:
         """The runs that are neither finished nor under way."""
-        return [run for run in self.runs if not finished(run) and alive(run) is None]
+        return [run for run in self.runs if not finished(run) and alive(run, sure=True) is None]
 
     def reported(self) -> bool:
         """Whether the report of the group has the results that its finished runs have now, and there are some."""

@@ -15,7 +15,8 @@ from medtrain.errors import EXIT_DONE, EXIT_INPUT
 from medtrain.groupstatus import group_text, statuses
 from medtrain.run import GROUP_FILE, Run, runs_flag
 from medtrain.rungroup import RunGroup
-from medtrain.status import alive, attempts_table, describe, follow, status_table
+from medtrain.status import attempts_table, describe, follow, status_table
+from medtrain.takeover import alive
 
 Flag = FlagCreatePairsOff[bool]
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]

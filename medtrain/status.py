@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from medtrain.attempts import here, started, unended
 from medtrain.console import table
 from medtrain.history import history
-from medtrain.place import own_job
-from medtrain.run import Run, read_json, read_json_lines
-from medtrain.slurmjob import NO_ANSWER, Place, queue_state, seconds
+from medtrain.run import Run
+from medtrain.slurmjob import NO_ANSWER, Place, seconds
+from medtrain.takeover import alive
 from medtrain.waiting import words
 
-SLACK_SECONDS = 60.0  # a clock that was set meanwhile must not make a living run look dead
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
-
-
-def alive(run: Run) -> Place | None:
-    """Where a run is under way or waits in the queue; None where it is not."""
-    submitted, attempts = read_json(run.job_file), read_json_lines(run.attempts)
-    last: dict[str, Any] = next(reversed(started(attempts)), {})
-    newest = submitted if submitted.get("submitted", 0.0) >= last.get("time", 0.0) else last
-    job = str(newest.get("job") or "")
-    if newest is last and unended(attempts) is None and run.status().get("state") in ("finished", "failed"):
-        return None  # its job may go on with other runs
-    if job and job != own_job():  # in a job or allocation of one's own, that one does not count
-        queued = queue_state(job)
-        if queued is not None:
-            return queued
-    running = unended(attempts) is not None and last.get("nodes") == here()
-    if running and _runs_here(last.get("pid", 0), last.get("time", 0.0)):
-        return Place("process", str(last["pid"]), "RUNNING")
-    return None
-
-
-def _runs_here(pid: int, when: float) -> bool:
-    """Whether a medtrain process of that number was there at the time `when`: after a restart numbers come again."""
-    try:
-        return b"medtrain" in Path(f"/proc/{pid}/cmdline").read_bytes() and _started(pid) <= when + SLACK_SECONDS
-    except OSError:
-        return False
-
-
-def _started(pid: int) -> float:
-    """When a process started, in seconds since 1970 (proc(5): field 22 of stat, in clock ticks since the boot).
-
-    CLOCK_BOOTTIME and not /proc/uptime, which in some containers tells the container's own.
-    """
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the newest checkpoint; three crashes in a row without a newer checkpoint end it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,12 +15,20 @@ import threading
 import time
 from types import FrameType
 
-from medtrain import attempts, dependency, grace, helper, jobenv, outlet, permissions, slurmjob
+from medtrain import attempts, dependency, fence, grace, helper, jobenv, outlet, permissions, slurmjob, takeover
 from medtrain.attempts import note
 from medtrain.configfile import load
 from medtrain.console import show_error, warn
 from medtrain.durable import sweep
-from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL, EXIT_RESUMABLE, InputError
+from medtrain.errors import (
+    EXIT_DONE,
+    EXIT_ENVIRONMENT,
+    EXIT_INPUT,
+    EXIT_NUMERICAL,
+    EXIT_RESUMABLE,
+    InputError,
+    MedtrainError,
+)
 from medtrain.place import in_batch_script, in_slurm_job, own_job
 from medtrain.ranks import LocalRanks, Srun
 from medtrain.run import Run, read_json_lines, resume_command, set_status
@@ -33,8 +42,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal
 def supervise(run: Run, alone: bool = True) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
 
-    `alone`: the job has nothing else to do, so that it ends with this run.
+    `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
+    owner that lives, and Superseded where another has taken it over.
     """
+    takeover.take(run)
+    try:
+        return _until_it_ends(run, alone)
+    finally:
+        fence.release(run.folder)
+
+
+def _until_it_ends(run: Run, alone: bool) -> int:
     command = helper.command("medtrain.worker", str(run.folder), root=helper.root_of(run))
     config = load(run.config_file)
     permissions.apply(config.share)
@@ -65,6 +83,7 @@ def supervise(run: Run, alone: bool = True) -> int:
             return requeue(run)
         if not asked.signal:
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
+        takeover.again(run)
     return leave(run)
 
 
@@ -87,6 +106,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -
     run.failure_file.unlink(missing_ok=True)
     for folder in (run.folder, run.hangs, run.figures, run.evaluation):
         sweep(folder)
+    os.environ[fence.NUMBER] = str(fence.HELD[run.folder])
     # A signal that came before the ranks: in a grace time there is none to start them in.
     code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait()
     if failure := run.failure():
@@ -131,8 +151,8 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
 
 def leave(run: Run) -> int:
     """The user asked for a stop: say how to go on."""
-    run.stop_file.unlink(missing_ok=True)
     set_status(run, state="stopped")
+    run.stop_file.unlink(missing_ok=True)
     tell(run, f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
     grace.stay_away()
     return EXIT_RESUMABLE
@@ -205,6 +225,10 @@ class Asked:
 
     def _ask_why(self, name: str) -> None:
         """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""
+        with contextlib.suppress(fence.Superseded):
+            self._heard(name)
+
+    def _heard(self, name: str) -> None:
         over = attempts.hear(self._run, name).get("Reason") == "TimeLimit"
         if over and in_batch_script() and not self._run.stop_file.exists():
             slurmjob.ask_controller("scontrol", "requeue", own_job())
@@ -213,4 +237,8 @@ class Asked:
 if __name__ == "__main__":
     outlet.install(wait=False)
     jobenv.settle()
-    sys.exit(supervise(Run(sys.argv[1])))
+    try:
+        sys.exit(supervise(Run(sys.argv[1])))
+    except MedtrainError as error:
+        show_error(error.problem, error.fix)
+        sys.exit(error.exit_code)

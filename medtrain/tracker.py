@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from medtrain import outlet
+from medtrain import fence, outlet
 from medtrain.console import Progress, say
 from medtrain.journal import Journal
 from medtrain.run import Run, set_status
@@ -51,6 +51,7 @@ class Tracker:
         """An optimizer step's mean loss over the global batch."""
         if not self._main:
             return
+        fence.ensure_highest(self._run.folder, every_s=1.0)
         self._journal.write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "time": time.time()})
         self._progress.advance(1, f"epoch {epoch}, loss {loss:.4f}")
         now = time.monotonic()
@@ -67,6 +68,7 @@ class Tracker:
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch's numbers; `row` holds step, epoch and plain numbers."""
         if self._main:
+            fence.ensure_highest(self._run.folder)
             self._journal.write({"kind": "epoch", **row, "time": time.time()})
 
     def claim(self) -> Callable[[], dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from medtrain import figures, journal, mixture
+from medtrain import fence, figures, journal, mixture
 from medtrain.config import Config, lower_is_better
 from medtrain.distributed import any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
@@ -225,6 +225,7 @@ def finish(trainer: Trainer, state: TrainState) -> int:
     """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
     must_settle(trainer, state)
+    fence.ensure_highest(run.folder)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
     own = mixture.tested(config.data)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
-import os
 import secrets
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import configfile, distributed, mixture, models, tasks
+from medtrain import configfile, distributed, fence, mixture, models, tasks
 from medtrain.average import Average
 from medtrain.checkpoint import Loaded
 from medtrain.checkpoint_writer import Team
@@ -23,7 +21,7 @@ from medtrain.compiling import compile_blocks, not_compiled
 from medtrain.config import Config
 from medtrain.distributed import StepSum, World, gather_rows, share
 from medtrain.environment import note_environment
-from medtrain.errors import InputError, MachineError
+from medtrain.errors import InputError
 from medtrain.finite import Gradients
 from medtrain.freezing import Freezing
 from medtrain.inputs import input_shape, middle, open_loader
@@ -82,7 +80,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         distributed.compute_deterministically()
     world = distributed.join(recorded_precision(run) or config.precision)
     if world.main:
-        hold(run)
+        fence.ensure_highest(run.folder)
         stop.watch(run.stop_file)
     fingerprints = {"config": configfile.fingerprint(config), "data": mixture.fingerprint(config.data)}
     facts = {"ranks": world.size, "fingerprints": fingerprints}
@@ -179,25 +177,6 @@ def unfreeze(trainer: Trainer, state: TrainState) -> None:
     trainer.parallel, trainer.reduction = make_reduction(trainer.config, state, trainer.world, trainer.model)
     rehearse(trainer, state)
     trainer.tracker.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
-
-
-def hold(run: Run, wait_s: float = 180) -> None:
-    """Keep every other trainer off this run until this process ends; waits for one that is just saving and leaving."""
-    descriptor = os.open(run.lock_file, os.O_RDWR | os.O_CREAT, 0o640)
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise MachineError(
-                    f"another process trains or verifies run {run.name}, or a dead node still holds {run.lock_file}",
-                    f"medtrain stop {run.name}   or wait until the file server lets the lock go, then resume",
-                ) from None
-            time.sleep(0.2)
-        except OSError:  # a shared filesystem without locks
-            return
 
 
 def rehearse(trainer: Trainer, state: TrainState) -> None:

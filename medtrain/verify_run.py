@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain import jobenv, journal, mismatch, replay
+from medtrain import fence, jobenv, journal, mismatch, replay
 from medtrain.checkpoint import damage
 from medtrain.console import in_line, say, say_json, talk_to_stderr
 from medtrain.durable import UNFINISHED
 from medtrain.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.freeze import refuse_damaged
 from medtrain.manifest import MANIFEST, checkpoint_folders, checkpoint_name, read_manifest, read_state
-from medtrain.run import Run, resume_command
-from medtrain.status import alive
-from medtrain.trainer import hold
+from medtrain.run import Run, command_for, resume_command
+from medtrain.takeover import VERIFYING, take
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,11 @@ class Files:
 
 def verify_run(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Path | None, json: bool) -> int:
     """Check the files, replay, say what came out. Returns an exit code: 2 for damage, 3 for other bits."""
-    keep_trainers_off(run)
+    with no_trainer(run):
+        return _verify(run, files_only, from_step, ranks, scratch, json)
+
+
+def _verify(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Path | None, json: bool) -> int:
     found = check_files(run)
     if not json:
         say_files(found)
@@ -51,16 +56,22 @@ def verify_run(run: Run, files_only: bool, from_step: int, ranks: int, scratch: 
     return EXIT_NUMERICAL if told and not told["same"] else EXIT_DONE
 
 
-def keep_trainers_off(run: Run) -> None:
-    """Nothing may write checkpoints while they are read; raises InputError or MachineError where something does."""
-    place = alive(run)
-    if place is not None:
-        raise InputError(
-            f"run {run.name} is under way ({place.kind} {place.id}): its checkpoints come and go",
-            f"wait for its end, or end it: medtrain stop {run.name}   then verify it",
-        )
-    if os.access(run.lock_file, os.W_OK):  # an archived copy may have none, and none may be made
-        hold(run, wait_s=0)
+@contextmanager
+def no_trainer(run: Run) -> Iterator[None]:
+    """Nothing may write checkpoints while they are read; raises InputError where something does. An archived copy that
+    may not be written has no trainer."""
+    if not os.access(run.folder, os.W_OK):
+        yield
+        return
+    try:
+        take(run, VERIFYING.lower(), wait_s=0)
+    except InputError as error:
+        fix = f"wait for its end, or end it: {command_for(run, 'stop')}   then verify it"
+        raise InputError(f"{error.problem}: its checkpoints come and go", fix) from None
+    try:
+        yield
+    finally:
+        fence.release(run.folder)
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
-from medtrain import outlet, permissions  # noqa: E402
+from medtrain import fence, outlet, permissions  # noqa: E402
 from medtrain.configfile import load  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402
@@ -31,6 +31,7 @@ def main() -> int:
     try:
         permissions.apply(load(run.config_file).share)
         take_place()
+        fence.join(run.folder, main=os.environ.get("RANK", "0") == "0")
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.train import train
 
@@ -60,7 +61,8 @@ def report(run: Run, text: str) -> None:
 def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
     """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
     says why: what the others then see is only that it is gone."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, fence.Superseded):
+        fence.ensure_highest(run.folder)
         descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w") as file:
             who = {"rank": int(os.environ.get("RANK", "0")), "host": node_name()}

@@ -57,7 +57,7 @@ shardfile
 plan clipframes clippair look
 texts encode mixture contents
 index order decode sector
-history
+history takeover
 attempts
 causes goodput waiting
 slurmjob jobenv studytables
@@ -68,7 +68,7 @@ dicom png clipfile clipheader encapsulated silence
 physionet
 fetch unpack mortal
 run record csvfile configfile console helper place manifest journal permissions
-durable searchpath
+durable searchpath fence
 access
 configrules errors
 config backbones orphan labels outlet rawfile pixellimit

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from command import SMALL, command_line
 
 from medtrain import outlet
 from medtrain.outlet import Outlet
-from tests.command import SMALL, command_line
 
 PRINTER = (
     "import sys; from medtrain import cli; cli.COMMANDS['bench'] = ('this:work', '');"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -131,11 +130,3 @@ def test_the_cluster_is_asked_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([False, True])
     ever = rarely(lambda: next(answers))
     assert [ever(), ever(), ever(), ever()] == [False, True, True, True], "never again after a yes"
-
-
-def test_own_process_is_seen_at_its_age() -> None:
-    assert abs(time.time() - status._started(os.getpid())) < 24 * 3600
-    child = subprocess.Popen(["sleep", "5"])
-    assert abs(time.time() - status._started(child.pid)) < 3
-    child.kill()
-    child.wait()
