@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import cv2
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from medtrain.console import say, say_json
-from medtrain.errors import InputError, nearest
+from medtrain import asked
+from medtrain.console import in_line, say, say_json
+from medtrain.errors import InputError
 from medtrain.run import Run
 
 
@@ -34,14 +35,21 @@ def explain(
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    found = explain_files(Run.find(runs, name), images, labels, out)
+    run, images = Run.find(runs, name), asked.files(images)
+    asked.need_checkpoint(run)
+    asked.need_labels(run, labels)
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
+    found = explain_files(run, images, labels, out)
     if json:
         say_json(found)
     else:
         for each in found:
             figures = "   ".join([each["figure"], *each.get("animations", ())])
             said = ", ".join(f"{label} {probability:.3f}" for label, probability in each["labels"].items())
-            say(f"{figures}   {said}")
+            say(in_line(f"{figures}   {said}"))
 
 
 def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
@@ -50,28 +58,11 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     from medtrain.clipexplain import explain_clips
     from medtrain.gradcam import grad_cam, shown
     from medtrain.openrun import open_best
-    from medtrain.predict import need_images, read_image
 
-    need_images(images)
     opened = open_best(run)
-    unlearned = opened.task.unlearned
-    for label in labels:
-        if label not in opened.task.answers:
-            near = nearest(label, list(opened.task.answers))
-            raise InputError(
-                f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(opened.task.answers)
-            )
-        if label in unlearned:
-            raise InputError(
-                f"run {run.name} has learned nothing about {label}: no image of its training shows it", "leave it away"
-            )
-    try:
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
     if opened.config.data.frames:
         return explain_clips(opened, images, labels, out)
-    pictures = [read_image(path, opened.config.data.image_size) for path in images]
+    pictures = [asked.read_image(path, opened.config.data.image_size) for path in images]
     inputs, grey = opened.inputs(pictures), opened.fitted(pictures)
     probabilities = opened.predict(pictures)
     layer = models.last_map(opened.config.model, opened.model)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medtrain import configfile, journal, permissions, studyfigures, tasks
+from medtrain import configfile, journal, mixture, permissions, studyfigures, tasks
 from medtrain.console import table
 from medtrain.errors import InputError
-from medtrain.evaluate import judge
+from medtrain.evaluate import judge, report_name
+from medtrain.openrun import open_run
 from medtrain.reporttext import report_text
 from medtrain.run import Run, read_json, write_json
 from medtrain.rungroup import RunGroup, digest
@@ -30,11 +32,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     chosen = _chosen(group.runs, told)
     if not chosen:
         raise InputError(f"no run of {group.name} has a result yet", f"see why: medtrain status {group.name}")
-    parts = [_average([read_scores(run.report.with_suffix(".csv")) for run in runs]) for runs in chosen.values()]
-    first = parts[0]
-    task = tasks.make(configfile.load(group.runs[0].config_file), first.classes, _counts(group))
-    labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
-    judged = judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
+    task, judged = _judged(group, {name: [run.report for run in runs] for name, runs in chosen.items()})
     copies = [told[runs[0].name]["copies_left_out"] for runs in chosen.values()]
     report = {**judged, "copies_left_out": sum(copies), "runs": told}
     for folder in (group.evaluation, group.figures):
@@ -44,6 +42,35 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     task.draw(report, group.figures / f"{task.figure}_test.png")
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
+
+
+def evaluate_together(
+    group: RunGroup, members: list[Run], split: str, shards: Path | None, study_type: str, say: Callable[[str], None]
+) -> tuple[dict[str, Any], Path]:
+    """Score a split with each of these runs of a group, and write the report of them all: those of a study type are
+    averaged. Returns it and its file. `shards` stands in for what they were trained on."""
+    reports: dict[str, list[Path]] = {}
+    for run in members:
+        opened = open_run(run, shards)
+        name = report_name(split or mixture.tested(opened.config.data), opened.elsewhere)
+        opened.evaluate(split or mixture.tested(opened.config.data), lambda text: None)
+        reports.setdefault(opened.own.study_type, []).append(run.evaluation / f"{name}.json")
+    if not study_type and name == group.report.stem:
+        return put_together(group, say), group.report
+    task, judged = _judged(group, reports)
+    path = group.evaluation / f"{'-'.join(filter(None, (name, study_type)))}.json"
+    group.evaluation.mkdir(exist_ok=True, mode=0o750)
+    write_json(path, {**judged, "runs": [run.name for run in members]})
+    say(f"{group.name}, {len(members)} runs:\n{report_text(judged, task)}")
+    return judged, path
+
+
+def _judged(group: RunGroup, reports: dict[str, list[Path]]) -> tuple[Any, dict[str, Any]]:
+    """The task, and its report over what the runs of each study type scored, whose tables lie beside their reports."""
+    parts = [_average([read_scores(path.with_suffix(".csv")) for path in paths]) for paths in reports.values()]
+    task = tasks.make(configfile.load(group.runs[0].config_file), parts[0].classes, _counts(group))
+    labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
+    return task, judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -8,40 +8,71 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import configfile, mixture
+from medtrain import asked, configfile
 from medtrain.clipfile import Shape
 from medtrain.clipframes import Clip, read_clip
-from medtrain.decode import decode
-from medtrain.errors import InputError, nearest
-from medtrain.openrun import open_best
-from medtrain.run import Run, read_json
-from medtrain.rungroup import RunGroup
+from medtrain.errors import InputError
+from medtrain.openrun import OpenRun, open_best
+from medtrain.run import Run
 
 
-def predict_files(run: Run, images: tuple[Path, ...], study: bool = False) -> list[dict[str, Any]]:
-    """What a run's best weights say of image or clip files: `image`, the task's verdict, all `probabilities` of each.
+def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bool = False) -> list[dict[str, Any]]:
+    """What the best weights of a run say of image or clip files, or those of several runs, by the mean of their scores:
+    `image`, the task's verdict, all `probabilities` of each; `error` of a file that cannot be read, and nothing else.
 
-    As one `study` the images are judged together, by the mean of their probabilities: `image` then names all. Of a
-    label that no training image shows the network has learned nothing, and None is said.
+    As one `study` the images are judged together, by the mean of their probabilities, and `images` names them all;
+    InputError that names every one that cannot be read. Of a label that no training image shows the network has
+    learned nothing, and None is said.
     """
-    need_images(images)
-    names = [str(path) for path in images]
-    data = configfile.load(run.config_file).data
-    if data.frames:
-        opened = open_best(run)
-        scores = opened.predict_clips(read_file(path, opened.shape) for path in images)
-    else:
-        pictures = [read_image(path, data.image_size) for path in images]  # before a model is built for nothing
-        opened = open_best(run)
-        scores = opened.predict(pictures)
-    if study:
-        scores, names = _together(scores), [", ".join(names)]
-    return [{"image": name, **said} for name, said in zip(names, opened.says(scores), strict=True)]
+    runs = [judges] if isinstance(judges, Run) else list(judges)
+    data = configfile.load(runs[0].config_file).data
+    opened: list[OpenRun] = []
+    rows: list[dict[str, Any]] = []
+    found = []
+    at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
+    for first in range(0, len(images), at_once):
+        paths = images[first : first + at_once]
+        if data.frames and not opened:
+            opened = [open_best(run) for run in runs]
+        read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
+        good = [(path, pixels) for path, (pixels, _) in zip(paths, read, strict=True) if pixels is not None]
+        if good and not opened:  # no model is built for nothing
+            opened = [open_best(run) for run in runs]
+        scores = _scores(opened, [pixels for _, pixels in good]) if good else np.empty((0, 0))
+        found.append(scores)
+        said = iter(opened[0].says(scores) if good else [])
+        for path, (_, error) in zip(paths, read, strict=True):
+            rows.append({"image": str(path), **({"error": error} if error else next(said))})
+    if not study:
+        return rows
+    if bad := [row for row in rows if "error" in row]:
+        raise InputError(unread(bad), "a study is judged whole: replace them, or leave them out")
+    return [{"images": [row["image"] for row in rows], **opened[0].says(_together(np.concatenate(found)))[0]}]
+
+
+def unread(rows: list[dict[str, Any]]) -> str:
+    """The files that could not be read, each with its reason."""
+    return "; ".join(f"{row['image']}: cannot be read: {row['error']}" for row in rows)
+
+
+def _read(path: Path, how: Shape | int) -> tuple[Any, str]:
+    """The pixels of a file for a model of clips of that shape, or of images of that size; or why there are none."""
+    try:
+        return (asked.read_image(path, how) if isinstance(how, int) else read_file(path, how)), ""
+    except InputError as error:
+        return None, error.problem.removeprefix(f"{path}: ")
+
+
+def _scores(opened: list[OpenRun], pixels: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """[N, K]: of several models their mean."""
+    clips = opened[0].config.data.frames
+    each = [one.predict_clips(pixels) if clips else one.predict(pixels) for one in opened]
+    return np.asarray(np.mean(each, axis=0, dtype=np.float64))
 
 
 def _together(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Of the images of one study: their mean, [1, K]."""
-    return np.asarray(scores.mean(0, keepdims=True), np.float64)
+    return np.asarray(scores.mean(0, dtype=np.float64, keepdims=True))
 
 
 class MURAPredictor:
@@ -51,21 +82,17 @@ class MURAPredictor:
     of its ensemble together. InputError where none judges that study type; a run that was trained on all takes any.
     """
 
-    def __init__(self, study_type: str, run: str | Path, runs: str | Path = "runs") -> None:
-        self._opened = [open_best(one) for one in _judges(study_type, Path(run), Path(runs))]
-        classes = self._opened[0].classes
-        if study_type not in classes:
-            raise InputError(
-                f"there is no study type {study_type!r}{nearest(study_type, list(classes))}",
-                "choose of " + ", ".join(classes),
-            )
+    def __init__(self, study_type: str, run: str | Path = "", runs: str | Path = "runs") -> None:
+        if not str(run):
+            asked.refuse_no_run(study_type, runs)
+        self._opened = [open_best(one) for one in asked.judges(runs, run, study_type)]
 
     def predict(self, images: str | Path | Sequence[str | Path]) -> dict[str, Any]:
         """`abnormal`, `confidence` and `probabilities` of an image file, or of several that are one study."""
         paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
-        need_images(paths)
+        asked.need_images(paths)
         first = self._opened[0]
-        pictures = [read_image(path, first.config.data.image_size) for path in paths]
+        pictures = [asked.read_image(path, first.config.data.image_size) for path in paths]
         scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
         return first.says(_together(scores))[0]
 
@@ -87,40 +114,6 @@ class EchoPredictor:
         """The task's verdict on a clip file, and its `probabilities`."""
         read = read_file(Path(clip), self._opened.shape)
         return self._opened.says(self._opened.predict_clips([read]))[0]
-
-
-def _judges(study_type: str, run: Path, runs: Path) -> list[Run]:
-    """The runs that judge a study type together; InputError where none does."""
-    folder = run if run.is_dir() else runs / run
-    group = RunGroup(folder)
-    told = read_json(group.report).get("runs", {})
-    found = [one for one in group.runs if told.get(one.name, {}).get("averaged")]
-    if group.runs and not found:
-        raise InputError(f"group {group.name} has no report yet", f"put it together: medtrain report {group.name}")
-    members = found or [Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))]
-    configs = {one: configfile.load(one.config_file) for one in members}
-    able = [one for one, own in configs.items() if own.data.study_type in (*mixture.TOGETHER, study_type)]
-    if not able or any(own.task != "abnormality" for own in configs.values()):
-        known = ", ".join(dict.fromkeys(own.data.study_type or own.task for own in configs.values()))
-        raise InputError(f"run {run} judges {known}", "name a run of that study type")
-    return able
-
-
-def need_images(images: tuple[Path, ...]) -> None:
-    """InputError where none is given."""
-    if not images:
-        raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")
-
-
-def read_image(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """An image file, as the loader reads it for a model of that size; InputError where it is none."""
-    try:
-        return decode(path.read_bytes(), at_least=size)  # as the loader does, so that scores are the same
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG, TIFF or DICOM files"
-        ) from None
 
 
 def read_file(path: Path, shape: Shape) -> Clip:

@@ -30,7 +30,7 @@ gradcam
 launch verify_run packjob
 mismatch
 replay
-freeze feed sbatch rungroup removal
+asked freeze feed sbatch rungroup removal
 status supervise checks dependency
 ranks grace
 worker
