@@ -12,8 +12,10 @@
 # With Slurm, packing (in arrays of --tasks N jobs, in --pack_partition P) and a training that waits for it are submitted
 # at once. --encoding, --size and --views are those of medtrain shard. --here does all here even where there is a Slurm.
 set -euo pipefail
-called_from=$PWD
-cd "$(dirname "$0")"
+# The caller's folder stays the working folder, so that every path, also one in a settings file, is what the caller meant;
+# what is set up, drawn and packed by default lies beside this script.
+home=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=$home/.venv
 
 fail() { printf 'error: %s\n  fix: %s\n' "$1" "$2" >&2; exit 1; }
 
@@ -28,53 +30,54 @@ find_python() {
 
 make_venv() {
     local python=$1
-    rm -rf .venv
-    "$python" -I -m venv .venv >/dev/null 2>&1 && return
+    rm -rf "$venv"
+    "$python" -I -m venv "$venv" >/dev/null 2>&1 && return
     # Debian and Ubuntu leave out what venv needs.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing python3-venv"
         apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
-        rm -rf .venv
-        "$python" -I -m venv .venv && return
+        rm -rf "$venv"
+        "$python" -I -m venv "$venv" && return
     fi
-    rm -rf .venv
+    rm -rf "$venv"
     fail "$python cannot make a virtual environment" "apt-get install python3-venv   (as root), then call this again"
 }
 
 # setup [EXTRA]: .venv with medtrain (and its extra, for instance dev); at once where nothing has changed.
 setup() {
-    local extra=${1:-} stamp=".venv/ready${1:+-$1}" wanted
-    wanted=$(cat pyproject.toml constraints.txt | cksum)
-    [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    if ! .venv/bin/python -I -m pip --version >/dev/null 2>&1; then
+    local extra=${1:-} stamp="$venv/ready${1:+-$1}" wanted
+    wanted=$(cat "$home/pyproject.toml" "$home/constraints.txt" | cksum)
+    [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+    if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
         local python
         python=$(find_python)
         make_venv "$python"
     fi
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
-    local package=".${extra:+[$extra]}" log=.venv/install.log
-    if ! .venv/bin/python -I -m pip install -q -c constraints.txt -e "$package" >"$log" 2>&1; then
+    local package="$home${extra:+[$extra]}" log="$venv/install.log"
+    if ! "$venv/bin/python" -I -m pip install -q -c "$home/constraints.txt" -e "$package" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
-        .venv/bin/python -I -m pip install -q -e "$package" >>"$log" 2>&1 ||
+        "$venv/bin/python" -I -m pip install -q -e "$package" >>"$log" 2>&1 ||
             { tail -n 5 "$log" >&2; fail "the packages could not be installed" "see $log; is there a network or a package mirror?"; }
     fi
     echo "$wanted" >"$stamp"
 }
 
-# A path as the caller meant it: this script works in its own folder.
-absolute() { case "$1" in /*) echo "$1" ;; *) echo "$called_from/$1" ;; esac; }
+# As jobs need it, which may start elsewhere.
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
 slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null 2>&1; }
 
 recipe=chest_demo
 case "${1:-}" in
 setup) setup "${2:-}"; exit ;;
--h | --help) sed -n '2,13s/^# \{0,1\}//p' run_hpc_training.sh; exit ;;
+-h | --help) sed -n '2,13s/^# \{0,1\}//p' "$home/run_hpc_training.sh"; exit ;;
 -*) ;;
 ?*) recipe=$1; shift ;;
 esac
 
 root='' here='' shards='' metadata='' encoding='' size='' datasets=() packing=() table=() array=() chain=() settings=() part=''
+runs='' weights='' files=()
 while [ $# -gt 0 ]; do
     case "$1" in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case "$1" in
@@ -94,26 +97,42 @@ while [ $# -gt 0 ]; do
     --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); chain+=("$1" "$2"); shift ;;
     --cluster | --account) array+=("$1" "${2:?$1 needs a name}"); settings+=("$1" "$2"); shift ;;
     --here) here=yes ;;
+    --share) packing+=("$1" "${2:?--share needs a word}"); settings+=("$1" "$2"); shift ;;
+    --runs) runs=$(absolute "${2:?--runs needs a folder}"); settings+=("$1" "$runs"); shift ;;
+    -c | --config) files+=("$1" "${2:?$1 needs a file}"); shift ;;
+    --weights) weights=${2?--weights needs a file}; settings+=("$1" "$weights"); shift ;;
     *) settings+=("$1") ;;
     esac
     shift
 done
 if [ ${#datasets[@]} -gt 0 ]; then
     mapfile -t datasets < <(printf '%s\n' "${datasets[@]}" | awk '!seen[$0]++') # --holdout may name one of --datasets
-    shards=${shards:-shards}
+    shards=${shards:-$home/shards}
     settings+=(--datasets "${datasets[@]}")
 elif [ -n "$metadata" ]; then
-    shards=${shards:-shards/metadata} root=$metadata datasets=(metadata)
+    shards=${shards:-$home/shards/metadata} root=$metadata datasets=(metadata)
 else
     [ "$recipe" != chest ] || fail "chest trains on several datasets" "name them: $0 chest --root DIR --datasets nih chexpert"
     datasets=("${recipe%_baseline}") # mura_baseline is another recipe of mura
-    shards=${shards:-shards/${datasets[0]}}
+    shards=${shards:-$home/shards/${datasets[0]}}
 fi
 if [ "$recipe" = chest ]; then encoding=${encoding:-jpeg} size=${size:-512}; fi
 packing=(${encoding:+--encoding "$encoding"} ${size:+--size "$size"} ${packing[@]+"${packing[@]}"})
 
+case "$weights" in
+'' | imagenet | kinetics) ;;
+*) [ -f "$weights" ] || fail "$(absolute "$weights"): there is no such file of weights" \
+    "give --weights FILE.safetensors, imagenet or kinetics, or '' for none" ;;
+esac
+for ((i = 1; i < ${#files[@]}; i += 2)); do
+    [ -f "${files[i]}" ] || fail "$(absolute "${files[i]}"): there is no such file of settings" "give -c FILE.yaml"
+    ! grep -q '^runs:' "${files[i]}" || runs=told
+done
+[ ${#files[@]} = 0 ] || settings=("${files[@]}" ${settings[@]+"${settings[@]}"})
+[ -n "$runs" ] || [ "$PWD" -ef "$home" ] || settings+=(--runs "$home/runs")
+
 setup
-medtrain=.venv/bin/medtrain
+medtrain=$venv/bin/medtrain
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # idle threads sleep, so that a busy machine is not made busier
 [ -n "$here" ] || slurm_answers || here=yes
 
@@ -122,7 +141,7 @@ shards_of() { case "$1" in "${recipe%_baseline}" | metadata) echo "$shards" ;; *
 root_of() { if [ -d "$root/$1" ]; then echo "$root/$1"; else echo "$root"; fi; }
 # The value of a key in JSON; of a list the last.
 value_of() {
-    .venv/bin/python -I -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
+    "$venv/bin/python" -I -c 'import json, sys; found = json.loads(sys.argv[2])[sys.argv[1]]
 print(found[-1] if isinstance(found, list) else found)' "$1" "$2"
 }
 
@@ -138,7 +157,7 @@ for dataset in "${datasets[@]}"; do
     out=$(shards_of "$dataset")
     if [ ! -f "$out/manifest.json" ]; then
         if [[ $dataset = *demo ]] && [ -z "$root" ]; then
-            raw=data/$dataset
+            raw=$home/data/$dataset
             [ -d "$raw" ] || "$medtrain" data download "$dataset" --root "$raw"
         else
             [ -n "$root" ] || fail "$out holds no packed dataset" "say where the raw one is: $0 $recipe --root DIR"

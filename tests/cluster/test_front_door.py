@@ -38,10 +38,14 @@ def door(tmp_path: Path) -> Path:
     return folder
 
 
-def call(door: Path, *words: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def call(
+    door: Path, *words: object, env: dict[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
     command = [str(door / "run_hpc_training.sh"), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=cwd or door
+    )
 
 
 def test_several_datasets_through_slurm(door: Path, cluster: Cluster, tmp_path: Path) -> None:
@@ -81,12 +85,19 @@ def test_a_model_for_each_study_type_is_a_chain(door: Path, cluster: Cluster, tm
 
 def test_here_without_slurm(door: Path, tmp_path: Path) -> None:
     chest_demo.download(tmp_path / "mine", samples=60)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.yaml").write_text("seed: 7\n")
+    paths = ("--root", "../mine", "--runs", "my/runs", "--save_dir", "models", "-c", "mine.yaml", "--share", "group")
     done = call(
-        door, "chest", "--root", tmp_path / "mine", "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}
+        door, "chest", *paths, "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}, cwd=elsewhere
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "records     60" in done.stdout
-    assert (door / "runs/first/evaluation/test.json").exists()
+    assert (elsewhere / "my/runs/first/evaluation/test.json").exists() and (elsewhere / "models/first").is_dir()
+    assert "\nseed: 7\n" in (elsewhere / "my/runs/first/config.yaml").read_text()
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["mine.yaml", "models", "my"]
+    assert not (door / "runs").exists() and (door / "shards/nih/manifest.json").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_table_of_ones_own(door: Path, tmp_path: Path) -> None:
@@ -108,9 +119,12 @@ def test_refusals(door: Path) -> None:
     for words, problem, fix in (
         (("chest", "--root", "/data"), "chest trains on several datasets", "--datasets nih chexpert"),
         (("mednist",), "shards/mednist holds no packed dataset", "mednist --root DIR"),
+        (("demo", "--weights", "no.pt"), f"{door}/no.pt: there is no such file of weights", "--weights FILE.safe"),
+        (("demo", "-c", "no.yaml"), f"{door}/no.yaml: there is no such file of settings", "give -c FILE.yaml"),
         (("nosuch", "--root", "/"), "there is no dataset 'nosuch'", "medtrain data list"),
     ):
         done = call(door, *words, "--here", env={})
         assert done.returncode != 0
         assert problem in done.stderr, done.stderr
         assert fix in done.stderr
+    assert not (door / "data").exists(), "all of it is told before anything is drawn or packed"
