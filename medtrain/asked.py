@@ -14,7 +14,7 @@ from medtrain.decode import decode
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.rawfile import whole_file
-from medtrain.run import Run, command_for, read_json, resume_command, run_names
+from medtrain.run import GROUP_FILE, Run, command_for, read_json, resume_command, run_names
 from medtrain.rungroup import RunGroup
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".mp4", ".avi")  # looked for in a folder
@@ -25,9 +25,11 @@ ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networ
 def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run]:
     """The runs that answer for the name (or folder) of a run or a group: of a group its ensemble, or of one of its
     study types. InputError where none does, or one of them has no checkpoint."""
-    folder = Path(name) if (Path(name) / "config.yaml").exists() else Path(runs) / name
-    group = RunGroup(Path(name) if Path(name).is_dir() else folder)
-    own = members(group) if group.runs else [Run(folder) if folder.is_absolute() else Run.find(runs, str(name))]
+    marks = ("config.yaml", GROUP_FILE)
+    places = [place for place in (Path(runs, name), Path(name)) if any((place / mark).exists() for mark in marks)]
+    folder = places[0] if places else Run.find(runs, str(name)).folder  # which says that there is none
+    group = RunGroup(folder)
+    own = members(group) if (folder / GROUP_FILE).exists() else [Run(folder)]
     configs = {run: configfile.load(run.config_file) for run in own}
     types = list(dict.fromkeys(config.data.study_type for config in configs.values()))
     if study_type:

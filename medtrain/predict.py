@@ -52,7 +52,7 @@ def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bo
 
 def unread(rows: list[dict[str, Any]]) -> str:
     """The files that could not be read, each with its reason."""
-    return "; ".join(f"{row['image']}: cannot be read: {row['error']}" for row in rows)
+    return "; ".join(f"{row['image']}: {row['error']}" for row in rows)
 
 
 def _read(path: Path, how: Shape | int) -> tuple[Any, str]:

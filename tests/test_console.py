@@ -70,13 +70,15 @@ def test_an_error_that_no_user_can_change_keeps_its_traceback() -> None:
     assert of_system(OSError("no number")) is None and of_system(OSError(errno.EINVAL, "x")) is None
 
 
-def test_real_refusals_of_the_system_are_two_lines(tmp_path: Path, demo_tree: Path) -> None:
+def test_real_refusals_of_the_system_are_two_lines(tmp_path: Path, demo_shards: Path) -> None:
     (tmp_path / "file").touch()
+    long, settings = "n" * 300, ["--shards", demo_shards, "--run", "a"]
     cases = [
-        (["data", "download", "demo", "--root", tmp_path / "file" / "demo"], "Not a directory"),
-        (["data", "download", "demo", "--root", tmp_path / ("n" * 300)], "File name too long"),
-        (["data", "metadata", "mura", "--root", demo_tree, "--out", tmp_path / ("n" * 300)], ""),
-        (["status", "--runs", "/" + "n" * 300], "File name too long"),
+        (["data", "download", "demo", "--root", tmp_path / "file" / "demo"], "File exists"),
+        (["data", "download", "demo", "--root", tmp_path / long], "File name too long"),
+        (["train", "demo", *settings, "--runs", tmp_path / "file" / "runs"], "Not a directory"),
+        (["train", "demo", *settings, "--runs", tmp_path / long], "File name too long"),
+        (["status", "--runs", f"/{long}"], "File name too long"),
     ]
     for words, said in cases:
         done = medtrain(*words, check=False, cwd=tmp_path)

@@ -17,7 +17,7 @@ import torch
 from command import medtrain
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from medtrain import configfile, groupreport, rungroup
+from medtrain import cli, configfile, groupreport, rungroup
 from medtrain.config import Config
 from medtrain.configrules import problems
 from medtrain.datasets import mura_demo
@@ -139,6 +139,30 @@ def test_a_predictor_of_a_group_takes_the_mean_of_its_type(ensemble: Path) -> No
     assert together["probabilities"]["abnormal"] == pytest.approx(mean, abs=1e-6)
     with pytest.raises(InputError, match="judges XR_HAND, XR_WRIST"):
         MURAPredictor("XR_ELBOW", run="bones", runs=ensemble)
+
+
+def test_a_group_answers_from_the_shell_as_from_python(ensemble: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = next((ensemble.parent / "raw" / "MURA-v1.1" / "valid").glob("XR_WRIST/*/*/image1.png"))
+    place = ["--runs", str(ensemble), "--json"]
+    together = MURAPredictor("XR_WRIST", run="bones", runs=ensemble).predict(image)
+    assert cli.run(["predict", "bones", str(image), "--study_type", "XR_WRIST", *place]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    assert {key: said[key] for key in together} == together
+    for words, problem in (
+        ([], "bones is a group of 2 study types"), (["--study_type", "WRIST"], "(did you mean XR_WRIST?)")
+    ):  # fmt: skip
+        assert cli.run(["predict", "bones", str(image), *words, *place]) == 2
+        told = capsys.readouterr().err
+        assert problem in told and "XR_WRIST" in told.splitlines()[1]
+    report = json.loads((ensemble / "bones" / "evaluation" / "test.json").read_text())
+    assert cli.run(["evaluate", "bones", "--study_type", "XR_WRIST", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["per_class"]["XR_WRIST"] == report["per_class"]["XR_WRIST"]
+    assert cli.run(["evaluate", "bones", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["kappa"] == report["kappa"]
+    assert cli.run(["evaluate", "bones", "--split", "val", *place]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == sum(row["samples"] for row in found["per_class"].values()) > 0
+    assert (ensemble / "bones" / "evaluation" / "val.json").exists()
 
 
 def test_a_finished_run_is_evaluated_as_it_was_trained(ensemble: Path) -> None:

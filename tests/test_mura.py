@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from command import NETWORK, medtrain
 
+from medtrain import cli
 from medtrain.config import DataConfig
 from medtrain.datasets import mura_demo
 from medtrain.errors import InputError
@@ -102,13 +104,49 @@ def test_images_of_a_study_are_judged_together(trained: Path, tmp_path: Path) ->
     each = json.loads(medtrain("predict", "bones", *images, "--runs", trained.parent, "--json").stdout)
     study = json.loads(medtrain("predict", "bones", *images, "--study", "--runs", trained.parent, "--json").stdout)
     mean = np.mean([one["probabilities"]["abnormal"] for one in each])
+    assert study[0]["images"] == list(map(str, images)) and "image" not in study[0]
     assert len(study) == 1 and study[0]["probabilities"]["abnormal"] == pytest.approx(mean, abs=1e-6)
     assert study[0]["abnormal"] == (mean > 0.5)
     predictor = MURAPredictor("XR_WRIST", run="bones", runs=trained.parent)
     assert predictor.predict(images) == {key: study[0][key] for key in ("abnormal", "confidence", "probabilities")}
     assert predictor.predict(images[0])["probabilities"] == each[0]["probabilities"]
+    for typo in ("WRIST", "wrist", "XR_WIRST"):
+        for run in ("bones", ""):
+            with pytest.raises(InputError, match=rf"no study type '{typo}' \(did you mean XR_WRIST\?\)") as refused:
+                MURAPredictor(typo, run=run, runs=trained.parent)
+            assert "XR_ELBOW, XR_FINGER" in refused.value.fix
+    with pytest.raises(InputError, match="no run is named that judges XR_WRIST") as refused:
+        MURAPredictor("XR_WRIST", runs=trained.parent)
+    assert "bones" in refused.value.fix
     with pytest.raises(InputError, match="no study type 'XR_KNEE'"):
         MURAPredictor("XR_KNEE", run="bones", runs=trained.parent)
+
+
+def test_damaged_files_lose_no_verdict_of_the_others(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next((trained.parents[1] / "raw" / "MURA-v1.1" / "valid" / "XR_WRIST").glob("*/*_positive"))
+    good = sorted(folder.iterdir())
+    for i, path in enumerate(good):
+        shutil.copy(path, tmp_path / f"{2 * i}.png")
+        (tmp_path / f"{2 * i + 1}.png").write_bytes(path.read_bytes()[:99])
+    (tmp_path / "notes.txt").write_text("of no interest")
+    words, place = ["predict", "bones"], ["--runs", str(trained.parent), "--json"]
+    assert cli.run([*words, *map(str, good), *place]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert cli.run([*words, str(tmp_path), *place]) == 2, "a folder of images, of which some are damaged"
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert [Path(row["image"]).name for row in rows] == [f"{i}.png" for i in range(2 * len(good))]
+    assert [row["probabilities"] for row in rows[::2]] == [row["probabilities"] for row in alone]
+    assert all(set(row) == {"image", "error"} and "cannot be read as an image" in row["error"] for row in rows[1::2])
+    assert f"error: {len(good)} of {2 * len(good)} files: {tmp_path / '1.png'}: cannot be read" in said.err
+    assert cli.run([*words, str(tmp_path), "--study", *place]) == 2
+    said = capsys.readouterr()
+    assert not said.out and all(f"{2 * i + 1}.png: cannot be read" in said.err for i in range(len(good)))
+    assert cli.run([*words, *map(str, good), "--study", *place[:-1]]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("images") and f"the study ({len(good)} images)" in told and good[-1].name in told
 
 
 def test_explain_shows_the_one_answer(trained: Path, tmp_path: Path) -> None:

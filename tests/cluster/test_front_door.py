@@ -38,9 +38,7 @@ def door(tmp_path: Path) -> Path:
     return folder
 
 
-def call(
-    door: Path, *words: object, env: dict[str, str], cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def call(door: Path, *words: object, env: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
     command = [str(door / "run_hpc_training.sh"), *map(str, words)]
     return subprocess.run(
@@ -89,9 +87,7 @@ def test_here_without_slurm(door: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / "mine.yaml").write_text("seed: 7\n")
     paths = ("--root", "../mine", "--runs", "my/runs", "--save_dir", "models", "-c", "mine.yaml", "--share", "group")
-    done = call(
-        door, "chest", *paths, "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}, cwd=elsewhere
-    )
+    done = call(door, "chest", *paths, "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}, cwd=elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "records     60" in done.stdout
     assert (elsewhere / "my/runs/first/evaluation/test.json").exists() and (elsewhere / "models/first").is_dir()
