@@ -33,7 +33,7 @@ def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run
     configs = {run: configfile.load(run.config_file) for run in own}
     types = list(dict.fromkeys(config.data.study_type for config in configs.values()))
     if study_type:
-        refuse_study_type(study_type, labels_of(own[0]))
+        mixture.refuse_study_type(study_type, labels_of(own[0]))
         able = [run for run, own in configs.items() if own.data.study_type in (*mixture.TOGETHER, study_type)]
         if not able or any(own.task != "abnormality" for own in configs.values()):
             known = ", ".join(dict.fromkeys(own.data.study_type or own.task for own in configs.values()))
@@ -64,18 +64,9 @@ def labels_of(run: Run) -> tuple[str, ...]:
     return tuple(run.counts()) or mixture.classes(configfile.load(run.config_file).data)
 
 
-def refuse_study_type(study_type: str, known: Sequence[str]) -> None:
-    """InputError where there is no such study type."""
-    if study_type not in known:
-        raise InputError(
-            f"there is no study type {study_type!r}{nearest(study_type.upper(), list(known))}",
-            "choose of " + ", ".join(known),
-        )
-
-
 def refuse_no_run(study_type: str, runs: Path | str) -> None:
     """InputError where a predictor is made without a run: which study types there are, and which runs judge it."""
-    refuse_study_type(study_type, mura.CLASSES)
+    mixture.refuse_study_type(study_type, mura.CLASSES)
     known = ", ".join(run_names(runs)) or "none"
     raise InputError(
         f"no run is named that judges {study_type}", f"name one: run=NAME   (in {Path(runs).absolute()}: {known})"

@@ -23,6 +23,7 @@ from medtrain import (
     mixture,
     permissions,
     removal,
+    rungroup,
     sbatch,
 )
 from medtrain.backbones import surely_fits
@@ -89,7 +90,9 @@ def with_shards(config: Config, packed: bool = True) -> Config:
     shards = config.data.shards or ("shards" if config.data.datasets else f"shards/{config.recipe}")
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
     if packed and not config.slurm.after:  # what it waits for may be what packs them
-        mixture.classes(data)
+        known = mixture.classes(data)
+        if data.study_type not in (*mixture.TOGETHER, rungroup.ALL):
+            mixture.refuse_study_type(data.study_type, known)
         mixture.refuse_watch(dataclasses.replace(config, data=data))
     return dataclasses.replace(config, data=data)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,18 @@ def _of_type(index: ShardIndex, study_type: str) -> ShardIndex:
     """The samples that a label speaks of; InputError where there is no such label."""
     if study_type in TOGETHER:
         return index
-    if study_type not in index.classes:
-        raise InputError(
-            f"there is no study type {study_type!r}{nearest(study_type, list(index.classes))}",
-            "choose of " + ", ".join(index.classes),
-        )
+    refuse_study_type(study_type, index.classes)
     told = index.samples["labels"][:, index.classes.index(study_type)] >= 0
     return replace(index, samples=index.samples[told])
+
+
+def refuse_study_type(study_type: str, known: Sequence[str]) -> None:
+    """InputError where there is no such study type."""
+    if study_type not in known:
+        raise InputError(
+            f"there is no study type {study_type!r}{nearest(study_type.upper(), list(known))}",
+            "choose of " + ", ".join(known),
+        )
 
 
 def classes(data: DataConfig) -> tuple[str, ...]:

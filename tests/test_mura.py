@@ -13,10 +13,11 @@ import pytest
 import torch
 from command import NETWORK, medtrain
 
-from medtrain import cli
+from medtrain import cli, launch
 from medtrain.config import DataConfig
 from medtrain.datasets import mura_demo
 from medtrain.errors import InputError
+from medtrain.flags import parse_settings
 from medtrain.index import open_index
 from medtrain.inputs import pixels
 from medtrain.loader import Batch
@@ -94,6 +95,10 @@ def test_one_study_type(shards: Path, tmp_path: Path) -> None:
     medtrain("train", "mura_demo", "--shards", shards, *run, *SETTINGS)
     report = json.loads((tmp_path / "wrist" / "evaluation" / "test.json").read_text())
     assert report["samples"] == report["per_class"]["XR_WRIST"]["samples"]
+    typed = ["mura_demo", "--shards", str(shards), "--runs", str(tmp_path), "--study_type", "XR_WIRST"]
+    for start in (launch.train, launch.submit):  # before the queue, and before a folder exists
+        with pytest.raises(InputError, match=r"no study type 'XR_WIRST' \(did you mean XR_WRIST\?\)"):
+            start(parse_settings("train", typed)[0], *([True] if start is launch.submit else []))
     with pytest.raises(InputError, match="judges XR_WRIST"):
         MURAPredictor("XR_HAND", tmp_path / "wrist")
 
