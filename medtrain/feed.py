@@ -28,7 +28,7 @@ from medtrain.feed_process import catch_up
 from medtrain.feeds import REMEDIES, Feed, open_feed
 from medtrain.feeds.steps import StepReader
 from medtrain.helper import NOT_FOR_HELPERS, command
-from medtrain.run import Run
+from medtrain.run import Run, command_for
 from medtrain.takeover import VERIFYING, alive
 
 POLL_SECONDS = 1.0
@@ -132,7 +132,7 @@ def refuse_if_fed(run: Run) -> None:
     if place is not None and not place.waits and place.state != VERIFYING:
         raise InputError(
             f"run {run.name} is under way ({place.kind} {place.id}): its own helper feeds the tracker",
-            f"wait for its end: medtrain logs {run.name} -f",
+            f"wait for its end: {command_for(run, 'logs')} -f",
         )
     with contextlib.suppress(FileNotFoundError), (run.trackers / "feed.lock").open("r+") as file:
         try:

@@ -186,7 +186,7 @@ def thaw(run: Run) -> None:
     if place is not None:
         raise InputError(
             f"run {run.name} is under way with its own copy of medtrain ({place.kind} {place.id})",
-            f"end it first: medtrain stop {run.name}",
+            f"end it first: {command_for(run, 'stop')}",
         )
     if reason := obstacle(run):
         raise InputError(f"the installed medtrain cannot go on with run {run.name}: {reason}", resume_command(run))

@@ -14,7 +14,7 @@ from medtrain.errors import InputError
 from medtrain.evaluate import judge, report_name
 from medtrain.openrun import open_run
 from medtrain.reporttext import report_text
-from medtrain.run import Run, read_json, write_json
+from medtrain.run import Run, command_for, read_json, write_json
 from medtrain.rungroup import RunGroup, digest
 from medtrain.scorefile import ScoreTable, read_scores
 
@@ -31,7 +31,8 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     told = {run.name: _about(run) for run in group.runs}
     chosen = _chosen(group.runs, told)
     if not chosen:
-        raise InputError(f"no run of {group.name} has a result yet", f"see why: medtrain status {group.name}")
+        see = command_for(Run(group.folder), "status")
+        raise InputError(f"no run of {group.name} has a result yet", f"see why: {see}")
     task, judged = _judged(group, {name: [run.report for run in runs] for name, runs in chosen.items()})
     copies = [told[runs[0].name]["copies_left_out"] for runs in chosen.values()]
     report = {**judged, "copies_left_out": sum(copies), "runs": told}

@@ -12,7 +12,7 @@ from medtrain.config import Config
 from medtrain.console import say, say_json, talk_to_stderr
 from medtrain.errors import InputError
 from medtrain.groupstatus import describe_group
-from medtrain.run import group_names, runs_flag
+from medtrain.run import Run, command_for, group_names, resume_command
 from medtrain.rungroup import RunGroup
 
 Flag = FlagCreatePairsOff[bool]
@@ -28,7 +28,7 @@ def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any])
     else:
         say(chain.tree(sent))
         if not dry_run:
-            say(f"watch it: medtrain status {group.name}{runs_flag(config.runs)}")
+            say(f"watch it: {command_for(Run(group.folder), 'status')}")
 
 
 def retry(
@@ -89,5 +89,5 @@ def find(runs: Path, name: str) -> RunGroup:
     known = ", ".join(group_names(runs)) or "none"
     raise InputError(
         f"there is no group of runs {name!r} in {runs.absolute()} (groups there: {known})",
-        f"one run alone goes on by: medtrain resume {name}{runs_flag(runs)}",
+        f"one run alone goes on by: {resume_command(Run(runs / name))}",
     )

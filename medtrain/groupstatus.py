@@ -10,7 +10,8 @@ from medtrain.console import table
 from medtrain.run import Run, group_names, run_names
 from medtrain.rungroup import RunGroup, evaluated, finished
 from medtrain.slurmjob import Place, queue_state
-from medtrain.status import describe, status_table
+from medtrain.stagecause import began, cause
+from medtrain.status import NOT_YET, describe, status_table
 
 
 def describe_group(group: RunGroup) -> dict[str, Any]:
@@ -62,7 +63,12 @@ def group_text(row: dict[str, Any]) -> str:
         for stage, job in zip(row["stages"], jobs, strict=True)
     ]
     lines = [f"{row['run']}: {row['state']}", "", table(heads, cells), "", status_table(row["runs"])]
-    if row["state"] in ("failed", "stopped"):
+    for stage in row["stages"]:
+        if why := stage["why"]:
+            lines.append(f"\n{stage['stage']} failed: {why['task']}: {why['cause']}")
+            lines += [f"  log    {why['log']}"] if why["log"] else []
+            lines.append(f"  helps  {why['remedy']}")
+    if row["state"] in ("failed", "stopped", "not yet"):
         lines.append(f"\ngo on with what is not done: {row['again']}")
     if row["report"]:
         lines.append(f"\nreport  {row['report']}")
@@ -81,16 +87,22 @@ def _stages(group: RunGroup, runs: list[dict[str, Any]]) -> list[dict[str, Any]]
     for stage in (name for name in STAGES if name in done):
         places = [] if all(done[stage]) else _places(stage, known, runs)
         jobs = list(known.get(stage, {}).values())
-        ended = _ended(runs) if stage == "train" else "failed" if jobs else "not yet"
+        ended = (
+            _ended(runs) if stage == "train" else "failed" if began(group, stage, known.get(stage, {})) else "not yet"
+        )
         state = "finished" if all(done[stage]) else next((w for w in ("running", "waiting") if w in places), ended)
-        found.append({"stage": stage, "state": state, "done": sum(done[stage]), "of": len(done[stage]), "jobs": jobs})
+        why = cause(group, stage, known.get(stage, {}), runs) if state == "failed" else None
+        counts = {"done": sum(done[stage]), "of": len(done[stage])}
+        found.append({"stage": stage, "state": state, **counts, "jobs": jobs, "why": why})
     return found
 
 
 def _ended(runs: list[dict[str, Any]]) -> str:
     """How the trainings stand of which none is under way, and some are not finished."""
     states = {run["state"] for run in runs} - {"finished"}
-    return "failed" if states & {"failed", "crashed", "interrupted"} else "not yet" if states == {"new"} else "stopped"
+    if states & {"failed", "crashed", "interrupted"}:
+        return "failed"
+    return "not yet" if states <= {"new", NOT_YET} else "stopped"
 
 
 def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, Any]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
         unfinished = (Path(folder) / "plan.json").exists()
         raise InputError(
             f"{folder}: {'packing was not finished' if unfinished else 'no packed dataset (manifest.json) is there'}",
-            "pack it (goes on where it stopped): medtrain shard DATASET --root DIR --out " + str(folder),
+            "pack it (goes on where it stopped): medtrain shard DATASET --root DIR --out " + shlex.quote(str(folder)),
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None

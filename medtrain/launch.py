@@ -278,10 +278,11 @@ def refuse_login_node(run: Run, here: bool) -> None:
     """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
     starts = attempts.started(read_json_lines(run.attempts))
     by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
+    again = resume_command(run)
     if by_hand and not here and "SLURM_JOB_ID" not in os.environ:
         raise InputError(
             f"run {run.name} was started by a batch script of yours",
-            f"sbatch ... slurm/train.sbatch resume {run.name}   or on this machine: {resume_command(run)} --here",
+            f"sbatch ... slurm/train.sbatch {again.removeprefix('medtrain ')}   or on this machine: {again} --here",
         )
 
 

@@ -12,6 +12,7 @@ import mmap
 import os
 import pickle
 import selectors
+import shlex
 import signal
 import subprocess
 from collections import deque
@@ -211,5 +212,6 @@ class LoaderPool:
         problem = f"{path}: sample {row['key'].decode()} at byte {row['offset']}: {fault.reason}"
         if fault.filesystem:
             return MachineError(problem, "look at the filesystem, then go on: medtrain resume NAME")
-        remedy = f"find every fault: medtrain verify {path.parent} --level decode   then pack that shard again"
+        folder = shlex.quote(str(path.parent))
+        remedy = f"find every fault: medtrain verify {folder} --level decode   then pack that shard again"
         return InputError(problem, remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from medtrain.packjob import Flag, Jobs, Request, options_for, records_of, resou
 from medtrain.pixellimit import MAX_PIXELS
 from medtrain.plan import MAX_REJECTS, PackOptions
 from medtrain.record import View
-from medtrain.run import Run, run_names
+from medtrain.run import Run, command_for, run_names, runs_flag
 from medtrain.shards import pack
 from medtrain.verify import notes, verify_shards
 
@@ -76,7 +77,8 @@ def shard(
             say_json({"jobs": ids, "out": str(out)})
         else:
             say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
-            say(f"train as soon as it is packed: medtrain submit RECIPE --shards {out} --after {ids[-1]}")
+            where = shlex.quote(str(out))
+            say(f"train as soon as it is packed: medtrain submit RECIPE --shards {where} --after {ids[-1]}")
         return
     if out.exists():
         permissions.warn_of_open(out, share)
@@ -86,7 +88,8 @@ def shard(
         say_json(manifest)
         return
     say(contents_table(manifest))
-    say(f"\npacked in {out} (split {manifest['split_rule']})\ntrain on it: medtrain train RECIPE --shards {out}")
+    say(f"\npacked in {out} (split {manifest['split_rule']})")
+    say(f"train on it: medtrain train RECIPE --shards {shlex.quote(str(out))}")
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
@@ -163,13 +166,13 @@ def verify(
         if files_only or from_step != -1 or ranks or scratch:
             raise InputError(
                 f"{what} is a packed dataset: --files_only, --from_step, --ranks and --scratch are for runs",
-                f"leave them away: medtrain verify {what}",
+                f"leave them away: medtrain verify {shlex.quote(str(what))}",
             )
         return verify_dataset(what, level, workers, json)
     if level != "crc" or workers:
         raise InputError(
             f"{what} is a run: --level and --workers are for packed datasets",
-            f"leave them away (a quick look at a run: medtrain verify {what} --files_only)",
+            f"leave them away (a quick look at a run: {command_for(run, 'verify')} --files_only)",
         )
     from medtrain.verify_run import verify_run  # torch
 
@@ -182,9 +185,10 @@ def run_of(what: Path, runs: Path) -> Run | None:
     found = next((run for run in (Run(what), named) if run.config_file.exists()), None)
     packed = (what / "manifest.json").exists() and not (what / "state.json").exists()
     if packed and found and found.folder != what.absolute():
+        here, there = (shlex.quote(str(path)) for path in (what.absolute(), runs / what))
         raise InputError(
             f"{what} is a packed dataset here, and a run in {runs}",
-            f"write medtrain verify {what.absolute()}   or medtrain verify {runs / what}",
+            f"write medtrain verify {here}   or medtrain verify {there}",
         )
     if found or packed:
         return None if packed else found
@@ -195,7 +199,7 @@ def run_of(what: Path, runs: Path) -> Run | None:
     raise InputError(
         f"{what} is neither a packed dataset (a folder with manifest.json) nor a run in {runs.absolute()}"
         f"{nearest(str(what), run_names(runs))}",
-        "list the runs: medtrain status   (another folder: --runs DIR)",
+        f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)",
     )
 
 

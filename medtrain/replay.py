@@ -27,7 +27,7 @@ from medtrain.errors import InputError, MachineError
 from medtrain.manifest import checkpoint_folders, read_manifest, read_state
 from medtrain.orphan import end_with
 from medtrain.place import in_slurm_job, in_task, tasks_given
-from medtrain.run import Run, runs_flag
+from medtrain.run import Run, command_for
 
 LONG_S = 900  # a run with one checkpoint is not trained again from the beginning unasked where that takes longer
 POLL_S = 0.3
@@ -152,7 +152,7 @@ def allocation(run: Run, ranks: int) -> str:
         "account": slurm.account,
     }
     flags = " ".join(f"--{name}={value}" for name, value in request.items() if value)
-    return f"in an allocation: salloc {flags} medtrain verify {run.name}{runs_flag(run.folder.parent)}"
+    return f"in an allocation: salloc {flags} {command_for(run, 'verify')}"
 
 
 # ---- training it again ----------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Run:
             refuse_group(runs, name)
             known = run_names(runs)
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
-            raise InputError(where, "list the runs: medtrain status   (another folder: --runs DIR)")
+            raise InputError(where, f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)")
         return run
 
     def unmake(self) -> None:
@@ -143,9 +143,10 @@ def refuse_group(runs: Path | str, name: str) -> None:
     """InputError where a name is that of a group."""
     if name in group_names(runs):
         members = read_json(Path(runs) / name / GROUP_FILE)["runs"]
+        all_of_them = command_for(Run(Path(runs) / name), "status")
         raise InputError(
             f"{name} is a group of {len(members)} runs",
-            f"name one of them ({', '.join(members)}), or all: medtrain status {name}   (retry, stop, report)",
+            f"name one of them ({', '.join(members)}), or all: {all_of_them}   (retry, stop, report)",
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from medtrain import mixture, removal
 from medtrain.config import Config
 from medtrain.errors import InputError
-from medtrain.run import GROUP_FILE, Run, command_for, read_json, runs_flag, write_json
+from medtrain.run import GROUP_FILE, Run, command_for, read_json, write_json
 from medtrain.takeover import alive
 
 ALL = "all"  # --study_type all: one run for each
@@ -147,8 +147,8 @@ def refuse_existing(config: Config, runs: list[Config]) -> None:
         if (folder / name / GROUP_FILE).exists():
             raise InputError(
                 f"there is a group {name} in {config.runs} already",
-                f"go on with it: medtrain retry {name}{runs_flag(config.runs)}   remove it: medtrain rm"
-                f" {name}{runs_flag(config.runs)}   or choose another --run",
+                f"go on with it: {command_for(Run(folder / name), 'retry')}   remove it:"
+                f" {command_for(Run(folder / name), 'rm')}   or choose another --run",
             )
     found = [Run(folder / name) for name in (config.run, *(own.run for own in runs))]
     there = [run.name for run in found if run.config_file.exists() and (removal.began(run) or alive(run))]

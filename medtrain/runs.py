@@ -13,7 +13,7 @@ from medtrain.config import Config
 from medtrain.console import say, say_json, show_error, table, talk_to_stderr
 from medtrain.errors import EXIT_DONE, EXIT_INPUT, InputError
 from medtrain.groupstatus import group_text, statuses
-from medtrain.run import GROUP_FILE, Run, runs_flag
+from medtrain.run import GROUP_FILE, Run, command_for, runs_flag
 from medtrain.rungroup import RunGroup
 from medtrain.status import attempts_table, describe, follow, status_table
 from medtrain.takeover import alive
@@ -46,7 +46,7 @@ def submit(config: Config, dry_run: bool, json: bool) -> None:
     if json:
         say_json({"run": run.name, "job": job, "folder": str(run.folder)})
     else:
-        say(f"run {run.name}: job {job}\nwatch it: medtrain status {run.name}   medtrain logs {run.name} -f")
+        say(f"run {run.name}: job {job}\nwatch it: {command_for(run, 'status')}   {command_for(run, 'logs')} -f")
 
 
 def submit_group(config: Config, dry_run: bool, json: bool) -> None:
@@ -58,7 +58,7 @@ def submit_group(config: Config, dry_run: bool, json: bool) -> None:
     if json:
         say_json({"group": group.name, "jobs": [list(one) for one in sent], "folder": str(group.folder)})
     else:
-        say(f"{tree(sent)}\nwatch it: medtrain status {group.name}{runs_flag(config.runs)}")
+        say(f"{tree(sent)}\nwatch it: {command_for(Run(group.folder), 'status')}")
 
 
 def resume(config: Config, here: bool, json: bool) -> int:
@@ -96,7 +96,7 @@ def status(
             elif told := attempts_table(row):
                 say(f"\n{row['run']}\n{told}" if len(rows) > 1 else f"\n{told}")
     else:
-        say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME")
+        say(f"no runs in {runs.absolute()}; start one: medtrain train RECIPE --shards DIR --run NAME{runs_flag(runs)}")
 
 
 def logs(name: RunName, runs: Path = Path("runs"), follow_: Follow = False, json: Flag = False) -> None:

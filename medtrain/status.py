@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 from medtrain.console import table
 from medtrain.history import history
-from medtrain.run import Run
+from medtrain.run import Run, again_command, runs_flag
 from medtrain.slurmjob import NO_ANSWER, Place, seconds
 from medtrain.takeover import alive
 from medtrain.waiting import words
 
+NOT_YET = "not yet"  # the state of a run that never began
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
 
 
@@ -24,7 +26,7 @@ def describe(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "folder": str(run.folder),
-        "state": _state(status, place),
+        "state": _state(status, place, bool(told)),
         "step": status.get("step", 0),
         "saved_step": run.last_step(),
         "epoch": status.get("epoch", 0),
@@ -38,6 +40,7 @@ def describe(run: Run) -> dict[str, Any]:
         "history": told,
         "waiting": _waiting(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
+        "error": str(status.get("error") or ""),
         "note": _note(run, status, place, told),
         "updated": status.get("updated"),
     }
@@ -47,12 +50,15 @@ def _waiting(run: Run, place: Place | None) -> dict[str, Any] | None:
     """Why a job waits, what helps, and when Slurm means to start it; None where none waits."""
     if place is None or not place.waits:
         return None
-    found = words(place.reason, {**place.fields, "run": run.name, "job": place.id})
+    named = shlex.quote(run.name) + runs_flag(run.folder.parent)
+    found = words(place.reason, {**place.fields, "run": named, "job": place.id})
     return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
 
 
-def _state(status: dict[str, Any], place: Place | None) -> str:
+def _state(status: dict[str, Any], place: Place | None, begun: bool) -> str:
     said = str(status.get("state", "new"))
+    if place is None and said == "queued" and not begun:  # its job left the queue before it started
+        return NOT_YET
     if place is None:
         return "interrupted" if said in ("starting", "running", "queued") else said
     if place.waits:
@@ -70,7 +76,7 @@ def _note(run: Run, status: dict[str, Any], place: Place | None, told: list[dict
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
         cause = f"{told[-1]['cause']}; " if told and status["state"] == "crashed" else ""
-        return f"{cause}go on with: medtrain resume {run.name}"
+        return f"{cause}go on with: {again_command(run)}"
     return ""
 
 

@@ -49,10 +49,9 @@ def alive(run: Run, sure: bool = False) -> Place | None:
 
 def under_way(run: Run, place: Place) -> InputError:
     """What is said to who wants to continue a run that lives."""
-    runs = command_for(run, "").partition(run.name)[2]
     return InputError(
         f"run {run.name} is still under way ({place.kind} {place.id})",
-        f"watch it: {command_for(run, 'logs')} -f   or end it: medtrain stop {run.name}{runs}",
+        f"watch it: {command_for(run, 'logs')} -f   or end it: {command_for(run, 'stop')}",
     )
 
 

@@ -18,7 +18,7 @@ from medtrain import fence, outlet, permissions  # noqa: E402
 from medtrain.configfile import load  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402
-from medtrain.run import Run  # noqa: E402
+from medtrain.run import Run, command_for  # noqa: E402
 
 
 def main() -> int:
@@ -40,7 +40,9 @@ def main() -> int:
         fail(run, error)
     except BaseException as error:
         report(run, traceback.format_exc())
-        note(run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: medtrain logs " + run.name)
+        note(
+            run, EXIT_ENVIRONMENT, f"{type(error).__name__}: {error}", "see the traceback: " + command_for(run, "logs")
+        )
         leave_at_once(EXIT_ENVIRONMENT)
 
 

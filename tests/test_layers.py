@@ -22,7 +22,7 @@ groups
 runs packing data metadata pretrained check clipcheck labelling explain doctor codediff degrade
 clipexplain
 probe
-pipelines groupstatus
+pipelines groupstatus stagecause
 grouplaunch
 groupreport chain predict
 openrun

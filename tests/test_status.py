@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from medtrain import status
-from medtrain.run import Run, append_json, set_status, write_json
+from medtrain.run import Run, append_json, resume_command, set_status, write_json
 from medtrain.status import alive, describe, follow, rarely, status_table
 
 
@@ -53,7 +53,7 @@ def test_a_supervisor_of_this_machine_is_found_while_it_lives(run: Run, supervis
     supervisor.kill()
     supervisor.wait()
     assert alive(run) is None
-    assert (describe(run)["state"], describe(run)["note"]) == ("interrupted", "go on with: medtrain resume first")
+    assert (describe(run)["state"], describe(run)["note"]) == ("interrupted", f"go on with: {resume_command(run)}")
 
 
 def test_another_process_of_the_same_number_is_not_the_supervisor(

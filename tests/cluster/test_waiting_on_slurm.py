@@ -84,7 +84,7 @@ def test_reasons_of_nodes_and_partitions_to_wait(user: User) -> None:
         full = "its reservation has not begun, or is full (Reservation)"
         life.waits_for("Reservation", full, "wait (scontrol show reservation)")
         cluster.run("scancel", life.job)
-        assert user.status("waits")["state"] == "interrupted"
+        assert user.status("waits")["state"] == "not yet"
     finally:
         life.scontrol("delete", "ReservationName=later")
 
