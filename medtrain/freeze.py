@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from medtrain import __version__, configfile, helper
+from medtrain import __version__, configfile, helper, jobenv
 from medtrain.durable import UNFINISHED, sync_folder
 from medtrain.errors import InputError, MachineError, MedtrainError
 from medtrain.manifest import newest_manifest
@@ -176,6 +176,11 @@ def resume_with(arguments: list[str]) -> list[str]:
         return words
     if words != arguments and not {"-h", "--help"} & set(words):
         thaw(run)
+    # That copy may be older than what keeps another job's variables out of its jobs and ranks.
+    if run.job_file.exists() and not {"--here", "--here=True"} & set(words):
+        jobenv.leave()
+    else:
+        jobenv.settle()
     hand_over(run, ["resume", *words])
     return words
 

@@ -86,6 +86,11 @@ def as_on_a_login_node() -> Iterator[None]:
         _become(before)
 
 
+def leave() -> None:
+    """Be as on a login node from now on: what this process does next is to submit."""
+    _become(for_sbatch(os.environ))
+
+
 def forget_launcher() -> None:
     """A command that starts ranks is none, whatever the shell says that it is typed in."""
     _drop(os.environ, *LAUNCHER)

@@ -158,3 +158,9 @@ def test_srun_starts_ranks_without_what_a_launcher_left(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", ["train.sbatch", "shard.sbatch"])
 def test_scripts_of_ones_own_come_back_by_the_same_lines(name: str) -> None:
     assert "\n".join(TRAPS[1:]) in (SLURM_FOLDER / name).read_text()
+
+
+def test_what_submits_with_an_older_copy_of_medtrain_is_outside_of_the_job_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {**HOME, **STEP})
+    jobenv.leave()
+    assert os.environ == HOME
