@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medtrain import configfile, dependency, freeze, jobenv, launch, rungroup, sbatch
+from medtrain import configfile, dependency, freeze, jobenv, launch, removal, rungroup, sbatch
 from medtrain.chain import Sent, send, tree
 from medtrain.config import Config
 from medtrain.console import say, show_error
 from medtrain.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
 from medtrain.place import in_batch_script, in_slurm_job, refuse_step_of_many
-from medtrain.run import Run, command_for
+from medtrain.run import GROUP_FILE, Run, command_for
 from medtrain.rungroup import RunGroup
 from medtrain.slurmjob import queue_state
 from medtrain.takeover import alive
@@ -110,9 +110,9 @@ def send_new(group: RunGroup, config: Config) -> tuple[RunGroup, Sent]:
     except MachineError as error:
         if group.jobs():
             raise
-        group.file.unlink()
-        for made in (*group.runs, Run(group.folder)):
-            made.unmake()
+        for run in group.runs:
+            removal.remove(run)
+        removal.remove(group, GROUP_FILE)
         raise MachineError(error.problem, error.fix.replace(group.again, sbatch.AGAIN)) from None
 
 

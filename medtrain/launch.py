@@ -171,7 +171,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
     try:
         return run, send(run, config.slurm, sbatch.AGAIN)
     except MachineError:
-        run.unmake()
+        removal.remove(run)
         raise
 
 

@@ -87,10 +87,10 @@ def loses(run: Run) -> str:
     return f"run {run.name} ({state or 'no state'}): step {run.last_step():,}{best}, {size / 1e6:,.1f} MB"
 
 
-def asked(lost: list[str], name: str) -> bool:
-    """Whether a person at this terminal wants to lose that; InputError where nobody is there to be asked."""
+def asked(lost: list[str], command: str) -> bool:
+    """Whether a person at this terminal, who typed it, wants to lose that; InputError where nobody is there."""
     if not sys.stdin.isatty():
-        raise InputError("; ".join(lost) + " would be lost", f"if that is meant: medtrain rm {name} --yes")
+        raise InputError("; ".join(lost) + " would be lost", f"if that is meant: {command} --yes")
     print("\n".join(lost), file=sys.stderr)
     print("remove it for good? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -77,17 +76,6 @@ class Run:
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
             raise InputError(where, f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)")
         return run
-
-    def unmake(self) -> None:
-        """Take back a run in which nothing has happened, so that its name is free again; other files in its folder
-        stay."""
-        for made in (self.code, self.slurm, self.numbers):
-            shutil.rmtree(made, ignore_errors=True)
-        for file in (self.config_file, self.status_file):
-            file.unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.folder):
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
 
     def last_step(self) -> int:
         """The optimizer step of the newest checkpoint, by its name; 0 where there is none."""

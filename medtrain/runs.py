@@ -152,7 +152,7 @@ def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag =
     if group:
         grouplaunch.refuse_jobs(group)
     lost = [words for run in there if (words := removal.loses(run))]
-    if lost and not yes and not removal.asked(lost, f"{name}{runs_flag(runs)}"):
+    if lost and not yes and not removal.asked(lost, command_for(Run(runs / name), "rm")):
         say("nothing was removed")
         return EXIT_INPUT
     left = {str(run.folder): removal.remove(run) for run in there}

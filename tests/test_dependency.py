@@ -127,14 +127,3 @@ def test_of_a_chain_that_packs_the_chain_goes_on(run: Run) -> None:
     assert again_command(run) == f"medtrain retry bones --runs {group.parent}"
     (run.checkpoints / "step-00000005").mkdir()
     assert again_command(run) == f"medtrain resume first --runs {group.parent}"
-
-
-def test_a_submission_that_slurm_refuses_leaves_nothing(run: Run) -> None:
-    (run.folder / "notes.txt").write_text("mine")
-    run.unmake()
-    assert [path.name for path in run.folder.iterdir()] == ["notes.txt"]
-    (run.folder / "notes.txt").unlink()
-    run.folder.rmdir()
-    other = Run.create(run.folder.parent, "first")
-    other.unmake()
-    assert not other.folder.exists()
