@@ -10,10 +10,9 @@ import numpy as np
 
 from medtrain import configfile, mixture
 from medtrain.datasets import mura
-from medtrain.decode import decode
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
-from medtrain.rawfile import whole_file
+from medtrain.newfile import apart, image
 from medtrain.run import GROUP_FILE, Run, command_for, read_json, resume_command, run_names
 from medtrain.rungroup import RunGroup
 
@@ -154,7 +153,7 @@ def _looks_readable(path: Path) -> bool:
 def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """An image file, as the loader reads it for a model of that size; InputError where it is none."""
     try:
-        return decode(whole_file(path), at_least=size)  # as the loader does, so that scores are the same
+        return apart(image, path, size)  # as the loader does, so that scores are the same
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(

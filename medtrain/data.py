@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from medtrain import datasets, sector, video
 from medtrain.check import Dataset, Flag, command, read_records
 from medtrain.console import say, say_json, table, warn
-from medtrain.decode import decode
 from medtrain.errors import InputError, MachineError
 from medtrain.look import Look, look_at
+from medtrain.newfile import apart, image
 from medtrain.record import Record
 
 GRID_COLUMNS = 8
@@ -200,10 +200,14 @@ def _strip(path: Path, frames: int) -> list[NDArray[np.uint8]]:
     Nothing where no sector is found, or the file is damaged."""
     which = sorted({round(place) for place in np.linspace(0, frames - 1, SHEET_FRAMES)})
     try:
-        seen = sector.find_sector(path, video.header(path))
-        return [seen.cut(frame) for frame in video.frames(path, which)]
-    except ValueError:
+        return apart(_sectors, path, which)
+    except (ValueError, OSError):
         return []
+
+
+def _sectors(path: Path, which: list[int]) -> list[NDArray[np.uint8]]:
+    seen = sector.find_sector(path, video.header(path))
+    return [seen.cut(frame) for frame in video.frames(path, which)]
 
 
 def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
@@ -268,6 +272,6 @@ def _words(source: datasets.Source) -> tuple[str, str]:
 
 def _thumbnail(record: Record) -> NDArray[np.uint8] | None:
     try:
-        return decode(record.path.read_bytes(), at_least=192, colour=True)
-    except ValueError:  # a damaged image with a whole header
+        return apart(image, record.path, 192, True)
+    except (ValueError, OSError):  # a damaged image with a whole header
         return None

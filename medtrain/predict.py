@@ -12,6 +12,7 @@ from medtrain import asked, configfile
 from medtrain.clipfile import Shape
 from medtrain.clipframes import Clip, read_clip
 from medtrain.errors import InputError
+from medtrain.newfile import apart
 from medtrain.openrun import OpenRun, open_best
 from medtrain.run import Run
 
@@ -119,7 +120,7 @@ class EchoPredictor:
 def read_file(path: Path, shape: Shape) -> Clip:
     """A clip file, as packing reads it for a model that sees clips of that shape; InputError where it is none."""
     try:
-        return read_clip(path, shape)
+        return apart(read_clip, path, shape)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be read as a clip: {reason}", "give DICOM, MP4 or AVI files") from None

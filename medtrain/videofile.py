@@ -39,7 +39,7 @@ ONE = 1 << 16  # of the fixed-point numbers of a display matrix
 
 def header(path: Path, kind: str) -> ClipHeader:
     """Of a file of a `kind` in FORMATS; ValueError as of `medtrain.video.header`."""
-    with _opened(path, kind) as (container, stream):
+    with _damage(), _opened(path, kind) as (container, stream):
         told = _told(container, stream)
         if kind == "MP4" and _turns(next(_frames(container, stream, told)))[2]:
             return replace(told, height=told.width, width=told.height)
@@ -48,7 +48,7 @@ def header(path: Path, kind: str) -> ClipHeader:
 
 def frames(path: Path, kind: str, which: Sequence[int] | None = None) -> Iterator[Pixels]:
     """uint8 [H, W, 3] in RGB, of these positions; ValueError as of `medtrain.video.frames`."""
-    with _opened(path, kind) as (container, stream):
+    with _damage(), _opened(path, kind) as (container, stream):
         told = _told(container, stream)
         wanted = iter(range(told.frames) if which is None else which)
         pictures = _packets(container, stream) if _is_jpeg(stream) else _frames(container, stream, told)
@@ -86,8 +86,19 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Any, Any]]:
             if not streams:
                 raise ValueError("a file without a video")
             stream = streams[0]
+            if stream.codec_context is None:
+                raise ValueError("a video of a codec that FFmpeg cannot decode")
             stream.codec_context.options = OPTIONS
             yield container, stream
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Of a damaged file some of what PyAV hands out is None, or a number without sense."""
+    try:
+        yield
+    except (AttributeError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+        raise ValueError(f"damaged video ({type(error).__name__})") from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtrain import clipframes, clippair, look, sector, shardfile, video
+from medtrain import clipframes, clippair, look, newfile, sector, shardfile, video
 from medtrain.decode import decode
 from medtrain.mortal import Ended, Work
 
@@ -55,7 +55,7 @@ _real_frames = video.frames
 
 
 def _with_it(function: Callable[..., Any]) -> Callable[..., Any]:
-    shardfile.decode = look.decode = _decode  # type: ignore[attr-defined]
+    shardfile.decode = look.decode = newfile.decode = _decode  # type: ignore[attr-defined]
     for module in (clipframes, clippair, look, sector):
         module.video.frames = _frames  # type: ignore[attr-defined]
     return function
@@ -85,6 +85,15 @@ def _touch_pair(pair: clippair.Pair, number: int) -> None:
     _with_it(clippair.WRITING.touch)(pair, number)
 
 
+def _read(call: Any, ended: Ended) -> Any:
+    return _with_it(newfile.READING.do)(call, ended)
+
+
+def _touch_new(call: Any, number: int) -> None:
+    _with_it(newfile.READING.touch)(call, number)
+
+
+READING = Work(_read, _touch_new)
 PACKING = Work(_pack, _touch)
 LOOKING = Work(_looks, _one)
 WRITING = Work(_pair, _touch_pair)

@@ -54,7 +54,7 @@ shards loader_worker
 clips
 transforms
 shardfile
-plan clipframes clippair look
+plan clipframes clippair look newfile
 texts encode mixture contents
 index order decode sector
 history takeover

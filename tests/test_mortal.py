@@ -3,6 +3,7 @@ not there."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import deadly
@@ -11,7 +12,7 @@ import pytest
 import simplejpeg
 from clip_files import beating, dicom_clip, save
 
-from medtrain import degrade, look, shards
+from medtrain import data, degrade, look, newfile, shards
 from medtrain.cli import run
 from medtrain.errors import MachineError
 from medtrain.mortal import NO_MEMORY, Lost, Pool, Work
@@ -34,6 +35,8 @@ def deadly_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "PACKING", deadly.PACKING)
     monkeypatch.setattr(look, "LOOKING", deadly.LOOKING)
     monkeypatch.setattr(degrade, "WRITING", deadly.WRITING)
+    monkeypatch.setattr(newfile, "READING", deadly.READING)
+    monkeypatch.setattr(newfile, "_pool", None)
 
 
 def images(folder: Path, deaths: dict[int, str], once: Path | None = None) -> list[Record]:
@@ -112,6 +115,21 @@ def test_clips_are_packed_and_checked_beside_one_at_which_a_decoder_ends_its_pro
     assert run(["shard", "echo", "--root", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0
     assert read_json_lines(tmp_path / "out" / "rejects.jsonl") == [{"image": "line 3", "reason": ENDS["abort"]}]
     assert sum(split["samples"] for split in read_json(tmp_path / "out" / "manifest.json")["splits"].values()) == 2
+
+
+def test_what_predict_and_explore_read_is_refused_where_its_decoder_ends_the_process(
+    tmp_path: Path, deadly_decoder: None
+) -> None:
+    """`predict.read_image` and `data._thumbnail` read by it: here without torch, and without a run."""
+    records = images(tmp_path / "raw", {1: "abort", 2: "memory"})
+    assert newfile.apart(newfile.image, records[0].path, 8).shape == (9, 9), "the smallest that is no less"
+    for number, how in ((1, "abort"), (2, "memory")):
+        with pytest.raises(ValueError, match=re.escape(ENDS[how])):
+            newfile.apart(newfile.image, records[number].path, 8)
+    with pytest.raises(FileNotFoundError):
+        newfile.apart(newfile.image, tmp_path / "nothing.jpg", 8)
+    assert data._thumbnail(records[1]) is None
+    assert newfile.apart(newfile.image, records[3].path, 0)[0, 0] == 18
 
 
 def test_processes_that_die_at_no_file_are_the_fault_of_the_machine(

@@ -87,6 +87,12 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
             assert "DRAWN" not in str(caught.value) and "\n" not in str(caught.value), name
 
 
+def test_a_video_of_an_unknown_codec(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes((Path(__file__).parent / "recorded" / "h264.mp4").read_bytes().replace(b"avc1", b"zzzz"))
+    assert reason(path) == "a video of a codec that FFmpeg cannot decode"
+
+
 @pytest.mark.parametrize("name", COMPRESSED)
 @pytest.mark.parametrize("damage", [cut_short, rubbish, wiped])
 def test_a_damaged_frame_in_the_middle(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
