@@ -94,11 +94,18 @@ def _opened(path: Path, kind: str) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Of a damaged file some of what PyAV hands out is None, or a number without sense."""
+    """Whatever PyAV raises of a damaged file is a ValueError: it may hand out None, or errors of the system that nobody
+    had. What the disk and our own code raise stays."""
+    import av
+
     try:
         yield
-    except (AttributeError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise ValueError(f"damaged video ({type(error).__name__})") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError | OSError) and not isinstance(error, av.FFmpegError):
+            raise
+        raise ValueError("truncated or damaged video") from None
 
 
 @contextmanager
