@@ -48,6 +48,7 @@ from medtrain.plan import (
     in_several_splits,
     make_plan,
     plan_digest,
+    sample_key,
     split_rule,
     without_copies,
 )
@@ -162,9 +163,9 @@ def check_records(records: list[Record], options: PackOptions) -> None:
 def _named_twice(records: list[Record]) -> str:
     """How many images stand in several rows, the first of them, and how many of them the rows tell different things
     of; empty where none does."""
-    rows: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    rows: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        rows[record.source, record.image].append(record)
+        rows[sample_key(record)].append(record)
     again = [own for own in rows.values() if len(own) > 1]
     if not again:
         return ""
@@ -172,7 +173,6 @@ def _named_twice(records: list[Record]) -> str:
     unlike = {
         "labels": sum(any(other.labels != own[0].labels for other in own) for own in again),
         "splits": sum(any(other.split != own[0].split for other in own) for own in again),
-        "patients": sum(any(other.patient != own[0].patient for other in own) for own in again),
     }
     differ = [f"of {count:,} the {what} differ" for what, count in unlike.items() if count]
     count = f"{len(again):,} images are" if len(again) > 1 else "an image is"
