@@ -54,6 +54,18 @@ def known(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
+def task_of(labels: NDArray[np.int8]) -> str:
+    """What task labels [N, L] look like: in each row that tells anything exactly one present and all else absent is one
+    of several classes (multiclass), exactly one known is a study type's state (abnormality), and anything else several
+    labels at once (multilabel)."""
+    told = labels[known(labels).any(1)]
+    if labels.shape[1] < 2 or not len(told):
+        return "multilabel"
+    if ((told == PRESENT).sum(1) == 1).all() and known(told).all():
+        return "multiclass"
+    return "abnormality" if (known(told).sum(1) == 1).all() else "multilabel"
+
+
 def settle(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:
     """States of any shape -> PRESENT, ABSENT, SOFT or UNKNOWN, by the policies for the two open ones (see AS)."""
     settled = np.where(states == UNCERTAIN, AS[uncertain], states)

@@ -15,6 +15,7 @@ from typing import Any
 from medtrain import (
     attempts,
     configfile,
+    datafit,
     dependency,
     fence,
     freeze,
@@ -73,6 +74,8 @@ def ready(config: Config, packed: bool = True) -> Config:
     if config.save_dir:
         config = dataclasses.replace(config, save_dir=str(Path(config.save_dir).absolute()))
     config = with_shards(config, packed)
+    if packed and not config.slurm.after:  # what it waits for may be what packs them
+        datafit.refuse_unfit(config)
     refuse_unfit_backbone(config)
     return with_weights(config)
 

@@ -15,7 +15,7 @@ import xxhash
 from medtrain.config import Config, DataConfig
 from medtrain.configrules import PER_DATASET
 from medtrain.errors import InputError, nearest
-from medtrain.index import SPLITS, ShardIndex, load_index, open_index, read_manifest
+from medtrain.index import MANIFEST, SPLITS, ShardIndex, load_index, open_index, read_manifest
 
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
@@ -62,6 +62,12 @@ def refuse_study_type(study_type: str, known: Sequence[str]) -> None:
 
 def classes(data: DataConfig) -> tuple[str, ...]:
     """The labels that all the run's datasets have; InputError where they differ, or one is not there."""
+    for folder in folders(data) if data.datasets else ():
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: no packed dataset is there{_holding(Path(data.shards), folder.name)}",
+                "--datasets and --holdout take the names of folders in --shards",
+            )
     found = {folder: tuple(read_manifest(folder)["classes"]) for folder in folders(data)}
     first, *others = found
     for other in others:
@@ -82,6 +88,14 @@ def refuse_watch(config: Config) -> None:
                 f"watch is {config.watch!r}, a mean over datasets, and validation is of one ({', '.join(names)})",
                 f"write --watch {config.watch.removeprefix(PER_DATASET)}",
             )
+
+
+def _holding(shards: Path, name: str) -> str:
+    """Which folders of a folder of packed datasets hold which, where one is asked for that is none of them."""
+    manifests = sorted(shards.glob(f"*/{MANIFEST}"))
+    holds = [f"{path.parent.name} holds {read_manifest(path.parent)['dataset']}" for path in manifests]
+    near = nearest(name, [path.parent.name for path in manifests])
+    return f"{near}; {', '.join(holds)}" if holds else ""
 
 
 def fingerprint(data: DataConfig) -> str:
@@ -151,7 +165,8 @@ def parts_and_times(
     for name in times:
         if name not in names:
             raise InputError(
-                f"--sampling names {name}{nearest(name, list(names))}, of which there is nothing to train on",
+                f"--sampling names {name}{nearest(name, list(names))}, of which there is nothing to train on"
+                " (it takes the names of the datasets that were packed, whatever their folders are called)",
                 f"choose of {', '.join(names)}",
             )
     often = tuple(times.get(name, 1.0) for name in names)

@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain import datasets, permissions
 from medtrain.console import in_line, say, say_json, table, warn
+from medtrain.datafit import recipe_for
 from medtrain.errors import InputError, nearest
 from medtrain.index import read_manifest
 from medtrain.packjob import Flag, Jobs, Request, options_for, records_of, resources, submit
@@ -77,8 +78,8 @@ def shard(
             say_json({"jobs": ids, "out": str(out)})
         else:
             say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
-            where = shlex.quote(str(out))
-            say(f"train as soon as it is packed: medtrain submit RECIPE --shards {where} --after {ids[-1]}")
+            where, recipe = shlex.quote(str(out)), _recipe_of(dataset)
+            say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --after {ids[-1]}")
         return
     if out.exists():
         permissions.warn_of_open(out, share)
@@ -89,7 +90,14 @@ def shard(
         return
     say(contents_table(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})")
-    say(f"train on it: medtrain train RECIPE --shards {shlex.quote(str(out))}")
+    say(f"train on it: medtrain train {recipe_for(manifest, out)} --shards {shlex.quote(str(out))}")
+
+
+def _recipe_of(dataset: str) -> str:
+    """The recipe that will fit a dataset when it is packed."""
+    source = datasets.source(dataset)
+    clips: dict[str, Any] = {"clips": {}} if getattr(source, "CLIPS", False) else {}
+    return recipe_for({"dataset": dataset, "task": getattr(source, "TASK", "multilabel"), **clips}, Path())
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain import __version__, videofile
+from medtrain import __version__, datasets, videofile
 from medtrain.console import Progress
 from medtrain.contents import beginning, contents, there
 from medtrain.dicom import is_dicom
@@ -38,6 +38,7 @@ from medtrain.index import (
     read_rows,
     sample_dtype,
 )
+from medtrain.labels import UNKNOWN, task_of
 from medtrain.mortal import Lost, Pool
 from medtrain.pixellimit import allowed
 from medtrain.plan import (
@@ -207,12 +208,23 @@ def _described(
 ) -> dict[str, Any]:
     """What the manifest says of the whole."""
     return {
-        "schema": SCHEMA, "dataset": _names(records), "classes": classes, "encoding": options.encoding,
+        "schema": SCHEMA, "dataset": _names(records), "task": _task(records, classes), "classes": classes,
+        "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size, options.colours), "options": options.described(),
         "split_rule": split_rule(records, options.fractions), "labels_sha256": claim["labels_sha256"],
         "plan": claim["plan"], "medtrain": __version__,
         **({"clips": asdict(options.shape), "decoder": claim["decoder"]} if options.shape else {}),
     }  # fmt: skip
+
+
+def _task(records: list[Record], classes: tuple[str, ...]) -> str:
+    """What the labels are for: as the datasets say (`TASK`), else what they look like."""
+    known = {record.source for record in records} & set(datasets.names())
+    told = {getattr(datasets.source(name), "TASK", "") for name in known}
+    if len(told) == 1 and "" not in told:
+        return str(told.pop())
+    rows = [[UNKNOWN if (state := record.labels[name]) is None else state for name in classes] for record in records]
+    return task_of(np.array(rows, np.int8))
 
 
 def refuse_others(records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions) -> dict[str, str]:

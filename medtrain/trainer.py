@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import configfile, distributed, fence, mixture, models, tasks
+from medtrain import configfile, datafit, distributed, fence, mixture, models, tasks
 from medtrain.average import Average
 from medtrain.checkpoint import Loaded
 from medtrain.checkpoint_writer import Team
@@ -91,6 +91,9 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     if state.threads:
         torch.set_num_threads(state.threads)
     refuse_idle_ranks(state, world)
+    if not found:  # it may have waited for what packed them
+        for folder in mixture.folders(config.data):
+            datafit.refuse_task(config, folder)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
     validation = open_loader(config, world, "val")
     task = tasks.for_training(config, training)
@@ -212,7 +215,9 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
     """Say what starts, and with which choices and why."""
     world, tracker, config = trainer.world, trainer.tracker, trainer.config
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    samples = f"{trainer.training.samples:,} {config.data.unit}"
+    an_epoch, all_of_them = trainer.training.steps * state.global_batch, trainer.training.samples
+    of = "" if an_epoch == all_of_them else f" an epoch ({all_of_them:,} in the training split)"
+    samples = f"{an_epoch:,} {config.data.unit}{of}"
     tracker.log(
         f"{trainer.run.name}: {config.model.backbone} on {samples}, {world.size} rank(s) on {device}, precision"
         f" {world.precision} ({world.precision_reason}), global batch {state.global_batch}"

@@ -49,7 +49,7 @@ inputs labeltable
 loader models compiling metrics calibration studyfigures clipfigures figures distributed tensorfile tree average finite
 weights
 verify loader_pool
-manifestcheck
+manifestcheck datafit
 shards loader_worker
 clips
 transforms

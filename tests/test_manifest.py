@@ -31,7 +31,7 @@ def change(folder: Path, how: Change, sealed: bool) -> None:
     """Change the manifest, one with a checksum or one as medtrain wrote it before there were any."""
     manifest = json.loads((folder / "manifest.json").read_text())
     if not sealed:
-        del manifest["checksum"]
+        del manifest["checksum"], manifest["task"]
     how(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 

@@ -128,7 +128,7 @@ def as_before(shards: Path, old: Path) -> Path:
     """A copy as it was packed before there were studies."""
     shutil.copytree(shards, old)
     manifest = json.loads((old / "manifest.json").read_text())
-    del manifest["checksum"]
+    del manifest["checksum"], manifest["task"]
     for file in old.glob("*.idx"):
         data = npy(structured.repack_fields(structured.drop_fields(np.load(file), "study")))
         file.write_bytes(data)

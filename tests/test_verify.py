@@ -157,6 +157,7 @@ def reseal(folder: Path, split: str, rows: Any) -> None:
     """Write `rows` as the index of a split and make the manifest agree: damage that was there when it was packed."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest.pop("checksum", None)
+    manifest.pop("task", None)
     (folder / f"{split}.idx").write_bytes(npy(rows))
     entry = manifest["splits"][split]
     entry["digest"] = index_digest(folder / f"{split}.idx")

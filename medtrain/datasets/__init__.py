@@ -30,6 +30,8 @@ class Source(Protocol):
     tables have rows that are none of its records has `left_out(root: Path) -> dict[str, int]`: how many, by reason. One
     of which `medtrain check` tells more has `about(root, records) -> dict[str, Any]` for --json, and `told(about) ->
     str`, the same for people. One of whose labels 0 and 1 are not called absent and present has `STATES`, their names.
+    One whose labels are one
+    of several classes, several at once, or the state of a study type, has `TASK`: multiclass, multilabel, abnormality.
     One whose files are clips has `CLIPS = True`. One of whose records one must know something before
     results are compared has `warned(records) -> str`. One that is split otherwise than 80/10/10, where nobody has split
     it, has `FRACTIONS`, the shares of train, val and test.

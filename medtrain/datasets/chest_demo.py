@@ -17,6 +17,7 @@ from medtrain.record import Record
 
 TITLE = "Drawn chest X-rays at 256 x 256 px in NIH's layout, to see the whole chest system run without any download."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 900
 LICENCE = "No restriction: medtrain draws the images itself. They show no person, and teach nothing about any."
 ACCESS = "medtrain data download chest_demo --root chest_demo   (draws it in some seconds), then use --root chest_demo"

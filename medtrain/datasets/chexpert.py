@@ -13,6 +13,7 @@ from medtrain.record import FRONTAL, Record, years
 
 TITLE = "CheXpert (Stanford): chest X-rays, seven of the 14 labels, each stated, denied, uncertain or not mentioned."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 223_648
 LICENCE = "Stanford University Dataset Research Use Agreement: research only; cite Irvin et al., AAAI 2019."
 ACCESS = (

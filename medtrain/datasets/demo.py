@@ -13,6 +13,7 @@ from medtrain.errors import InputError
 from medtrain.record import Record
 
 TITLE = "Drawn shapes at 64 x 64 px in six classes, to see the whole pipeline run without any download."
+TASK = "multiclass"
 IMAGES = 720
 LICENCE = "No restriction: medtrain draws the images itself."
 ACCESS = "medtrain data download demo --root demo   (draws it in a second), then use --root demo"

@@ -21,6 +21,7 @@ from medtrain.record import Record
 TITLE = "Echocardiogram clips of your own (DICOM, MP4, AVI) and a table with a quality score for each."
 CLASSES = ("good",)
 STATES = ("poor", "good")
+TASK = "multilabel"
 IMAGES = 0
 FRACTIONS = (0.7, 0.15, 0.15)
 ANNOTATED = CLIPS = True

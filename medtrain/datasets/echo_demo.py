@@ -20,6 +20,7 @@ from medtrain.record import Record
 TITLE = "Drawn clips of beating hearts, seen well or badly, to see the echo system run without any download."
 CLASSES = echo.CLASSES
 STATES = echo.STATES
+TASK = "multilabel"
 IMAGES = 240
 FRACTIONS = echo.FRACTIONS
 CLIPS = True

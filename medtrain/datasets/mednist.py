@@ -9,6 +9,7 @@ from medtrain.record import Record
 
 TITLE = "CT, MRI, X-ray and hand images at 64 x 64 px in six easy classes, to try a pipeline on real data."
 CLASSES = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
+TASK = "multiclass"
 IMAGES = 58_954
 LICENCE = "CC BY-SA 4.0; assembled by B. J. Erickson (Mayo Clinic) from sets of TCIA, RSNA and NIH."
 ACCESS = (

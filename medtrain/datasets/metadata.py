@@ -12,6 +12,7 @@ from medtrain.record import Record, years
 
 TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector of 14 labels, one row an image."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 0
 LICENCE = "That of the images it names."
 ACCESS = "medtrain data metadata nih openi --root DIR --out FILE.csv   writes one; then use --root FILE.csv"

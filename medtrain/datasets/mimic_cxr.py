@@ -12,6 +12,7 @@ from medtrain.record import Record
 
 TITLE = "MIMIC-CXR-JPG (Boston): chest X-rays, seven of the 14 labels, read from the reports by the CheXpert labeller."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 377_110
 LICENCE = "PhysioNet Credentialed Health Data License; cite Johnson et al. 2019 and 2024, and PhysioNet."
 ACCESS = (

@@ -19,6 +19,7 @@ TITLE = "MURA (Stanford): bone X-rays of seven study types; every study is norma
 STUDY_TYPES = ("XR_ELBOW", "XR_FINGER", "XR_FOREARM", "XR_HAND", "XR_HUMERUS", "XR_SHOULDER", "XR_WRIST")
 CLASSES = STUDY_TYPES  # an image is abnormal or normal as one of its own study type, and unknown as one of another
 STATES = ("normal", "abnormal")
+TASK = "abnormality"
 IMAGES = 40_005
 LICENCE = "Stanford University Dataset Research Use Agreement: research only; cite Rajpurkar et al., MIDL 2018."
 ACCESS = (

@@ -17,6 +17,7 @@ from medtrain.record import Record
 TITLE = "Drawn bone X-rays in MURA's layout, broken, plated or whole, to see that system run without any download."
 CLASSES = mura.STUDY_TYPES
 STATES = mura.STATES
+TASK = "abnormality"
 IMAGES = 1_400
 LICENCE = "No restriction: medtrain draws the images itself. They show no person, and teach nothing about any."
 ACCESS = "medtrain data download mura_demo --root mura_demo   (draws it in some seconds), then use --root mura_demo"

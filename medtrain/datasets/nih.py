@@ -15,6 +15,7 @@ from medtrain.unpack import unpack
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 112_120
 LICENCE = "No restriction on use; cite Wang et al., CVPR 2017, and link to the NIH Clinical Center's page."
 ACCESS = (

@@ -19,6 +19,7 @@ from medtrain.unpack import unpack
 
 TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 7_470
 LICENCE = "CC BY-NC-ND 4.0; cite Demner-Fushman et al., JAMIA 2016."
 ACCESS = (

@@ -15,6 +15,7 @@ from medtrain.record import OLDEST, Record
 
 TITLE = "PadChest (Alicante): chest X-rays with 193 findings and diagnoses; a quarter labelled by physicians."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 160_861
 LICENCE = "PadChest Dataset Research Use Agreement: non-commercial, no redistribution; cite Bustos et al. 2020."
 ACCESS = (

@@ -18,6 +18,7 @@ from medtrain.unpack import unpack_zstd
 
 TITLE = "ReXGradient-160K (Gradient Health): chest X-rays with reports; medtrain reads the labels from their text."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 273_004
 LICENCE = "Non-commercial data use agreement of Gradient Health; cite Zhang et al., arXiv 2505.00228."
 ACCESS = (

@@ -13,6 +13,7 @@ from medtrain.record import TRAIN_VAL, Record
 
 TITLE = "VinDr-CXR (Hanoi): chest X-rays as DICOM, labelled by radiologists; Kaggle's VinBigData is its training part."
 CLASSES = PATHOLOGIES
+TASK = "multilabel"
 IMAGES = 18_000
 LICENCE = "PhysioNet Credentialed Health Data License; cite Nguyen et al., Scientific Data 2022."
 ACCESS = (
