@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain import dicom, pixellimit, png
+from medtrain import dicom, pixellimit, png, tiff
 
 Pixels = NDArray[np.uint8]
 
@@ -25,7 +24,6 @@ else:  # since OpenCV 5
 
 JPEG = b"\xff\xd8\xff"
 END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
-PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF 6.0 and a value of it
 SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that begin a frame, ITU-T T.81, table B.1
 DCT = frozenset((0xC0, 0xC1, 0xC2))  # of those that can be scaled while they are decoded
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
@@ -57,9 +55,9 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     [H, W, 3] in RGB.
 
     With `at_least` a JPEG may come out smaller, both sides still that many pixels or more: its own transform halves
-    the image for less than the price of a full decode. 16-bit pixels are scaled from the file's own range to 0..255;
-    alpha is dropped; EXIF rotation is ignored. ValueError says why a file cannot be decoded; damage that decoders paper
-    over (a truncated JPEG reads as an image with a grey bottom) is an error too.
+    the image for less than the price of a full decode. Pixels of more than 8 bits are scaled from the file's own range
+    to 0..255; alpha is dropped; EXIF rotation and TIFF's Orientation are ignored. ValueError says why a file cannot be
+    decoded; damage that decoders paper over (a truncated JPEG reads as an image with a grey bottom) is an error too.
     """
     if data.startswith(JPEG):
         return _decode_jpeg(data, at_least if _may_shrink(data) else 0, colour)
@@ -96,7 +94,7 @@ def header(data: bytes) -> Header:
         return Header(width, height, {"Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colorspace, "RGB"))
     if kind == "dcm":
         return Header(*dicom.header(data))
-    return _png_header(data) if kind == "png" else _tiff_header(data)
+    return _png_header(data) if kind == "png" else Header(*tiff.header(data))
 
 
 def _may_shrink(data: bytes) -> bool:
@@ -136,18 +134,14 @@ def _jpeg_fault(error: ValueError) -> ValueError:
 
 
 def _decode_other(data: bytes, colour: bool) -> Pixels:
-    pixels = _read_other(data)
-    if pixels.ndim == 3:
-        if pixels.shape[2] not in (3, 4):
-            raise ValueError(f"{pixels.shape[2]} channels; only grey and colour images can be read")
-        pixels = pixels[:, :, :3]
+    pixels = _read_png(data) if data[:1] == b"\x89" else tiff.read(data)
     if pixels.dtype == np.uint16:
         pixels = _in_8_bits(pixels)
     elif pixels.dtype != np.uint8:
         raise ValueError(f"pixels are {pixels.dtype}; only 8-bit and 16-bit images can be read")
-    if pixels.ndim == 2:
+    if pixels.ndim == 2 or colour:
         return pixels
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if colour else cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _in_8_bits(pixels: NDArray[np.uint16]) -> Pixels:
@@ -157,24 +151,24 @@ def _in_8_bits(pixels: NDArray[np.uint16]) -> Pixels:
     return cv2.convertScaleAbs(pixels, alpha=alpha, beta=-low * alpha)  # type: ignore[return-value]  # to the nearest
 
 
-def _read_other(data: bytes) -> NDArray[Any]:
-    """A PNG or TIFF at its stored depth, channels in OpenCV's order: BGR or BGRA."""
-    kind = "PNG" if data[:1] == b"\x89" else "TIFF"
+def _read_png(data: bytes) -> NDArray[Any]:
+    """A PNG at its stored depth, [H, W] or, in RGB, [H, W, 3]."""
     # libpng writes to stderr past OpenCV's log level, so the common damage is found before it gets the file.
-    if kind == "PNG" and data.rfind(END_OF_PNG) < 0:
+    if data.rfind(END_OF_PNG) < 0:
         raise ValueError("truncated PNG")
-    if kind == "PNG" and (grey := png.grey(data)) is not None:
+    if (grey := png.grey(data)) is not None:
         return grey
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         if error.code == cv2.Error.STS_NO_MEM:
             raise MemoryError(error.err) from None
-        raise ValueError(f"damaged {kind} ({error.err})") from None
+        raise ValueError(f"damaged PNG ({error.err})") from None
     if pixels is None:
-        raise ValueError(f"damaged {kind}, or a kind that OpenCV cannot read")
-    # OpenCV turns such a file of 8 bits round, but not one of 16.
-    return np.invert(pixels) if kind == "TIFF" and pixels.dtype == np.uint16 and _min_is_white(data) else pixels
+        raise ValueError("damaged PNG, or a kind that OpenCV cannot read")
+    if pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _png_header(data: bytes) -> Header:
@@ -183,20 +177,3 @@ def _png_header(data: bytes) -> Header:
     width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
     mode = PNG_MODES.get(kind, "unknown")
     return Header(width, height, mode if depth <= 8 else "I;16" if mode == "L" else f"{mode};16")
-
-
-def _min_is_white(data: bytes) -> bool:
-    from PIL import Image, TiffImagePlugin
-
-    with Image.open(io.BytesIO(data)) as image:
-        return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE
-
-
-def _tiff_header(data: bytes) -> Header:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return Header(*image.size, image.mode)
-    except (OSError, Image.DecompressionBombError):
-        raise ValueError("damaged TIFF, or a kind that Pillow cannot read") from None

@@ -14,27 +14,18 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain import dicom, pixellimit
+from medtrain import dicom, dicomframe
 from medtrain.clipheader import ClipHeader, Region, first_plausible
+from medtrain.dicomframe import COLOURS, Frame, Unusable
+from medtrain.dicomlut import coloured, displayed, rescaled, stored_range, unit
 from medtrain.encapsulated import Fragments, frame_bytes, frames_in
 from medtrain.rawfile import opened
-from medtrain.silence import silence
 
 Pixels = NDArray[np.uint8]
 PIXEL_DATA = (0x7FE0, 0x0010)
-GREYS = ("MONOCHROME1", "MONOCHROME2")
-COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 FRAME_TIME_VECTOR = 0x00181065
-# An Adobe marker that says RGB: without any libjpeg takes three components for YCbCr. A JFIF or Adobe marker of the
-# frame's own still wins over it, and is right where it contradicts the header.
-SAYS_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
-
-
-class _Unusable(ValueError):
-    """A reason in our own words. Those of pydicom may quote what the file says of a person, and go no further."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +76,12 @@ def _unusable(reason: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (MemoryError, _Unusable):
+    except (MemoryError, Unusable):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
-        raise _Unusable(reason) from None
+        raise Unusable(reason) from None
 
 
 @contextmanager
@@ -115,7 +106,7 @@ def _read(file: BinaryIO) -> _Clip:
         source, vr, length = BytesIO(data), "OW", len(data)
     else:
         vr, length = _element(file, syntax)
-    _check(dataset, syntax)
+    dicomframe.check(dataset, syntax)
     told, start = int(dataset.get("NumberOfFrames") or 1), source.tell()
     parts: list[Fragments] = []
     if syntax.is_encapsulated:
@@ -128,9 +119,9 @@ def _read(file: BinaryIO) -> _Clip:
         held, whole = min(length, there) // frame, length <= there
     if held != told:
         fault = "the header says" if whole else "truncated DICOM: the header says"
-        raise _Unusable(f"{fault} {told} frames, and the data hold {held}")
+        raise Unusable(f"{fault} {told} frames, and the data hold {held}")
     if told == 1:
-        raise _Unusable("a still image of one frame, not a clip")
+        raise Unusable("a still image of one frame, not a clip")
     return _Clip(dataset, source, start, vr, told, parts)
 
 
@@ -139,101 +130,50 @@ def _element(file: BinaryIO, syntax: Any) -> tuple[str, int]:
     order = "<" if syntax.is_little_endian else ">"
     head = file.read(8)
     if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
-        raise _Unusable("it has no pixel data")
+        raise Unusable("it has no pixel data")
     if syntax.is_implicit_VR:
         return "OW", struct.unpack(f"{order}L", head[4:])[0]
     return head[4:6].decode(), struct.unpack(f"{order}L", file.read(4))[0]
 
 
-def _check(dataset: Any, syntax: Any) -> None:
-    """Raises where pixels are of a kind that is not read here."""
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        known = get_decoder(syntax).is_available
-    except NotImplementedError:
-        known = False
-    if not known:
-        raise _Unusable(f"its transfer syntax ({syntax.name}) is not one that can be decoded here")
-    colour, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
-    if colour not in (*COLOURS, *GREYS, "PALETTE COLOR"):  # it is not quoted: in a damaged file it may be anything
-        raise _Unusable("its photometric interpretation is not one that can be read here")
-    if samples != (3 if colour in COLOURS else 1):
-        raise _Unusable(f"{samples} samples per pixel of {colour} are not what can be read here")
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    if allocated not in (8, 16) or not 1 <= stored <= allocated or (colour in COLOURS[1:] and stored != 8):
-        raise _Unusable(f"{colour} of {stored} bits in {allocated} is not what can be read here")
-    if int(dataset.Rows) < 1 or int(dataset.Columns) < 1 or int(dataset.get("NumberOfFrames") or 1) < 1:
-        raise _Unusable("a clip of no pixels")
-    try:
-        pixellimit.check(int(dataset.Columns), int(dataset.Rows))
-    except ValueError as error:
-        raise _Unusable(str(error)) from None
-
-
-def _decoded(clip: _Clip, index: int) -> NDArray[Any]:
-    """[H, W] or [H, W, 3], YBR already turned to RGB."""
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.pixels.utils import as_pixel_options
-    from pydicom.uid import JPEGBaseline8Bit
-
-    dataset, syntax = clip.dataset, clip.dataset.file_meta.TransferSyntaxUID
-    decode: Any = get_decoder(syntax).as_array
-    options = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr=clip.vr, raw=True)
-    options.pop("extended_offsets", None)
-    if not clip.parts:
-        clip.source.seek(clip.start)
-        frame, now = decode(clip.source, index=index, **options)
-    else:
-        data = frame_bytes(clip.source, clip.parts[index])
-        if syntax == JPEGBaseline8Bit:
-            return _baseline(data, dataset)
-        options["number_of_frames"] = 1
-        with silence() as said:
-            frame, now = decode(encapsulate([data]), index=0, **options)
-        if b"Corrupt JPEG data" in said[0]:  # of JPEG lossless GDCM makes what it can, and tells nobody else
-            raise ValueError("a damaged frame")
-    if not now["photometric_interpretation"].startswith("YBR_FULL"):
-        return np.asarray(frame)
-    return cv2.cvtColor(np.ascontiguousarray(frame[:, :, (0, 2, 1)]), cv2.COLOR_YCrCb2RGB)
-
-
-def _baseline(data: bytes, dataset: Any) -> Pixels:
-    """By libjpeg-turbo, whose warnings are errors here: GDCM and Pillow fill what is missing with grey."""
-    grey = int(dataset.SamplesPerPixel) == 1
-    # GDCM writes YCbCr and leaves RGB in the header; its subsampling gives it away, which only colour components have.
-    if dataset.PhotometricInterpretation == "RGB" and simplejpeg.decode_jpeg_header(data)[3] == "444":
-        data = data[:2] + SAYS_RGB + data[2:]
-    frame: Pixels = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB")
-    if frame.shape[:2] != (dataset.Rows, dataset.Columns):
-        raise ValueError("a frame of another size")
-    return frame[:, :, 0] if grey else frame
+def _decoded(clip: _Clip, index: int) -> Frame:
+    if clip.parts:
+        return dicomframe.encapsulated(frame_bytes(clip.source, clip.parts[index]), clip.dataset)
+    clip.source.seek(clip.start)
+    return dicomframe.native(clip.source, index, clip.dataset, clip.vr)
 
 
 def _table(dataset: Any) -> Pixels | None:
-    """What each stored value looks like, from the lowest: uint8 [2 ** bits] or, of a palette, [2 ** bits, 3] in RGB.
-    None where that is the value itself."""
-    from pydicom.pixels.processing import apply_color_lut
+    """What each stored value looks like, from the lowest: uint8 [values] or, of a palette, [values, 3] in RGB. None of
+    colours. The same for all frames: without a window the whole range of BitsStored counts, not that of one frame."""
+    kind, possible = str(dataset.PhotometricInterpretation), stored_range(dataset)
+    if kind in COLOURS:
+        return None
+    # Unsigned values may have more bits than BitsStored says.
+    end = possible.highest + 1 if dataset.PixelRepresentation else 2 ** int(dataset.BitsAllocated)
+    values = np.arange(possible.lowest, end)
+    if kind == "PALETTE COLOR":
+        return dicom.as_bytes(coloured(values, dataset))
+    shown = rescaled(values, dataset)
+    shares = displayed(shown, dataset)
+    if shares is None:
+        inside = shown[: int(possible.highest - possible.lowest) + 1]
+        shares = unit(shown, inside.min(), inside.max())
+    return dicom.as_bytes(1 - shares if kind == "MONOCHROME1" else shares)
 
-    colour, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsStored)
-    if colour in GREYS:
-        return dicom.grey_table(dataset)
-    if colour != "PALETTE COLOR":
-        return None if bits == 8 else np.rint(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
-    entries = apply_color_lut(np.arange(2**bits, dtype=np.uint16), dataset)
-    if "RedPaletteColorLookupTableData" in dataset and not dataset.original_encoding[1] and entries.itemsize == 2:
-        entries = entries.byteswap()  # pydicom 3.0 takes a plain table for little endian
-    # Of 16 bits by the header, but some files hold 8-bit entries in them.
-    return np.asarray(entries if entries.max() < 256 else np.rint(entries / 257), np.uint8)
 
-
-def _shown(frame: NDArray[Any], dataset: Any, table: Pixels | None) -> Pixels:
+def _shown(frame: Frame, dataset: Any, table: Pixels | None) -> Pixels:
+    pixels: NDArray[Any]
     if table is not None:
-        lowest = -len(table) // 2 if dataset.PixelRepresentation else 0
-        frame = np.take(table, frame.astype(np.int32) - lowest, axis=0, mode="clip")
-    rgb = np.asarray(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB))
-    if rgb.dtype != np.uint8 or rgb.shape != (dataset.Rows, dataset.Columns, 3):
+        places = frame.values.astype(np.int64) - int(stored_range(dataset).lowest)
+        pixels = np.take(table, places, axis=0, mode="clip")
+        pixels[frame.padding] = 0
+    elif frame.values.dtype == np.uint8 and frame.bits == 8:
+        pixels = np.require(frame.values, np.uint8, "W")  # what masks a clip writes into it
+    else:
+        pixels = dicom.as_bytes(unit(frame.values, 0, 2**frame.bits - 1))
+    rgb = np.asarray(pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    if rgb.shape != (dataset.Rows, dataset.Columns, 3):
         raise ValueError("a frame of another kind than the header says")
     return rgb
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Iterator
 
+from medtrain import tiff
 from medtrain.decode import extension
 
 # Ancillary chunks that only say how to show the pixels (PNG specification, 11.3); critical ones have a capital.
@@ -73,11 +73,7 @@ def _jpeg_parts(data: bytes) -> Iterator[bytes]:
 
 
 def _plain_tiff(data: bytes) -> bytes:
-    from PIL import Image, TiffImagePlugin
-
-    with Image.open(io.BytesIO(data)) as image:
-        tags = set(image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else {0}
-        several = getattr(image, "n_frames", 1) > 1
-    if tags - TIFF_KEPT or several:
+    found, pages = tiff.tags(data)
+    if found - TIFF_KEPT or pages > 1:
         raise ValueError("a TIFF that holds more than a picture is not copied into shards: give --encoding tiff")
     return data

@@ -15,6 +15,11 @@ if ! have ffmpeg; then
     [ "$(id -u)" = 0 ] && have apt-get && apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null ||
         echo "!!! ffmpeg could not be installed; the tests that compare videos with it will be skipped"
 fi
+if ! have dcmj2pnm && [ "$(id -u)" = 0 ] && have apt-get; then
+    echo "installing DCMTK, with which lossy DICOM is compared"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends dcmtk >/dev/null || true
+fi
+have dcmj2pnm || echo "!!! DCMTK is not here (apt-get install dcmtk); its comparisons of lossy DICOM will be skipped"
 
 bin=.venv/bin
 "$bin"/ruff check .

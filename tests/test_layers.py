@@ -64,7 +64,9 @@ slurmjob jobenv studytables
 datasets recipes reports scorefile canvas
 video
 dicomclip videofile
-dicom png clipfile clipheader encapsulated silence
+dicom png tiff clipfile clipheader
+dicomframe
+codestream losslessjpeg dicomlut encapsulated silence
 physionet
 fetch unpack mortal
 run record csvfile configfile console helper place manifest journal permissions

@@ -149,7 +149,8 @@ def test_jpeg_2000_of_ybr_components(irreversible: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize(("bits", "scale"), [(8, 1), (16, 257), (16, 1)])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian], ids=["little", "big"])
 def test_a_palette_is_applied(bits: int, scale: int, syntax: Any, tmp_path: Path) -> None:
-    """Of 8 bits, of 16, and of 8 in 16."""
+    """Of 8 bits, of 16, and of 8 in 16. Two entries of 8 bits share a word of OW, the first in its lower half (PS3.5
+    8.1.1), so that in a file of big endian they lie the other way round; DCMTK 3.6.7 reads it so."""
     stored = gradients()[..., 0]
     ramp = np.arange(256)
     palette = np.stack([255 - ramp, ramp // 2, ramp], 1)
@@ -157,7 +158,10 @@ def test_a_palette_is_applied(bits: int, scale: int, syntax: Any, tmp_path: Path
     kind = np.dtype(np.uint8 if bits == 8 else np.uint16).newbyteorder("<" if syntax.is_little_endian else ">")
     for name, entries in zip(("Red", "Green", "Blue"), palette.T, strict=True):
         setattr(made, f"{name}PaletteColorLookupTableDescriptor", [256, 0, bits])
-        setattr(made, f"{name}PaletteColorLookupTableData", (entries * scale).astype(kind).tobytes())
+        data = (entries * scale).astype(kind).tobytes()
+        if bits == 8 and not syntax.is_little_endian:
+            data = np.frombuffer(data, "<u2").byteswap().tobytes()
+        setattr(made, f"{name}PaletteColorLookupTableData", data)
     np.testing.assert_array_equal(decoded(save(made, tmp_path / "clip.dcm")), palette[stored])
 
 
