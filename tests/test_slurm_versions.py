@@ -22,7 +22,7 @@ from medtrain.checks import slurm, supervision
 from medtrain.checks.told import Told
 from medtrain.config import SlurmConfig
 from medtrain.probe import batch
-from medtrain.run import Run, read_json_lines, set_status, write_json
+from medtrain.run import Run, again_command, read_json_lines, set_status, write_json
 from medtrain.slurmjob import parse, queue_state, show
 from medtrain.status import describe
 from medtrain.waiting import words
@@ -311,7 +311,7 @@ def test_what_srun_says_of_a_step_that_it_does_not_start_is_the_cause(
     monkeypatch.delenv("SLURM_JOB_ID")
     told = describe(run)
     assert (told["last_cause"], told["note"]) == (
-        f"srun: {cause}", f"srun: {cause}; go on with: medtrain resume first",
+        f"srun: {cause}", f"srun: {cause}; go on with: {again_command(run)}",
     )  # fmt: skip
 
 
