@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,6 +150,43 @@ def test_a_hand_written_sbatch_script_is_supervised_alike_as_slurm_26_05_starts_
     assert [row["ranks"] for row in user.attempts("byhand") if row["event"] == "start"] == [4, 4]
     user.medtrain("stop", "byhand")
     user.until("byhand", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
+
+
+@pytest.fixture
+def patient(user: User) -> Iterator[User]:
+    """A person whose preempted jobs have time to save, however busy the machine is."""
+    user.cluster.run("scontrol", "update", "PartitionName=low", "GraceTime=240")
+    yield user
+    user.cluster.run("scontrol", "update", "PartitionName=low", "GraceTime=20")
+
+
+@pytest.mark.slow
+def test_from_slurm_24_05_on_a_preempted_job_leaves_the_requeue_to_slurm_and_a_stop_is_final(patient: User) -> None:
+    """The controller here is an older one that says it is 24.05: it does not bring the job back, which so shows that
+    nobody else has asked for that."""
+    user = patient
+    real, newer = shutil.which("scontrol"), user.folder / "newer" / "scontrol"
+    newer.parent.mkdir()
+    newer.write_text(f'#!/bin/sh\n{real} "$@" | sed "s/^\\(SLURM_VERSION *= \\).*/\\124.05.8/"\n')
+    newer.chmod(0o700)
+    user.env["PATH"] = f"{newer.parent}:{user.env['PATH']}"
+    job = user.submit("newer", *TWO_NODES)
+    user.until("newer", "trains", lambda s: s["step"] > 0)
+    urgent = ("--partition=high", "--nodes=2", "--exclusive", "--wrap", "sleep 1")
+    user.cluster.wait(user.cluster.sbatch(*urgent), "COMPLETED", timeout=240)
+    assert user.cluster.wait(job, "FAILED", timeout=60)["Restarts"] == "0", "left with 75 and without a requeue"
+    assert user.attempts("newer")[-1]["kind"] == "preempted"
+
+    user.medtrain("resume", "newer")
+    job = json.loads((user.run("newer") / "slurm" / "job.json").read_text())["job"]
+    user.until("newer", "trains again", lambda s: s["attempts"] == 2 and s["state"] == "running" and s["step"] > 0)
+    user.cluster.sbatch(*urgent)
+    deadline = time.monotonic() + 60
+    while user.cluster.job(job).get("PreemptTime", "None") == "None":
+        assert time.monotonic() < deadline, "not preempted"
+    (user.run("newer") / "stop").touch()  # as `medtrain stop` does, before the ranks have saved
+    user.cluster.wait(job, "CANCELLED", timeout=240)
+    assert user.attempts("newer")[-1]["cause"] == "asked to stop by the user (medtrain stop)"
 
 
 def test_the_dry_run_prints_what_is_sent(user: User) -> None:
