@@ -135,16 +135,22 @@ def hold(run: Path, number: int, beat: bool = True) -> None:
         threading.Thread(target=_beat, name="fence", daemon=True).start()
 
 
-def join(run: Path, main: bool) -> None:
-    """In a rank: publish under the number of its attempt. Rank 0 (`main`) says who it is: it may outlive the
-    supervisor while it saves."""
+def for_ranks(run: Path) -> dict[str, str]:
+    """What the ranks of this owner's attempt need in their environment to publish for it."""
+    return {NUMBER: str(HELD[run])}
+
+
+def join(run: Path, main: bool) -> bool:
+    """In a rank: publish under the number of its attempt; False where nobody said one. Rank 0 (`main`) says who it is:
+    it may outlive the supervisor while it saves."""
     number = int(os.environ.get(NUMBER) or 0)
     if not number:
-        return
+        return False
     hold(run, number, beat=main)
     if main:
         with suppress(OSError):
             file(run, number, "rank0").write_text(json.dumps(asdict(myself())) + "\n")
+    return True
 
 
 def ensure_highest(run: Path, every_s: float = 0.0) -> None:

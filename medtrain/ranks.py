@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from medtrain.errors import EXIT_RESUMABLE
@@ -25,8 +26,9 @@ class LocalRanks:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._wanted = 0
 
-    def start_and_wait(self) -> int:
-        """Start every rank; when one fails, end the others. Returns the first failure's exit code, or 0."""
+    def start_and_wait(self, told: Mapping[str, str]) -> int:
+        """Start every rank, with what it is `told` in its environment; when one fails, end the others. Returns the
+        first failure's exit code, or 0."""
         place = {
             "WORLD_SIZE": str(self.count),
             "LOCAL_WORLD_SIZE": str(self.count),
@@ -39,7 +41,7 @@ class LocalRanks:
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
                 self._command,
-                env={**inherited, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                env={**inherited, **told, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 start_new_session=True,
             )
             for rank in range(self.count)
@@ -84,9 +86,9 @@ class Srun:
             f"--output={log}", *command,
         ]  # fmt: skip
 
-    def start_and_wait(self) -> int:
-        """Start the step and wait for its end."""
-        environment = {**for_srun(), "MASTER_PORT": str(free_port())}
+    def start_and_wait(self, told: Mapping[str, str]) -> int:
+        """Start the step, with what its ranks are `told` in their environment, and wait for its end."""
+        environment = {**for_srun(), **told, "MASTER_PORT": str(free_port())}
         if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
             environment["MASTER_ADDR"] = first_node_address()
         with self._log.open("ab") as log:

@@ -106,9 +106,8 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -
     run.failure_file.unlink(missing_ok=True)
     for folder in (run.folder, run.hangs, run.figures, run.evaluation):
         sweep(folder)
-    os.environ[fence.NUMBER] = str(fence.HELD[run.folder])
     # A signal that came before the ranks: in a grace time there is none to start them in.
-    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait()
+    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait(fence.for_ranks(run.folder))
     if failure := run.failure():
         set_status(run, state="failed", **failure)
     elif run.status().get("state") in ("starting", "running"):

@@ -14,7 +14,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
-from medtrain import fence, outlet, permissions  # noqa: E402
+from medtrain import fence, outlet, permissions, takeover  # noqa: E402
 from medtrain.configfile import load  # noqa: E402
 from medtrain.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.place import SUPERVISOR, node_name, take_place  # noqa: E402
@@ -31,7 +31,9 @@ def main() -> int:
     try:
         permissions.apply(load(run.config_file).share)
         take_place()
-        fence.join(run.folder, main=os.environ.get("RANK", "0") == "0")
+        main = os.environ.get("RANK", "0") == "0"
+        if not fence.join(run.folder, main) and main:
+            takeover.take(run)  # without a supervisor; under one that told no number it would be refused
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.train import train
 

@@ -29,7 +29,7 @@ BATCH = """
 import sys
 from pathlib import Path
 from medtrain.ranks import Srun
-sys.exit(Srun(Path(sys.argv[1]), [sys.executable, "-c", Path(sys.argv[2]).read_text()]).start_and_wait())
+sys.exit(Srun(Path(sys.argv[1]), [sys.executable, "-c", Path(sys.argv[2]).read_text()]).start_and_wait({}))
 """
 
 
