@@ -22,7 +22,7 @@ from medtrain.causes import Cause, Evidence, judge
 from medtrain.console import warn
 from medtrain.goodput import work
 from medtrain.place import in_batch_script, own_job
-from medtrain.run import Run, append_json, read_json_lines
+from medtrain.run import Run, append_json, note_damaged, read_json_lines
 from medtrain.slurmjob import RUNS, Fields, accounted, gone, preemptor, seconds, show
 
 CRASHES = ("crashed", "killed", "hung", "memory")  # an attempt of these kinds failed by itself
@@ -30,6 +30,15 @@ NODE_TO_BLAME = ("crashed", "killed", "hung")  # too little memory is not the no
 FAILURES_OF_A_NODE = 2
 EVIDENCE = ("JobState", "Reason", "Restarts", "RunTime", "TimeLimit", "EndTime", "PreemptTime")
 Row = dict[str, Any]
+Kind = type | tuple[type, ...]
+NUMBER: Kind = (int, float)
+FIELDS: dict[str, dict[str, Kind]] = {  # what each event's line has, and later attempts and `status` build on
+    "begin": {},
+    "start": {"attempt": int, "time": NUMBER, "step": int, "job": str, "nodes": str},
+    "signal": {"attempt": int, "shown": dict, "preemptor": str},
+    "end": {"attempt": int, "state": str, "step": int},
+    "exclude": {"attempt": int, "nodes": list, "problem": str},
+}
 _writing = threading.Lock()  # a signal's line may come while another is written
 
 
@@ -41,6 +50,19 @@ def note(run: Run, row: Row) -> None:
             append_json(run.attempts, row)
     except OSError as error:
         warn(f"{run.attempts}: {error.strerror}")
+
+
+def rows_of(run: Run) -> list[Row]:
+    """The lines of attempts.jsonl that can be used; one whose names or values were damaged is left out, and warned of
+    as one that is no JSON."""
+    rows = read_json_lines(run.attempts)
+    note_damaged(run.attempts, [number for number, row in enumerate(rows, 1) if not _is_row(row)])
+    return [row for row in rows if _is_row(row)]
+
+
+def _is_row(row: Row) -> bool:
+    needed = FIELDS.get(row["event"]) if isinstance(row.get("event"), str) else None
+    return needed is not None and all(isinstance(row.get(name), kind) for name, kind in needed.items())
 
 
 def started(rows: list[Row]) -> list[Row]:
@@ -59,7 +81,7 @@ def start_row(run: Run, ranks: int) -> Row:
     job = own_job()
     fields = show(job)[0] if job else {}
     return {
-        "attempt": 1 + len(started(read_json_lines(run.attempts))),
+        "attempt": 1 + len(started(rows_of(run))),
         "event": "start",
         "time": time.time(),
         "step": run.last_step(),
@@ -90,7 +112,7 @@ def said(run: Run, start: Row) -> str:
 
 def hear(run: Run, name: str) -> Fields:
     """Note that the supervisor was sent a signal, and what Slurm says of the job at once: it may be dead soon."""
-    start = unended(read_json_lines(run.attempts))
+    start = unended(rows_of(run))
     fields: Fields = {}
     if start and start["job"]:
         fields = show(start["job"])[0]
@@ -122,7 +144,7 @@ def end_row(run: Run, start: Row, code: int, first: str, heard: str, warned_s: f
 
 def close_silent(run: Run) -> None:
     """Write down how the last attempt ended, where nobody could: before anything hides what it left behind."""
-    if silent := unended(read_json_lines(run.attempts)):
+    if silent := unended(rows_of(run)):
         try:
             note(run, silent_end(run, silent))
         except Exception as error:
@@ -138,7 +160,7 @@ def ended_by_user(run: Run, end: Row) -> bool:
     if end["kind"] not in CRASHES or not in_batch_script():
         return bool(end["kind"] == "cancelled")
     fields, _ = show(own_job())
-    begun = max((row["time"] for row in started(read_json_lines(run.attempts))), default=0.0)
+    begun = max((row["time"] for row in started(rows_of(run))), default=0.0)
     preempted = (seconds(fields, "PreemptTime") or 0.0) >= begun - 1
     return fields.get("JobState") == "COMPLETING" and fields.get("Reason") != "TimeLimit" and not preempted
 
@@ -164,7 +186,7 @@ def silent_end(run: Run, start: Row) -> Row:
 
 def _left_behind(run: Run, start: Row) -> dict[str, Any]:
     """The evidence in the run folder."""
-    rows = read_json_lines(run.attempts)
+    rows = rows_of(run)
     signals = [row for row in rows if row["event"] == "signal" and row["attempt"] == start["attempt"]]
     return {
         "started": start["time"],

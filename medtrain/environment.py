@@ -20,7 +20,7 @@ def note_environment(run: Run, world: World) -> None:
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
     lines = [f"medtrain {__version__}", f"python {platform.python_version()}", f"device {device}"]
     lines += [f"threads {torch.get_num_threads()}", *(f"{name} {_version(name)}" for name in names)]
-    before = run.environment.read_text().splitlines() if run.environment.exists() else lines
+    before = run.environment.read_text(errors="replace").splitlines() if run.environment.exists() else lines
     changed = sorted(set(lines) - set(before))
     if changed:
         log(run, f"warning: this attempt differs from the first ({', '.join(changed)}): last bits may differ too")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medtrain.chain import STAGES
 from medtrain.console import table
+from medtrain.errors import MedtrainError
 from medtrain.run import Run, group_names, run_names
 from medtrain.rungroup import RunGroup, evaluated, finished
 from medtrain.slurmjob import Place, queue_state
@@ -16,7 +18,7 @@ from medtrain.status import NOT_YET, describe, status_table
 
 def describe_group(group: RunGroup) -> dict[str, Any]:
     """Everything that is known of a group: a row as of one run, with all its `runs` and the `stages` of its chain."""
-    runs = [describe(run) for run in group.runs]
+    runs = [row(run, describe) for run in group.runs]
     stages = _stages(group, runs)
     states = [stage["state"] for stage in stages]
     words = ("running", "waiting", "failed", "stopped", "not yet")
@@ -44,14 +46,46 @@ def describe_group(group: RunGroup) -> dict[str, Any]:
 def statuses(names: list[str], runs: Path) -> list[dict[str, Any]]:
     """`describe` of the named runs and groups; of all in the folder, where the runs of a group are told in its row."""
     if not names:
-        groups = [RunGroup(runs / name) for name in group_names(runs)]
-        inside = {run.name for group in groups for run in group.runs}
+        groups = {name: opened(runs / name) for name in group_names(runs)}
+        inside = {run.name for group in groups.values() if group for run in group.runs}
         return [
-            *(describe(Run.find(runs, name)) for name in run_names(runs) if name not in inside),
-            *map(describe_group, groups),
+            *(row(Run(runs / name), describe) for name in run_names(runs) if name not in inside),
+            *(
+                row(group, describe_group) if group else damaged(Run(runs / name), "its group.json is damaged")
+                for name, group in groups.items()
+            ),
         ]
     found = [(name, RunGroup.find(runs, name)) for name in names]
-    return [describe_group(group) if group else describe(Run.find(runs, name)) for name, group in found]
+    return [row(group, describe_group) if group else row(Run.find(runs, name), describe) for name, group in found]
+
+
+Known = TypeVar("Known", Run, RunGroup)
+
+
+def row(one: Known, told: Callable[[Known], dict[str, Any]]) -> dict[str, Any]:
+    """What is `told` of a run or group; of one whose files are damaged that they are: the others are told all the
+    same."""
+    try:
+        return told(one)
+    except (MedtrainError, OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        why = error.problem if isinstance(error, MedtrainError) else f"{type(error).__name__}: {error}"
+        return damaged(one, why)
+
+
+def opened(folder: Path) -> RunGroup | None:
+    """A group; None where its file is damaged."""
+    try:
+        return RunGroup(folder)
+    except (ValueError, OSError, TypeError, AttributeError):
+        return None
+
+
+def damaged(one: Run | RunGroup, why: str) -> dict[str, Any]:
+    """The row of a run or group that cannot be read."""
+    nothing = dict.fromkeys(("epochs", "watch", "best", "loss", "last_cause", "waiting", "where", "updated"))
+    counts = dict.fromkeys(("step", "saved_step", "epoch", "best_epoch", "attempts"), 0)
+    return {**nothing, **counts, "run": one.name, "folder": str(one.folder), "state": "damaged", "history": [],
+            "note": why}  # fmt: skip
 
 
 def group_text(row: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from medtrain.attempts import Row, silent_end, started, unended
+from medtrain.attempts import Row, rows_of, silent_end, started, unended
 from medtrain.goodput import goodput, work
-from medtrain.run import Run, read_json_lines
+from medtrain.run import Run
 from medtrain.slurmjob import Place
 
 
@@ -16,7 +16,7 @@ def history(run: Run, place: Place | None) -> list[Row]:
     `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
     an attempt that runs, steps that are not saved yet count too.
     """
-    rows = read_json_lines(run.attempts)
+    rows = rows_of(run)
     starts, last = started(rows), unended(rows)
     ends = {row["attempt"]: row for row in rows if row["event"] == "end"}
     runs_on = last is not None and place is not None and _same_life(last, place)

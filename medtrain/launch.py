@@ -36,7 +36,6 @@ from medtrain.place import in_slurm_job, own_job, refuse_step_of_many
 from medtrain.run import (
     Run,
     default_name,
-    read_json_lines,
     resume_command,
     set_status,
     write_json,
@@ -123,7 +122,7 @@ def with_name(config: Config, here: bool = False) -> Config:
 def made_by_this_job(run: Run) -> bool:
     """Whether this job has trained a run before it was requeued: another's that has the same name is not gone on with.
     Where it was requeued before the first attempt, no job has."""
-    starts = attempts.started(read_json_lines(run.attempts))
+    starts = attempts.started(attempts.rows_of(run))
     return starts[-1]["job"] == own_job() if starts else not run.job_file.exists()
 
 
@@ -279,7 +278,7 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
 
 def refuse_login_node(run: Run, here: bool) -> None:
     """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
-    starts = attempts.started(read_json_lines(run.attempts))
+    starts = attempts.started(attempts.rows_of(run))
     by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
     again = resume_command(run)
     if by_hand and not here and "SLURM_JOB_ID" not in os.environ:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from medtrain.attempts import here, started
+from medtrain.attempts import here, rows_of, started
 from medtrain.checkpoint import damage
 from medtrain.errors import MachineError
 from medtrain.freeze import frozen
 from medtrain.manifest import Damaged, read_manifest, read_state
 from medtrain.replay import Plan
-from medtrain.run import Run, read_json_lines
+from medtrain.run import Run
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     run, told = plan.run, []
     if not curve_differs:
         told.append("every line of the curve is the same: it was changed in the last step, in saving, or later")
-    before, now = (run.environment.read_text().splitlines() if run.environment.exists() else [] for run in (run, again))
+    before, now = (
+        run.environment.read_text(errors="replace").splitlines() if run.environment.exists() else []
+        for run in (run, again)
+    )
     told += [f"the run began with {line}, the replay has {_same(now, line)}" for line in before if line not in now]
     if run.log.exists():
         warned = [
@@ -143,6 +146,6 @@ def _same(lines: list[str], line: str) -> str:
 
 def _attempts_between(plan: Plan) -> list[dict[str, Any]]:
     """The attempts that trained from the earlier checkpoint to the newest one."""
-    rows = started(read_json_lines(plan.run.attempts))
+    rows = started(rows_of(plan.run))
     first = max((i for i, row in enumerate(rows) if row["step"] <= plan.before["step"]), default=0)
     return [row for row in rows[first:] if row["step"] < plan.after["step"]]

@@ -127,7 +127,7 @@ def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
 
 def refuse_without_gpu(run: Run, ranks: int, fix: str) -> None:
     """What a GPU computed, a CPU computes otherwise; and ranks that share a GPU may not fit into its memory."""
-    lines = run.environment.read_text().splitlines() if run.environment.exists() else []
+    lines = run.environment.read_text(errors="replace").splitlines() if run.environment.exists() else []
     device = next((line.removeprefix("device ") for line in lines if line.startswith("device ")), "")
     if not device or device in CPUS:
         return
@@ -281,7 +281,7 @@ def stop(again: Run, process: subprocess.Popen[bytes]) -> None:
 
 def environment(plan: Plan) -> dict[str, str]:
     """This process's, with as many threads as the run began with: their number decides the order of sums."""
-    lines = plan.run.environment.read_text().splitlines() if plan.run.environment.exists() else []
+    lines = plan.run.environment.read_text(errors="replace").splitlines() if plan.run.environment.exists() else []
     threads = [line.split()[1] for line in lines if line.startswith("threads ")]
     values = {**os.environ, **({"OMP_NUM_THREADS": threads[0]} if threads else {})}
     values.pop("ENVIRONMENT", None)  # in a batch script a crash would put the job back in the queue

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from medtrain import fence, permissions
+from medtrain.console import warn
 from medtrain.durable import write_whole
 from medtrain.errors import InputError, nearest
 
+STEP = re.compile(r"step-[0-9]{8,}(-epoch-[0-9]{3,})?$")  # a checkpoint; `step-backup` is none
+_warned: set[Path] = set()
 GROUP_FILE = "group.json"  # makes a folder a group of runs, as config.yaml makes it a run
 
 
@@ -79,8 +83,8 @@ class Run:
 
     def last_step(self) -> int:
         """The optimizer step of the newest checkpoint, by its name; 0 where there is none."""
-        newest = max((path.name for path in self.checkpoints.glob("step-*")), default="")
-        return int(newest.split("-")[1]) if newest else 0
+        names = [path.name for path in self.checkpoints.glob("step-*") if STEP.match(path.name)]
+        return int(max(names).split("-")[1]) if names else 0
 
     def status(self) -> dict[str, Any]:
         """What the run last said of itself; `{}` before the first word."""
@@ -97,9 +101,12 @@ class Run:
         labels; empty where nobody counted them."""
         rows: Any = read_json(self.labels)
         found: dict[str, tuple[int, int]] = {}
-        for row in rows:
-            absent, present = found.get(row["label"], (0, 0))
-            found[row["label"]] = absent + row["negative"], present + row["positive"]
+        try:
+            for row in rows:
+                absent, present = found.get(row["label"], (0, 0))
+                found[row["label"]] = absent + row["negative"], present + row["positive"]
+        except (TypeError, KeyError) as error:
+            raise DamagedFile(self.labels, f"{type(error).__name__}: {error}") from None
         return found
 
     def failure(self) -> dict[str, Any]:
@@ -108,11 +115,12 @@ class Run:
 
 
 def _said(path: Path) -> dict[str, Any]:
-    """As `read_json`, but a file that a power loss or a full disk left empty counts as not there."""
+    """As `read_json`, but a file that is damaged, or that a power loss or a full disk left empty, is not there."""
     try:
-        return read_json(path)
+        told: Any = read_json(path)
     except ValueError:
         return {}
+    return told if isinstance(told, dict) else {}
 
 
 def run_names(runs: Path | str) -> list[str]:
@@ -130,7 +138,7 @@ def group_names(runs: Path | str) -> list[str]:
 def refuse_group(runs: Path | str, name: str) -> None:
     """InputError where a name is that of a group."""
     if name in group_names(runs):
-        members = read_json(Path(runs) / name / GROUP_FILE)["runs"]
+        members = list(_said(Path(runs) / name / GROUP_FILE).get("runs", ()))
         all_of_them = command_for(Run(Path(runs) / name), "status")
         raise InputError(
             f"{name} is a group of {len(members)} runs",
@@ -162,7 +170,7 @@ def again_command(run: Run) -> str:
 
 
 def _packs_for(run: Run, group: str) -> list[str]:
-    told = read_json(run.folder.parent / group / GROUP_FILE)
+    told = _said(run.folder.parent / group / GROUP_FILE)
     return list(told.get("runs", ())) if told.get("packing") else []
 
 
@@ -171,12 +179,21 @@ def default_name(recipe: str, job: str = "") -> str:
     return f"{recipe}-{job}" if job else f"{recipe}-{time.strftime('%m%d-%H%M%S')}"
 
 
+class DamagedFile(InputError, ValueError):
+    """A file of ours that cannot be what was written; also a ValueError, for who can do without the file."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: is damaged ({reason})", "put back a copy of it, or correct it: it is plain text")
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; `{}` if it is not there."""
+    """The object in a JSON file; `{}` if it is not there. Raises DamagedFile."""
     try:
-        return json.loads(path.read_text())  # type: ignore[no-any-return]
+        return json.loads(path.read_bytes())  # type: ignore[no-any-return]
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(path, f"no JSON: {error}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -195,11 +212,30 @@ def append_json(path: Path, value: Any) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file; a last line cut off by a crash is left out; `[]` if there is no file."""
+    """The objects of a .jsonl file; a last line cut off by a crash is left out; `[]` if there is no file. A line that
+    is damaged is left out too, and warned of once."""
     if not path.exists():
         return []
-    whole = [line for line in path.read_text().split("\n")[:-1] if line]
-    return [json.loads(line) for line in whole]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    rows = [(number, _object(line)) for number, line in enumerate(lines, 1) if line]
+    note_damaged(path, [number for number, row in rows if row is None])
+    return [row for _, row in rows if row is not None]
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def note_damaged(path: Path, lines: list[int]) -> None:
+    """Warn, once a process, of lines of a file that are left out."""
+    if lines and path not in _warned:
+        _warned.add(path)
+        numbers = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
+        warn(f"{path}: line {numbers} is damaged and is left out")
 
 
 def set_status(run: Run, **changes: Any) -> None:

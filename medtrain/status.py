@@ -123,7 +123,10 @@ def _clock(when: float | None) -> str:
     """The date and time of here; of another year with that."""
     if when is None:
         return "-"
-    there = time.localtime(when)
+    try:
+        there = time.localtime(when)
+    except (OverflowError, ValueError, OSError):  # a damaged number
+        return "?"
     return time.strftime("%m-%d %H:%M:%S" if there.tm_year == time.localtime().tm_year else "%Y-%m-%d %H:%M", there)
 
 

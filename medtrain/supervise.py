@@ -31,7 +31,7 @@ from medtrain.errors import (
 )
 from medtrain.place import in_batch_script, in_slurm_job, own_job
 from medtrain.ranks import LocalRanks, Srun
-from medtrain.run import Run, read_json_lines, resume_command, set_status
+from medtrain.run import Run, resume_command, set_status
 from medtrain.tracker import tell
 
 CRASHES_WITHOUT_PROGRESS = 3
@@ -123,7 +123,7 @@ def hopeless(run: Run, own: list[attempts.Row]) -> bool:
     status = run.status()
     if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
         return True
-    rows = read_json_lines(run.attempts)
+    rows = attempts.rows_of(run)
     begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
     written = [row for row in rows[begun:] if row["event"] == "end"]
     ends = max(written, own, key=len)[-CRASHES_WITHOUT_PROGRESS:]
@@ -165,7 +165,7 @@ def requeue(run: Run) -> int:
     """
     job = own_job()
     set_status(run, state="queued")
-    bad = attempts.nodes_to_avoid(read_json_lines(run.attempts))
+    bad = attempts.nodes_to_avoid(attempts.rows_of(run))
     left_out, why_not = slurmjob.nodes_without(job, bad) if bad else ("", "")
     deadline = time.monotonic() + REQUEUE_S
     while True:
@@ -189,7 +189,7 @@ def requeue(run: Run) -> int:
 
 def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
     """Say and write down that the next attempt keeps off nodes where two attempts crashed, or why it does not."""
-    number = attempts.started(read_json_lines(run.attempts))[-1]["attempt"]
+    number = attempts.started(attempts.rows_of(run))[-1]["attempt"]
     note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
     names = ", ".join(sorted(nodes))
     if problem:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import fence
-from medtrain.attempts import here, started, unended
+from medtrain.attempts import here, rows_of, started, unended
 from medtrain.errors import InputError, MachineError
 from medtrain.fence import HELD, Owner
 from medtrain.place import own_job
-from medtrain.run import Run, command_for, read_json, read_json_lines, resume_command
+from medtrain.run import Run, command_for, read_json, resume_command
 from medtrain.slurmjob import NO_ANSWER, Place, queue_state
 
 PERIODS = 3  # of an owner's beat, without a change, make it dead
@@ -31,7 +31,7 @@ def alive(run: Run, sure: bool = False) -> Place | None:
     known by its start in ticks. Elsewhere only a growing count does: that takes three of its periods, by this process's
     own clock, and is waited for where the answer must be `sure`; else the place says that it is not known.
     """
-    rows = read_json_lines(run.attempts)
+    rows = rows_of(run)
     last: dict[str, Any] = next(reversed(started(rows)), {})
     number = max(fence.numbers(run.folder), default=0)
     left = not number or fence.file(run.folder, number, "end").exists()

@@ -153,10 +153,11 @@ def first_state(config: Config, world: World) -> TrainState:
     """Where a new run begins; what it settles now, later attempts keep."""
     data = config.data
     asked = data.global_batch or data.batch_size * data.accumulate * world.size
-    state = TrainState(global_batch=asked, precision=world.precision)
+    # The number of threads decides the order of sums, in fast mode too: fp32 weight gradients of convolutions differ.
+    state = TrainState(global_batch=asked, precision=world.precision, threads=torch.get_num_threads())
     if config.determinism == "fast":
         return state
-    return replace(state, virtual_ranks=-(-asked // data.batch_size), threads=torch.get_num_threads())
+    return replace(state, virtual_ranks=-(-asked // data.batch_size))
 
 
 def refuse_idle_ranks(state: TrainState, world: World) -> None:

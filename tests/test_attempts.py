@@ -144,14 +144,14 @@ def test_unknown_reasons_are_told_as_they_are() -> None:
 
 def step(number: int, when: float) -> dict[str, Any]:
     """A step's line of the journal."""
-    return {"kind": "step", "step": number, "time": when}
+    return {"kind": "step", "step": number, "epoch": 1, "time": when}
 
 
 def test_work_is_what_the_journal_tells_of_an_attempt(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert work(path, NOW, 5) == Work(5, 5, 0.0, 0.0)
     old = [step(n, NOW - 2000 + n) for n in range(1, 1501)]  # more than a block
-    new = [step(1501, NOW + 10), step(1502, NOW + 12), {"kind": "epoch", "epoch": 1, "time": NOW + 50}]
+    new = [step(1501, NOW + 10), step(1502, NOW + 12), {"kind": "epoch", "step": 1502, "epoch": 1, "time": NOW + 50}]
     new += [step(1503, NOW + 52), step(1504, NOW + 54)]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*old, *new]) + '{"kind": "st')
     assert work(path, NOW, 1500) == Work(1500, 1504, 8.0, NOW + 54), "validating is no step; the first counts as usual"
@@ -172,7 +172,8 @@ def ended(run: Run, attempt: int, when: float, **facts: Any) -> None:
     """Lines of an attempt that started and ended."""
     place = {"step": 0, "job": "", "nodes": "here", "ranks": 1, "pid": 1}
     note(run, {"attempt": attempt, "event": "start", "time": when, **place})
-    note(run, {"attempt": attempt, "event": "end", "time": when + 9, "cause": "x", "state": "crashed", **facts})
+    end = {"attempt": attempt, "event": "end", "time": when + 9, "step": 0, "cause": "x", "state": "crashed"}
+    note(run, {**end, **facts})
 
 
 def test_two_failures_on_one_node_are_counted_since_a_person_started_the_run(tmp_path: Path) -> None:
