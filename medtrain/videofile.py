@@ -34,6 +34,8 @@ BUFFER = 1 << 18  # bytes that are read at a time
 OPTIONS = {"err_detect": "crccheck+explode", "threads": "1"}
 UNSPECIFIED, BT601 = 2, 5
 MATRICES = (1, UNSPECIFIED, 4, BT601, 6, 7, 9)  # of H.273 table 4 that swscale knows: 709, 47 CFR, 601, 240M, 2020
+Turns = tuple[int, int, bool]
+AS_IT_IS: Turns = (1, 1, False)
 ONE = 1 << 16  # of the fixed-point numbers of a display matrix
 
 
@@ -51,12 +53,15 @@ def frames(path: Path, kind: str, which: Sequence[int] | None = None) -> Iterato
     with _damage(), _opened(path, kind) as (container, stream):
         told = _told(container, stream)
         wanted = iter(range(told.frames) if which is None else which)
-        pictures = _packets(container, stream) if _is_jpeg(stream) else _frames(container, stream, told)
-        convert: Any = _of_jpeg if _is_jpeg(stream) else _of_frame
+        jpeg, turns = _is_jpeg(stream), None
+        if jpeg and kind == "MP4":
+            turns = _turns(next(_frames(container, stream, told)))
+            container.seek(0)
         index, at = next(wanted, None), 0
-        for picture in pictures:
+        for picture in _packets(container, stream) if jpeg else _frames(container, stream, told):
             while index == at:
-                yield convert(picture, told, at)
+                turns = turns or (AS_IT_IS if kind == "AVI" else _turns(picture))  # the container's: of all frames
+                yield _upright(_of_jpeg(picture, told, at) if jpeg else _of_frame(picture, told, at), turns)
                 index = next(wanted, None)
             if which is not None and index is None:
                 return
@@ -207,11 +212,7 @@ def _of_frame(frame: Any, told: ClipHeader, at: int) -> Pixels:
 
     with _unusable("its pixels are of a kind that cannot be read here"):
         pixels = frame.to_ndarray(format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-    pixels = _of_that_size(pixels, told, at)
-    right, down, mirrored = _turns(frame)
-    if mirrored:
-        pixels = pixels.transpose(1, 0, 2)
-    return pixels if (right, down) == (1, 1) and not mirrored else np.ascontiguousarray(pixels[::down, ::right])
+    return _of_that_size(pixels, told, at)
 
 
 def _of_that_size(pixels: Pixels, told: ClipHeader, at: int) -> Pixels:
@@ -220,12 +221,21 @@ def _of_that_size(pixels: Pixels, told: ClipHeader, at: int) -> Pixels:
     return pixels
 
 
-def _turns(frame: Any) -> tuple[int, int, bool]:
+def _upright(pixels: Pixels, turns: Turns) -> Pixels:
+    if turns == AS_IT_IS:
+        return pixels
+    right, down, mirrored = turns
+    if mirrored:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(pixels[::down, ::right])
+
+
+def _turns(frame: Any) -> Turns:
     """What a player does with a frame: columns and rows change places (the last), then columns and rows run forwards
     (1) or backwards (-1)."""
     data = next((bytes(one) for one in frame.side_data if one.type.name == "DISPLAYMATRIX"), b"")
     if not any(data):
-        return 1, 1, False
+        return AS_IT_IS
     a, b, _, c, d = struct.unpack_from("=5i", data)  # x' = a x + c y, y' = b x + d y
     if abs(a) == abs(d) == ONE and b == c == 0:
         return a // ONE, d // ONE, False
