@@ -59,6 +59,7 @@ def evaluate_together(
     if not study_type and name == group.report.stem:
         return put_together(group, say), group.report
     task, judged = _judged(group, reports)
+    judged["copies_left_out"] = sum(read_json(paths[0]).get("copies_left_out", 0) for paths in reports.values())
     path = group.evaluation / f"{'-'.join(filter(None, (name, study_type)))}.json"
     group.evaluation.mkdir(exist_ok=True, mode=0o750)
     write_json(path, {**judged, "runs": [run.name for run in members]})

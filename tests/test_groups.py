@@ -156,7 +156,11 @@ def test_a_group_answers_from_the_shell_as_from_python(ensemble: Path, capsys: p
         assert problem in told and "XR_WRIST" in told.splitlines()[1]
     report = json.loads((ensemble / "bones" / "evaluation" / "test.json").read_text())
     assert cli.run(["evaluate", "bones", "--study_type", "XR_WRIST", *place]) == 0
-    assert json.loads(capsys.readouterr().out)["per_class"]["XR_WRIST"] == report["per_class"]["XR_WRIST"]
+    wrist, whole = json.loads(capsys.readouterr().out)["per_class"]["XR_WRIST"], report["per_class"]["XR_WRIST"]
+    assert wrist.keys() == whole.keys()
+    # A round of the bootstrap draws the patients of all labels at once (bootstrap_aurocs): here of one study type.
+    differ = {key for key in whole if wrist[key] != whole[key]}
+    assert differ <= {"auroc_interval"}
     assert cli.run(["evaluate", "bones", *place]) == 0
     assert json.loads(capsys.readouterr().out)["kappa"] == report["kappa"]
     assert cli.run(["evaluate", "bones", "--split", "val", *place]) == 0
