@@ -102,7 +102,7 @@ def test_what_shows_late_is_said_in_the_log(user: User, raw: Path, tmp_path: Pat
         path.write_bytes(b"no image")
     _, _, last = shard(user, tmp_path / "raw", "out", "--slurm", "--max_rejects", "5")["jobs"]  # type: ignore[misc]
     user.cluster.wait(last, "FAILED", timeout=120)
-    logs = "".join(path.read_text() for path in (user.folder / "out" / "slurm").glob("*.out"))
+    logs = "".join(path.read_text() for path in (user.folder / "out" / "slurm").glob("*.log"))
     assert "20 images cannot be used" in logs
 
 
