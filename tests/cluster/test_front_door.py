@@ -50,6 +50,9 @@ def test_several_datasets_through_slurm(door: Path, cluster: Cluster, tmp_path: 
     for seed, name in enumerate(("nih", "chest_demo")):
         chest_demo.download(tmp_path / "raw" / name, samples=60, seed=seed)
     words = ("--root", tmp_path / "raw", "--datasets", "nih", "chest_demo", "--size", "64", "--encoding", "jpeg")
+    # Packing that is done before the training is sent would be nothing to wait for.
+    busy = f"#!/bin/bash\nuntil [ -e {door}/runs/first/slurm/job.json ]; do sleep 0.2; done\n"
+    cluster.wait(cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script=busy), "RUNNING")
     done = call(door, "chest", *words, "--tasks", "2", "--run", "first", *SMALL, env=cluster.env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "images      not looked for" in done.stdout  # the check of nih on the login node
