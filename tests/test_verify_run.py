@@ -24,6 +24,7 @@ from medtrain.checkpoint_writer import Team
 from medtrain.checkpoints import Checkpoints
 from medtrain.config import CheckpointConfig
 from medtrain.errors import InputError, MachineError
+from medtrain.fence import FOLDER
 from medtrain.manifest import MANIFEST, checkpoint_folders
 from medtrain.replay import LONG_S, plan, scratch
 from medtrain.run import Run, read_json
@@ -52,9 +53,10 @@ def run(one_rank: Run, tmp_path: Path) -> Run:
 
 
 def everything(folder: Path) -> dict[str, tuple[int, int, str]]:
-    """Mode, time of the last change and content of all there is in a folder."""
+    """Mode, time of the last change and content of all there is in a folder, but for the numbers of those who worked in
+    it, of which `verify` takes one."""
     found = {}
-    for path in sorted([folder, *folder.rglob("*")]):
+    for path in sorted([folder, *(path for path in folder.rglob("*") if FOLDER not in path.parts)]):
         told = path.lstat()
         content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else ""
         digest = hashlib.sha256(content if isinstance(content, bytes) else str(content).encode()).hexdigest()
