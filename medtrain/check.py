@@ -193,26 +193,23 @@ def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[l
     unreadable = found[kind]["unreadable"]
     if missing:
         how = "with --partial packing" if len(missing) > MAX_REJECTS else "packing"
-        warn(listing(f"{kind} that are not there ({len(missing):,}); {how} leaves them out", missing))
+        warn(f"{kind} that are not there ({len(missing):,}); {how} leaves them out:", *listing(missing))
     if unreadable:
         lines = [f"{each[kind[:-1]]}: {each['reason']}" for each in unreadable]
-        warn(
-            listing(
-                f"{kind} that cannot be read ({len(lines):,}); packing leaves them out", lines, " (--json lists all)"
-            )
-        )
+        head = f"{kind} that cannot be read ({len(lines):,}); packing leaves them out:"
+        warn(head, *listing(lines, " (--json lists all)"))
     if conflicts:
         lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
-        warn(listing(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,})", lines))
+        warn(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,}):", *listing(lines))
     empty = [name for name, states in found["labels"].items() if not states["positive"]]
     if empty:
         warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about it")
 
 
-def listing(head: str, lines: list[str], hint: str = "") -> str:
-    """What is wrong with some files, a line for each of the first ten; `hint` says where the others are."""
+def listing(lines: list[str], hint: str = "") -> list[str]:
+    """The first ten of some lines and how many more there are; `hint` says where those are."""
     more = [f"and {len(lines) - SHOWN:,} more{hint}"] if len(lines) > SHOWN else []
-    return "\n  ".join([f"{head}:", *lines[:SHOWN], *more])
+    return [*lines[:SHOWN], *more]
 
 
 def _positive(record: Record) -> str:

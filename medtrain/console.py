@@ -38,9 +38,10 @@ def say(text: str = "") -> None:
     print(plain(text), flush=True)
 
 
-def warn(text: str) -> None:
-    """One line on standard error, yellow on a terminal."""
-    print(paint(f"warning: {in_line(text)}", "33", sys.stderr), file=sys.stderr, flush=True)
+def warn(text: str, *items: str) -> None:
+    """A line on standard error, and one for each of the `items` that it is about; yellow on a terminal."""
+    lines = "\n  ".join(map(in_line, (f"warning: {text}", *items)))
+    print(paint(lines, "33", sys.stderr), file=sys.stderr, flush=True)
 
 
 def show_error(problem: str, fix: str) -> None:

@@ -182,8 +182,8 @@ def _tell(records: list[Record], faults: dict[str, str], out: Path, how: Degrada
         warn(f"clips of which nobody tells the patient ({unknown:,}): each pair of them has a patient of its own")
     if faults:
         lines = [f"{image}: {reason}" for image, reason in faults.items()]
-        head = f"clips that cannot be used and were left out ({len(lines):,})"
-        warn(listing(head, lines, f" ({out / 'rejects.jsonl'} lists all)"))
+        head = f"clips that cannot be used and were left out ({len(lines):,}):"
+        warn(head, *listing(lines, f" ({out / 'rejects.jsonl'} lists all)"))
     if not json:
         say(f"\nlook at them: {command('data explore', 'echo', out)}")
         say(f"pack them: {command('shard', 'echo', out)} --out shards/{out.name}")

@@ -1,4 +1,4 @@
-"""The grace time of a preemption: who brings the job back, Slurm or its batch script?
+"""The grace time of a preemption: whether Slurm brings the job back, or its batch script has to.
 
 Up to 23.11 nobody does unless the script requeues its job. From 24.05 on Slurm does at the end of the batch script,
 whatever its exit code. A script that requeues its job all the same has it brought back twice: Slurm's mark stays on the
