@@ -123,7 +123,10 @@ def switched_off(config: Config) -> bool:
         return False
     from medtrain.feeds import wandb
 
-    return wandb.switch() == wandb.DISABLED
+    try:
+        return wandb.switch() == wandb.DISABLED
+    except ImportError:  # the feed says what is missing
+        return False
 
 
 def refuse_if_fed(run: Run) -> None:

@@ -1,7 +1,8 @@
 """The bytes of a TIFF file -> the pixels of its first page, exactly as TIFF 6.0 defines them.
 
-By tifffile, whose codecs (LZW, CCITT, JPEG, samples of 10, 12 and 14 bits) are in imagecodecs. OpenCV reads planes,
-alpha, odd depths and Orientation in its own way, and keeps but one kind here: the one that it writes into our shards.
+By tifffile, whose codecs (LZW, CCITT, JPEG, samples of 10, 12 and 14 bits) are in imagecodecs. What our shards hold is
+plain enough to be found without tifffile, which is twice as quick. OpenCV reads planes, alpha, odd depths and
+Orientation in its own way, and of a damaged strip it shows noise.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ COLOURS = {"RGB": 3, "YCbCr": 3, "CMYK": 4}  # samples of a pixel that are no al
 JPEG = 7
 COMPRESSIONS = (1, 2, 3, 4, 5, JPEG, 8, 32773, 32946, 34925, 50000)  # without loss, and JPEG
 EXPANSION = {1: 1, 5: 4096, 8: 1032, 32773: 128, 32946: 1032}  # at most; a header that claims more is damaged
-# What `encode` writes (TIFF 6.0, section 2): tags of one value, and what each says. 2.5 times as quick by OpenCV.
+WIDTH, LENGTH, COMPRESSION, OFFSETS, ROWS, COUNTS, PREDICTOR = 256, 257, 259, 273, 278, 279, 317  # tags
+LZW, DIFFERENCES = 5, 2
+SHORT, LONG = 3, 4  # types of a tag's values
+Tags = dict[int, tuple[int, ...]]
+# What `encode` writes (TIFF 6.0, section 2): tags of one value, and what each says.
 PLAIN = {258: (8,), 259: (1, 5), 262: (1,), 266: (1,), 274: (1,), 277: (1,), 284: (1,), 317: (1, 2), 339: (1,)}
 
 
@@ -38,16 +42,8 @@ def read(data: bytes) -> NDArray[Any]:
     White is the highest value (MinIsWhite is turned round), alpha is dropped, Orientation is not applied. ValueError
     says what is damaged or is not read.
     """
-    if _plain_size(data):
-        try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error as error:
-            if error.code == cv2.Error.STS_NO_MEM:
-                raise MemoryError(error.err) from None
-            pixels = None
-        if pixels is None:
-            raise ValueError("damaged TIFF")
-        return np.asarray(pixels)
+    if plain := _plain(data):
+        return _by_strips(data, plain)
     with _first_page(data) as page:
         kind, bits = _kind(page), _bits(page)
         _check(page, kind, len(data))
@@ -58,8 +54,8 @@ def read(data: bytes) -> NDArray[Any]:
 
 def header(data: bytes) -> tuple[int, int, str]:
     """Pixels across and down, and the kind by Pillow's names (L, RGB, I;16, ...), not decoded; ValueError as `read`."""
-    if size := _plain_size(data):
-        return (*size, "L")
+    if plain := _plain(data):
+        return plain[WIDTH][0], plain[LENGTH][0], "L"
     with _first_page(data) as page:
         kind = KINDS.get(page.photometric, "unknown")
         deep = "F" if page.sampleformat == 3 else "I;16" if kind == "L" else f"{kind};16"
@@ -163,9 +159,8 @@ def _shown(samples: NDArray[Any], page: TiffPage, kind: str, bits: int) -> NDArr
     return samples if samples.shape[2] == 3 else samples[:, :, 0]
 
 
-def _plain_size(data: bytes) -> tuple[int, int] | None:
-    """Pixels across and down of a TIFF such as `encode` writes: little endian, 8-bit grey, nothing special. None of
-    others."""
+def _plain(data: bytes) -> Tags | None:
+    """The tags of a TIFF such as `encode` writes: little endian, 8-bit grey, in strips. None of others."""
     if data[:4] != b"II*\0" or len(data) < 8:
         return None
     (at,) = struct.unpack_from("<L", data, 4)
@@ -174,15 +169,47 @@ def _plain_size(data: bytes) -> tuple[int, int] | None:
     (count,) = struct.unpack_from("<H", data, at)
     if at + 6 + 12 * count > len(data):
         return None
-    told, size = {262: -1, 258: -1}, {256: 0, 257: 0}
+    tags = {}
     for place in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, values, value = struct.unpack_from("<HHLL", data, place)
-        value = value & 0xFFFF if kind == 3 else value
-        if tag in size and kind in (3, 4) and values == 1:
-            size[tag] = value
+        tag, kind, values = struct.unpack_from("<HHL", data, place)
+        if kind in (SHORT, LONG):
+            size = values * (2 if kind == SHORT else 4)
+            start = place + 8 if size <= 4 else struct.unpack_from("<L", data, place + 8)[0]
+            if start + size > len(data):
+                return None
+            tags[tag] = struct.unpack_from(f"<{values}{'H' if kind == SHORT else 'L'}", data, start)
         elif tag in PLAIN:
-            told[tag] = value if kind == 3 and values == 1 else -1
-        elif tag in (320, 322, 338):  # a colour map, tiles, alpha
             return None
-    plain = all(size.values()) and all(value in PLAIN[tag] for tag, value in told.items())
-    return (size[256], size[257]) if plain else None
+    told = {262: None, 258: None} | {tag: value for tag, value in tags.items() if tag in PLAIN}
+    sized = all(len(tags.get(tag, ())) == 1 and tags[tag][0] > 0 for tag in (WIDTH, LENGTH, ROWS))
+    parts = len(tags.get(OFFSETS, ())) == len(tags.get(COUNTS, ())) > 0
+    special = tags.keys() & {320, 322, 338}  # a colour map, tiles, alpha
+    plain = all(value and len(value) == 1 and value[0] in PLAIN[tag] for tag, value in told.items())
+    return tags if plain and sized and parts and not special else None
+
+
+def _by_strips(data: bytes, tags: Tags) -> NDArray[np.uint8]:
+    """The pixels [H, W] of a plain TIFF; ValueError where a strip is not whole."""
+    import imagecodecs
+
+    width, height, rows = tags[WIDTH][0], tags[LENGTH][0], tags[ROWS][0]
+    lzw = tags.get(COMPRESSION) == (LZW,)
+    strips = list(zip(tags[OFFSETS], tags[COUNTS], strict=True))
+    if len(strips) != -(-height // rows) or any(at + size > len(data) for at, size in strips):
+        raise ValueError("truncated TIFF")
+    if width * height > EXPANSION[LZW if lzw else 1] * sum(tags[COUNTS]):
+        raise ValueError("damaged TIFF (its data cannot hold as many pixels as its header says)")
+    pixels = np.empty((height, width), np.uint8)
+    for number, (at, size) in enumerate(strips):
+        part = pixels[number * rows : (number + 1) * rows]
+        strip = data[at : at + size]
+        try:
+            found = imagecodecs.lzw_decode(strip, out=part.size) if lzw else strip[: part.size]
+        except imagecodecs.LzwError as error:
+            raise ValueError(f"damaged TIFF ({error})") from None
+        if len(found) != part.size:
+            raise ValueError("truncated TIFF")
+        part[:] = np.frombuffer(found, np.uint8).reshape(part.shape)
+    if tags.get(PREDICTOR) == (DIFFERENCES,):
+        imagecodecs.delta_decode(pixels, axis=-1, out=pixels)
+    return pixels

@@ -137,7 +137,7 @@ def test_where_folders_and_tables_differ(tmp_path: Path) -> None:
     done = medtrain("check", "mura", "--root", base, "--json")
     found = json.loads(done.stdout)
     assert found["conflicts_of_labels"] == ["XR_WRIST/patient00002/study1_negative"]
-    assert found["labels"]["XR_WRIST"]["unknown"] == 6 - 1 + 4, "nobody knows, and one image is gone"
+    assert found["labels"]["XR_WRIST"]["unknown"] == 6 - 2 + 4, "one image is not in the tables, one not on the disk"
     assert found["left_out"] == {"images that the tables do not name": 1}
     assert found["images"]["missing"] == 1
     told = medtrain("check", "mura", "--root", base).stdout

@@ -84,7 +84,7 @@ def test_packed_at_the_size_that_training_needs(encoding: str, records: list[Rec
     assert (first["encoding"], first["rejects"]) == (encoding, 1)
     assert "48 pixels on the shorter side" in first["pixels"]
     assert first["options"]["size"] == 48
-    assert "truncated" in json.loads((tmp_path / "one" / "rejects.jsonl").read_text())["reason"]
+    assert "damaged PNG" in json.loads((tmp_path / "one" / "rejects.jsonl").read_text())["reason"]
     assert verify_shards(tmp_path / "one", "decode") == []
     index = open_index(tmp_path / "one", "train")
     shapes = set()

@@ -22,6 +22,7 @@ from command import SMALL, command_line, medtrain
 
 from medtrain import configfile, freeze, helper
 from medtrain.errors import InputError, MachineError
+from medtrain.manifest import FORMAT, manifest_bytes
 from medtrain.run import Run, append_json, read_json, write_json
 
 CHECKOUT = Path(__file__).parents[1]
@@ -164,7 +165,7 @@ def test_resume_goes_on_with_the_copy_and_thaw_takes_the_installed_one(
     assert "medtrain diff calm" in line and "--thaw" in line
     assert read_json(run.code / "manifest.json") == before
 
-    done = medtrain("resume", "calm", "--thaw", check=False)
+    done = medtrain("resume", "calm", "--thaw", "--epochs", "2", check=False)
     assert "the installed medtrain" in done.stdout + done.stderr, "this is what runs now"
     after = read_json(run.code / "manifest.json")
     assert [row["digest"] for row in after["history"]] == [before["digest"], after["digest"]]
@@ -216,9 +217,10 @@ def test_a_medtrain_that_cannot_go_on_with_a_run_is_not_taken(installed: Path, t
     assert done.returncode == 2 and "there is no setting model.dropout" in done.stderr
     assert freeze.sources(run.code) == before
     (installed / "config.py").write_text(config)
-    for step, told in ((1, '{"fingerprints": {"config": "other"}}'), (2, "")):  # a power loss left the newest one empty
+    other = manifest_bytes({"format": FORMAT, "fingerprints": {"config": "other"}})
+    for step, told in ((1, other), (2, b"")):  # a power loss left the newest one empty
         (run.checkpoints / f"step-{step:08d}").mkdir()
-        (run.checkpoints / f"step-{step:08d}" / "manifest.json").write_text(told)
+        (run.checkpoints / f"step-{step:08d}" / "manifest.json").write_bytes(told)
     done = medtrain("resume", "first", "--thaw", check=False)
     assert done.returncode == 2 and "other settings that decide the weights" in done.stderr
 
@@ -251,7 +253,8 @@ def test_a_copy_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_a_run_that_is_under_way_is_not_thawed(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     with subprocess.Popen([sys.executable, "-c", "input()", "medtrain"], stdin=subprocess.PIPE) as process:
-        row = {"event": "start", "job": "", "nodes": socket.gethostname(), "pid": process.pid, "time": time.time()}
+        row = {"event": "start", "attempt": 1, "step": 0, "job": "", "nodes": socket.gethostname(), "pid": process.pid}
+        row["time"] = time.time()
         append_json(run.attempts, row)
         (run.code / "manifest.json").touch()
         before = (run.code / "manifest.json").stat().st_mtime_ns

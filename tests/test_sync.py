@@ -99,7 +99,8 @@ def test_a_run_that_is_under_way_is_left_to_its_own_helper(tmp_path: Path) -> No
     run = make_run(tmp_path, "tensorboard")
     write_journal(run, 3)
     with subprocess.Popen([sys.executable, "-c", "input()", "medtrain"], stdin=subprocess.PIPE) as process:
-        row = {"event": "start", "job": "", "nodes": socket.gethostname(), "pid": process.pid, "time": time.time()}
+        row = {"event": "start", "attempt": 1, "step": 0, "job": "", "nodes": socket.gethostname(), "pid": process.pid}
+        row["time"] = time.time()
         append_json(run.attempts, row)
         done = sync(run, code=2)
         assert f"is under way (process {process.pid}): its own helper feeds" in done.stderr
