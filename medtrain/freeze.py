@@ -101,15 +101,20 @@ def refuse_broken(files: dict[str, bytes]) -> None:
 
 def describe(files: dict[str, bytes]) -> dict[str, Any]:
     """What the manifest says of a copy: versions, and a SHA-256 of each file and of them all."""
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    hashes, digest = _hashes(files)
     return {
         "version": __version__,
-        "digest": hashlib.sha256(lines.encode()).hexdigest(),
+        "digest": digest,
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := version_of(name))},
         "files": hashes,
     }
+
+
+def _hashes(files: dict[str, bytes]) -> tuple[dict[str, str], str]:
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
+    return hashes, hashlib.sha256(lines.encode()).hexdigest()
 
 
 def version_of(package: str) -> str:
@@ -133,14 +138,21 @@ def is_here(run: Run) -> bool:
     return run.code.exists() and run.code.samefile(helper.ROOT)
 
 
+def changed(run: Run) -> str:
+    """What is not as it was when a run's copy of medtrain was made; empty where all is."""
+    written, (there, digest) = frozen(run), _hashes(sources(run.code))
+    told = written.get("files", {})
+    bad = sorted(name for name in told | there if told.get(name) != there.get(name))
+    if not bad and written.get("digest") == digest:
+        return ""
+    return f"the run's copy of medtrain was changed ({', '.join(bad[:5] if told else ()) or MANIFEST})"
+
+
 def refuse_damaged(run: Run) -> None:
     """A copy that somebody edited, or that is not whole, is not what the run was started with."""
-    told, there = frozen(run).get("files", {}), describe(sources(run.code))["files"]
-    bad = sorted(name for name in told.keys() | there.keys() if told.get(name) != there.get(name))
-    if bad or not told:
+    if told := changed(run):
         raise InputError(
-            f"{run.code}: the run's copy of medtrain was changed ({', '.join(bad[:5]) or f'{MANIFEST} is missing'})",
-            f"put it back, or take the installed medtrain: {resume_command(run)} --thaw",
+            f"{run.code}: {told}", f"put it back, or take the installed medtrain: {resume_command(run)} --thaw"
         )
 
 

@@ -103,6 +103,14 @@ def verified(path: Path, expected: dict[str, Any]) -> bytes:
     return data
 
 
+def digest(path: Path) -> str:
+    """The XXH3 of a file, of 128 bits in hexadecimal; empty where it cannot be read."""
+    try:
+        return xxhash.xxh3_128_hexdigest(path.read_bytes())
+    except OSError:
+        return ""
+
+
 def read_state(folder: Path) -> TrainState:
     """The state in a checkpoint, confirmed by the manifest beside it; raises Damaged."""
     return parse_state(verified(folder / STATE, read_manifest(folder)["files"][STATE]))

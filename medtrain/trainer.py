@@ -27,7 +27,7 @@ from medtrain.freezing import Freezing
 from medtrain.inputs import input_shape, middle, open_loader
 from medtrain.labeltable import label_table
 from medtrain.loader import Loader
-from medtrain.manifest import TrainState
+from medtrain.manifest import TrainState, digest
 from medtrain.optim import Schedule, make_optimizer, restore_optimizer
 from medtrain.place import node_name
 from medtrain.preempt import StopRequest
@@ -83,14 +83,16 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
         fence.ensure_highest(run.folder)
         stop.watch(run.stop_file)
     fingerprints = {"config": configfile.fingerprint(config), "data": mixture.fingerprint(config.data)}
-    facts = {"ranks": world.size, "fingerprints": fingerprints}
-    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
     found = take_up(run, config, fingerprints, world)
-    checkpoints.take_up(found)
     state = found.state if found else first_state(config, world)
     if state.threads:
         torch.set_num_threads(state.threads)
     refuse_idle_ranks(state, world)
+    if world.main:
+        note_environment(run, world)
+    facts = {"ranks": world.size, "fingerprints": fingerprints, "environment": digest(run.environment)}
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
+    checkpoints.take_up(found)
     if not found:  # it may have waited for what packed them
         for folder in mixture.folders(config.data):
             datafit.refuse_task(config, folder)
@@ -109,8 +111,6 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     model = world.accelerator.prepare_model(model, evaluation_mode=True)  # precision; DDP may come more than once
     parallel, reduction = make_reduction(config, state, world, model)
     optimizer = world.accelerator.prepare_optimizer(optimizer)
-    if world.main:
-        note_environment(run, world)
     trainer = Trainer(
         run=run,
         config=config,

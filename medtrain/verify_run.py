@@ -14,8 +14,8 @@ from medtrain.checkpoint import damage
 from medtrain.console import in_line, say, say_json, talk_to_stderr
 from medtrain.durable import UNFINISHED
 from medtrain.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
-from medtrain.freeze import refuse_damaged
-from medtrain.manifest import MANIFEST, checkpoint_folders, checkpoint_name, read_manifest, read_state
+from medtrain.freeze import changed, obstacle
+from medtrain.manifest import MANIFEST, checkpoint_folders, checkpoint_name, digest, read_manifest, read_state
 from medtrain.run import Run, command_for, resume_command
 from medtrain.takeover import VERIFYING, take
 
@@ -43,8 +43,6 @@ def _verify(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Pat
         say_files(found)
     told: dict[str, Any] | None = None
     if not files_only and not found.faults:
-        if run.code.exists():
-            refuse_damaged(run)
         jobenv.settle()
         told = train_again(replay.plan(run, from_step, ranks), scratch, json)
     if json:
@@ -92,7 +90,8 @@ def check_files(run: Run) -> Files:
         notes += [f"{folder.name}/{name} is no part of the checkpoint" for name in sorted(there - known) if known]
     told = [f"{name}: {text}" for name, texts in faults.items() for text in texts]
     told += [text for link in ("last", "best") for text in link_faults(run, link, faults)]
-    told += journal_faults(run, [folder for folder in folders if not faults[folder.name]], notes)
+    whole = [folder for folder in folders if not faults[folder.name]]
+    told += journal_faults(run, whole, notes) + made_with_faults(run, whole)
     if not told:
         notes += stale_links(run, folders[-1])
     aside = sorted(path.name for path in run.checkpoints.glob("aside-*"))
@@ -113,6 +112,17 @@ def journal_faults(run: Run, whole: list[Path], notes: list[str]) -> list[str]:
         return []
     fault = journal.damage(run.journal, entry)
     return [f"{fault} ({whole[-1].name})"] if fault else []
+
+
+def made_with_faults(run: Run, whole: list[Path]) -> list[str]:
+    """Whether the settings, the copy of medtrain and the note of the versions are those of the newest checkpoint."""
+    told = [f"{run.code.name}: {text}" for text in [changed(run)] if text] if run.code.exists() else []
+    if reason := obstacle(run):
+        told.append(f"{run.config_file.name}: {reason}")
+    written = read_manifest(whole[-1]).get("environment") if whole else None
+    if written is not None and digest(run.environment) != written:
+        told.append(f"{run.environment.name} is not as it was when {whole[-1].name} was written")
+    return told
 
 
 def misnamed(folder: Path) -> list[str]:

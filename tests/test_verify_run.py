@@ -283,7 +283,7 @@ def test_what_cannot_be_replayed(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_edited_copy_of_medtrain_is_refused(run: Run) -> None:
     (run.code / "medtrain" / "optim.py").write_text("LR = 7\n")
     done = medtrain("verify", run.folder, check=False)
-    assert done.returncode == 2 and "was changed (medtrain/optim.py)" in done.stderr
+    assert done.returncode == 2 and "was changed (medtrain/optim.py)" in done.stdout
 
 
 def test_what_is_neither_a_run_nor_a_dataset(run: Run, demo_shards: Path, tmp_path: Path) -> None:
