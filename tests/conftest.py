@@ -10,6 +10,17 @@ from pathlib import Path
 
 import pytest
 
+# At the import of one of these the process ends at once: no `except ImportError` can hide it.
+FORBID = """\
+import os, sys
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "torchvision", "accelerate", "timm"):
+            os.write(2, f"{name} was imported\\n".encode())
+            os._exit(99)
+sys.meta_path.insert(0, Forbid())
+"""
+
 os.umask(0o077)  # as every process of medtrain has it
 # Several processes train at once on few cores; more threads than cores would fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -55,6 +66,14 @@ def demo_shards(demo_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("packed") / "demo"
     pack(demo.records(demo_tree), demo.CLASSES, out, workers=1)
     return out
+
+
+@pytest.fixture(scope="session")
+def no_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which importing torch ends the process with exit code 99."""
+    folder = tmp_path_factory.mktemp("forbid")
+    (folder / "sitecustomize.py").write_text(FORBID)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture

@@ -15,16 +15,6 @@ from medtrain.config import DataConfig
 from medtrain.errors import InputError
 from medtrain.run import Run, write_json
 
-FORBID = """\
-import os, sys
-class Forbid:
-    def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "torchvision", "accelerate", "timm"):
-            os.write(2, f"{name} was imported\\n".encode())
-            os._exit(99)
-sys.meta_path.insert(0, Forbid())
-"""
-
 
 def make_run(folder: Path, shards: Path, name: str = "first", checkpoint: bool = True) -> Run:
     run = Run.create(folder, name)
@@ -38,15 +28,15 @@ def make_run(folder: Path, shards: Path, name: str = "first", checkpoint: bool =
     return run
 
 
-def test_wrong_arguments_are_told_without_torch(demo_tree: Path, demo_shards: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_told_without_torch(
+    demo_tree: Path, demo_shards: Path, tmp_path: Path, no_torch: dict[str, str]
+) -> None:
     make_run(tmp_path / "runs", demo_shards)
     make_run(tmp_path / "runs", demo_shards, "young", checkpoint=False)
-    (tmp_path / "sitecustomize.py").write_text(FORBID)
     (tmp_path / "page.png").write_text("<html>please log in</html>")
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe")
     image = next(demo_tree.rglob("*.*g"))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     for words, said in (
         (["predict", "frist", image], "there is no run 'frist'"),
         (["predict", "young", image], "run young has no checkpoint yet"),
@@ -67,7 +57,7 @@ def test_wrong_arguments_are_told_without_torch(demo_tree: Path, demo_shards: Pa
         (["explain", "first", image, "--out", tmp_path / "page.png"], "cannot be a folder for figures"),
     ):
         command = command_line(*words, "--runs", tmp_path / "runs")
-        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=no_torch, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, ""), (words, done.stderr)
         assert said in done.stderr and len(done.stderr.splitlines()) == 2, (words, done.stderr)
 

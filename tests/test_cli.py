@@ -20,24 +20,6 @@ from medtrain.run import Run
 
 BOXES = re.compile("[\u2500-\u257f]")
 COLOUR = "\x1b["
-# At the import of one of these the process ends at once: no `except ImportError` can hide it.
-FORBID = """\
-import os, sys
-class Forbid:
-    def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "torchvision", "accelerate", "timm"):
-            os.write(2, f"{name} was imported\\n".encode())
-            os._exit(99)
-sys.meta_path.insert(0, Forbid())
-"""
-
-
-@pytest.fixture(scope="session")
-def no_torch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which importing torch ends the process with exit code 99."""
-    folder = tmp_path_factory.mktemp("forbid")
-    (folder / "sitecustomize.py").write_text(FORBID)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def on_a_terminal(*arguments: object, **environment: str) -> str:
