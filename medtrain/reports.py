@@ -93,8 +93,8 @@ AFTER_HEART = re.compile(rf"({HEART}(?: size)?) ?: ?")
 # As templates deny: "Pneumothorax: none.", "Effusion - none seen", "pneumothorax (absent)".
 NONE_AFTER = re.compile(
     r" ?[,:(=-]{1,3} ?(?:none|no|nil|not|absent|neg(?:ative)?|unlikely|excluded|ruled out|no evidence)"
-    r"(?: (?:seen|identified|noted|evident|present|visuali[sz]ed|detected))?(?:\)|(?= ?(?:[.,;)]|$)))"
-    r"| ?(?:\((?:-|\u2212|\u2013|0)\)|: ?-(?= ?(?:[.,;]|$)))"
+    r"(?: (?:seen|identified|noted|evident|present|visuali[sz]ed|detected|likely))?(?:\)|(?= ?(?:[.,;)]|$)))"
+    r"| ?[:=]? ?(?:[(\[](?:-|\u2212|\u2013|0)[)\]])| ?[:=] ?[-\u2212\u20130](?= ?(?:[.,;]|$))"
 )
 LONGEST_ITEM = 4  # words
 IN_BRACKETS = re.compile(r" ?\(([^()]*)\)")

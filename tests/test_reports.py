@@ -150,6 +150,7 @@ NOT_THERE = {
         "Interval resolution of pneumothorax.", "No residual pneumothorax.",
     ),
     "Effusion": (
+        "Effusion: (-)", "Effusion [-]", "Effusion: 0", "Effusion: not likely",
         "Effusion (-).", "Effusion (negative).", "Effusion: No", "Effusions absent.", "Effusion, none.",
         "No pneumothorax or effusion, stable.", "No pneumothorax, large effusion, or consolidation.",
         "No infiltrate in the lungs or effusion.", "No interval development of effusion.",
