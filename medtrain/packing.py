@@ -154,9 +154,9 @@ def verify(
 
     A packed dataset (a folder): it is whole, and no patient or image stands in two splits. Exit code 2 if not.
 
-    A run (its name or folder): every file of its checkpoints is as it was written (exit code 2 if not), and the newest
-    checkpoint is what training makes: its last steps are trained again, beside the run, and give the same bits
-    (exit code 3 if not). In a Slurm allocation with its ranks, else here.
+    A run (its name or folder): every file of its checkpoints is as it was written, and journal, settings and code are
+    those of the newest one (exit code 2 if not). This is what training makes: its last steps are trained again, beside
+    the run, and give the same bits (exit code 3 if not). In a Slurm allocation with its ranks, else here.
 
     Args:
         what: Folder of a packed dataset, or name or folder of a run.

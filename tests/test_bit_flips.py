@@ -53,7 +53,7 @@ def faults_beside_checkpoints(run: Run, shards: Path) -> list[str]:
 
 def faults_of_shards(run: Run, shards: Path) -> list[str]:
     try:
-        return verify_shards(shards, "hash")
+        return verify_shards(shards, "crc")
     except MedtrainError as error:
         return [error.problem]
 
