@@ -173,7 +173,6 @@ def test_a_flipped_bit_in_any_file_is_right_or_two_lines_through_the_real_comman
     paths = [path.relative_to(home) for path in kinds(run, home / "shards" / "demo")]
     baseline, trained = answers(run, home), result(run.folder)
     scores = json.loads(baseline["evaluate"][1])
-    outcomes = []
     for local in paths:
         draw = random.Random(str(local))
         for _ in range(2):
@@ -187,16 +186,7 @@ def test_a_flipped_bit_in_any_file_is_right_or_two_lines_through_the_real_comman
                 assert result(run.folder) == trained, where
             if told["evaluate"][0] == 0 and told["resume"][0] == 0 and not names(told["resume"], local):
                 assert json.loads(told["evaluate"][1]) == scores, where
-            print(
-                where,
-                told["resume"][0],
-                told["evaluate"][0],
-                [*told["resume"][2].splitlines(), "-"][0][:150],
-                sep="   ",
-                flush=True,
-            )
-            outcomes.append((where, told["resume"][0], told["evaluate"][0]))
-    print(*outcomes, sep="\n")
+            print(f"{where}: exit code of resume {told['resume'][0]}, of evaluate {told['evaluate'][0]}", flush=True)
     assert len(paths) > 15
 
 
