@@ -115,11 +115,19 @@ def _check(page: TiffPage, kind: str, size: int) -> None:
     if samples not in (colours, colours + 1) or page.imagedepth != 1:
         raise _Refused(f"{samples} channels; only grey and colour images can be read")
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(segments) < np.prod(page.chunked) or not all(at > 0 and n > 0 and at + n <= size for at, n in segments):
+    if len(segments) < np.prod(page.chunked):
         raise _Refused("truncated TIFF")
     claimed = page.imagewidth * page.imagelength * samples * page.bitspersample // 8  # type: ignore[operator]
-    most = EXPANSION.get(page.compression)
-    if most and claimed > most * sum(page.databytecounts):
+    _check_segments(segments, size, claimed, page.compression)
+
+
+def _check_segments(segments: list[tuple[int, int]], size: int, claimed: int, compression: int) -> None:
+    """Raises where the strips or tiles, each an offset and a number of bytes, are not all in a file of `size` bytes, or
+    cannot hold the bytes of pixels that its header claims."""
+    if not all(at > 0 and n > 0 and at + n <= size for at, n in segments):
+        raise _Refused("truncated TIFF")
+    most = EXPANSION.get(compression)
+    if most and claimed > most * sum(n for _, n in segments):
         raise _Refused("damaged TIFF (its data cannot hold as many pixels as its header says)")
 
 
@@ -195,10 +203,9 @@ def _by_strips(data: bytes, tags: Tags) -> NDArray[np.uint8]:
     width, height, rows = tags[WIDTH][0], tags[LENGTH][0], tags[ROWS][0]
     lzw = tags.get(COMPRESSION) == (LZW,)
     strips = list(zip(tags[OFFSETS], tags[COUNTS], strict=True))
-    if len(strips) != -(-height // rows) or any(at + size > len(data) for at, size in strips):
+    if len(strips) != -(-height // rows):
         raise ValueError("truncated TIFF")
-    if width * height > EXPANSION[LZW if lzw else 1] * sum(tags[COUNTS]):
-        raise ValueError("damaged TIFF (its data cannot hold as many pixels as its header says)")
+    _check_segments(strips, len(data), width * height, LZW if lzw else 1)
     pixels = np.empty((height, width), np.uint8)
     for number, (at, size) in enumerate(strips):
         part = pixels[number * rows : (number + 1) * rows]

@@ -7,6 +7,7 @@ import gc
 import secrets
 import time
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,9 +89,10 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     if state.threads:
         torch.set_num_threads(state.threads)
     refuse_idle_ranks(state, world)
-    if world.main:
+    facts: dict[str, Any] = {"ranks": world.size, "fingerprints": fingerprints}
+    if world.main:  # which writes the manifests
         note_environment(run, world)
-    facts = {"ranks": world.size, "fingerprints": fingerprints, "environment": digest(run.environment)}
+        facts["environment"] = digest(run.environment)
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
     checkpoints.take_up(found)
     if not found:  # it may have waited for what packed them

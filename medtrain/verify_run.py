@@ -116,7 +116,9 @@ def journal_faults(run: Run, whole: list[Path], notes: list[str]) -> list[str]:
 
 def made_with_faults(run: Run, whole: list[Path]) -> list[str]:
     """Whether the settings, the copy of medtrain and the note of the versions are those of the newest checkpoint."""
-    told = [f"{run.code.name}: {text}" for text in [changed(run)] if text] if run.code.exists() else []
+    told = []
+    if run.code.exists() and (text := changed(run)):
+        told.append(f"{run.code.name}: {text}; to take the installed one: {resume_command(run)} --thaw")
     if reason := obstacle(run):
         told.append(f"{run.config_file.name}: {reason}")
     written = read_manifest(whole[-1]).get("environment") if whole else None

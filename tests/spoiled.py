@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def flip(path: Path, at: int, bit: int = 0) -> None:
+    """Change one bit of one byte of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        (old,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([old ^ 1 << bit]))
+
+
 def spoil(root: Path) -> None:
     """Four files that cannot be read, and one image under two labels."""
     (root / "disc" / "000000.jpeg").write_bytes((root / "disc" / "000000.jpeg").read_bytes()[:500])

@@ -14,6 +14,7 @@ import pytest
 import xxhash
 from inprocess import new_run, train_here
 from safetensors.torch import load_file
+from spoiled import flip
 
 from medtrain import configfile, journal
 from medtrain.checkpoint import Loaded, load_checkpoint
@@ -117,12 +118,6 @@ def run(ended: Run, tmp_path: Path) -> Run:
     return Run(shutil.copytree(ended.folder, tmp_path / "one", symlinks=True))
 
 
-def flip(path: Path, place: int, bit: int = 1) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1 << bit
-    path.write_bytes(data)
-
-
 def in_line(run: Run, number: int) -> int:
     """A byte in the middle of a line of the journal; the first is 1."""
     return sum(len(each) for each in run.journal.read_bytes().splitlines(True)[: number - 1]) + 20
@@ -147,7 +142,7 @@ def test_one_bit_in_any_byte_of_the_journal_is_found(run: Run) -> None:
         flip(run.journal, place, rng.randrange(8))
         assert "is not what had been written by then" in journal.damage(run.journal, proof), place
         run.journal.write_bytes(whole)
-    flip(run.journal, 700)
+    flip(run.journal, 700, 1)
     assert check_files(run).faults == (f"metrics.jsonl is not what had been written by then ({newest.name})",)
     run.journal.write_bytes(whole[:-1])
     assert f"has {len(whole) - 1:,} bytes, and {len(whole):,} were written" in check_files(run).faults[0]
@@ -156,7 +151,7 @@ def test_one_bit_in_any_byte_of_the_journal_is_found(run: Run) -> None:
 
 
 def test_a_changed_digit_goes_back_to_the_checkpoint_before_it_and_ends_alike(run: Run, ended: Run) -> None:
-    flip(run.journal, in_line(run, 18))  # step 17: the epoch's line is the 13th
+    flip(run.journal, in_line(run, 18), 1)  # step 17: the epoch's line is the 13th
     damaged = run.journal.read_bytes()
     assert train_here(run) == 0
     assert (run.folder / "metrics.jsonl.damaged-1").read_bytes() == damaged
@@ -175,7 +170,7 @@ def test_a_changed_digit_goes_back_to_the_checkpoint_before_it_and_ends_alike(ru
 
 
 def test_damage_before_the_oldest_checkpoint_is_refused_until_the_curve_is_given_up(run: Run) -> None:
-    flip(run.journal, in_line(run, 2))
+    flip(run.journal, in_line(run, 2), 1)
     before = sorted(path.name for path in run.folder.rglob("*"))
     with pytest.raises(InputError, match="nor by any older checkpoint") as caught:
         choose(run, lambda text: None)
@@ -211,7 +206,7 @@ def test_an_older_versions_checkpoint_is_not_checked_and_that_is_said(run: Run) 
     files = {"model.safetensors": found.model, "optimizer.safetensors": found.optimizer}
     writer.save(found.state, files, frozenset(), before=dict)
     assert not writer.outcome(None).error  # type: ignore[union-attr]
-    flip(run.journal, in_line(run, 3))
+    flip(run.journal, in_line(run, 3), 1)
     told: list[str] = []
     choice = choose(run, told.append)
     assert choice.found is not None and choice.found.state.step == 24
@@ -252,7 +247,7 @@ def test_a_damaged_best_is_found_at_a_resume_and_another_epoch_counts_as_the_bes
     """Else the run could never finish: the best weights are what is tested."""
     found, state = with_best(run, 1)
     assert state == found.state and (run.folder / "told").read_text() == "", "it is whole"
-    flip(run.checkpoints / "step-00000012-epoch-001/model.safetensors", 5000)
+    flip(run.checkpoints / "step-00000012-epoch-001/model.safetensors", 5000, 1)
     _, state = with_best(run, 1)
     rows = list(journal.rows(run.journal, "epoch"))
     assert (state.best_epoch, state.best) == (2, rows[1]["val_accuracy"])
@@ -267,7 +262,7 @@ def test_a_damaged_best_is_found_at_a_resume_and_another_epoch_counts_as_the_bes
 
 def test_where_no_epoch_is_whole_the_best_is_looked_for_from_there_on(run: Run) -> None:
     shutil.rmtree(checkpoint_folders(run.checkpoints)[-1])
-    flip(run.checkpoints / "step-00000012-epoch-001/optimizer.safetensors", 5000)
+    flip(run.checkpoints / "step-00000012-epoch-001/optimizer.safetensors", 5000, 1)
     found, state = with_best(run, 1)
     assert (state.best_epoch, state.best) == (0, None)
     assert "the best is looked for from here on" in (run.folder / "told").read_text()
@@ -279,7 +274,7 @@ def test_where_no_epoch_is_whole_the_best_is_looked_for_from_there_on(run: Run) 
 def test_a_run_whose_best_is_damaged_after_its_last_epoch_comes_to_its_end(run: Run) -> None:
     state = read_state(checkpoint_folders(run.checkpoints)[-1])
     best = run.checkpoints / f"step-000000{12 * state.best_epoch}-epoch-{state.best_epoch:03d}"
-    flip(best / "model.safetensors", 5000)
+    flip(best / "model.safetensors", 5000, 1)
     (run.evaluation / "test.json").unlink()
     assert train_here(run) == 0
     assert "is damaged" in run.log.read_text() and (run.evaluation / "test.json").exists()

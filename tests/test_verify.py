@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import medtrain
+from spoiled import flip
 
 from medtrain.datasets import demo
 from medtrain.errors import InputError
@@ -37,12 +38,6 @@ def sound(demo_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / sound.name))
-
-
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
 
 
 def sample(index: ShardIndex, shard: int = 1) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from command import SMALL, command_line, medtrain
+from spoiled import flip
 
 from medtrain import fence
 from medtrain.checkpoint import load_checkpoint
@@ -79,12 +80,6 @@ def verify(run: Run, *arguments: object, code: int = 0) -> Any:
     done = medtrain("verify", run.name, "--runs", run.folder.parent, "--json", *arguments, check=False)
     assert done.returncode == code and done.stdout, done.stdout + done.stderr
     return json.loads(done.stdout)
-
-
-def flip(path: Path, position: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
 
 
 # ---- the replay -----------------------------------------------------------------------------------------------------
