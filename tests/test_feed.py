@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import socket
 import stat
@@ -129,6 +130,23 @@ def test_wandb_offline_has_every_step_once_after_a_storm_of_kills(tmp_path: Path
     assert rows == in_journal(run)
     assert rows[120] == {"epoch": 6, "loss": 1 / 120 + 2, "lr": 1e-4, "train_loss": 1 / 120, "val_accuracy": 0.12}
     assert [round(rows[step]["loss"] - 1 / step) for step in (10, 11, 121, 141)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_what_an_orphan_makes_late_is_dropped_at_the_end(tracker: str, tmp_path: Path) -> None:
+    """A killed helper's own process of W&B may make its folder, or a file in it, when the next attempt is at work."""
+    run = make_run(tmp_path, tracker)
+    trainer, _ = train(run, attempt=0, checkpoint=0, end=10_000, pause=0.05)
+    folder = run.trackers / tracker
+    wait_until(lambda: any(folder.glob("*/*.wandb")) or any(folder.glob("*/events*")))
+    (own,) = (left for left in folder.iterdir() if left.is_dir() and not left.is_symlink())
+    late = folder / re.sub(r"20\d\d", "2001", own.name)
+    late.mkdir()
+    (late / "earlier").touch()
+    (newer := folder / re.sub(r"20\d\d", "2999", own.name)).mkdir()  # of an attempt after this one
+    trainer.kill()
+    wait_until(lambda: "has the whole journal" in (run.trackers / "feed.log").read_text())
+    assert {left for left in folder.iterdir() if left.is_dir() and not left.is_symlink()} == {own, newer}
 
 
 def test_wandb_is_told_nothing_of_the_machine(tmp_path: Path) -> None:

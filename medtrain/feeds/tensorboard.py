@@ -46,7 +46,7 @@ class TensorboardFeed:
     def finish(self) -> None:
         """Close the file; it holds everything."""
         self._file.close()
-        self._earlier.drop()
+        self._earlier.drop(self._path.parent)
 
     def _write(self, event: Any) -> None:
         self._writer.write(event.SerializeToString())

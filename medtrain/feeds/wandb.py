@@ -80,7 +80,7 @@ class WandbFeed:
         wandb.teardown()  # offline, finish alone does not wait for the file
         if not self._online:
             self._prove()
-        self._earlier.drop()
+        self._earlier.drop(self._file.parent)
 
     def _prove(self) -> None:
         """W&B does not say that it could not write: count what is in its file."""
