@@ -101,15 +101,12 @@ def data_explore(
     see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
     looks = look_at(records, True, 0, json, clips)
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
-    examples = _sheet(source, readable) if clips else _examples(source, [record for record, _ in readable])
+    examples = examples_of(source, readable)
     if not any(examples.values()):
         what = "clip in which something moves" if clips else "image that shows a class and can be read"
         raise InputError(f"{root} has no {dataset} {what}", see_why)
     out.mkdir(parents=True, exist_ok=True)
-    paths = (_draw_clips if clips else _draw_images)(source, records, readable, examples, out)
-    if any(record.patient for record in records):
-        paths |= {} if clips else _draw_people(source, records, out)
-        paths |= _draw_groups(records, "clips" if clips else "images", out)
+    paths = draw_dataset(source, records, readable, examples, out)
     if json:
         say_json({"dataset": dataset, "root": str(root), "figures": {name: str(path) for name, path in paths.items()}})
     else:
@@ -138,6 +135,25 @@ def _steps(name: str) -> list[str]:
 
 Readable = list[tuple[Record, Look]]
 Examples = dict[str, list[NDArray[np.uint8]]]
+
+
+def examples_of(source: datasets.Source, readable: Readable) -> Examples:
+    """What a person would look at first: title -> images, or frames of a clip."""
+    if getattr(source, "CLIPS", False):
+        return _sheet(source, readable)
+    return _pictures(source, [record for record, _ in readable])
+
+
+def draw_dataset(
+    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+) -> dict[str, Path]:
+    """All figures of a dataset, written into a folder: name -> file."""
+    clips = getattr(source, "CLIPS", False)
+    paths = (_draw_clips if clips else _draw_images)(source, records, readable, examples, out)
+    if any(record.patient for record in records):
+        paths |= {} if clips else _draw_people(source, records, out)
+        paths |= _draw_groups(records, "clips" if clips else "images", out)
+    return paths
 
 
 def _draw_images(
@@ -251,7 +267,7 @@ def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:
     return counts
 
 
-def _examples(source: datasets.Source, records: list[Record]) -> dict[str, list[NDArray[np.uint8]]]:
+def _pictures(source: datasets.Source, records: list[Record]) -> Examples:
     """Up to eight images of each class, picked evenly over the dataset; where each image tells of one class alone, also
     of those that have it not."""
     words = _words(source)

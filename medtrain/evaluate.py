@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,7 @@ from medtrain.inputs import open_loader, pixels
 from medtrain.labels import are_scores, known
 from medtrain.loader import Loader
 from medtrain.metrics import plain
-from medtrain.mistakes import draw_mistakes
-from medtrain.reporttext import report_text
-from medtrain.run import Run, read_json, resume_command, write_json
-from medtrain.scorefile import TIES, ScoreTable, write_scores
+from medtrain.run import Run, resume_command
 from medtrain.shardfile import sidecar
 from medtrain.subgroups import subgroups
 from medtrain.tasks import Task
@@ -100,14 +96,14 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     Where they are from several datasets also `per_dataset`, the metrics of each, and `per_dataset_NUMBER`, their mean
     over the datasets where it is defined: metrics over all together also tell how well the datasets are told apart.
     """
-    distinct, rows = _distinct(scores, loader)
+    own, rows = distinct(scores, loader)
     copies = len(scores.samples) - len(rows)
-    labels = loader.labels[distinct.samples]
-    report = {**judge(task, distinct.values, labels, rows), "copies_left_out": copies}
+    labels = loader.labels[own.samples]
+    report = {**judge(task, own.values, labels, rows), "copies_left_out": copies}
     names, of = mixture.sources(rows)
     if len(names) == 1:
         return report
-    each = {name: judge(task, distinct.values[of == i], labels[of == i], rows[of == i]) for i, name in enumerate(names)}
+    each = {name: judge(task, own.values[of == i], labels[of == i], rows[of == i]) for i, name in enumerate(names)}
     return {**report, **_means(list(each.values())), "per_dataset": each}
 
 
@@ -124,7 +120,7 @@ def judge(
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     """`subgroups`: attribute -> group -> its metrics, of the patients' sex and age and the view, where shards tell."""
-    scores, rows = _distinct(scores, loader)
+    scores, rows = distinct(scores, loader)
     about: list[dict[str, Any]] = [{}] * len(rows)
     with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
         for shard in np.unique(rows["shard"]).tolist():
@@ -145,7 +141,7 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     """`per_study`: the metrics of whole studies, where any has several images and the task judges images."""
-    scores, rows = _distinct(scores, loader)
+    scores, rows = distinct(scores, loader)
     if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
         return {}
     return {"per_study": task.metrics(*_studies(scores.values, loader.labels[scores.samples], rows))}
@@ -172,7 +168,7 @@ def _studies(
     return mean(values), together, rows["group"][first]
 
 
-def _distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
+def distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
     """The scores of distinct images, and their rows of the index."""
     rows = loader.index.samples[scores.samples]
     _, first = np.unique(rows["content"], return_index=True)
@@ -188,66 +184,6 @@ def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
             if isinstance(value, float):
                 found.setdefault(f"per_dataset_{name}", []).append(value)
     return {name: plain(float(np.mean(values))) for name, values in found.items()}
-
-
-def evaluate_best(
-    run: Run,
-    config: Config,
-    task: Task,
-    model: nn.Module,
-    world: World,
-    split: str,
-    say: Callable[[str], None],
-    each_round: Callable[[], bool] = lambda: False,
-    elsewhere: str = "",
-) -> dict[str, Any]:
-    """Score a split with the run's best weights (loaded into `model`); writes and returns the report.
-
-    What is to be decided before a test (thresholds) the validation split decides. `elsewhere` is the name of a dataset
-    that stands in for the run's own: it decides nothing, and has a report of its own.
-    """
-    load_best(run, model, world)
-    loader, scores = score_split(config, task, model, world, split, each_round)
-    if elsewhere:
-        task = task.chosen_in(read_json(run.report))
-    elif task.chooses:
-        validation, seen = (
-            (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
-        )
-        task = task.choose(seen.values, validation.labels[seen.samples])
-    about = (measure, by_study, by_subgroup) if world.main else ()
-    found = [numbers(scores, task, loader) for numbers in about]
-    report: dict[str, Any] = share(world, {name: value for part in found for name, value in part.items()})
-    if world.main:
-        write_report(run, report_name(split, elsewhere), report, task)
-        write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
-        if loader.index.clips and task.chooses and task.outputs == 1:
-            sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"
-            if problem := _show_mistakes(scores, task, loader, sheet):
-                say(f"warning: no contact sheet of mistakes: {problem}")
-        say(f"{split} split, best weights:\n{report_text(report, task)}")
-    return report
-
-
-def _show_mistakes(scores: Scores, task: Task, loader: Loader, sheet: Path) -> str:
-    """Draw the contact sheet of mistakes, which shows patients: it lies where no tracker takes it from. Returns why it
-    cannot be drawn, should a frame be damaged that the test did not read."""
-    own, rows = _distinct(scores, loader)
-    try:
-        draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
-    except (OSError, ValueError) as error:
-        return str(error)
-    return ""
-
-
-def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
-    """The scores of distinct images with what they are scores of."""
-    scores, rows = _distinct(scores, loader)
-    ties = np.empty(len(rows), TIES)
-    ties["study"], ties["group"] = rows["study"], rows["group"]
-    labels, images = loader.labels[scores.samples], rows["key"].astype("U")
-    classes = task.answers if are_scores(labels) else loader.index.classes
-    return ScoreTable(images, ties, labels, scores.values, classes, task.answers)
 
 
 def score_split(
@@ -274,16 +210,3 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
     best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30)
     model.load_state_dict(best.average or best.model)
-
-
-def report_name(split: str, elsewhere: str) -> str:
-    """What the files of a report are called."""
-    return f"{split}-{elsewhere}" if elsewhere else split
-
-
-def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> None:
-    """`evaluation/NAME.json` and its figure."""
-    for folder in (run.evaluation, run.figures):
-        folder.mkdir(exist_ok=True, mode=0o750)
-    write_json(run.evaluation / f"{name}.json", report)
-    task.draw(report, run.figures / f"{task.figure}_{name}.png")

@@ -80,10 +80,11 @@ def put_together(group: RunGroup) -> None:
     """Evaluate what the group's chain would, and write its report."""
     from medtrain import groupreport  # torch
     from medtrain.openrun import open_run
+    from medtrain.splitreport import evaluate_opened
 
     for run in group.runs if group.packing else ():
         if rungroup.finished(run) and not rungroup.evaluated(run):
-            open_run(run).evaluate("val", lambda text: None)
+            evaluate_opened(open_run(run), "val", lambda text: None)
     try:
         groupreport.put_together(group, say)
     except InputError as error:

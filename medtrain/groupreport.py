@@ -11,12 +11,14 @@ import numpy as np
 from medtrain import configfile, journal, mixture, permissions, studyfigures, tasks
 from medtrain.console import table
 from medtrain.errors import InputError
-from medtrain.evaluate import judge, report_name
+from medtrain.evaluate import judge
 from medtrain.openrun import open_run
 from medtrain.reporttext import report_text
 from medtrain.run import Run, command_for, read_json, write_json
 from medtrain.rungroup import RunGroup, digest
 from medtrain.scorefile import ScoreTable, read_scores
+from medtrain.splitreport import evaluate_opened, report_name
+from medtrain.taskfigures import draw
 
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
 
@@ -40,7 +42,7 @@ def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
         folder.mkdir(exist_ok=True, mode=0o750)
     write_json(group.report, report)
     _draw(group, report)
-    task.draw(report, group.figures / f"{task.figure}_test.png")
+    draw(task, report, group.figures / f"{task.figure}_test.png")
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
 
@@ -54,7 +56,7 @@ def evaluate_together(
     for run in members:
         opened = open_run(run, shards)
         name = report_name(split or mixture.tested(opened.config.data), opened.elsewhere)
-        opened.evaluate(split or mixture.tested(opened.config.data), lambda text: None)
+        evaluate_opened(opened, split or mixture.tested(opened.config.data), lambda text: None)
         reports.setdefault(opened.own.study_type, []).append(run.evaluation / f"{name}.json")
     if not study_type and name == group.report.stem:
         return put_together(group, say), group.report

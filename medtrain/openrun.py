@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from medtrain.config import Config, DataConfig
 from medtrain.console import warn
 from medtrain.distributed import World
 from medtrain.errors import InputError
-from medtrain.evaluate import evaluate_best, load_best
+from medtrain.evaluate import load_best
 from medtrain.index import read_manifest
 from medtrain.inputs import CHANNELS, clip_setup, input_shape, pixels
 from medtrain.loader import Batch
@@ -42,17 +42,8 @@ class OpenRun:
     own: DataConfig  # what it was trained on
     elsewhere: str = ""  # the name of a dataset that stands in for that
 
-    def evaluate(self, split: str, say: Callable[[str], None]) -> dict[str, Any]:
-        """Score a split of the packed dataset; writes and returns the report."""
-        if self.elsewhere:
-            self._warn_of_seen(split)
-        else:
-            mixture.refuse_others(self.own, newest_manifest(self.run.checkpoints), self.run.name)
-        return evaluate_best(
-            self.run, self.config, self.task, self.model, self.world, split, say, elsewhere=self.elsewhere
-        )
-
-    def _warn_of_seen(self, split: str) -> None:
+    def warn_of_seen(self, split: str) -> None:
+        """Warn where images of the dataset that stands in are among those that the run was trained on."""
         try:
             times = mixture.seen(self.own, mixture.open_split(self.config.data, split).samples)
         except InputError as error:

@@ -201,12 +201,12 @@ def evaluate(
     asked.need_checkpoint(run)
     asked.need_split(run, split, shards)
     from medtrain import mixture  # torch, from here on
-    from medtrain.evaluate import report_name
     from medtrain.openrun import open_run
+    from medtrain.splitreport import evaluate_opened, report_name
 
     opened = open_run(run, shards)
     split = split or mixture.tested(opened.config.data)
-    report = opened.evaluate(split, quiet)
+    report = evaluate_opened(opened, split, quiet)
     if json:
         say_json(report)
     else:

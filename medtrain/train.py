@@ -8,15 +8,16 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
-from medtrain import fence, figures, journal, mixture
+from medtrain import fence, mixture
 from medtrain.config import Config, lower_is_better
-from medtrain.distributed import any_rank, part, share, share_buffers
+from medtrain.distributed import World, any_rank, part, share, share_buffers
 from medtrain.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
-from medtrain.evaluate import evaluate_best, measure, refuse_not_finite, score
+from medtrain.evaluate import measure, refuse_not_finite, score
 from medtrain.feed_process import Feeder
 from medtrain.finite import broken_gradients
 from medtrain.inputs import pixels
@@ -25,16 +26,33 @@ from medtrain.manifest import TrainState
 from medtrain.preempt import StopRequest
 from medtrain.run import Run
 from medtrain.saving import calmer, hear, leave_plain, must_settle, save, settle
+from medtrain.tasks import Task
 from medtrain.trainer import Trainer, prepare, unfreeze
 from medtrain.watchdog import Watchdog
 
 LAST_SAVE_S = 20  # after an error, what is being saved may still become durable
 
 
-def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> int:
+class Report(Protocol):
+    """Writes what a finished run leaves to read; `each_round` is asked once a round of each split that is scored."""
+
+    def __call__(
+        self,
+        run: Run,
+        config: Config,
+        task: Task,
+        model: nn.Module,
+        world: World,
+        say: Callable[[str], None],
+        each_round: Callable[[], bool],
+    ) -> None: ...
+
+
+def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any], report: Report) -> int:
     """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code.
 
-    `fail` is what a watchdog calls, from its own thread, when training hangs.
+    `fail` is what a watchdog calls, from its own thread, when training hangs; `report` is called on every rank when all
+    epochs are done, before the run counts as finished.
     """
     rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     watchdog = Watchdog(run, rank, size, fail)
@@ -45,7 +63,7 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
         feeder.start()
     code = EXIT_RESUMABLE
     try:
-        code = train_epochs(trainer, state)
+        code = train_epochs(trainer, state, report)
     finally:
         watchdog.close()
         trainer.checkpoints.outcome(LAST_SAVE_S)
@@ -58,7 +76,7 @@ def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any]) -> i
     return code
 
 
-def train_epochs(trainer: Trainer, state: TrainState) -> int:
+def train_epochs(trainer: Trainer, state: TrainState, report: Report) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
     mixture.refuse_watch(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
     while state.epoch < trainer.config.epochs and not stale(trainer, state):
@@ -69,7 +87,7 @@ def train_epochs(trainer: Trainer, state: TrainState) -> int:
             state, stopped = end_epoch(trainer, state, began)
         if stopped:
             return leave(trainer, state)
-    return finish(trainer, state)
+    return finish(trainer, state, report)
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
@@ -221,26 +239,17 @@ def leave(trainer: Trainer, state: TrainState) -> int:
     return EXIT_RESUMABLE
 
 
-def finish(trainer: Trainer, state: TrainState) -> int:
-    """Test with the best weights and write the figures; the run counts as finished only after its end is durable."""
+def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
+    """Report on the best weights; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
     must_settle(trainer, state)
     fence.ensure_highest(run.folder)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
-    own = mixture.tested(config.data)
-    if own != "test":
-        trainer.tracker.log("warning: there is no test split; what follows is of the split that chose the weights")
-    for split in (own, mixture.EXTERNAL) if config.data.holdout else (own,):
-        evaluate_best(
-            run, config, trainer.task, trainer.model, world, split, trainer.tracker.log,
-            lambda: alive(trainer, "testing", 10),  # intervals by patient take a while, on rank 0 alone
-        )  # fmt: skip
+    # Intervals by patient take a while, on rank 0 alone.
+    report(run, config, trainer.task, trainer.model, world, trainer.tracker.log, lambda: alive(trainer, "testing", 10))
     if world.main:
         leave_plain(trainer)
-        rows = list(journal.rows(run.journal, "epoch"))
-        run.figures.mkdir(exist_ok=True, mode=0o750)
-        figures.history(rows, run.figures / "history.png", config.watch)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
     best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
     trainer.tracker.log(f"finished ({ended}): {best}")

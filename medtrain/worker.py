@@ -35,9 +35,10 @@ def main() -> int:
         if not fence.join(run.folder, main) and main:
             takeover.take(run)  # without a supervisor; under one that told no number it would be refused
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
+        from medtrain.splitreport import report_finished
         from medtrain.train import train
 
-        return train(run, STOP, lambda error: fail(run, error))
+        return train(run, STOP, lambda error: fail(run, error), report_finished)
     except MedtrainError as error:
         fail(run, error)
     except BaseException as error:

@@ -9,6 +9,7 @@ from medtrain import configfile
 from medtrain.errors import MedtrainError
 from medtrain.preempt import StopRequest
 from medtrain.run import Run
+from medtrain.splitreport import report_finished
 from medtrain.train import train
 
 SETTINGS: dict[str, Any] = {
@@ -39,6 +40,6 @@ def train_here(run: Run) -> int:
         raise error
 
     try:
-        return train(run, StopRequest(), fail)
+        return train(run, StopRequest(), fail, report_finished)
     finally:
         run.lock_file.unlink(missing_ok=True)  # this process holds it till it ends: the next training is another's

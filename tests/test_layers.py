@@ -24,7 +24,8 @@ clipexplain
 probe
 pipelines groupstatus stagecause
 grouplaunch
-groupreport chain predict
+groupreport chain worker
+splitreport predict
 openrun
 gradcam
 launch verify_run packjob
@@ -33,13 +34,12 @@ replay
 asked freeze feed sbatch rungroup removal
 status supervise checks dependency
 ranks grace
-worker
 train
 saving
 trainer
 resuming
 evaluate freezing
-reduction reporttext mistakes
+reduction reporttext mistakes taskfigures
 environment tasks tracker feeds feed_process checkpoints preempt optim watchdog
 checkpoint_writer
 checkpoint

@@ -6,7 +6,6 @@ One file a kind of problem.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,7 +33,7 @@ class Task(Protocol):
     columns: dict[str, str]
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str
-    """Name of the figure of a report."""
+    """Name of the figure of a report, which taskfigures draws."""
     told: dict[str, str]
     """Numbers of a report that the line of an epoch tells besides the loss, and what it calls them."""
     probable: bool
@@ -74,9 +73,6 @@ class Task(Protocol):
 
     def headline(self, report: dict[str, Any]) -> str:
         """What counts most of a report, in a few words."""
-
-    def draw(self, report: dict[str, Any], path: Path) -> None:
-        """The figure of a report, as a PNG."""
 
 
 def make(config: Config, classes: tuple[str, ...], counts: Counts) -> Task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import studyfigures
 from medtrain.abnormality import THRESHOLD, abnormality_report
 from medtrain.config import Config
 from medtrain.console import table
@@ -110,11 +108,6 @@ class Abnormality:
         interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         area = "" if report["auroc"] is None else f", AUROC {report['auroc']:.4f}"
         return f"kappa {report['kappa']:.4f}{interval}{area}"
-
-    def draw(self, report: dict[str, Any], path: Path) -> None:
-        """The confusion matrix of each study type, and of all."""
-        each = {name: row["confusion"] for name, row in report["per_class"].items() if row["samples"]}
-        studyfigures.confusions({**each, "all": report["confusion"]} if len(each) != 1 else each, STATES, path)
 
 
 def make(

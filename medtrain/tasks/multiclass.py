@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import figures
 from medtrain.config import Config
 from medtrain.labels import Counts
 from medtrain.loader import Batch
@@ -93,10 +91,6 @@ class Multiclass:
         low, high = report["accuracy_interval"]
         interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         return f"accuracy {report['accuracy']:.4f}{interval}"
-
-    def draw(self, report: dict[str, Any], path: Path) -> None:
-        """The confusion matrix."""
-        figures.confusion(np.array(report["confusion"]), self.classes, path)
 
 
 def make(

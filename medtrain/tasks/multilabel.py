@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain import figures
 from medtrain.calibration import at_temperature
 from medtrain.config import Config
 from medtrain.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
@@ -171,10 +169,6 @@ class Multilabel:
         interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         labels = f"{report['macro_labels']['auroc']} of {len(self.classes)} labels"
         return f"mean AUROC {report['macro_auroc']:.4f}{interval} over {labels}"
-
-    def draw(self, report: dict[str, Any], path: Path) -> None:
-        """AUROC by label."""
-        figures.label_scores(report["per_class"], path)
 
 
 def _targets(labels: torch.Tensor) -> torch.Tensor:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from medtrain import figures
 from medtrain.config import Config
 from medtrain.labels import Counts
 from medtrain.loader import Batch
@@ -90,11 +88,6 @@ class Score:
         others = {"R2": report["r2"], "Spearman": report["spearman"]}
         told = "".join(f", {name} {value:.4f}" for name, value in others.items() if value is not None)
         return f"mean absolute error {report['mae']:.4f}{interval}{told}"
-
-    def draw(self, report: dict[str, Any], path: Path) -> None:
-        """What is predicted in each tenth of what was given."""
-        if report["by_given"]:
-            figures.predicted_scores(report["by_given"], path)
 
 
 def make(config: Config, classes: tuple[str, ...], counts: Counts, unlearned: frozenset[str]) -> Score:
