@@ -25,12 +25,12 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 
-from medtrain.checkpoint_writer import Team
-from medtrain.checkpoints import Checkpoints
-from medtrain.config import CheckpointConfig
-from medtrain.console import table
-from medtrain.manifest import TrainState
-from medtrain.optim import optimizer_tensors
+from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.writer import Team
+from medtrain.config.schema import CheckpointConfig
+from medtrain.core.console import table
+from medtrain.runs.checkpoint_manifest import TrainState
+from medtrain.training.optim import optimizer_tensors
 
 Contender = Callable[[int], tuple[float, float]]  # round -> seconds of stall, seconds until durable
 GOALS = {"torch.save + fsync": 6.0, "DCP async_save": 2.5}

@@ -20,9 +20,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from medtrain.console import table
-from medtrain.datasets import demo
-from medtrain.shards import pack
+from medtrain.core.console import table
+from medtrain.datasets.sources import demo
+from medtrain.shards.pack import pack
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def train(folder: Path, options: argparse.Namespace, ranks: int, mode: str, numb
     """Median seconds a step of one epoch."""
     name = f"{mode}-{ranks}-{number}"
     subprocess.run(
-        [sys.executable, "-m", "medtrain.cli", "train", "mednist", "--shards", folder / "shards", "--runs",
+        [sys.executable, "-m", "medtrain", "train", "mednist", "--shards", folder / "shards", "--runs",
          folder / "runs", "--run", name, "--epochs", "1", "--batch_size", str(options.batch_size), "--global_batch",
          str(options.global_batch), "--tasks_per_node", str(ranks), "--determinism", mode, "--tracker", "none"],
         check=True, stdout=subprocess.DEVNULL,

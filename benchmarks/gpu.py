@@ -112,7 +112,7 @@ def plain_rate(batch: int, steps: int = 60) -> float:
 
 def medtrain() -> list[str]:
     """The command line of this interpreter's medtrain."""
-    return [sys.executable, "-m", "medtrain.cli"]
+    return [sys.executable, "-m", "medtrain"]
 
 
 def command(verb: str, shards: Path, runs: Path, name: str, precision: str, *more: str) -> list[str]:

@@ -38,15 +38,15 @@ import torchvision
 from torch import nn
 
 from medtrain import models
-from medtrain.compiling import compile_blocks
-from medtrain.config import ModelConfig, OptimConfig
-from medtrain.console import table
-from medtrain.datasets import chest_demo
-from medtrain.loader import Batch
-from medtrain.optim import make_optimizer
-from medtrain.shards import PackOptions, pack
+from medtrain.config.schema import ModelConfig, OptimConfig
+from medtrain.core.console import table
+from medtrain.datasets.sources import chest_demo
+from medtrain.loading.batch import Batch
+from medtrain.models.compile import compile_blocks
+from medtrain.shards.pack import PackOptions, pack
 from medtrain.tasks.abnormality import Abnormality
 from medtrain.tasks.multilabel import Multilabel
+from medtrain.training.optim import make_optimizer
 
 WARM, TIMED, SAVE_EVERY = 15, 60, 20
 STEPS = ("torchvision, eager", "timm, eager", "timm, compiled", "medtrain, eager", "medtrain, compiled")
@@ -197,7 +197,7 @@ def trained(shards: Path, folder: Path, options: argparse.Namespace, stalls: lis
         "--backbone", options.backbone, "--image_size", options.size, "--batch_size", options.batch, "--epochs", 1,
         "--precision", "bf16", "--every_steps", SAVE_EVERY, "--compile", "blocks",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "medtrain.cli", *map(str, words)]
+    command = [sys.executable, "-m", "medtrain", *map(str, words)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     lines = (folder / name / "metrics.jsonl").read_text().splitlines()
     steps = [row for row in map(json.loads, lines) if row["kind"] == "step"][WARM:]

@@ -37,14 +37,14 @@ from torch.utils.data import DataLoader
 from torchvision import datasets as folders
 from torchvision import transforms as T
 
-from medtrain.config import AugmentConfig
-from medtrain.console import table
-from medtrain.datasets import demo, mednist
-from medtrain.index import open_index
-from medtrain.loader import Loader
-from medtrain.plan import PackOptions
-from medtrain.record import Record
-from medtrain.shards import pack
+from medtrain.config.schema import AugmentConfig
+from medtrain.core.console import table
+from medtrain.datasets.record import Record
+from medtrain.datasets.sources import demo, mednist
+from medtrain.loading.loader import Loader
+from medtrain.shards.index import open_index
+from medtrain.shards.pack import pack
+from medtrain.shards.plan import PackOptions
 
 AUGMENT = AugmentConfig(rotate_deg=15, flip_p=0.5, zoom_min=0.9, zoom_max=1.1)
 Epoch = Callable[[], Iterator[Any]]  # one pass over the images, batch by batch

@@ -24,10 +24,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from medtrain.console import table
-from medtrain.plan import PackOptions
-from medtrain.record import Record
-from medtrain.shards import pack
+from medtrain.core.console import table
+from medtrain.datasets.record import Record
+from medtrain.shards.pack import pack
+from medtrain.shards.plan import PackOptions
 
 SIZE = 512
 

@@ -29,16 +29,21 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from medtrain.console import table
+from medtrain.core.console import table
 
 HERE = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, FRAMES = 480, 640, 30
 PACK = """
 import sys
 from pathlib import Path
-from medtrain.plan import PackOptions
-from medtrain.record import Record
-from medtrain.shards import pack
+try:
+    from medtrain.datasets.record import Record
+    from medtrain.shards.pack import pack
+    from medtrain.shards.plan import PackOptions
+except ModuleNotFoundError:  # a checkout from before there were packages
+    from medtrain.plan import PackOptions
+    from medtrain.record import Record
+    from medtrain.shards import pack
 kind, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 paths = sorted(source.iterdir())
 raw = {"quality_score": 1.0}

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from medtrain.console import table
+from medtrain.core.console import table
 
 HERE = Path(__file__).resolve().parents[1]
 DATASETS = ("demo", "chest_demo", "mura_demo", "echo_demo")

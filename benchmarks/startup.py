@@ -11,9 +11,9 @@ import time
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
-    "medtrain --help": ["-m", "medtrain.cli", "--help"],
-    "medtrain recipes": ["-m", "medtrain.cli", "recipes"],
-    "medtrain train mednist --help": ["-m", "medtrain.cli", "train", "mednist", "--help"],
+    "medtrain --help": ["-m", "medtrain", "--help"],
+    "medtrain recipes": ["-m", "medtrain", "recipes"],
+    "medtrain train mednist --help": ["-m", "medtrain", "train", "mednist", "--help"],
     "python -c 'import torch'": ["-c", "import torch"],
 }
 

@@ -27,10 +27,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medtrain.console import table
-from medtrain.datasets import demo
-from medtrain.run import Run, read_json_lines
-from medtrain.shards import pack
+from medtrain.core.console import table
+from medtrain.core.jsonfiles import read_json_lines
+from medtrain.datasets.sources import demo
+from medtrain.runs.run import Run
+from medtrain.shards.pack import pack
 
 SAVED, RESUMED = r"saved at step", r"resuming at step ([\d,]+)"
 
@@ -49,7 +50,7 @@ def main() -> None:
         demo.download(folder / "raw", samples=600)
         pack(demo.records(folder / "raw"), demo.CLASSES, folder / "shards")
         command = [
-            sys.executable, "-m", "medtrain.cli", "train", "mednist", "--shards", folder / "shards", "--runs", folder,
+            sys.executable, "-m", "medtrain", "train", "mednist", "--shards", folder / "shards", "--runs", folder,
             "--run", "stops", "--epochs", "1000000", "--patience", "0", "--tasks_per_node", str(options.ranks),
             "--image_size", str(options.image_size), "--every_steps", "20", "--tracker", "none",
         ]  # fmt: skip
@@ -140,7 +141,10 @@ def last_step(run: Run) -> int:
 def workers(supervisor: subprocess.Popen[bytes]) -> list[int]:
     """The ranks."""
     found = subprocess.run(
-        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.worker"], capture_output=True, text=True, check=True
+        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.launch.rank_main"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [int(pid) for pid in found.stdout.split()]
 

@@ -40,18 +40,18 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from torch.utils.data import DataLoader
 
-from medtrain.config import AugmentConfig
-from medtrain.configfile import resolve
-from medtrain.console import table
-from medtrain.datasets import echo, echo_demo
-from medtrain.dicom import is_dicom
-from medtrain.index import open_index
-from medtrain.inputs import OF_COLOURS, clip_setup, pixels
-from medtrain.loader import Loader
-from medtrain.plan import PackOptions
-from medtrain.record import Record
-from medtrain.shardfile import IN_MEMORY
-from medtrain.shards import pack
+from medtrain.config.configfile import resolve
+from medtrain.config.schema import AugmentConfig
+from medtrain.core.console import table
+from medtrain.datasets.record import Record
+from medtrain.datasets.sources import echo, echo_demo
+from medtrain.evaluation.inputs import OF_COLOURS, clip_setup, pixels
+from medtrain.imaging.dicom import is_dicom
+from medtrain.loading.loader import Loader
+from medtrain.shards.index import open_index
+from medtrain.shards.pack import pack
+from medtrain.shards.plan import PackOptions
+from medtrain.shards.tar_writer import IN_MEMORY
 
 RECIPE = resolve("echo")
 FRAMES, STRIDE, SIDE, BATCH = RECIPE.data.frames, RECIPE.data.stride, RECIPE.data.image_size, RECIPE.data.batch_size
@@ -61,12 +61,12 @@ Epoch = Callable[[], Iterator[int]]  # one pass over the clips: how many are in 
 PACK = """
 import sys
 from pathlib import Path
-from medtrain.contents import contents
-from medtrain.index import sample_dtype
-from medtrain.mortal import Pool
-from medtrain.plan import PackOptions, make_plan
-from medtrain.record import Record
-from medtrain.shardfile import Shard, pack_shard
+from medtrain.shards.file_hashes import contents
+from medtrain.shards.index import sample_dtype
+from medtrain.core.mortal import Pool
+from medtrain.shards.plan import PackOptions, make_plan
+from medtrain.datasets.record import Record
+from medtrain.shards.tar_writer import Shard, pack_shard
 
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]

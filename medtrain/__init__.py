@@ -1,3 +1,38 @@
-"""medtrain: train on medical images on a Slurm cluster, and never lose work."""
+"""medtrain: train on medical images on a Slurm cluster, and never lose work.
+
+The names below are what a program needs. Each is imported when it is first used: `import medtrain` costs nothing, and
+executes nothing that lies in the working folder (see core.search_path).
+"""
 
 __version__ = "0.1.0"
+__all__ = ["Config", "Loader", "Run", "label_report", "open_index", "open_run"]
+
+TYPE_CHECKING = False  # as typing has it, without importing it
+if TYPE_CHECKING:
+    from medtrain.config.schema import Config
+    from medtrain.datasets.report_labeler import label_report
+    from medtrain.evaluation.inference import open_run
+    from medtrain.loading.loader import Loader
+    from medtrain.runs.run import Run
+    from medtrain.shards.index import open_index
+
+_PLACES = {
+    "Config": "config.schema",
+    "Loader": "loading.loader",
+    "Run": "runs.run",
+    "label_report": "datasets.report_labeler",
+    "open_index": "shards.index",
+    "open_run": "evaluation.inference",
+}
+
+
+def __getattr__(name: str) -> object:  # PEP 562
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from places import SHARED
 
 # At the import of one of these the process ends at once: no `except ImportError` can hide it.
 FORBID = """\
@@ -50,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def demo_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 drawn images in six class folders."""
-    from medtrain.datasets import demo
+    from medtrain.datasets.sources import demo
 
     root = tmp_path_factory.mktemp("raw") / "demo"
     demo.download(root, samples=120)
@@ -60,8 +61,8 @@ def demo_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_shards(demo_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, packed: 96 + 12 + 12 images."""
-    from medtrain.datasets import demo
-    from medtrain.shards import pack
+    from medtrain.datasets.sources import demo
+    from medtrain.shards.pack import pack
 
     out = tmp_path_factory.mktemp("packed") / "demo"
     pack(demo.records(demo_tree), demo.CLASSES, out, workers=1)
@@ -97,6 +98,6 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def openi_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real OpenI reports, unpacked."""
     root = tmp_path_factory.mktemp("openi")
-    archive = Path(__file__).parents[2] / "shared" / "data" / "openi" / "NLMCXR_reports.tgz"
+    archive = SHARED / "openi" / "NLMCXR_reports.tgz"
     subprocess.run(["tar", "xzf", archive, "-C", root], check=True)
     return root

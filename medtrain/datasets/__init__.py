@@ -1,6 +1,10 @@
 """Sources of images: one file each, found by its name; raw files in, Records out, no torch.
 
-To add the dataset `bones`, write `medtrain/datasets/bones.py` with the names of `Source` below. Nothing else changes.
+To add the dataset `bones`, write `medtrain/datasets/sources/bones.py` with the names of `Source` below. Nothing else
+changes.
+
+Imported by: `shards`, `curation` and all tiers above.
+Door: `source(name)`, whose `records(root)` are the images and their labels.
 """
 
 from __future__ import annotations
@@ -15,8 +19,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
-from medtrain.errors import InputError, nearest
-from medtrain.record import FRACTIONS, Record
+from medtrain import datasets
+from medtrain.core.errors import InputError, nearest
+from medtrain.datasets.record import FRACTIONS, Record, with_validation
+
+
+def read_records(dataset: str, root: Path, annotations: Path | None = None) -> list[Record]:
+    """Every record of a dataset; InputError where there is none."""
+    records = datasets.read(dataset, root, annotations)
+    if not records:
+        raise InputError(f"{root} holds no records of {dataset}", datasets.source(dataset).ACCESS)
+    return with_validation(records)
+
 
 IMAGE_SUFFIXES = (".dcm", ".jpeg", ".jpg", ".png")
 
@@ -69,7 +83,7 @@ class AnnotatedSource(Source, Protocol):
 
 def names() -> list[str]:
     """The sources, in alphabetical order, without importing any."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "sources")]))
 
 
 def of_recipe(recipe: str) -> str:
@@ -85,7 +99,7 @@ def source(name: str) -> Source:
     """The module of a source, imported now; InputError with the nearest name if there is none."""
     if name not in names():
         raise InputError(f"there is no dataset {name!r}{nearest(name, names())}", "list them: medtrain data list")
-    return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+    return cast(Source, importlib.import_module(f"{__name__}.sources.{name}"))
 
 
 def read(name: str, root: Path, annotations: Path | None = None) -> list[Record]:

@@ -1,4 +1,8 @@
-"""Networks, one file a family; a family is found by the backbone's name."""
+"""Networks, one file a family; a family is found by the backbone's name.
+
+Imported by: `distributed`, `training`, `evaluation` and above.
+Door: `build(config, outputs)`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from medtrain import permissions
-from medtrain.config import ModelConfig
-from medtrain.errors import InputError, MachineError, nearest
-from medtrain.weights import refuse_others
+from medtrain.config.schema import ModelConfig
+from medtrain.core import permissions
+from medtrain.core.errors import InputError, MachineError, nearest
+from medtrain.models.weights import refuse_others
 
 
 class ExactLinear(nn.Linear):
@@ -143,8 +147,8 @@ def fetch(backbone: str, asked: str = "") -> Path:
 
 def _family(backbone: str) -> ModuleType:
     families = [
-        importlib.import_module(f"medtrain.models.{family.name}")
-        for family in pkgutil.iter_modules([str(Path(__file__).parent)])
+        importlib.import_module(f"medtrain.models.families.{family.name}")
+        for family in pkgutil.iter_modules([str(Path(__file__).parent / "families")])
     ]
     found = next((family for family in families if family.builds(backbone)), None)
     if found is None:

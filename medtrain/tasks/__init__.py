@@ -1,6 +1,9 @@
 """What a problem means: how logits become a loss, scores and metrics.
 
 One file a kind of problem.
+
+Imported by: `training`, `evaluation` and above.
+Door: `make(config, classes, counts)`.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from medtrain.config import Config
-from medtrain.errors import InputError
-from medtrain.labels import ABSENT, Counts, are_scores, known
-from medtrain.loader import Batch, Loader
+from medtrain.config.schema import Config
+from medtrain.core.errors import InputError
+from medtrain.datasets.labels import ABSENT, Counts, are_scores, known
+from medtrain.loading.batch import Batch
+from medtrain.loading.loader import Loader
 
 
 class Task(Protocol):

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain.abnormality import THRESHOLD, abnormality_report
-from medtrain.config import Config
-from medtrain.console import table
-from medtrain.labels import Counts, absent_share
-from medtrain.loader import Batch
+from medtrain.config.schema import Config
+from medtrain.core.console import table
+from medtrain.datasets.labels import Counts, absent_share
+from medtrain.loading.batch import Batch
+from medtrain.metrics.abnormality_report import THRESHOLD, abnormality_report
 
 STATES = ("normal", "abnormal")
 COLUMNS = {

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain.config import Config
-from medtrain.labels import Counts
-from medtrain.loader import Batch
-from medtrain.metrics import plain
-from medtrain.multiclass import multiclass_report
+from medtrain.config.schema import Config
+from medtrain.datasets.labels import Counts
+from medtrain.loading.batch import Batch
+from medtrain.metrics.multiclass_report import multiclass_report
+from medtrain.metrics.numbers import plain
 
 LEAST = np.finfo(np.float64).tiny  # a likelihood whose logarithm is finite
 COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from medtrain.calibration import at_temperature
-from medtrain.config import Config
-from medtrain.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
-from medtrain.loader import Batch
-from medtrain.multilabel import (
+from medtrain.config.schema import Config
+from medtrain.datasets.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
+from medtrain.loading.batch import Batch
+from medtrain.metrics.calibration import at_temperature
+from medtrain.metrics.multilabel_report import (
     best_thresholds,
     chosen_temperature,
     known_cells,

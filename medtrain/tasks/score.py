@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from medtrain.config import Config
-from medtrain.labels import Counts
-from medtrain.loader import Batch
-from medtrain.regression import score_report
+from medtrain.config.schema import Config
+from medtrain.datasets.labels import Counts
+from medtrain.loading.batch import Batch
+from medtrain.metrics.score_report import score_report
 
 COLUMNS = {
     "clips": "samples",

@@ -74,7 +74,7 @@ def test_storm(
         with capsys.disabled():
             print(f"\n{number:3d} {time.monotonic() - began:6.0f} s  step {steps(run):5d}  {fault.__name__}", end="")
     end_and_compare(user, demo_shards)
-    assert not target.processes("medtrain.worker") and not target.processes("medtrain.loader_worker")
+    assert not target.processes("medtrain.launch.rank_main") and not target.processes("medtrain.loading.worker")
     assert not [path for path in run.rglob("*") if ".tmp-" in path.name or path.name.endswith(".unfinished")]
     with capsys.disabled():
         print(f"\n{faults} faults (seed {seed}), {len(resumed(run))} restarts, {lost} steps done twice, "

@@ -1,0 +1,135 @@
+"""The command check: every image and label of a raw dataset, before it is packed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from medtrain import datasets
+from medtrain.cli.flag_types import Dataset, Flag
+from medtrain.core.console import say, say_json, table, warn
+from medtrain.core.hints import SHOWN, command, listing
+from medtrain.curation import clip_faults
+from medtrain.curation.faults import _copies, _positive, _states, _summary
+from medtrain.curation.scan import look_at
+from medtrain.datasets import read_records
+from medtrain.datasets.record import Record, View, with_views
+from medtrain.imaging.pixel_limit import MAX_PIXELS
+from medtrain.shards.plan import MAX_REJECTS
+
+
+def check(
+    dataset: Dataset,
+    root: Path,
+    quick: Flag = False,
+    metadata_only: Flag = False,
+    uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
+    unmentioned: Literal["nan", "zero"] = "nan",
+    views: tuple[View, ...] = (),
+    workers: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    annotations: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Look at every image or clip of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
+
+    Missing and unreadable ones are a warning, not an error: they are left out when the dataset is packed.
+
+    Args:
+        dataset: Name of the dataset (medtrain data list).
+        root: Folder with its raw files.
+        quick: Read the header of each image or clip only, and decode none.
+        metadata_only: Read the tables only, and look for no image.
+        uncertain: What a label that the source leaves open counts as (nan: unknown).
+        unmentioned: What a label counts as where the source could have named it and does not.
+        views: Only images of these views (frontal: PA and AP too; none named: all).
+        workers: Processes that read and decode (0: one a core).
+        max_pixels: An image, or a frame of a clip, of more pixels counts as unreadable.
+        annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
+        json: Print one JSON document.
+    """
+    source = datasets.source(dataset)
+    clips = getattr(source, "CLIPS", False)
+    kind = "clips" if clips else "images"
+    records = with_views(read_records(dataset, root, annotations), views)
+    looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
+    compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
+    copies, conflicts = _copies(records, looks) if compared else (0, [])
+    there = [record for record, look in zip(records, looks, strict=True) if look.there] if looks else records
+    found = {
+        **_summary(dataset, root, records, looks, kind),
+        **(clip_faults.numbers(records, looks) if clips else {}),
+        "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
+        "labels": {name: _states(name, there, uncertain, unmentioned) for name in source.CLASSES},
+        "duplicates": copies if compared else None,
+        "conflicts": len(conflicts) if compared else None,
+        **(about := source.about(root, records) if hasattr(source, "about") else {}),
+    }
+    if json:
+        say_json(found)
+    else:
+        how = "only the headers were read" if quick else "all were decoded"
+        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how, kind)
+        if about:
+            say("\n" + source.told(about))  # type: ignore[attr-defined]
+    missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
+    if told := datasets.warned(dataset, records):
+        warn(told)
+    _warn_of_faults(found, missing, conflicts, kind)
+    if not json:
+        partial = " --partial" if len(missing) > MAX_REJECTS else ""
+        say(f"\npack it: {command('shard', dataset, root, annotations)} --out shards/{dataset}{partial}")
+
+
+def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, kind: str) -> None:
+    images = found[kind]
+    patients = f"{found['patients']:,}" if found["patients"] else "unknown: the dataset has no patient ids"
+    say(f"{found['dataset']} in {found['root']}\n")
+    whole = f" (the complete dataset has {complete:,})" if complete else ""
+    say(f"records     {found['records']:,}{whole}")
+    if found["left_out"]:
+        say(f"left out    {_tally(found['left_out'])}")
+    say(f"patients    {patients}")
+    official = f"{_tally(found['splits'])} (official)" if found["splits"] else "none official: packing draws them"
+    say(f"splits      {official}")
+    if images["found"] is None:
+        say(f"{kind:<11} not looked for")
+    else:
+        faults = f"{images['missing']:,} missing, {len(images['unreadable']):,} unreadable"
+        say(f"{kind:<11} {images['found']:,} found, {faults} ({how})")
+        say(f"sizes       {_tally(found['sizes'])}")
+        if kind == "images":
+            say(f"modes       {_tally(dict(modes.most_common()))}")
+        elif lines := clip_faults.told(found):
+            say(lines)
+        same = f"byte-identical to another {kind[:-1]}; a split keeps them together"
+        copies = "not looked for" if found["duplicates"] is None else f"{found['duplicates']:,} ({same})"
+        say(f"copies      {copies}")
+    rows = [(name, *states.values()) for name, states in found["labels"].items()]
+    if images["missing"]:
+        say(f"\npatients, splits and labels are those of the {images['found']:,} {kind} that are there")
+    say("\n" + table(("label", "positive", "negative", "unknown"), rows))
+
+
+def _tally(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:SHOWN]]
+    more = [f"{len(counts) - SHOWN:,} others"] if len(counts) > SHOWN else []
+    return ", ".join(shown + more) or "-"
+
+
+def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[list[Record]], kind: str) -> None:
+    unreadable = found[kind]["unreadable"]
+    if missing:
+        how = "with --partial packing" if len(missing) > MAX_REJECTS else "packing"
+        warn(f"{kind} that are not there ({len(missing):,}); {how} leaves them out:", *listing(missing))
+    if unreadable:
+        lines = [f"{each[kind[:-1]]}: {each['reason']}" for each in unreadable]
+        head = f"{kind} that cannot be read ({len(lines):,}); packing leaves them out:"
+        warn(head, *listing(lines, " (--json lists all)"))
+    if conflicts:
+        lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
+        warn(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,}):", *listing(lines))
+    empty = [name for name, states in found["labels"].items() if not states["positive"]]
+    if empty:
+        warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about it")

@@ -1,0 +1,51 @@
+"""The command explain: where in an image a run's best weights see what they say, by Grad-CAM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from medtrain.core.console import in_line, say, say_json
+from medtrain.core.errors import InputError
+from medtrain.evaluation import preconditions
+from medtrain.reporting.explanations import explain_files
+from medtrain.runs.run import Run
+
+
+def explain(
+    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    labels: tuple[str, ...] = (),
+    out: Path = Path("explain"),
+    runs: Path = Path("runs"),
+    json: FlagCreatePairsOff[bool] = False,
+) -> None:
+    """Draw where a run's best weights see what they say: a PNG for each image, with a heat map for each label.
+
+    Of a clip, called clip-001 and so on, the PNG shows moments of it, and a GIF for each label moves.
+
+    Args:
+        name: Name of the run.
+        images: Image files (JPEG, PNG, TIFF, DICOM), or clips (DICOM, MP4, AVI).
+        labels: Labels to explain (default: the three with the highest score).
+        out: Folder for the figures.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    run, images = Run.find(runs, name), preconditions.files(images)
+    preconditions.need_checkpoint(run)
+    preconditions.need_labels(run, labels)
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
+    found = explain_files(run, images, labels, out)
+    if json:
+        say_json(found)
+    else:
+        for each in found:
+            figures = "   ".join([each["figure"], *each.get("animations", ())])
+            said = ", ".join(f"{label} {probability:.3f}" for label, probability in each["labels"].items())
+            say(in_line(f"{figures}   {said}"))

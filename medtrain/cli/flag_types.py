@@ -1,0 +1,10 @@
+"""How arguments that many commands share look on the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
+Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it

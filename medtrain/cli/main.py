@@ -1,0 +1,212 @@
+"""The command table, parsed in two steps: our own look at COMMAND and RECIPE, then tyro for that command's flags."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError, nearest, of_system
+
+# command -> (module:function, what it does). Imported only when called, so that --help is instant.
+COMMANDS = {
+    "check": ("medtrain.cli.commands.check:check", "look at a raw dataset: layout, labels, damaged images, copies"),
+    "shard": ("medtrain.cli.commands.shards:shard", "pack a dataset into tar shards"),
+    "verify": (
+        "medtrain.cli.commands.shards:verify",
+        "prove that packed shards are whole and do not leak, or a run's checkpoints",
+    ),
+    "train": ("medtrain.cli.commands.runs:train", "train a recipe here, supervised"),
+    "submit": ("medtrain.cli.commands.runs:submit", "train a recipe as a Slurm job"),
+    "status": ("medtrain.cli.commands.runs:status", "what the runs are doing"),
+    "logs": ("medtrain.cli.commands.runs:logs", "a run's log; -f follows it"),
+    "stop": ("medtrain.cli.commands.runs:stop", "save and end a run"),
+    "pipeline": (
+        "medtrain.cli.commands.groups:pipeline",
+        "check, pack, train, evaluate, report: a chain of Slurm jobs",
+    ),
+    "retry": ("medtrain.cli.commands.groups:retry", "go on with what failed or was stopped of a group of runs"),
+    "report": ("medtrain.cli.commands.groups:report", "put the results of a group of runs together"),
+    "resume": ("medtrain.cli.commands.runs:resume", "go on with a run from its newest checkpoint"),
+    "rm": ("medtrain.cli.commands.runs:rm", "remove a run or a group of runs; asks what it must not lose"),
+    "diff": ("medtrain.cli.commands.diff:diff", "what would change if a run went on with the installed medtrain"),
+    "sync": (
+        "medtrain.cli.commands.sync:sync",
+        "send a run's curve to its tracker: an offline run, or what was not sent",
+    ),
+    "evaluate": ("medtrain.cli.commands.runs:evaluate", "score a split with a run's best weights"),
+    "predict": ("medtrain.cli.commands.runs:predict", "what a run's best weights say of image files"),
+    "explain": (
+        "medtrain.cli.commands.explain:explain",
+        "where in image files a run's best weights see what they say (Grad-CAM)",
+    ),
+    "recipes": ("medtrain.cli.commands.runs:recipes", "the recipes that can be trained"),
+    "data list": ("medtrain.cli.commands.data:data_list", "the datasets that can be packed"),
+    "data info": ("medtrain.cli.commands.data:data_info", "what a dataset is, its licence, how to get it"),
+    "data check": ("medtrain.cli.commands.check:check", "the same as check"),
+    "data download": ("medtrain.cli.commands.data:data_download", "fetch a dataset (demo: draw it)"),
+    "data explore": (
+        "medtrain.cli.commands.data:data_explore",
+        "figures of a raw dataset: class counts, sizes, samples",
+    ),
+    "data degrade": (
+        "medtrain.cli.commands.degrade:data_degrade",
+        "low-quality versions of clips, in pairs with the originals",
+    ),
+    "data weights": (
+        "medtrain.cli.commands.weights:data_weights",
+        "fetch a backbone's published weights into the shared cache",
+    ),
+    "data metadata": ("medtrain.cli.commands.metadata:data_metadata", "one table of all chest X-rays, or two of MURA"),
+    "data label-reports": (
+        "medtrain.cli.commands.label_reports:data_label_reports",
+        "read labels from the reports of a dataset, and score them",
+    ),
+    "doctor": (
+        "medtrain.cli.commands.doctor:doctor",
+        "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster",
+    ),
+}
+SETTINGS = ("train", "submit", "pipeline", "resume")  # these take every setting of a recipe as a flag
+# These merely print: when their reader leaves they end. All others do their work whoever reads.
+PRINT = ("status", "logs", "recipes", "diff", "predict", "data list", "data info")
+LOGGED = ("train", "resume", "retry")  # what they print is in train.log too
+
+HELP = """\
+medtrain: train on medical images on a Slurm cluster, and never lose work.
+
+usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
+
+{commands}
+
+train, submit and pipeline take a RECIPE and its settings, for instance:
+  medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
+resume goes on with the medtrain that the run was made with; resume RUN --thaw takes the installed one.
+Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.
+Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped early (resume goes on).
+"""
+
+
+def main() -> None:
+    """The entry point `medtrain`."""
+    from medtrain.core.search_path import leave_out_working_folder
+
+    leave_out_working_folder(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120 - nothing was imported yet
+    from medtrain.core import outlet, permissions
+
+    permissions.apply()
+    arguments = sys.argv[1:]
+    logged = bool(arguments) and arguments[0] in LOGGED
+    if merely_prints(arguments):
+        outlet.open_all()
+        sys.exit(run(arguments))
+    outlet.install(wait=not logged)
+    code = run(arguments)
+    if code == 0 and not logged and (reason := outlet.lost(blamed=True)):
+        from medtrain.core.console import show_error
+
+        show_error(f"what it printed is not whole: {reason}", "the work is done; print to a place with room")
+        code = EXIT_ENVIRONMENT
+    sys.exit(code)
+
+
+def merely_prints(arguments: list[str]) -> bool:
+    """Whether a command line ends with its reader."""
+    asks = not arguments or arguments[0].startswith("-") or arguments[0] == "help"
+    return asks or arguments[0] in PRINT or " ".join(arguments[:2]) in PRINT
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line and return its exit code. A MedtrainError is two lines; anything else keeps its traceback."""
+    try:
+        try:
+            return _dispatch(arguments)
+        finally:
+            if sys.stdout is not None:  # closed by the one who called (>&-)
+                sys.stdout.flush()  # a reader that is gone shows here and not in the interpreter's last moments
+    except MedtrainError as error:
+        from medtrain.core.console import show_error
+
+        show_error(error.problem, error.fix)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("medtrain"):
+            raise
+        from medtrain.core.console import show_error
+
+        show_error(f"the Python package {error.name} is not installed", "medtrain doctor says what is missing")
+        return EXIT_ENVIRONMENT
+    except BrokenPipeError:  # `medtrain status | head`
+        if not merely_prints(arguments):
+            raise  # of a work's own pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        return 0
+    except OSError as error:
+        told = of_system(error)
+        if told is None:
+            raise
+        from medtrain.core.console import show_error
+
+        show_error(told.problem, told.fix)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # what is still buffered would fail once more at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return told.exit_code
+    except KeyboardInterrupt:
+        return 128 + 2  # as a shell counts a SIGINT
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP.format(commands=_command_lines(COMMANDS)), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from medtrain import __version__
+
+        print(__version__)
+        return 0
+    group = [name for name in COMMANDS if name.startswith(f"{arguments[0]} ")]
+    if group and arguments[1:2] in ([], ["-h"], ["--help"]):
+        print(f"usage: medtrain {arguments[0]} COMMAND ...\n\n{_command_lines(group)}")
+        return 0
+    words = 2 if group else 1
+    command, rest = " ".join(arguments[:words]), arguments[words:]
+    if command not in COMMANDS:
+        problem = f"there is no command {command!r}{nearest(command, group or list(COMMANDS))}"
+        raise MedtrainError(problem, "see them all: medtrain --help")
+    from medtrain.slurm.job_environment import forget_launcher
+
+    forget_launcher()
+    return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
+
+
+def _command_lines(names: dict[str, tuple[str, str]] | list[str]) -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)
+
+
+def _plain_command(command: str, rest: list[str]) -> int:
+    from importlib.util import find_spec
+
+    if command == "doctor" and find_spec("tyro") is None:  # it must be able to say so
+        from medtrain.cli.commands.doctor import doctor
+
+        return doctor()
+    from medtrain.cli.flags import call
+
+    return call(COMMANDS[command][0], command, rest)
+
+
+def _settings_command(command: str, rest: list[str]) -> int:
+    if command == "resume":  # by the run's own copy of medtrain
+        from medtrain.runs.code_snapshot import resume_with
+
+        rest = resume_with(rest)
+    from medtrain.cli.flags import call_with_settings, data_check
+
+    if command == "train" and (check := data_check(rest)):
+        return _plain_command("check", check)
+    return call_with_settings(COMMANDS[command][0], command, rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Strict YAML <-> Config: recipes and -c files merged in order, all mistakes of a file named at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from medtrain.config.fingerprint import difference, flat, to_dict
+from medtrain.config.rules import problems
+from medtrain.config.schema import Config
+from medtrain.config.yaml12 import _dumper, parse_yaml, read_yaml
+from medtrain.core.errors import InputError, nearest
+
+RECIPES = Path(__file__).parent / "recipes"
+CLUSTERS = Path(__file__).parents[2] / "slurm" / "clusters"
+
+
+def recipe_names() -> list[str]:
+    """The recipes of this package, in alphabetical order."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def recipe_title(name: str) -> str:
+    """The first comment line of a recipe file: one sentence on what it trains."""
+    return (RECIPES / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
+
+
+def resolve(recipe: str, files: list[str] | None = None) -> Config:
+    """The config of a recipe with `-c` files merged over it in order (flags come later)."""
+    if recipe not in recipe_names():
+        raise InputError(
+            f"there is no recipe {recipe!r}{nearest(recipe, recipe_names())}", "list them: medtrain recipes"
+        )
+    config = merge(Config(), read_yaml(RECIPES / f"{recipe}.yaml"), f"recipe {recipe}")
+    return dataclasses.replace(overlay(config, files or []), recipe=recipe)
+
+
+def overlay(config: Config, files: list[str]) -> Config:
+    """`config` with settings files merged over it in order; the recipe that they name is not taken over."""
+    for file in files:
+        values = {key: value for key, value in read_yaml(Path(file)).items() if key != "recipe"}
+        config = merge(config, values, file)
+    return config
+
+
+def with_cluster(config: Config, name: str) -> Config:
+    """`config` with the Slurm settings of a cluster's file laid over it; `name` is in slurm/clusters, or a path."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
+        raise InputError(f"there is no cluster file {path}{nearest(name, known)}", "write one: see slurm/README.md")
+    return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
+
+
+def check(config: Config, origin: str) -> None:
+    """Raise InputError that names every rule `config` breaks; `origin` says where the values came from."""
+    found = problems(config)
+    if found:
+        raise InputError(f"{origin}: " + "; ".join(found), "correct these settings (medtrain train RECIPE --help)")
+
+
+def load(path: Path) -> Config:
+    """The config saved in a run folder."""
+    return merge(Config(), read_yaml(path), str(path))
+
+
+def save(config: Config, path: Path) -> None:
+    """Write `config` as plain YAML that is itself a valid `-c` file, and prove that it reads back the same."""
+    import yaml
+
+    text = "# A valid settings file: medtrain train RECIPE -c THIS_FILE\n"
+    text += yaml.dump(to_dict(config), Dumper=_dumper(), sort_keys=False, allow_unicode=True)
+    again = merge(Config(), parse_yaml(text, str(path)), str(path))
+    if again != config:
+        raise RuntimeError(f"{path}: the config changed when read back: {difference(config, again)}")
+    # Its config.yaml is what makes a folder a run: it is there whole or not at all.
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def merge(config: Config, values: dict[str, Any], origin: str) -> Config:
+    """`config` with `values` (as read from YAML) laid over it; names every unknown key and wrong type at once."""
+    found: list[str] = []
+    merged = _merge(config, values, "", found)
+    if found:
+        raise InputError(
+            f"{origin}: " + "; ".join(found), "correct the file (medtrain train RECIPE --help shows all settings)"
+        )
+    return merged  # type: ignore[no-any-return]
+
+
+def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) -> Any:
+    hints = typing.get_type_hints(type(section))
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in hints:
+            known = [*hints, *flat(Config())]  # of this section first, then of all by their full names
+            found.append(f"there is no setting {prefix}{key}{_elsewhere(name) or nearest(name, known)}")
+        elif dataclasses.is_dataclass(hints[name]):
+            if isinstance(value, dict):
+                changes[name] = _merge(getattr(section, name), value, f"{name}.", found)
+            else:
+                found.append(f"{name} is a section: write its settings below it, indented")
+        else:
+            try:
+                changes[name] = _convert(value, hints[name])
+            except (ValueError, OverflowError) as error:
+                found.append(f"{prefix}{name} is {value!r}: {error}")
+    return dataclasses.replace(section, **changes)
+
+
+def _elsewhere(name: str) -> str:
+    """Where a setting lives that was written in the wrong section."""
+    places = [full for full in flat(Config()) if full.split(".")[-1] == name]
+    return f" (it belongs at {places[0]})" if places else ""
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # True == 1
+            raise ValueError("choose " + ", ".join(map(str, choices)))
+        return value
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ValueError("write a list")
+        return tuple(_convert(item, typing.get_args(hint)[0]) for item in value)
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is hint:
+        return value
+    words = {
+        int: "write a whole number",
+        float: "write a number",
+        bool: "write true or false",
+        str: "write text (in quotes)",
+    }
+    raise ValueError(words[hint])

@@ -1,0 +1,212 @@
+"""One pass over a split on all ranks: every sample scored exactly once, gathered, put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from medtrain.checkpoints.format import load_chosen
+from medtrain.config.schema import Config, DataConfig
+from medtrain.core.errors import InputError, NumericalError
+from medtrain.datasets.labels import are_scores, known
+from medtrain.distributed.process_group import World, gather_rows, share
+from medtrain.evaluation.inputs import open_loader, pixels
+from medtrain.loading.loader import Loader
+from medtrain.metrics.numbers import plain
+from medtrain.metrics.subgroups import subgroups
+from medtrain.models.compile import not_compiled
+from medtrain.runs.run import Run, resume_command
+from medtrain.shards import mixture
+from medtrain.shards.tar_writer import sidecar
+from medtrain.tasks import Task
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`values` float64 [N, K] and `samples` int64 [N] (positions in the index, ascending, each once)."""
+
+    values: npt.NDArray[np.float64]
+    samples: npt.NDArray[np.int64]
+
+
+def score(
+    model: nn.Module,
+    task: Task,
+    loader: Loader,
+    data: DataConfig,
+    channels: int,
+    world: World,
+    batch_size: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Scores | None:
+    """Scores of every sample of the loader's split, of a clip the mean over its windows, the same on all ranks; None
+    where `stopped` came true.
+
+    `stopped` is asked once a round on every rank and must answer the same on all.
+    """
+    training = [module for module in model.modules() if module.training]  # what is frozen is not
+    model.eval()
+    batches = loader.every_sample(batch_size)
+    values, samples = [torch.empty(0, task.outputs, dtype=torch.float64)], [torch.empty(0, 2, dtype=torch.int64)]
+    with torch.inference_mode(), world.accelerator.autocast(), not_compiled():
+        for _ in range(loader.rounds(batch_size)):
+            if stopped():
+                return None
+            batch = next(batches, None)
+            if batch is not None:
+                logits = model(pixels(batch, data, channels, world.device))
+                values.append(task.scores(logits).cpu())
+                samples.append(torch.from_numpy(np.stack([batch.samples, batch.draws], 1)))
+    for module in training:
+        module.training = True
+    everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
+    positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
+    order = np.lexsort(positions.T[::-1])
+    return _mean_of_windows(everyone[order], positions[order, 0])
+
+
+def refuse_not_finite(scores: Scores, when: str, fix: str) -> None:
+    """NumericalError where a network gives no numbers: every metric of them would be a lie."""
+    bad = np.flatnonzero(~np.isfinite(scores.values).all(axis=1))
+    if len(bad):
+        raise NumericalError(
+            f"the network's answers to {len(bad):,} of {len(scores.samples):,} samples are not finite {when}", fix
+        )
+
+
+def _mean_of_windows(values: npt.NDArray[np.float64], samples: npt.NDArray[np.int64]) -> Scores:
+    """One score a sample: of a clip that was seen in several windows their mean."""
+    each, first = np.unique(samples, return_index=True)
+    if len(each) == len(samples):
+        return Scores(values, samples)
+    sums = np.add.reduceat(values, first)
+    return Scores(sums / np.diff([*first, len(samples)])[:, None], each)
+
+
+def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """The task's metrics over distinct images: of several with the same bytes, the first counts.
+
+    Where they are from several datasets also `per_dataset`, the metrics of each, and `per_dataset_NUMBER`, their mean
+    over the datasets where it is defined: metrics over all together also tell how well the datasets are told apart.
+    """
+    own, rows = distinct(scores, loader)
+    copies = len(scores.samples) - len(rows)
+    labels = loader.labels[own.samples]
+    report = {**judge(task, own.values, labels, rows), "copies_left_out": copies}
+    names, of = mixture.sources(rows)
+    if len(names) == 1:
+        return report
+    each = {name: judge(task, own.values[of == i], labels[of == i], rows[of == i]) for i, name in enumerate(names)}
+    return {**report, **_means(list(each.values())), "per_dataset": each}
+
+
+def judge(
+    task: Task, values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
+) -> dict[str, Any]:
+    """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
+    and a `group`, the patient. Of studies the loss is still that of their images, as in training."""
+    images = task.metrics(values, labels, rows["group"])
+    if task.unit != "studies":
+        return images
+    return {**task.metrics(*_studies(values, labels, rows)), "loss": images["loss"], "per_image": images}
+
+
+def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """`subgroups`: attribute -> group -> its metrics, of the patients' sex and age and the view, where shards tell."""
+    scores, rows = distinct(scores, loader)
+    about: list[dict[str, Any]] = [{}] * len(rows)
+    with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
+        for shard in np.unique(rows["shard"]).tolist():
+            with loader.index.shard_path(shard).open("rb") as file:
+                own = np.flatnonzero(rows["shard"] == shard)
+                found = pool.map(sidecar, [file] * len(own), rows[own])
+                for i, told in zip(own.tolist(), found, strict=True):
+                    about[i] = told["meta"]
+    labels = loader.labels[scores.samples]
+    report = {
+        attribute: {
+            name: task.metrics(scores.values[own], labels[own], rows["group"][own]) for name, own in groups.items()
+        }
+        for attribute, groups in subgroups(about).items()
+    }
+    return {"subgroups": report} if report else {}
+
+
+def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
+    """`per_study`: the metrics of whole studies, where any has several images and the task judges images."""
+    scores, rows = distinct(scores, loader)
+    if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
+        return {}
+    return {"per_study": task.metrics(*_studies(scores.values, loader.labels[scores.samples], rows))}
+
+
+def _studies(
+    values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.uint64]]:
+    """Scores, labels and patients of whole studies: a study's scores are the means of its images', also those that were
+    given; a label is present where it is in any of them."""
+    if are_scores(labels):  # what no score was given to is in no mean, on either side
+        values, labels, rows = (column[known(labels)[:, 0]] for column in (values, labels, rows))
+    _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
+
+    def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        sums = np.zeros((len(images), each.shape[1]))
+        np.add.at(sums, of, each)
+        return sums / images[:, None]
+
+    if are_scores(labels):
+        return mean(values), mean(labels), rows["group"][first]
+    together = labels[first]
+    np.maximum.at(together, of, labels)
+    return mean(values), together, rows["group"][first]
+
+
+def distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
+    """The scores of distinct images, and their rows of the index."""
+    rows = loader.index.samples[scores.samples]
+    _, first = np.unique(rows["content"], return_index=True)
+    first.sort()
+    return Scores(scores.values[first], scores.samples[first]), rows[first]
+
+
+def _means(reports: list[dict[str, Any]]) -> dict[str, float | None]:
+    """`per_dataset_NUMBER`: the mean of each number over the reports that have it."""
+    found: dict[str, list[float]] = {}
+    for report in reports:
+        for name, value in report.items():
+            if isinstance(value, float):
+                found.setdefault(f"per_dataset_{name}", []).append(value)
+    return {name: plain(float(np.mean(values))) for name, values in found.items()}
+
+
+def score_split(
+    config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
+) -> tuple[Loader, Scores]:
+    """The closed loader of a split and the scores of all its samples."""
+    loader, data = open_loader(config, world, split, windows=config.data.clips), config.data
+    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
+    loader.close()
+    if scores is None:
+        raise RuntimeError("an evaluation without a stop question was stopped")
+    refuse_not_finite(scores, f"in the {split} split", "evaluate in --precision fp32, or train with a lower --lr")
+    return loader, scores
+
+
+def load_best(run: Run, model: nn.Module, world: World) -> None:
+    """Put the weights of the run's best checkpoint (before the first evaluation: of the last) into `model`.
+
+    Rank 0 says which: it may still be writing it when the others come here.
+    """
+    links = [run.checkpoints / link for link in ("best", "last")]
+    name = share(world, next((link.resolve().name for link in links if link.exists()), None))
+    if name is None:
+        raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
+    best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30)
+    model.load_state_dict(best.average or best.model)

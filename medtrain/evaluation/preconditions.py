@@ -1,0 +1,163 @@
+"""What evaluate, predict and explain are asked, looked at before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medtrain.config import configfile
+from medtrain.core.errors import InputError, nearest
+from medtrain.core.jsonfiles import read_json
+from medtrain.datasets.sources import mura
+from medtrain.imaging.isolated_decode import apart, image
+from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
+from medtrain.runs.run_group import RunGroup
+from medtrain.shards import mixture
+from medtrain.shards.index import read_manifest
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".mp4", ".avi")  # looked for in a folder
+DICOM_AT, DICOM_MARK = 128, b"DICM"  # PS3.10 7.1: such files often have no suffix
+ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networks have one output
+
+
+def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run]:
+    """The runs that answer for the name (or folder) of a run or a group: of a group its ensemble, or of one of its
+    study types. InputError where none does, or one of them has no checkpoint."""
+    marks = ("config.yaml", GROUP_FILE)
+    places = [place for place in (Path(runs, name), Path(name)) if any((place / mark).exists() for mark in marks)]
+    folder = places[0] if places else Run.find(runs, str(name)).folder  # which says that there is none
+    group = RunGroup(folder)
+    own = members(group) if (folder / GROUP_FILE).exists() else [Run(folder)]
+    configs = {run: configfile.load(run.config_file) for run in own}
+    types = list(dict.fromkeys(config.data.study_type for config in configs.values()))
+    if study_type:
+        mixture.refuse_study_type(study_type, labels_of(own[0]))
+        able = [run for run, own in configs.items() if own.data.study_type in (*mixture.TOGETHER, study_type)]
+        if not able or any(own.task != "abnormality" for own in configs.values()):
+            known = ", ".join(dict.fromkeys(own.data.study_type or own.task for own in configs.values()))
+            raise InputError(f"run {name} judges {known}", "name a run of that study type")
+        own = able
+    elif len(types) > 1:
+        raise InputError(
+            f"{group.name} is a group of {len(types)} study types, and which one is asked for is not said",
+            f"give one: --study_type {types[0]}   (of {', '.join(types)})",
+        )
+    for run in own:
+        need_checkpoint(run)
+    return own
+
+
+def members(group: RunGroup) -> list[Run]:
+    """The runs of a group whose scores its report averages; InputError where it has none yet."""
+    told = read_json(group.report).get("runs", {})
+    found = [run for run in group.runs if told.get(run.name, {}).get("averaged")]
+    if not found:
+        report = command_for(Run(group.folder), "report")
+        raise InputError(f"group {group.name} has no report yet", f"put it together: {report}")
+    return found
+
+
+def labels_of(run: Run) -> tuple[str, ...]:
+    """The labels of the dataset that a run was trained on."""
+    return tuple(run.counts()) or mixture.classes(configfile.load(run.config_file).data)
+
+
+def refuse_no_run(study_type: str, runs: Path | str) -> None:
+    """InputError where a predictor is made without a run: which study types there are, and which runs judge it."""
+    mixture.refuse_study_type(study_type, mura.CLASSES)
+    known = ", ".join(run_names(runs)) or "none"
+    raise InputError(
+        f"no run is named that judges {study_type}", f"name one: run=NAME   (in {Path(runs).absolute()}: {known})"
+    )
+
+
+def need_checkpoint(run: Run) -> None:
+    """InputError where a run has no weights yet."""
+    if not any((run.checkpoints / link).exists() for link in ("best", "last")):
+        raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
+
+
+def need_split(run: Run, split: str, shards: Path | None) -> None:
+    """InputError where a packed dataset has no such split, or other labels than the run."""
+    config = configfile.load(run.config_file)
+    if shards is not None:
+        others, own = tuple(read_manifest(shards)["classes"]), labels_of(run)
+        if others != own:
+            raise InputError(
+                f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(own)}",
+                "give a dataset packed with the same classes",
+            )
+    folders = [shards] if shards is not None else mixture.folders(config.data)
+    known = dict.fromkeys(name for folder in folders for name in read_manifest(folder)["splits"])
+    if shards is None and config.data.holdout:
+        known[mixture.EXTERNAL] = None
+    if split and split not in known:
+        raise InputError(f"there is no split {split!r}{nearest(split, list(known))}", "choose of " + ", ".join(known))
+
+
+def need_labels(run: Run, labels: Sequence[str]) -> None:
+    """InputError where a run answers for no such label, or has learned nothing about it."""
+    task = configfile.load(run.config_file).task
+    answers = (ONE_ANSWER[task],) if task in ONE_ANSWER else labels_of(run)
+    counts = run.counts()
+    for label in labels:
+        if label not in answers:
+            near = nearest(label, list(answers))
+            raise InputError(f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(answers))
+        if label in counts and not counts[label][1]:
+            raise InputError(
+                f"run {run.name} has learned nothing about {label}: no image of its training shows it", "leave it out"
+            )
+
+
+def files(named: Sequence[Path]) -> tuple[Path, ...]:
+    """The files that are named, and of each folder the images and clips in it. InputError that names all that are not
+    there, or are neither."""
+    found: list[Path] = []
+    wrong: list[str] = []
+    for path in named:
+        try:
+            kind = path.stat().st_mode
+        except OSError as error:
+            wrong.append(f"{path} ({error.strerror})")
+            continue
+        inside = sorted(filter(_looks_readable, path.rglob("*"))) if stat.S_ISDIR(kind) else []
+        if not inside and not stat.S_ISREG(kind):
+            what = "no image or clip is in it" if stat.S_ISDIR(kind) else "neither a file nor a folder"
+            wrong.append(f"{path} ({what})")
+        found += inside or [path]
+    if wrong:
+        raise InputError(f"cannot be read: {', '.join(wrong)}", "give image files or folders: JPEG, PNG, TIFF or DICOM")
+    need_images(found)
+    return tuple(found)
+
+
+def need_images(images: Sequence[Path]) -> None:
+    """InputError where none is given."""
+    if not images:
+        raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")
+
+
+def _looks_readable(path: Path) -> bool:
+    """Whether a file in a folder is meant: by its suffix, or where it has none by the mark of DICOM."""
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    with path.open("rb") as file:
+        file.seek(DICOM_AT)
+        return file.read(4) == DICOM_MARK
+
+
+def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """An image file, as the loader reads it for a model of that size; InputError where it is none."""
+    try:
+        return apart(image, path, size)  # as the loader does, so that scores are the same
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: cannot be read as an image: {reason}", "give JPEG, PNG, TIFF or DICOM files"
+        ) from None

@@ -1,0 +1,127 @@
+"""What a run's best weights say of new images, studies and clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtrain.config import configfile
+from medtrain.core.errors import InputError
+from medtrain.evaluation import preconditions
+from medtrain.evaluation.inference import OpenRun, open_best
+from medtrain.imaging.isolated_decode import apart
+from medtrain.imaging.video.clip_frames import Clip, read_clip
+from medtrain.imaging.video.clip_tiff import Shape
+from medtrain.runs.run import Run
+
+
+def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bool = False) -> list[dict[str, Any]]:
+    """What the best weights of a run say of image or clip files, or those of several runs, by the mean of their scores:
+    `image`, the task's verdict, all `probabilities` of each; `error` of a file that cannot be read, and nothing else.
+
+    As one `study` the images are judged together, by the mean of their probabilities, and `images` names them all;
+    InputError that names every one that cannot be read. Of a label that no training image shows the network has
+    learned nothing, and None is said.
+    """
+    runs = [judges] if isinstance(judges, Run) else list(judges)
+    data = configfile.load(runs[0].config_file).data
+    opened: list[OpenRun] = []
+    rows: list[dict[str, Any]] = []
+    found = []
+    at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
+    for first in range(0, len(images), at_once):
+        paths = images[first : first + at_once]
+        if data.frames and not opened:
+            opened = [open_best(run) for run in runs]
+        read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
+        good = [(path, pixels) for path, (pixels, _) in zip(paths, read, strict=True) if pixels is not None]
+        if good and not opened:  # no model is built for nothing
+            opened = [open_best(run) for run in runs]
+        scores = _scores(opened, [pixels for _, pixels in good]) if good else np.empty((0, 0))
+        found.append(scores)
+        said = iter(opened[0].says(scores) if good else [])
+        for path, (_, error) in zip(paths, read, strict=True):
+            rows.append({"image": str(path), **({"error": error} if error else next(said))})
+    if not study:
+        return rows
+    if bad := [row for row in rows if "error" in row]:
+        raise InputError(unread(bad), "a study is judged whole: replace them, or leave them out")
+    return [{"images": [row["image"] for row in rows], **opened[0].says(_together(np.concatenate(found)))[0]}]
+
+
+def unread(rows: list[dict[str, Any]]) -> str:
+    """The files that could not be read, each with its reason."""
+    return "; ".join(f"{row['image']}: {row['error']}" for row in rows)
+
+
+def _read(path: Path, how: Shape | int) -> tuple[Any, str]:
+    """The pixels of a file for a model of clips of that shape, or of images of that size; or why there are none."""
+    try:
+        return (preconditions.read_image(path, how) if isinstance(how, int) else read_file(path, how)), ""
+    except InputError as error:
+        return None, error.problem.removeprefix(f"{path}: ")
+
+
+def _scores(opened: list[OpenRun], pixels: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """[N, K]: of several models their mean."""
+    clips = opened[0].config.data.frames
+    each = [one.predict_clips(pixels) if clips else one.predict(pixels) for one in opened]
+    return np.asarray(np.mean(each, axis=0, dtype=np.float64))
+
+
+def _together(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Of the images of one study: their mean, [1, K]."""
+    return np.asarray(scores.mean(0, dtype=np.float64, keepdims=True))
+
+
+class MURAPredictor:
+    """A model of MURA for use in a program: `MURAPredictor("XR_WRIST", run="wrist").predict("xray.png")`.
+
+    `run` is the name of a run in `runs`, or its folder; of a group of runs, the one of that study type judges, or those
+    of its ensemble together. InputError where none judges that study type; a run that was trained on all takes any.
+    """
+
+    def __init__(self, study_type: str, run: str | Path = "", runs: str | Path = "runs") -> None:
+        if not str(run):
+            preconditions.refuse_no_run(study_type, runs)
+        self._opened = [open_best(one) for one in preconditions.judges(runs, run, study_type)]
+
+    def predict(self, images: str | Path | Sequence[str | Path]) -> dict[str, Any]:
+        """`abnormal`, `confidence` and `probabilities` of an image file, or of several that are one study."""
+        paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
+        preconditions.need_images(paths)
+        first = self._opened[0]
+        pictures = [preconditions.read_image(path, first.config.data.image_size) for path in paths]
+        scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
+        return first.says(_together(scores))[0]
+
+
+class EchoPredictor:
+    """A model of echocardiogram clips for use in a program: `EchoPredictor(run="echo").predict("clip.dcm")`.
+
+    `run` is the name of a run in `runs`, or its folder. InputError where it is a run on images.
+    """
+
+    def __init__(self, run: str | Path, runs: str | Path = "runs") -> None:
+        folder = Path(run)
+        own = Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
+        if not configfile.load(own.config_file).data.frames:
+            raise InputError(f"run {own.name} judges images", "name a run that was trained on clips")
+        self._opened = open_best(own)
+
+    def predict(self, clip: str | Path) -> dict[str, Any]:
+        """The task's verdict on a clip file, and its `probabilities`."""
+        read = read_file(Path(clip), self._opened.shape)
+        return self._opened.says(self._opened.predict_clips([read]))[0]
+
+
+def read_file(path: Path, shape: Shape) -> Clip:
+    """A clip file, as packing reads it for a model that sees clips of that shape; InputError where it is none."""
+    try:
+        return apart(read_clip, path, shape)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read as a clip: {reason}", "give DICOM, MP4 or AVI files") from None

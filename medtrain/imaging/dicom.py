@@ -1,0 +1,119 @@
+"""The bytes of a DICOM file -> 8-bit grey pixels as a viewer shows them; nothing else of the file is ever used."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrain.imaging import dicom_frame
+from medtrain.imaging.dicom_frame import Frame
+from medtrain.imaging.dicom_lut import Shares, coloured, displayed, rescaled, unit
+from medtrain.imaging.encapsulated import frame_bytes, frames_in
+
+Pixels = NDArray[np.uint8]
+MARK = b"DICM"  # after a preamble of 128 bytes
+END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the delimiter, which pydicom leaves out
+RULE = (
+    "DICOM: rescaled, VOI LUT or first window by its function (else the whole range) to 0..255, MONOCHROME1 inverted,"
+    " padding black"
+)
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes begin as a DICOM file (PS3.10, 7.1)."""
+    return data[128:132] == MARK
+
+
+def read(data: bytes) -> Pixels:
+    """uint8 [H, W] of a DICOM file of one frame, in whatever transfer syntax; ValueError says why it cannot be read.
+
+    The order of PS3.3 C.11 and PS3.4 N.2: stored values, modality LUT or rescale, VOI LUT or window (of several the
+    first), inversion of MONOCHROME1; padding is black. Colour, of a palette too, becomes grey by ITU-R BT.601.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard and do not matter here
+            return _read(data)
+    except MemoryError:  # no fault of the file
+        raise
+    except Exception as error:  # pydicom and its decoders raise whatever they meet in a damaged file
+        raise _fault(error) from None
+
+
+def header(data: bytes) -> tuple[int, int, str]:
+    """Pixels across and down, and how they are stored (`MONOCHROME1 12 bit`), not decoded; ValueError as `read`."""
+    try:
+        dataset = _open(data, stop_before_pixels=True)
+        if "BitsStored" not in dataset:
+            raise ValueError("it has no picture")
+        mode = f"{dataset.PhotometricInterpretation} {dataset.BitsStored} bit"
+        return int(dataset.Columns), int(dataset.Rows), mode
+    except Exception as error:
+        raise _fault(error) from None
+
+
+def _fault(error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"DICOM that cannot be read ({reason})")
+
+
+def _open(data: bytes, **options: Any) -> Any:
+    import pydicom  # a tenth of a second, which nobody else pays
+
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tracebacks of what the ValueError says in a line
+    return pydicom.dcmread(io.BytesIO(data), **options)
+
+
+def _read(data: bytes) -> Pixels:
+    dataset = _open(data)
+    if "PixelData" not in dataset:
+        raise ValueError("it has no picture")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise ValueError(f"it has {frames} frames, not one")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    dicom_frame.check(dataset, syntax)
+    frame = _encapsulated(dataset) if syntax.is_encapsulated else _native(dataset)
+    colours = _colours(frame, dataset)
+    return as_bytes(_greys(frame, dataset) if colours is None else colours @ (0.299, 0.587, 0.114))
+
+
+def _native(dataset: Any) -> Frame:
+    return dicom_frame.native(dataset.PixelData, 0, dataset, dataset["PixelData"].VR)
+
+
+def _encapsulated(dataset: Any) -> Frame:
+    source = io.BytesIO(dataset.PixelData + END_OF_ITEMS)
+    parts, whole = frames_in(source, 1, set(), joined=True)
+    if not parts or not whole:
+        raise ValueError("its compressed picture is cut off")
+    return dicom_frame.encapsulated(frame_bytes(source, [part for each in parts for part in each]), dataset)
+
+
+def _colours(frame: Frame, dataset: Any) -> Shares | None:
+    """[H, W, 3] of a colour picture or a palette; None of a grey one."""
+    if frame.values.ndim == 3:
+        return unit(frame.values, 0, 2**frame.bits - 1)
+    return coloured(frame.values, dataset) if dataset.PhotometricInterpretation == "PALETTE COLOR" else None
+
+
+def _greys(frame: Frame, dataset: Any) -> Shares:
+    values = rescaled(frame.values, dataset)
+    shares = displayed(values, dataset)
+    if shares is None:  # the whole range of the picture
+        inside = values[~frame.padding]
+        shares = unit(values, inside.min(), inside.max()) if inside.size else np.zeros(values.shape)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        shares = 1 - shares
+    shares[frame.padding] = 0
+    return shares
+
+
+def as_bytes(shares: Shares) -> Pixels:
+    """Shares of full brightness as uint8."""
+    return np.asarray(np.rint(shares * 255), np.uint8)

@@ -1,0 +1,135 @@
+"""The ranks of one attempt: processes of this machine, or a step of a Slurm job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from medtrain.core.errors import EXIT_RESUMABLE
+from medtrain.distributed.rank_environment import SUPERVISOR
+from medtrain.slurm.environment import own_job, tasks_given
+from medtrain.slurm.job_environment import LAUNCHER, without
+
+
+class LocalRanks:
+    """The ranks as processes of this machine."""
+
+    first = ""  # the rank that failed first
+
+    def __init__(self, count: int, command: list[str]) -> None:
+        self.count = count
+        self._command = command
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._wanted = 0
+
+    def start_and_wait(self, told: Mapping[str, str]) -> int:
+        """Start every rank, with what it is `told` in its environment; when one fails, end the others. Returns the
+        first failure's exit code, or 0."""
+        place = {
+            "WORLD_SIZE": str(self.count),
+            "LOCAL_WORLD_SIZE": str(self.count),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free_port()),
+            SUPERVISOR: str(os.getpid()),
+        }
+        inherited = without(os.environ, *LAUNCHER)
+        self._processes = [
+            # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
+            subprocess.Popen(
+                self._command,
+                env={**inherited, **told, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                start_new_session=True,
+            )
+            for rank in range(self.count)
+        ]
+        if self._wanted:  # it came while they were being started
+            self.signal(self._wanted)
+        failure, deadline = 0, 0.0
+        while True:
+            ended = [process.poll() for process in self._processes]  # of every one: what is not asked is not known
+            codes = {rank: code for rank, code in enumerate(ended) if code}
+            if codes and not failure:
+                first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
+                self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
+            if None not in ended:
+                return failure
+            if failure and time.monotonic() > deadline:
+                self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone
+            time.sleep(0.1)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every rank that lives, and to those that are being started."""
+        self._wanted = number
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+class Srun:
+    """The ranks as one step of this Slurm job. What srun itself says goes to their log: it names what failed first."""
+
+    first = ""
+    _over = True
+
+    def __init__(self, log: Path, command: list[str]) -> None:
+        self.count = tasks_given()
+        self._log = log
+        self._command = [
+            "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",
+            f"--output={log}", *command,
+        ]  # fmt: skip
+
+    def start_and_wait(self, told: Mapping[str, str]) -> int:
+        """Start the step, with what its ranks are `told` in their environment, and wait for its end."""
+        environment = {**for_srun(), **told, "MASTER_PORT": str(free_port())}
+        if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
+            environment["MASTER_ADDR"] = first_node_address()
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
+        self._over = False
+        code = process.wait()
+        self._over = True
+        return code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every task of the job's steps."""
+        if self._over:  # scancel would go on trying for half a minute, and this process has less to live
+            return
+        name = signal.Signals(number).name.removeprefix("SIG")
+        subprocess.run(["scancel", f"--signal={name}", own_job()], check=False)
+
+
+def for_srun() -> dict[str, str]:
+    """This batch script's environment as srun needs it to start ranks."""
+    environment = without(os.environ, *LAUNCHER)  # a rank learns its place from srun
+    # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
+    if "SLURM_CPUS_PER_TASK" in environment:
+        environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
+    # It would show a task all GPUs of the node, and the ranks would compute on another job's.
+    if environment.get("SLURM_GPU_BIND", "").split(",")[-1] == "none":
+        del environment["SLURM_GPU_BIND"]
+    return environment
+
+
+def first_node_address() -> str:
+    """The address of the first node of this allocation."""
+    names = subprocess.run(["scontrol", "show", "hostnames"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["scontrol", "--oneliner", "show", "node", names.split()[0]], capture_output=True, text=True, check=True
+    ).stdout
+    return next(word.removeprefix("NodeAddr=") for word in shown.split() if word.startswith("NodeAddr="))
+
+
+def free_port() -> int:
+    """A port that nothing listens on; rank 0 runs on this host."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

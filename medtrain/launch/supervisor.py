@@ -1,0 +1,246 @@
+"""Start the ranks of a run, here or through srun, and start them again until the run is finished.
+
+One rule everywhere: what the run folder says decides, not exit codes. Finished: done. A fault that another attempt
+cannot mend (bad input, broken numbers): give up. A stop that the user asked for: leave. Anything else: again, from
+the newest checkpoint; three crashes in a row without a newer checkpoint end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from medtrain.config.configfile import load
+from medtrain.core import outlet, permissions, processes
+from medtrain.core.console import show_error, warn
+from medtrain.core.errors import (
+    EXIT_DONE,
+    EXIT_ENVIRONMENT,
+    EXIT_INPUT,
+    EXIT_NUMERICAL,
+    EXIT_RESUMABLE,
+    InputError,
+    MedtrainError,
+)
+from medtrain.core.files import sweep
+from medtrain.launch import dependencies, grace_time
+from medtrain.launch.rank_processes import LocalRanks, Srun
+from medtrain.runs import attempts, code_snapshot, fence, takeover
+from medtrain.runs.attempts import note
+from medtrain.runs.run import Run, resume_command, set_status
+from medtrain.slurm import job_environment, queries
+from medtrain.slurm.environment import in_batch_script, in_slurm_job, own_job
+from medtrain.tracking.run_log import tell
+
+CRASHES_WITHOUT_PROGRESS = 3
+REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+
+
+def supervise(run: Run, alone: bool = True) -> int:
+    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
+
+    `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
+    owner that lives, and Superseded where another has taken it over.
+    """
+    takeover.take(run)
+    try:
+        return _until_it_ends(run, alone)
+    finally:
+        fence.release(run.folder)
+
+
+def _until_it_ends(run: Run, alone: bool) -> int:
+    command = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
+    config = load(run.config_file)
+    permissions.apply(config.share)
+    slurm = config.slurm
+    if in_slurm_job():
+        ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
+    else:
+        ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
+    if in_slurm_job() and not run.last_step():
+        try:
+            dependencies.prove_packed(run, config)
+        except InputError as error:
+            return cannot_begin(run, error)
+    asked = Asked(ranks, run).install()
+    ends: list[attempts.Row] = []
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
+    while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
+        end = attempt(run, ranks, asked, slurm.signal_seconds)
+        ends.append(end)
+        if end["kind"] == "finished":
+            return EXIT_DONE
+        if hopeless(run, ends):
+            return give_up(run, end, alone)
+        if attempts.ended_by_user(run, end):
+            break
+        if in_batch_script() and not run.stop_file.exists():
+            return requeue(run)
+        if not asked.signal:
+            tell(run, f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
+        takeover.again(run)
+    return leave(run)
+
+
+def cannot_begin(run: Run, error: InputError) -> int:
+    """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
+    set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
+    show_error(error.problem, error.fix)
+    return error.exit_code
+
+
+def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -> attempts.Row:
+    """One start of all ranks, written down before and after in attempts.jsonl. Returns what was written after.
+
+    `warned_s` is how long before its time limit the job wants a signal.
+    """
+    attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
+    start = attempts.start_row(run, ranks.count)
+    note(run, start)
+    set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
+    run.failure_file.unlink(missing_ok=True)
+    for folder in (run.folder, run.hangs, run.figures, run.evaluation):
+        sweep(folder)
+    # A signal that came before the ranks: in a grace time there is none to start them in.
+    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait(fence.for_ranks(run.folder))
+    if failure := run.failure():
+        set_status(run, state="failed", **failure)
+    elif run.status().get("state") in ("starting", "running"):
+        set_status(run, state="stopped" if code == EXIT_RESUMABLE else "crashed")
+    end = attempts.end_row(run, start, code, ranks.first, asked.signal, warned_s)
+    note(run, end)
+    return end
+
+
+def hopeless(run: Run, own: list[attempts.Row]) -> bool:
+    """Whether another attempt would end the same way; `own` are the ends that this process saw, should a full disk
+    keep them from being written down."""
+    status = run.status()
+    if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
+        return True
+    rows = attempts.rows_of(run)
+    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
+    written = [row for row in rows[begun:] if row["event"] == "end"]
+    ends = max(written, own, key=len)[-CRASHES_WITHOUT_PROGRESS:]
+    crashed = all(row["state"] in ("crashed", "failed") for row in ends)
+    stuck = len({row["step"] for row in ends}) == 1
+    return len(ends) == CRASHES_WITHOUT_PROGRESS and crashed and stuck
+
+
+def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
+    """Say why no further attempt is made."""
+    status = run.status()
+    problem = (
+        status.get("error")
+        or f"{CRASHES_WITHOUT_PROGRESS} attempts crashed without a newer checkpoint ({end['cause']})"
+    )
+    fix = status.get("fix") or f"read the log, remove the cause, then: {resume_command(run)}"
+    set_status(run, state="failed", error=problem, fix=fix)
+    show_error(problem, fix)
+    if alone:
+        grace_time.stay_away()
+    known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
+    return int(end["exit_code"]) if end["exit_code"] in known else EXIT_ENVIRONMENT
+
+
+def leave(run: Run) -> int:
+    """The user asked for a stop: say how to go on."""
+    set_status(run, state="stopped")
+    run.stop_file.unlink(missing_ok=True)
+    tell(run, f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
+    grace_time.stay_away()
+    return EXIT_RESUMABLE
+
+
+def requeue(run: Run) -> int:
+    """Put this Slurm job back in the queue and leave.
+
+    A batch script that merely ends is not requeued by Slurm, but for the grace time of a preemption from Slurm 24.05
+    on (see grace_time). After a preemption without grace Slurm has done it already, and says that the job is pending.
+    """
+    job = own_job()
+    set_status(run, state="queued")
+    bad = attempts.nodes_to_avoid(attempts.rows_of(run))
+    left_out, why_not = queries.nodes_without(job, bad) if bad else ("", "")
+    deadline = time.monotonic() + REQUEUE_S
+    while True:
+        if grace_time.brings_back(job):
+            if bad:
+                note_avoided(run, bad, "Slurm itself requeues a job that it preempts")
+            tell(run, f"{run.name}: Slurm requeues job {job}; it will go on from step {run.last_step():,}")
+            return EXIT_RESUMABLE
+        _, problem = queries.ask_controller("scontrol", "requeue", job)
+        if not problem or "pending" in problem:
+            if bad:
+                note_avoided(run, bad, queries.exclude(job, left_out) if left_out else why_not)
+            tell(run, f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
+            return EXIT_RESUMABLE
+        if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
+            break
+        time.sleep(5)  # the controller may be restarting
+    warn(f"job {job} could not be requeued: {problem}; go on with: {resume_command(run)}")
+    return EXIT_RESUMABLE
+
+
+def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
+    """Say and write down that the next attempt keeps off nodes where two attempts crashed, or why it does not."""
+    number = attempts.started(attempts.rows_of(run))[-1]["attempt"]
+    note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
+    names = ", ".join(sorted(nodes))
+    if problem:
+        warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
+    else:
+        tell(run, f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
+
+
+class Asked:
+    """Passes a signal on to the ranks and remembers it. A second Ctrl-C ends them at once."""
+
+    def __init__(self, ranks: Srun | LocalRanks, run: Run) -> None:
+        self.signal = ""
+        self._ranks, self._run = ranks, run
+
+    def install(self) -> Asked:
+        """Listen."""
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants HUP ignored
+                signal.signal(number, self._pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return self
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        again = bool(self.signal) and number == signal.SIGINT
+        if not self.signal or number == signal.SIGTERM:  # what Slurm says now, it may not say any more afterwards
+            threading.Thread(target=self._ask_why, args=(signal.Signals(number).name,), daemon=True).start()
+        self.signal = signal.Signals(number).name
+        self._ranks.signal(
+            signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
+        )
+
+    def _ask_why(self, name: str) -> None:
+        """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""
+        with contextlib.suppress(fence.Superseded):
+            self._heard(name)
+
+    def _heard(self, name: str) -> None:
+        over = attempts.hear(self._run, name).get("Reason") == "TimeLimit"
+        if over and in_batch_script() and not self._run.stop_file.exists():
+            queries.ask_controller("scontrol", "requeue", own_job())
+
+
+if __name__ == "__main__":
+    outlet.install(wait=False)
+    job_environment.settle()
+    try:
+        sys.exit(supervise(Run(sys.argv[1])))
+    except MedtrainError as error:
+        show_error(error.problem, error.fix)
+        sys.exit(error.exit_code)

@@ -1,0 +1,5 @@
+"""One file a family of networks.
+
+Imported by: `models` alone, by the backbone's name.
+Door: `models.build(config, outputs)`.
+"""

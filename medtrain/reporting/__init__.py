@@ -1,0 +1,5 @@
+"""What people look at: reports in words and tables, and every figure.
+
+Imported by: `launch` and `cli`.
+Door: `split_report.evaluate_opened(opened, split, say)`.
+"""

@@ -1,0 +1,132 @@
+"""The report of a split, scored with a run's best weights: numbers, tables and figures in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from medtrain.config.schema import Config
+from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.datasets.labels import are_scores
+from medtrain.distributed.process_group import World, share
+from medtrain.evaluation.evaluate import Scores, by_study, by_subgroup, distinct, load_best, measure, score_split
+from medtrain.evaluation.inference import OpenRun
+from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
+from medtrain.loading.loader import Loader
+from medtrain.reporting import plots
+from medtrain.reporting.mistakes import draw_mistakes
+from medtrain.reporting.report_text import report_text
+from medtrain.reporting.task_figures import draw
+from medtrain.runs import journal
+from medtrain.runs.checkpoint_manifest import newest_manifest
+from medtrain.runs.run import Run
+from medtrain.shards import mixture
+from medtrain.tasks import Task
+
+
+def report_finished(
+    run: Run,
+    config: Config,
+    task: Task,
+    model: nn.Module,
+    world: World,
+    say: Callable[[str], None],
+    each_round: Callable[[], bool],
+) -> None:
+    """What a finished run leaves to read: the reports of the test split and of a held-out dataset, and its curve."""
+    own = mixture.tested(config.data)
+    if own != "test":
+        say("warning: there is no test split; what follows is of the split that chose the weights")
+    for split in (own, mixture.EXTERNAL) if config.data.holdout else (own,):
+        evaluate_best(run, config, task, model, world, split, say, each_round)
+    if world.main:
+        run.figures.mkdir(exist_ok=True, mode=0o750)
+        plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.watch)
+
+
+def evaluate_opened(opened: OpenRun, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Score a split of the packed dataset, or of the one that stands in for it; writes and returns the report."""
+    if opened.elsewhere:
+        opened.warn_of_seen(split)
+    else:
+        mixture.refuse_others(opened.own, newest_manifest(opened.run.checkpoints), opened.run.name)
+    return evaluate_best(
+        opened.run, opened.config, opened.task, opened.model, opened.world, split, say, elsewhere=opened.elsewhere
+    )
+
+
+def evaluate_best(
+    run: Run,
+    config: Config,
+    task: Task,
+    model: nn.Module,
+    world: World,
+    split: str,
+    say: Callable[[str], None],
+    each_round: Callable[[], bool] = lambda: False,
+    elsewhere: str = "",
+) -> dict[str, Any]:
+    """Score a split with the run's best weights (loaded into `model`); writes and returns the report.
+
+    What is to be decided before a test (thresholds) the validation split decides. `elsewhere` is the name of a dataset
+    that stands in for the run's own: it decides nothing, and has a report of its own.
+    """
+    load_best(run, model, world)
+    loader, scores = score_split(config, task, model, world, split, each_round)
+    if elsewhere:
+        task = task.chosen_in(read_json(run.report))
+    elif task.chooses:
+        validation, seen = (
+            (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
+        )
+        task = task.choose(seen.values, validation.labels[seen.samples])
+    about = (measure, by_study, by_subgroup) if world.main else ()
+    found = [numbers(scores, task, loader) for numbers in about]
+    report: dict[str, Any] = share(world, {name: value for part in found for name, value in part.items()})
+    if world.main:
+        write_report(run, report_name(split, elsewhere), report, task)
+        write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
+        if loader.index.clips and task.chooses and task.outputs == 1:
+            sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"
+            if problem := _show_mistakes(scores, task, loader, sheet):
+                say(f"warning: no contact sheet of mistakes: {problem}")
+        say(f"{split} split, best weights:\n{report_text(report, task)}")
+    return report
+
+
+def _show_mistakes(scores: Scores, task: Task, loader: Loader, sheet: Path) -> str:
+    """Draw the contact sheet of mistakes, which shows patients: it lies where no tracker takes it from. Returns why it
+    cannot be drawn, should a frame be damaged that the test did not read."""
+    own, rows = distinct(scores, loader)
+    try:
+        draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
+    """The scores of distinct images with what they are scores of."""
+    scores, rows = distinct(scores, loader)
+    ties = np.empty(len(rows), TIES)
+    ties["study"], ties["group"] = rows["study"], rows["group"]
+    labels, images = loader.labels[scores.samples], rows["key"].astype("U")
+    classes = task.answers if are_scores(labels) else loader.index.classes
+    return ScoreTable(images, ties, labels, scores.values, classes, task.answers)
+
+
+def report_name(split: str, elsewhere: str) -> str:
+    """What the files of a report are called."""
+    return f"{split}-{elsewhere}" if elsewhere else split
+
+
+def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> None:
+    """`evaluation/NAME.json` and its figure."""
+    for folder in (run.evaluation, run.figures):
+        folder.mkdir(exist_ok=True, mode=0o750)
+    write_json(run.evaluation / f"{name}.json", report)
+    draw(task, report, run.figures / f"{task.figure}_{name}.png")

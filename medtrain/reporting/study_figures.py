@@ -1,0 +1,74 @@
+"""Figures of a report on studies of several types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medtrain.reporting.plots import percent
+from medtrain.reporting.style import BLUE, INK, blank, need, save
+
+ACROSS = 4  # matrices beside each other
+
+
+def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Cohen's kappa with its interval, a row each: `{name: {"kappa", "kappa_interval", "samples"}}`; one whose kappa is
+    None is written without a dot.
+
+    The shades are the grades of Landis and Koch (1977). ValueError without a row.
+    """
+    need("kappas", "a row", list(rows))
+    figure = blank(8, 1.2 + 0.36 * len(rows))
+    axes = figure.add_subplot(xlabel="Cohen's kappa, 95 % interval by patient")
+    for i, (low, name) in enumerate(((0.2, "fair"), (0.4, "moderate"), (0.6, "substantial"), (0.8, "almost perfect"))):
+        axes.axvspan(low, low + 0.2, color=BLUE, alpha=0.04 * (i + 1), linewidth=0)
+        axes.text(low + 0.1, -0.75, name, ha="center", va="center", fontsize=8, color=INK)
+    for place, row in enumerate(rows.values()):
+        low, high = row["kappa_interval"]
+        if row["kappa"] is not None:
+            axes.plot(row["kappa"], place, "o", color=BLUE)
+        if low is not None:
+            axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
+    said = ["undefined" if row["kappa"] is None else f"{row['kappa']:.3f}" for row in rows.values()]
+    for place, (kappa, row) in enumerate(zip(said, rows.values(), strict=True)):
+        axes.text(1.02, place, f"{kappa}, {row['samples']:,} studies", va="center", fontsize=8, color=INK)
+    ends = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
+    axes.set(xlim=(min([0.0, *ends]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def confusions(matrices: Mapping[str, ArrayLike], states: Sequence[str], path: Path) -> None:
+    """A confusion matrix [C, C] of studies (rows are the truth) for each name: in each cell its share of the true state
+    in percent, and the count. ValueError without a matrix."""
+    need("confusions", "a matrix", list(matrices))
+    high, wide = -(-len(matrices) // ACROSS), min(ACROSS, len(matrices))
+    figure = blank(2.3 * wide + 0.6, 2.5 * high + 0.3)
+    panels = figure.subplots(high, wide, squeeze=False).ravel()
+    for axes in panels[len(matrices) :]:
+        axes.set_axis_off()
+    for place, (axes, (name, matrix)) in enumerate(zip(panels, matrices.items(), strict=False)):
+        counts = np.asarray(matrix)
+        support = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "white" if share > 65 else "black"
+            words = f"{percent(float(share))}\n({counts[row, column]:,})"
+            axes.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
+        axes.set_title(name, fontsize=10)
+        axes.set_xticks(range(len(states)), states)
+        axes.set_yticks(
+            range(len(states)), states if place % wide == 0 else [""] * len(states), rotation=90, va="center"
+        )
+        axes.tick_params(length=0, labelsize=8)
+        axes.spines[:].set_visible(False)
+    figure.suptitle("percent of the true state (studies)", fontsize=9)
+    figure.supxlabel("called", fontsize=9)
+    figure.supylabel("true", fontsize=9)
+    save(figure, path)

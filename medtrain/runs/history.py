@@ -1,0 +1,79 @@
+"""What a person is told of the attempts of a run: one row for each, also for one that runs or ended unseen."""
+
+from __future__ import annotations
+
+import time
+
+from medtrain.runs.attempts import Row, rows_of, silent_end, started, unended
+from medtrain.runs.goodput import goodput, work
+from medtrain.runs.run import Run
+from medtrain.slurm.queries import Place
+
+
+def history(run: Run, place: Place | None) -> list[Row]:
+    """One row for each attempt: start, end, nodes, cause, steps done and lost, goodput.
+
+    `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
+    an attempt that runs, steps that are not saved yet count too.
+    """
+    rows = rows_of(run)
+    starts, last = started(rows), unended(rows)
+    ends = {row["attempt"]: row for row in rows if row["event"] == "end"}
+    runs_on = last is not None and place is not None and _same_life(last, place)
+    if last is not None:
+        ends[last["attempt"]] = _so_far(run, last, place) if runs_on else silent_end(run, last)
+    avoided = {row["attempt"]: row for row in rows if row["event"] == "exclude"}
+    told = []
+    for start, following in zip(starts, [*starts[1:], None][: len(starts)], strict=True):
+        again = run.last_step() if following is None else following["step"]
+        if following is not None:  # it may have gone back further than to the newest checkpoint, which was damaged
+            again = ends.get(following["attempt"], {}).get("first", again)
+        kept = None if runs_on and following is None else again
+        left_out = avoided.get(start["attempt"], {"nodes": [], "problem": ""})
+        one = _told(start, ends.get(start["attempt"], {}), kept)
+        told.append({**one, "excluded": left_out["nodes"], "not_excluded_why": left_out["problem"]})
+    return told
+
+
+def _same_life(start: Row, place: Place) -> bool:
+    """Whether the attempt is what goes on at `place`, and not an earlier life of the same job."""
+    if place.waits:
+        return False
+    restarts = place.fields.get("Restarts")
+    return place.kind != "job" or restarts is None or int(restarts) == start.get("restarts", 0)
+
+
+def _so_far(run: Run, start: Row, place: Place | None) -> Row:
+    done = work(run.journal, start["time"], start["step"])
+    silent = place is not None and place.kind == "job" and not place.fields
+    words = "under way, as far as is known: Slurm does not answer" if silent else "under way"
+    return {
+        "first": done.first,
+        "reached": done.reached,
+        "step_seconds": done.seconds,
+        "cause": words,
+        "kind": "running",
+    }
+
+
+def _told(start: Row, end: Row, again: int | None) -> Row:
+    reached, first = end.get("reached"), end.get("first", start["step"])
+    lost = None if again is None or reached is None else max(0, reached - again)
+    done = None if reached is None else reached - first
+    wall = end.get("time", time.time()) - start["time"]
+    good = None if done is None else goodput(end["step_seconds"], done, lost or 0, wall)
+    names = ("cause", "kind", "rank", "node", "exit_code", "found_later")
+    return {
+        "attempt": start["attempt"],
+        "start": start["time"],
+        "end": end.get("time"),
+        "job": start["job"],
+        "nodes": start["nodes"],
+        "ranks": start["ranks"],
+        **{name: end.get(name) for name in names},
+        "first_step": first,
+        "last_step": reached,
+        "steps": done,
+        "lost": lost,
+        "goodput_percent": None if good is None else round(100 * good, 1),
+    }

@@ -1,0 +1,174 @@
+"""A run is a folder; this file holds the name of everything in it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from medtrain.core import permissions
+from medtrain.core.errors import InputError, nearest
+from medtrain.core.jsonfiles import DamagedFile, _said, read_json, write_json
+from medtrain.runs import fence
+
+STEP = re.compile(r"step-[0-9]{8,}(-epoch-[0-9]{3,})?$")  # a checkpoint; `step-backup` is none
+GROUP_FILE = "group.json"  # makes a folder a group of runs, as config.yaml makes it a run
+
+
+class Run:
+    """The folder `runs/NAME` and the paths inside it. Opening one reads nothing."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).absolute()
+        self.name = self.folder.name
+        self.config_file = self.folder / "config.yaml"
+        self.status_file = self.folder / "status.json"
+        self.journal = self.folder / "metrics.jsonl"
+        self.log = self.folder / "train.log"
+        self.environment = self.folder / "environment.txt"
+        self.code = self.folder / "code"
+        self.checkpoints = self.folder / "checkpoints"
+        self.attempts = self.folder / "attempts.jsonl"
+        self.figures = self.folder / "figures"
+        self.evaluation = self.folder / "evaluation"
+        self.labels = self.folder / "labels.json"
+        self.clips = self.folder / "clips.json"
+        self.slurm = self.folder / "slurm"
+        self.job_file = self.slurm / "job.json"
+        self.trackers = self.folder / "trackers"
+        self.stop_file = self.folder / "stop"
+        self.failure_file = self.folder / "failure.json"
+        self.numbers = self.folder / fence.FOLDER  # who owns the run
+        self.lock_file = self.folder / "lock"  # of older versions
+        self.hangs = self.folder / "hangs"
+
+    @classmethod
+    def create(cls, runs: Path | str, name: str, share: str = "private") -> Run:
+        """Make the folder, private to the user ; an existing run is never touched."""
+        run = cls(Path(runs) / name)
+        run.refuse_existing()
+        if run.folder.exists():
+            permissions.warn_of_open(run.folder, share)
+        run.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        for folder in (run.checkpoints, run.slurm):
+            folder.mkdir(exist_ok=True, mode=0o750)
+        return run
+
+    def refuse_existing(self) -> None:
+        """InputError where a run or group of that name is there."""
+        refuse_group(self.folder.parent, self.name)
+        if self.config_file.exists():
+            raise InputError(
+                f"run {self.name} exists already in {self.folder.parent}",
+                f"go on with it: {resume_command(self)}   remove it: {command_for(self, 'rm')}   or choose another"
+                " --run",
+            )
+
+    @classmethod
+    def find(cls, runs: Path | str, name: str) -> Run:
+        """The existing run of that name, or an InputError with the nearest name."""
+        run = cls(Path(runs) / name)
+        if not name or not run.config_file.exists():
+            refuse_group(runs, name)
+            known = run_names(runs)
+            where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
+            raise InputError(where, f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)")
+        return run
+
+    def last_step(self) -> int:
+        """The optimizer step of the newest checkpoint, by its name; 0 where there is none."""
+        names = [path.name for path in self.checkpoints.glob("step-*") if STEP.match(path.name)]
+        return int(max(names).split("-")[1]) if names else 0
+
+    def status(self) -> dict[str, Any]:
+        """What the run last said of itself; `{}` before the first word."""
+        return _said(self.status_file)
+
+    @property
+    def report(self) -> Path:
+        """The report of the test at its end: of the validation split where there is no test split."""
+        test, val = (self.evaluation / f"{split}.json" for split in ("test", "val"))
+        return val if val.exists() and not test.exists() else test
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """label -> images that its training draws where it is absent, and present, in the order of the dataset's
+        labels; empty where nobody counted them."""
+        rows: Any = read_json(self.labels)
+        found: dict[str, tuple[int, int]] = {}
+        try:
+            for row in rows:
+                absent, present = found.get(row["label"], (0, 0))
+                found[row["label"]] = absent + row["negative"], present + row["positive"]
+        except (TypeError, KeyError) as error:
+            raise DamagedFile(self.labels, f"{type(error).__name__}: {error}") from None
+        return found
+
+    def failure(self) -> dict[str, Any]:
+        """What the first rank that failed in this attempt said; `{}` where none did."""
+        return _said(self.failure_file)
+
+
+def run_names(runs: Path | str) -> list[str]:
+    """Names of the runs in a folder, newest last."""
+    configs = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in configs]
+
+
+def group_names(runs: Path | str) -> list[str]:
+    """Names of the groups of runs in a folder, newest last."""
+    files = sorted(Path(runs).glob(f"*/{GROUP_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in files]
+
+
+def refuse_group(runs: Path | str, name: str) -> None:
+    """InputError where a name is that of a group."""
+    if name in group_names(runs):
+        members = list(_said(Path(runs) / name / GROUP_FILE).get("runs", ()))
+        all_of_them = command_for(Run(Path(runs) / name), "status")
+        raise InputError(
+            f"{name} is a group of {len(members)} runs",
+            f"name one of them ({', '.join(members)}), or all: {all_of_them}   (retry, stop, report)",
+        )
+
+
+def runs_flag(runs: Path | str) -> str:
+    """What to add to a printed command so that it finds the runs folder from the folder where it is printed."""
+    return "" if Path(runs).absolute() == Path("runs").absolute() else f" --runs {shlex.quote(str(runs))}"
+
+
+def command_for(run: Run, command: str) -> str:
+    """What a person types, in the folder they are in, to have a command done to a run."""
+    return f"medtrain {command} {shlex.quote(run.name)}{runs_flag(run.folder.parent)}"
+
+
+def resume_command(run: Run) -> str:
+    """The same to go on with it."""
+    return command_for(run, "resume")
+
+
+def again_command(run: Run) -> str:
+    """The same where it may never have begun: of a chain that packs first, the chain goes on and not the run."""
+    chain = next((name for name in group_names(run.folder.parent) if run.name in _packs_for(run, name)), "")
+    return (
+        command_for(Run(run.folder.parent / chain), "retry") if chain and not run.last_step() else resume_command(run)
+    )
+
+
+def _packs_for(run: Run, group: str) -> list[str]:
+    told = _said(run.folder.parent / group / GROUP_FILE)
+    return list(told.get("runs", ())) if told.get("packing") else []
+
+
+def default_name(recipe: str, job: str = "") -> str:
+    """`mednist-1120-140501`; of a run that trains in the Slurm job 812, `mednist-812`."""
+    return f"{recipe}-{job}" if job else f"{recipe}-{time.strftime('%m%d-%H%M%S')}"
+
+
+def set_status(run: Run, **changes: Any) -> None:
+    """Merge `changes` into a run's status.json; a full disk leaves the old one."""
+    with contextlib.suppress(OSError):
+        fence.ensure_highest(run.folder)
+        write_json(run.status_file, {**run.status(), **changes, "updated": time.time()})

@@ -1,0 +1,98 @@
+"""What is to be packed, as one JSON document: the same for packing here and in jobs of Slurm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from medtrain import datasets
+from medtrain.core.console import warn
+from medtrain.core.errors import InputError
+from medtrain.core.jsonfiles import read_json
+from medtrain.datasets.record import FRACTIONS, Record, with_validation, with_views
+from medtrain.shards.file_hashes import there
+from medtrain.shards.pack import check_options, check_records, refuse_others
+from medtrain.shards.plan import PackOptions
+from medtrain.slurm import queries
+
+REQUEST = "request.json"
+CLIP_SIZE = 112  # pixels: what networks of clips are made for (Tran et al., CVPR 2018)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be packed."""
+
+    dataset: str
+    root: Path
+    options: PackOptions
+    max_rejects: int
+    partial: bool
+    annotations: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As values for JSON; its paths hold in every folder."""
+        annotations = str(self.annotations.absolute()) if self.annotations else None
+        return {**asdict(self), "root": str(self.root.absolute()), "annotations": annotations}
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Request:
+        """From what `told` and JSON make of one."""
+        options = told["options"]
+        made = PackOptions(
+            **{**options, "views": tuple(options["views"]), "fractions": tuple(options.get("fractions", FRACTIONS))}
+        )
+        annotations = Path(told["annotations"]) if told.get("annotations") else None
+        return cls(**{**told, "root": Path(told["root"]), "options": made, "annotations": annotations})
+
+
+def options_for(dataset: str, asked: PackOptions) -> PackOptions:
+    """What is asked, with what the dataset decides: how it is split, and that clips are packed without loss at one
+    size."""
+    found = replace(asked, fractions=datasets.fractions(dataset))
+    if not getattr(datasets.source(dataset), "CLIPS", False):
+        if asked.colours:
+            raise InputError(f"{dataset} holds images, and --colours is for clips", "leave it away")
+        return found
+    if asked.encoding == "jpeg":
+        raise InputError("clips are packed without loss", "leave --encoding away")
+    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, colours=asked.colours or "grey")
+
+
+def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
+    """The records that are packed; InputError where that cannot be done, or another job does it already."""
+    if tasks < 1:
+        raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
+    check_options(request.options)
+    records = records_of(request)
+    check_records(records, request.options)
+    refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
+    for job in read_json(out / REQUEST).get("jobs", ()):
+        if place := queries.queue_state(job):
+            raise InputError(
+                f"{out}: is packed by job {job} already ({place.state.lower()})",
+                f"wait for it, or first: scancel {job}",
+            )
+    return records
+
+
+def records_of(request: Request) -> list[Record]:
+    """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
+    root, partial = request.root, request.partial
+    read = datasets.read(request.dataset, root, request.annotations)
+    if told := datasets.warned(request.dataset, read):
+        warn(told)
+    records = with_views(with_validation(read), request.options.views)
+    found: list[Record] = []
+    missing: list[Record] = []
+    for record in records:
+        (found if there(record.path) else missing).append(record)
+    if len(missing) > request.max_rejects and not partial:
+        raise InputError(
+            f"{len(missing):,} of {len(records):,} images are not in {root} (the first: {missing[0].image})",
+            "complete the dataset, or pack what there is: --partial",
+        )
+    if partial and missing:
+        warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
+    return found if partial else records

@@ -1,0 +1,136 @@
+"""Batch scripts, written and handed to Slurm by submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+from medtrain.config.schema import SlurmConfig
+from medtrain.core.console import say
+from medtrain.core.errors import MachineError
+from medtrain.slurm import queries
+from medtrain.slurm.job_environment import as_on_a_login_node
+
+UNREACHABLE = ("unable to contact slurm controller", "munge", "configuration source", "socket timed out")
+AGAIN = "give the same command again"
+# slurm/*.sbatch have the same lines (tests/unit/slurm/test_jobenv.py compares them).
+TRAPS = (
+    # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
+    "trap : TERM USR1 USR2",
+    # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
+    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. One task of an
+    # array has the number of the whole; whether this is a task only Slurm's record says: SLURM_ARRAY_JOB_ID may have
+    # been inherited. From 24.05 on Slurm itself brings back what ends in the grace time of a preemption; and what
+    # comes from Command on is text of users.
+    "medtrain_back() {",
+    "    local record",
+    '    until record=$(scontrol --oneliner show job "$SLURM_JOB_ID"); do sleep 5; done',
+    '    record=$(grep "^JobId=$SLURM_JOB_ID " <<<"$record")',
+    "    record=${record%% Command=*}",
+    "    [[ $record =~ JobState=(RUNNING|SIGNALING) ]] || return",
+    "    [[ $record =~ PreemptTime=[0-9] && ! $(scontrol --version) =~ \\ 2[0-3]\\. ]] && return",
+    "    if [[ $record =~ ArrayJobId=([0-9]+)\\ ArrayTaskId=([0-9]+) ]]; then",
+    '        scontrol requeue "${BASH_REMATCH[1]}_${BASH_REMATCH[2]}"',
+    "    else",
+    '        scontrol requeue "$SLURM_JOB_ID"',
+    "    fi",
+    "}",
+    "trap 'case $? in 138|140|143) medtrain_back ;; esac' EXIT",
+)
+
+
+def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
+    """submitit's executor for a job `name` that logs to `folder` and asks for what `slurm` says.
+
+    `extra` are further options of sbatch, with _ for -.
+    """
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Executor(SlurmExecutor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 2  # a dry run must work where there is no Slurm
+
+    made = Executor(folder=folder)
+    request: dict[str, Any] = {
+        "job_name": name,
+        "nodes": slurm.nodes,
+        "ntasks_per_node": slurm.tasks_per_node or slurm.gpus_per_node or 1,
+        "gpus_per_node": slurm.gpus_per_node,
+        "cpus_per_task": slurm.cpus_per_task,
+        "mem": mem(slurm.mem_gb),
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint,
+    }
+    more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
+    more |= {option.replace("_", "-"): value for option, value in extra.items()}
+    if slurm.time:
+        more["time"] = slurm.time
+    if slurm.after:
+        more |= {"dependency": f"afterok:{slurm.after}", "kill-on-invalid-dep": "yes"}
+    made.update_parameters(
+        **{option: value for option, value in request.items() if value},
+        time=None,
+        signal_delay_s=slurm.signal_seconds,
+        wckey=None,
+        use_srun=False,
+        stderr_to_stdout=True,
+        additional_parameters=more,
+        setup=["umask 077", *TRAPS, *slurm.setup],
+    )
+    return made
+
+
+def send(executor: Any, command: str, again: str, dry_run: bool = False) -> str:
+    """Hand a batch script with one command to Slurm; returns the job id. MachineError where Slurm says no.
+
+    With `dry_run` the script is printed instead, to the letter, and a word comes back in place of the id.
+    """
+    if dry_run:
+        say(script(executor, command))
+        return f"JOB_{executor.parameters['job_name']}"
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        # submitit prints what sbatch says, and raises it as well.
+        with as_on_a_login_node(), contextlib.redirect_stderr(io.StringIO()):
+            return str(executor._submit_command(command).job_id)
+    except (FailedJobError, FailedSubmissionError) as error:
+        said = " ".join(str(error).split())[-400:]
+        unreachable = any(word in said.lower() for word in UNREACHABLE)
+        fix = queries.remedy(said) if unreachable else "correct the request (sinfo shows the partitions)"
+        raise MachineError(f"Slurm did not take the job: {said}", f"{fix}, then: {again}") from None
+
+
+def script(executor: Any, command: str) -> str:
+    """The batch script with one command, to the letter."""
+    return executor._make_submission_file_text(command, "")  # type: ignore[no-any-return]
+
+
+def mem(gigabytes: float) -> str:
+    """As Slurm writes it."""
+    return f"{round(gigabytes * 1024)}M" if gigabytes else ""
+
+
+def need_slurm(instead: str) -> None:
+    """Raise MachineError where there is no Slurm, `instead` says what to type there, or where its controller does not
+    answer: before anything is made for a job that it could not take."""
+    need_commands(instead)
+    if problem := queries.silence():
+        raise MachineError(f"Slurm does not answer ({problem})", f"{queries.remedy(problem)}, then: {AGAIN}")
+
+
+def there() -> bool:
+    """Whether Slurm's commands are here."""
+    return shutil.which("sbatch") is not None
+
+
+def need_commands(instead: str) -> None:
+    """Raise MachineError where Slurm's commands are not."""
+    if not there():
+        raise MachineError("there is no Slurm here (sbatch is not found)", f"{instead}   or log in to your cluster")

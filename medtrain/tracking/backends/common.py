@@ -1,0 +1,65 @@
+"""What the trackers have in common: their contract, a run's name in them, and what they may be told."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from medtrain.config import fingerprint
+from medtrain.config.schema import Config
+from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.runs.run import Run
+from medtrain.tracking.journal_reader import Row
+
+
+class Feed(Protocol):
+    """A tracker that takes rows in the order of their steps."""
+
+    amends: bool
+    """A step that was sent in an earlier attempt can get more values in this one."""
+
+    def send(self, rows: list[Row]) -> None:
+        """Pass these steps on."""
+
+    def settle(self) -> None:
+        """The journal is read up: make durable what was sent, and drop what it replaces."""
+
+    def finish(self) -> None:
+        """The attempt has ended and everything was sent."""
+
+
+class Remedy(NamedTuple):
+    """What a user can do when a tracker fails."""
+
+    install: str
+    check: str
+
+
+REMEDIES = {
+    "wandb": Remedy(
+        "pip install wandb",
+        "check WANDB_API_KEY (or wandb login) and the connection, or set tracking.mode to offline",
+    ),
+    "mlflow": Remedy('pip install "medtrain[mlflow]"', "check MLFLOW_TRACKING_URI and its server"),
+    "tensorboard": Remedy('pip install "medtrain[tensorboard]"', "check the folder trackers of the run"),
+}
+
+
+def tracker_id(run: Run) -> str:
+    """The run's name in every tracker: drawn once, the same in all attempts."""
+    file = run.trackers / "id.json"
+    known = read_json(file)
+    if not known:
+        known = {"id": secrets.token_hex(4)}
+        write_json(file, known)
+    return str(known["id"])
+
+
+def public_config(config: Config) -> dict[str, Any]:
+    """The settings that a tracker may show: no account, no shell lines, and no paths of this machine."""
+    values = fingerprint.to_dict(config)
+    del values["runs"], values["data"]["shards"], values["slurm"]["account"], values["slurm"]["setup"]
+    values["model"]["weights"] = Path(config.model.weights).name
+    values["slurm"]["cluster"] = Path(config.slurm.cluster).name
+    return values

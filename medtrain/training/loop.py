@@ -1,0 +1,285 @@
+"""The loop."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from medtrain.checkpoints.finite import broken_gradients
+from medtrain.config.schema import Config, lower_is_better
+from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
+from medtrain.distributed.process_group import World, any_rank, part, share, share_buffers
+from medtrain.evaluation.evaluate import measure, refuse_not_finite, score
+from medtrain.evaluation.inputs import pixels
+from medtrain.loading.batch import Batch
+from medtrain.runs import fence
+from medtrain.runs.checkpoint_manifest import TrainState
+from medtrain.runs.run import Run
+from medtrain.shards import mixture
+from medtrain.tasks import Task
+from medtrain.tracking.uploader_process import Feeder
+from medtrain.training.saving import calmer, hear, leave_plain, must_settle, save, settle
+from medtrain.training.setup import Trainer, prepare, unfreeze
+from medtrain.training.stop_request import StopRequest
+from medtrain.training.watchdog import Watchdog
+
+LAST_SAVE_S = 20  # after an error, what is being saved may still become durable
+
+
+class Report(Protocol):
+    """Writes what a finished run leaves to read; `each_round` is asked once a round of each split that is scored."""
+
+    def __call__(
+        self,
+        run: Run,
+        config: Config,
+        task: Task,
+        model: nn.Module,
+        world: World,
+        say: Callable[[str], None],
+        each_round: Callable[[], bool],
+    ) -> None: ...
+
+
+def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any], report: Report) -> int:
+    """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code.
+
+    `fail` is what a watchdog calls, from its own thread, when training hangs; `report` is called on every rank when all
+    epochs are done, before the run counts as finished.
+    """
+    rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    watchdog = Watchdog(run, rank, size, fail)
+    trainer, state = prepare(run, stop, watchdog)
+    gc.enable()  # see rank_main.main
+    feeder = Feeder(run)
+    if trainer.world.main:
+        feeder.start()
+    code = EXIT_RESUMABLE
+    try:
+        code = train_epochs(trainer, state, report)
+    finally:
+        watchdog.close()
+        trainer.checkpoints.outcome(LAST_SAVE_S)
+        trainer.tracker.close()
+        trainer.training.close()
+        trainer.validation.close()
+        # A stopped run has no time for a slow tracker: the next attempt sends everything again.
+        feeder.finish(60 if code == EXIT_DONE else 5)
+    part(trainer.world)
+    return code
+
+
+def train_epochs(trainer: Trainer, state: TrainState, report: Report) -> int:
+    """Epoch after epoch until the last, early stopping or a stop."""
+    mixture.refuse_watch(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
+    while state.epoch < trainer.config.epochs and not stale(trainer, state):
+        began = time.monotonic()
+        unfreeze(trainer, state)
+        state, stopped = train_epoch(trainer, state)
+        if not stopped:
+            state, stopped = end_epoch(trainer, state, began)
+        if stopped:
+            return leave(trainer, state)
+    return finish(trainer, state, report)
+
+
+def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
+    """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border.
+
+    A step's sums are read one step late, or at once where a save needs them.
+    """
+    trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
+    for batch in trainer.training.batches(state.epoch, state.epoch_step):
+        values = optimizer_step(trainer, state.step, batch)
+        state = state.after_step()
+        state, asked = book(trainer, state)
+        trainer.sums.send(state.step, values)
+        if asked.save or trainer.checkpoints.due_by_step(state):
+            state, now = book(trainer, state)
+            asked = Asked(asked.stop or now.stop)
+            save(trainer, state)
+        if asked.stop:
+            return book(trainer, state)[0], True
+        hear(trainer)
+        trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
+    state, asked = book(trainer, state)
+    return state, asked.stop
+
+
+def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainState, bool]:
+    """Validate, move the learning rate, judge, save. The flag says that a stop was asked for; nothing has changed where
+    it came before the end of the validation. What this attempt did of the epoch `began` at that monotonic time."""
+    share_buffers(trainer.world, trainer.model)
+    if trainer.average:
+        share_buffers(trainer.world, trainer.average.model)
+    config, world = trainer.config, trainer.world
+    started = time.monotonic()
+    scores = score(
+        trainer.judged,
+        trainer.task,
+        trainer.validation,
+        config.data,
+        config.model.channels,
+        world,
+        config.data.eval_batch_size,
+        stopped=lambda: alive(trainer, "validating") or any_rank(world, bool(trainer.stop)),
+    )
+    if scores is None:
+        return state, True
+    refuse_not_finite(scores, f"after step {state.step} (epoch {state.epoch + 1})", calmer(trainer))
+    report = share(world, measure(scores, trainer.task, trainer.validation))
+    row = {
+        "step": state.step,
+        "epoch": state.epoch + 1,
+        "lr": trainer.schedule.lr,
+        "train_loss": state.epoch_loss / state.epoch_step,
+        "train_accuracy": state.epoch_correct / state.epoch_step,
+        **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
+    }
+    state, better = judge(config, state, report)
+    trainer.schedule.epoch_done(report)
+    trainer.tracker.epoch(row)
+    now = time.monotonic()
+    times = f"{now - began:.1f} s (validation {now - started:.1f} s), {clock(now - trainer.started)} since this start"
+    trainer.tracker.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
+    trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
+    save(trainer, state)
+    return state, any_rank(world, bool(trainer.stop))
+
+
+def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
+    """A sign of life between the rounds of an evaluation; never true, so that it can stand before a stop question."""
+    trainer.watchdog.alive(doing, patience * trainer.config.hang_seconds)
+    return False
+
+
+def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
+    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?, broken gradients?] of this rank's
+    share."""
+    config, world, accelerator, reduction = trainer.config, trainer.world, trainer.world.accelerator, trainer.reduction
+    total = torch.zeros(5, device=world.device)
+    parts = reduction.micro_batches(batch)
+    for number, micro in enumerate(parts):
+        micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
+        with reduction.micro(step, number, len(parts), total):
+            logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
+            loss = trainer.task.loss(logits, micro)
+            accelerator.backward(loss * reduction.scale)
+            total[0] += loss.detach()
+            total[1] += trainer.task.correct(logits.detach(), micro)
+    reduction.reduce(total)
+    if not trainer.gradients.scaled:  # before they are clipped, which spreads a NaN to all of them
+        total[4] = broken_gradients(trainer.model.parameters(), world.device)
+    if config.optim.clip_norm:
+        accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
+    trainer.optimizer.step()
+    if trainer.gradients.scaled:  # the scaler has looked at them, and waited for the answer
+        total[4] = float(accelerator.optimizer_step_was_skipped)
+    trainer.optimizer.zero_grad()
+    if trainer.average:
+        trainer.average.update(trainer.model, step + 1)
+    total[2] = float(bool(trainer.stop))
+    total[3] = float(trainer.checkpoints.due_by_time())
+    return total
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What some rank has asked of all."""
+
+    stop: bool = False
+    save: bool = False
+
+
+def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
+    """Enter the numbers of the step sent last (over all ranks) in journal and state; what ranks asked for with it."""
+    received = trainer.sums.receive()
+    if received is None:
+        return state, Asked()
+    step, (loss, correct, stop, save_now, broken) = received
+    if not math.isfinite(loss):
+        raise NumericalError(f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", calmer(trainer))
+    trainer.gradients.judge(step, state.epoch + 1, broken > 0, calmer(trainer))
+    trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
+    booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + correct)
+    return booked, Asked(stop > 0, save_now > 0)
+
+
+def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
+    """The state after an epoch, and whether it is the best so far by the watched metric."""
+    value = report.get(config.watch)
+    sign = -1 if lower_is_better(config.watch) else 1
+    better = value is not None and (state.best is None or sign * value > sign * state.best)
+    state = replace(state, epoch=state.epoch + 1, epoch_step=0, epoch_loss=0.0, epoch_correct=0.0)
+    if better:
+        return replace(state, best=value, best_epoch=state.epoch, stale_epochs=0), True
+    # As the plateau rule: where a number is undefined, nothing has become worse.
+    return replace(state, stale_epochs=state.stale_epochs + (value is not None)), False
+
+
+def stale(trainer: Trainer, state: TrainState) -> bool:
+    """Whether early stopping ends the run."""
+    return 0 < trainer.config.patience <= state.stale_epochs
+
+
+def leave(trainer: Trainer, state: TrainState) -> int:
+    """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
+    reason = settle(trainer, state)
+    trainer.tracker.log(
+        f"{trainer.stop.signal or 'a stop on another rank'}: {'left' if reason else 'saved at'} step {state.step:,}"
+    )
+    trainer.tracker.status(state="stopped", step=state.step, signal=trainer.stop.signal)
+    return EXIT_RESUMABLE
+
+
+def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
+    """Report on the best weights; the run counts as finished only after its end is durable."""
+    run, config, world = trainer.run, trainer.config, trainer.world
+    must_settle(trainer, state)
+    fence.ensure_highest(run.folder)
+    if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
+        trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
+    # Intervals by patient take a while, on rank 0 alone.
+    report(run, config, trainer.task, trainer.model, world, trainer.tracker.log, lambda: alive(trainer, "testing", 10))
+    if world.main:
+        leave_plain(trainer)
+    ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
+    best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
+    trainer.tracker.log(f"finished ({ended}): {best}")
+    trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
+    return EXIT_DONE
+
+
+def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
+    """An epoch in one line of the log: the watched metric, what else the task tells, and the best so far."""
+    config = trainer.config
+    names = {config.watch: config.watch, **trainer.task.told}
+    numbers = ", ".join(
+        f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
+    )
+    best = ""  # where the watched metric was never defined
+    if state.best is not None:
+        so_far = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
+        best = f" ({so_far})"
+    text = (
+        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.right}"
+        f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
+        f"{best}; lr {row['lr']:.2g}; {times}"
+    )
+    if torch.cuda.is_available():
+        text += f"; GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at the most"
+    return text
+
+
+def clock(seconds: float) -> str:
+    """H:MM:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

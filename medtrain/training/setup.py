@@ -1,0 +1,258 @@
+"""Build everything that a rank trains with, and take up the newest good checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import secrets
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from medtrain import models, tasks
+from medtrain.checkpoints.finite import Gradients
+from medtrain.checkpoints.format import Loaded
+from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.writer import Team
+from medtrain.config import configfile, fingerprint
+from medtrain.config.schema import Config
+from medtrain.core.errors import InputError
+from medtrain.core.jsonfiles import write_json
+from medtrain.distributed import process_group
+from medtrain.distributed.gradient_sync import Exact, Fast, make_reduction, pass_twice
+from medtrain.distributed.process_group import StepSum, World, gather_rows, share
+from medtrain.evaluation.inputs import input_shape, middle, open_loader
+from medtrain.loading.loader import Loader
+from medtrain.models.compile import compile_blocks, not_compiled
+from medtrain.models.freezing import Freezing
+from medtrain.runs import fence
+from medtrain.runs.checkpoint_manifest import TrainState, digest
+from medtrain.runs.run import Run
+from medtrain.shards import compatibility, mixture
+from medtrain.slurm.environment import node_name
+from medtrain.tasks import Task
+from medtrain.tracking.run_log import Tracker
+from medtrain.training.ema import Average
+from medtrain.training.label_table import label_table
+from medtrain.training.optim import Schedule, make_optimizer, restore_optimizer
+from medtrain.training.provenance import note_environment
+from medtrain.training.resuming import recorded_precision, take_up
+from medtrain.training.stop_request import StopRequest
+from medtrain.training.watchdog import Watchdog
+
+COMPILE_S = 1800  # more than compiling takes where nothing of it is in the cache
+
+
+@dataclass
+class Trainer:
+    """Everything that one rank trains with."""
+
+    run: Run
+    config: Config
+    world: World
+    task: Task
+    model: nn.Module  # what the optimizer updates
+    parallel: nn.Module  # the same, wrapped in DDP where there are several ranks
+    freezing: Freezing
+    optimizer: Optimizer
+    schedule: Schedule
+    training: Loader
+    validation: Loader
+    checkpoints: Checkpoints
+    tracker: Tracker
+    stop: StopRequest
+    sums: StepSum
+    reduction: Fast | Exact
+    watchdog: Watchdog
+    average: Average | None
+    gradients: Gradients
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated, tested and kept as best: the average of the weights where there is one."""
+        return self.average.model if self.average else self.model
+
+
+def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
+    """Meet the other ranks, build everything, and take up the newest good checkpoint."""
+    config = configfile.load(run.config_file)
+    configfile.check(config, str(run.config_file))
+    if config.determinism == "exact":
+        process_group.compute_deterministically()
+    world = process_group.join(recorded_precision(run) or config.precision)
+    if world.main:
+        fence.ensure_highest(run.folder)
+        stop.watch(run.stop_file)
+    fingerprints = {"config": fingerprint.fingerprint(config), "data": mixture.fingerprint(config.data)}
+    found = take_up(run, config, fingerprints, world)
+    state = found.state if found else first_state(config, world)
+    if state.threads:
+        torch.set_num_threads(state.threads)
+    refuse_idle_ranks(state, world)
+    facts: dict[str, Any] = {"ranks": world.size, "fingerprints": fingerprints}
+    if world.main:  # which writes the manifests
+        note_environment(run, world)
+        facts["environment"] = digest(run.environment)
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
+    checkpoints.take_up(found)
+    if not found:  # it may have waited for what packed them
+        for folder in mixture.folders(config.data):
+            compatibility.refuse_task(config, folder)
+    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
+    validation = open_loader(config, world, "val")
+    task = tasks.for_training(config, training)
+    torch.manual_seed(config.seed)
+    built, shape = replace(config.model, weights="") if found else config.model, input_shape(config)
+    model = models.build(built, task.outputs, () if found else shape, middle(training.labels[training.drawn]))
+    model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
+    if config.model.compile == "blocks":
+        compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))
+    optimizer = make_optimizer(config.optim, model)  # of all parameters, also of those that are frozen at first
+    freezing = Freezing(config, model)
+    freezing.begin(state.epoch)
+    model = world.accelerator.prepare_model(model, evaluation_mode=True)  # precision; DDP may come more than once
+    parallel, reduction = make_reduction(config, state, world, model)
+    optimizer = world.accelerator.prepare_optimizer(optimizer)
+    trainer = Trainer(
+        run=run,
+        config=config,
+        world=world,
+        task=task,
+        model=model,
+        parallel=parallel,
+        freezing=freezing,
+        optimizer=optimizer,
+        schedule=Schedule(config.schedule, optimizer, config.epochs, config.watch),
+        training=training,
+        validation=validation,
+        checkpoints=checkpoints,
+        tracker=Tracker(
+            run, world.main, config.epochs * training.steps, state.step, state.global_batch, config.data.unit
+        ),
+        stop=stop,
+        sums=StepSum(world),
+        reduction=reduction,
+        watchdog=watchdog,
+        average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
+        gradients=Gradients(world.accelerator.scaler),
+    )
+    rehearse(trainer, state)
+    if found:
+        restore(trainer, found)
+    greet(trainer, state, found)
+    return trainer, state
+
+
+def meet_team(world: World) -> Team:
+    """The ranks on rank 0's host write checkpoints together."""
+    first, word = share(world, (node_name(), secrets.token_hex(4)))
+    here = gather_rows(world, torch.tensor([[float(node_name() == first)]], device=world.device))
+    members = torch.nonzero(here[:, 0]).flatten().tolist()
+    return Team(members.index(world.rank) if world.rank in members else None, len(members), word)
+
+
+def first_state(config: Config, world: World) -> TrainState:
+    """Where a new run begins; what it settles now, later attempts keep."""
+    data = config.data
+    asked = data.global_batch or data.batch_size * data.accumulate * world.size
+    # The number of threads decides the order of sums, in fast mode too: fp32 weight gradients of convolutions differ.
+    state = TrainState(global_batch=asked, precision=world.precision, threads=torch.get_num_threads())
+    if config.determinism == "fast":
+        return state
+    return replace(state, virtual_ranks=-(-asked // data.batch_size))
+
+
+def refuse_idle_ranks(state: TrainState, world: World) -> None:
+    """Every rank must have a part of each global batch; raises InputError."""
+    parts = state.virtual_ranks or state.global_batch
+    if parts < world.size:
+        raise InputError(
+            f"{world.size} ranks share a global batch of {state.global_batch} in {parts} parts: some would do nothing",
+            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --accumulate",
+        )
+
+
+def unfreeze(trainer: Trainer, state: TrainState) -> None:
+    """Before the first step of an epoch: have more blocks train where the settings say so, with all as a process would
+    have it that begins here."""
+    if not trainer.freezing.begin(state.epoch):
+        return
+    del trainer.parallel, trainer.reduction
+    gc.collect()  # an old DDP keeps its hooks on the parameters until it is gone
+    trainer.watchdog.alive("unfreezing", trainer.config.hang_seconds)
+    trainer.parallel, trainer.reduction = make_reduction(trainer.config, state, trainer.world, trainer.model)
+    rehearse(trainer, state)
+    trainer.tracker.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
+
+
+def rehearse(trainer: Trainer, state: TrainState) -> None:
+    """Throw-away passes before the first step, and before the first one with other blocks that train.
+
+    DDP orders its gradient buckets anew after its first backward pass, and a resumed process would otherwise sum its
+    first step in another order than the undisturbed one did. Compiling takes minutes, and no step may take so long.
+    """
+    config, world = trainer.config, trainer.world
+    shape = input_shape(config)
+    if world.size > 1 and isinstance(trainer.reduction, Fast):
+        with not_compiled():
+            pass_twice(trainer.parallel, (2, *shape), world.device)
+    if config.model.compile == "blocks":
+        trainer.watchdog.alive("compiling", COMPILE_S)
+        rows = min(config.data.batch_size, -(-state.global_batch // (state.virtual_ranks or world.size)))
+        pass_twice(trainer.model, (rows, *shape), world.device)
+
+
+def restore(trainer: Trainer, found: Loaded) -> None:
+    """Put a checkpoint's tensors and numbers in place."""
+    trainer.model.load_state_dict(found.model)
+    if trainer.average:
+        trainer.average.model.load_state_dict(found.average)
+    restore_optimizer(trainer.optimizer, trainer.model, found.optimizer)
+    trainer.schedule.restore(found.state.schedule)
+    scaler = trainer.world.accelerator.scaler
+    if scaler is not None:
+        scaler.load_state_dict(found.state.scaler)
+
+
+def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
+    """Say what starts, and with which choices and why."""
+    world, tracker, config = trainer.world, trainer.tracker, trainer.config
+    device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    an_epoch, all_of_them = trainer.training.steps * state.global_batch, trainer.training.samples
+    of = "" if an_epoch == all_of_them else f" an epoch ({all_of_them:,} in the training split)"
+    samples = f"{an_epoch:,} {config.data.unit}{of}"
+    tracker.log(
+        f"{trainer.run.name}: {config.model.backbone} on {samples}, {world.size} rank(s) on {device}, precision"
+        f" {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
+    )
+    if told := str(trainer.freezing):
+        tracker.log(told)
+    if found:
+        tracker.log(f"resuming at step {state.step:,} (epoch {state.epoch + 1}) from {found.folder.name}")
+    else:
+        tracker.log("starting from the beginning: no checkpoint is there yet")
+        if config.task != "multiclass" and world.main:
+            text, rows = label_table(trainer.training, config.data.study_type)
+            tracker.log(text)
+            with contextlib.suppress(OSError):  # a full disk stops no training
+                write_json(trainer.run.labels, rows)
+    if (packed := trainer.training.index.clips) and world.main and not trainer.run.clips.exists():
+        with contextlib.suppress(OSError):  # the next attempt, then
+            write_json(trainer.run.clips, asdict(packed))
+    tracker.status(
+        state="running",
+        step=state.step,
+        epoch=state.epoch,
+        epochs=config.epochs,
+        steps_per_epoch=trainer.training.steps,
+        best=state.best,
+        watch=config.watch,
+        ranks=world.size,
+        signal="",
+        error="",
+    )

@@ -1,0 +1,285 @@
+"""What is told of an attempt is true: why it ended, what it did, what was lost, and what its time was worth.
+
+The files in recorded/ are what a real Slurm 22.05 printed: the log of a step (with srun's own lines) that ended in the
+way of its name, and `scontrol --oneliner show job` of jobs that an ordinary user had waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SMALL, command_line, medtrain
+from places import RECORDED
+
+from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
+from medtrain.runs.attempts import end_row, nodes_to_avoid, note, silent_end, started, unended
+from medtrain.runs.exit_causes import Evidence, judge
+from medtrain.runs.goodput import Work, goodput, work
+from medtrain.runs.history import history
+from medtrain.runs.run import Run, set_status
+from medtrain.slurm.pending_reasons import words
+from medtrain.slurm.queries import parse
+
+NOW = 1_000_000.0
+
+
+def evidence(log: str = "", **known: Any) -> Evidence:
+    """Evidence of an attempt that just ended, with a recorded log of its step."""
+    said = (RECORDED / f"{log}.log").read_text() if log else ""
+    return Evidence(**{"started": NOW - 60, "ended": NOW, "code": 75, "said": said, **known})
+
+
+STOPPED = {"state": "stopped", "signal": "SIGTERM"}
+RUNNING = {"JobState": "RUNNING", "Restarts": "0"}
+USR2 = {"state": "stopped", "signal": "SIGUSR2"}
+PEER = {"error": "RuntimeError: Connection closed by peer", "exit_code": 1}
+LIVES = {
+    "preempted without grace": (evidence("preempted", preemptor="4", status=STOPPED), "preempted by job 4"),
+    "preempted by one that is not seen": (evidence("preempted"), "preempted"),
+    "preempted in its grace time": (
+        evidence("preempted_in_grace", status=STOPPED, preemptor="2", shown=({**RUNNING, "PreemptTime": "999990"},)),
+        "preempted by job 2",
+    ),
+    "preempted in an earlier life": (
+        evidence("preempted_in_grace", status=STOPPED, shown=({**RUNNING, "PreemptTime": "999000"},)),
+        "asked to stop by SIGTERM",
+    ),
+    "requeued": (evidence("requeued", status=STOPPED), "requeued by scontrol requeue"),
+    "requeued, and the log is gone": (
+        evidence(status=STOPPED, shown=({"JobState": "COMPLETING", "Restarts": "1"},)), "requeued by scontrol requeue",
+    ),
+    "cancelled": (
+        evidence("cancelled", status=STOPPED, shown=({"JobState": "COMPLETING", "Restarts": "0"},)),
+        "cancelled by scancel",
+    ),
+    "a node taken down": (evidence("node_down", status=STOPPED), "node failure (127.0.0.2)"),
+    "a rank killed, a peer complains": (
+        evidence("killed", code=143, failure=PEER), "rank 1 on 127.0.0.2 killed by signal 9 (SIGKILL)",
+    ),
+    "a rank's exit code": (evidence("exit_code", code=143), "rank 1 on 127.0.0.2: exited with exit code 3"),
+    "a rank's exception": (
+        evidence("exit_code", code=143, failure={"error": "ValueError: bad", "exit_code": 1}),
+        "rank 1 on 127.0.0.2: ValueError: bad",
+    ),
+    "memory": (evidence("memory", code=137), "out of memory on 127.0.0.2: 413 MiB used, 200 allowed"),
+    "a time limit": (
+        evidence(status=USR2, until=NOW + 100, warned_s=120, shown=({**RUNNING, "PreemptTime": "None"},)), "time limit",
+    ),
+    "a time limit that came before the save": (
+        evidence(status=USR2, shown=({**RUNNING, "JobState": "COMPLETING", "Reason": "TimeLimit"},)), "time limit",
+    ),
+    "a signal of an earlier attempt": (
+        evidence(code=1, status={**USR2, "updated": NOW - 100}), "a rank left with exit code 1",
+    ),
+    "preempted, and the node was rebooted": (
+        evidence(code=None, gone=("gpu1",), shown=({**RUNNING, "PreemptTime": "999990"},)), "preempted",
+    ),
+    "failed, and the node was rebooted": (
+        evidence(code=None, gone=("gpu1",), accounted={"State": "FAILED"}),
+        "ended without a word: node failure, power loss, or everything was killed",
+    ),
+    "the same signal long before the limit": (
+        evidence(status=USR2, until=NOW + 5000, warned_s=120), "asked to stop by SIGUSR2",
+    ),
+    "medtrain stop": (evidence(status=STOPPED, asked_to_stop=True), "asked to stop by the user (medtrain stop)"),
+    "Ctrl-C": (evidence(status=STOPPED, heard="SIGINT"), "asked to stop by the user (Ctrl-C)"),
+    "Ctrl-C twice": (
+        evidence(code=-9, heard="SIGINT", status={"state": "crashed"}), "asked to stop by the user (Ctrl-C)",
+    ),
+    "a closed terminal": (
+        evidence(status=STOPPED, heard="SIGHUP"), "asked to stop by the user (its terminal was closed)",
+    ),
+    "a process here killed": (evidence(code=-9, first="0", failure=PEER), "rank 0 killed by signal 9 (SIGKILL)"),
+    "an error here": (evidence(code=1, first="1", failure=PEER), "rank 1: RuntimeError: Connection closed by peer"),
+    "finished": (evidence(code=0, status={"state": "finished"}), "finished"),
+    "power loss, by sacct": (
+        evidence(code=None, failure=PEER, accounted={"State": "NODE_FAIL"}, gone=("gpu1",)), "node failure (gpu1)",
+    ),
+    "power loss, without accounting": (evidence(code=None, failure=PEER, gone=("gpu1",)), "node failure (gpu1)"),
+    "cancelled, by sacct": (evidence(code=None, accounted={"State": "CANCELLED by 0"}), "cancelled by scancel"),
+    "time-out, by sacct": (evidence(code=None, accounted={"State": "TIMEOUT"}), "time limit"),
+    "nobody knows": (evidence(code=None), "ended without a word: node failure, power loss, or everything was killed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_causes(life: str) -> None:
+    known, expected = LIVES[life]
+    assert judge(known).words == expected
+
+
+def test_a_hang_names_the_rank_and_its_node() -> None:
+    error = "no sign of life for 5 s while step 7: rank 1 does not answer (stopped, or its node is gone)"
+    cause = judge(evidence("killed", code=1, failure={"error": error}))
+    assert cause.words.startswith("rank 1 on 127.0.0.2 killed"), "srun saw it die before the others left"
+    said = "srun: error: a: task 0: Exited with exit code 1\nsrun: error: b: tasks 1-2: Killed\n"
+    cause = judge(evidence(code=1, failure={"error": error}, said=said))
+    assert (cause.kind, cause.words, cause.rank, cause.node) == ("hung", f"hung: {error}", "1", "b")
+
+
+WAITING = {
+    "PartitionTimeLimit": "it asks for more time than partition short gives",
+    "PartitionNodeLimit": "it asks for more nodes than partition low gives, or for one that is not in it",
+    "Licenses": "the licences that it asks for are in use",
+    "launch_failed_requeued_held": "its last start failed on a node, and Slurm holds it now",
+}
+
+
+def test_recorded_reasons_to_wait() -> None:
+    jobs = [parse(line) for line in (RECORDED / "waiting_jobs.txt").read_text().splitlines()]
+    assert {job["Reason"]: words(job["Reason"], job).why for job in jobs} == WAITING
+    assert all(words(job["Reason"], {**job, "run": "r", "job": job["JobId"]}).helps for job in jobs)
+
+
+def test_unknown_reasons_are_told_as_they_are() -> None:
+    assert words("SomethingNew", {}).why == "Slurm says: SomethingNew"
+    assert words("AssocGrpBillingMinutes", {}).why == "the computing time of your account is used up"
+    assert words("QOSMinGRES", {}).why == "it asks for less than your QOS requires: it never starts so"
+
+
+def step(number: int, when: float) -> dict[str, Any]:
+    """A step's line of the journal."""
+    return {"kind": "step", "step": number, "epoch": 1, "time": when}
+
+
+def test_work_is_what_the_journal_tells_of_an_attempt(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert work(path, NOW, 5) == Work(5, 5, 0.0, 0.0)
+    old = [step(n, NOW - 2000 + n) for n in range(1, 1501)]  # more than a block
+    new = [step(1501, NOW + 10), step(1502, NOW + 12), {"kind": "epoch", "step": 1502, "epoch": 1, "time": NOW + 50}]
+    new += [step(1503, NOW + 52), step(1504, NOW + 54)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*old, *new]) + '{"kind": "st')
+    assert work(path, NOW, 1500) == Work(1500, 1504, 8.0, NOW + 54), "validating is no step; the first counts as usual"
+    held_up = [step(n, NOW + n) for n in range(100)] + [step(100, NOW + 10_000)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in held_up))
+    assert work(path, NOW, 0).seconds < 1200, "a step of three hours among steps of a second does not shine"
+
+
+def test_goodput() -> None:
+    assert goodput(50, done=100, lost=0, wall_s=100) == 0.5
+    assert goodput(50, done=100, lost=100, wall_s=100) == 0.0
+    assert goodput(50, done=100, lost=20, wall_s=100) == pytest.approx(0.4)
+    assert goodput(0, done=0, lost=0, wall_s=100) == goodput(1, 1, 0, 0) == 0.0
+    assert goodput(50, done=10, lost=12, wall_s=100) == 0.0, "the next went back beyond where this one began"
+
+
+def ended(run: Run, attempt: int, when: float, **facts: Any) -> None:
+    """Lines of an attempt that started and ended."""
+    place = {"step": 0, "job": "", "nodes": "here", "ranks": 1, "pid": 1}
+    note(run, {"attempt": attempt, "event": "start", "time": when, **place})
+    end = {"attempt": attempt, "event": "end", "time": when + 9, "step": 0, "cause": "x", "state": "crashed"}
+    note(run, {**end, **facts})
+
+
+def test_two_failures_on_one_node_are_counted_since_a_person_started_the_run(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    note(run, {"event": "begin", "time": NOW})
+    ended(run, 1, NOW, kind="killed", node="a")
+    ended(run, 2, NOW, kind="preempted", node="a")
+    ended(run, 3, NOW, kind="memory", node="a")
+    assert nodes_to_avoid(read_json_lines(run.attempts)) == set(), "only one was the node's fault"
+    ended(run, 4, NOW, kind="hung", node="a")
+    assert nodes_to_avoid(read_json_lines(run.attempts)) == {"a"}
+    note(run, {"event": "exclude", "attempt": 4, "time": NOW, "nodes": ["a"], "problem": ""})
+    assert nodes_to_avoid(read_json_lines(run.attempts)) == set(), "done already"
+    note(run, {"event": "begin", "time": NOW})
+    ended(run, 5, NOW, kind="killed", node="b")
+    assert nodes_to_avoid(read_json_lines(run.attempts)) == set()
+
+
+def test_lost_steps_are_counted_from_where_the_next_attempt_began(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    ended(run, 1, NOW, kind="killed", first=0, reached=30, step_seconds=6.0)
+    ended(run, 2, NOW + 20, kind="killed", first=20, reached=25, step_seconds=1.0)
+    (run.checkpoints / "step-00000022").mkdir()
+    told = history(run, None)
+    assert [(row["steps"], row["lost"]) for row in told] == [(30, 10), (5, 3)]
+    assert told[0]["goodput_percent"] == pytest.approx(100 * 6 * (20 / 30) / 9, abs=0.1)
+
+
+def test_an_end_is_written_once_and_by_the_next_attempt_where_nobody_else_could(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    start = {"attempt": 1, "event": "start", "time": time.time() - 5, "step": 0, "job": "", "nodes": "here", "ranks": 1}
+    append_json(run.attempts, start)
+    set_status(run, state="running", step=3)
+    assert unended(read_json_lines(run.attempts)) == start
+    end = silent_end(run, start)
+    assert (end["kind"], end["state"], end["found_later"]) == ("lost", "stopped", True)
+    assert abs(end["time"] - time.time()) < 2, "its last sign of life"
+    note(run, end)
+    assert unended(read_json_lines(run.attempts)) is None
+
+
+def test_what_cannot_be_found_out_does_not_end_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.create(tmp_path, "first")
+    start = {"attempt": 1, "event": "start", "time": time.time(), "step": 0, "job": "", "nodes": "here", "ranks": 2}
+    run.failure_file.mkdir()  # as unreadable as a stale file of a file server
+    end = end_row(run, start, 3, "1", "", 120)
+    assert (end["cause"], end["state"]) == ("rank 1: left with exit code 3", "crashed")
+    assert "why attempt 1 ended is not known for sure: IsADirectoryError" in capsys.readouterr().err
+
+
+def test_a_failure_is_told_from_what_the_rank_wrote(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    run.config_file.write_text("recipe: mednist\n")
+    start = {"attempt": 1, "event": "start", "time": time.time(), "step": 0, "job": "", "nodes": "here", "ranks": 2}
+    write_json(run.failure_file, {"exit_code": 1, "error": "ValueError: bad", "fix": "", "rank": 1, "host": "node7"})
+    end = end_row(run, start, 1, "1", "", 120)
+    assert (end["cause"], end["kind"]) == ("rank 1 on node7: ValueError: bad", "crashed")
+
+
+def wait_for_step(run: Path, number: int) -> None:
+    """Until the journal has this step."""
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or f'"step": {number},' not in (run / "metrics.jsonl").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def workers(supervisor: subprocess.Popen[bytes]) -> list[str]:
+    """The ranks' process ids."""
+    listed = subprocess.run(
+        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.launch.rank_main"], capture_output=True, text=True
+    )
+    return listed.stdout.split()
+
+
+def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> None:
+    """A rank is killed, then Ctrl-C, then everything is killed, then it finishes: four lines that say so."""
+    run, place = tmp_path / "life", ["life", "--runs", str(tmp_path)]
+    settings = [*SMALL, "--image_size", "32", "--every_steps", "3", "--epochs", "3"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = command_line("train", "mednist", "--shards", demo_shards, "--runs", tmp_path, "--run", "life", *settings)
+    with subprocess.Popen(command, **quiet) as supervisor:
+        wait_for_step(run, 5)
+        subprocess.run(["kill", "-9", *workers(supervisor)], check=True)
+        deadline = time.monotonic() + 120
+        while len(started(read_json_lines(run / "attempts.jsonl"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        wait_for_step(run, 12)
+        supervisor.send_signal(signal.SIGINT)
+    with subprocess.Popen(command_line("resume", *place), **quiet) as supervisor:
+        wait_for_step(run, 20)
+        subprocess.run(["kill", "-9", str(supervisor.pid), *workers(supervisor)], check=True)
+    medtrain("resume", *place)
+    told = json.loads(medtrain("status", *place, "--json").stdout)[0]["history"]
+    assert [row["cause"] for row in told] == [
+        "rank 0 killed by signal 9 (SIGKILL)",
+        "asked to stop by the user (Ctrl-C)",
+        "ended without a word: node failure, power loss, or everything was killed",
+        "finished",
+    ]
+    assert [bool(row["found_later"]) for row in told] == [False, False, True, False]
+    assert told[1]["lost"] == told[3]["lost"] == 0
+    assert sum(row["steps"] - row["lost"] for row in told) == told[-1]["last_step"] == 36, "every step counted once"
+    assert all(0 <= row["goodput_percent"] <= 100 for row in told)
+    text = medtrain("status", *place).stdout
+    assert "attempt  start" in text
+    assert text.count("finished") == 2

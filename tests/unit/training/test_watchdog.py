@@ -1,0 +1,142 @@
+"""A run that hangs, for whatever reason, is ended, explained, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import SMALL, command_line, medtrain
+
+from medtrain.training.watchdog import blame
+
+SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_seconds", "8", "--tasks_per_node", "2",
+            "--workers", "2", "--batch_size", "2"]  # fmt: skip
+
+
+def arguments(shards: Path, runs: Path, name: str) -> list[str]:
+    return ["train", "mednist", "--shards", str(shards), "--runs", str(runs), "--run", name, *SETTINGS]
+
+
+def hashes(run: Path) -> Any:
+    return json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
+
+
+def children(pid: int, pattern: str) -> list[int]:
+    """Process ids of its children whose command line matches, oldest first."""
+    found = subprocess.run(["pgrep", "-P", str(pid), "-f", pattern], capture_output=True, text=True, check=False)
+    return sorted(int(child) for child in found.stdout.split())
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, a zombie included."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Training:
+    """A supervised run of two ranks that has made a few steps."""
+
+    def __init__(self, shards: Path, runs: Path, name: str) -> None:
+        self.folder = runs / name
+        self.process = subprocess.Popen(
+            command_line(*arguments(shards, runs, name)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        deadline = time.monotonic() + 180
+        while not (self.folder / "checkpoints" / "step-00000004").exists():
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        self.ranks = children(self.process.pid, "medtrain.launch.rank_main")
+        self.loaders = [child for rank in self.ranks for child in children(rank, "medtrain.loading.worker")]
+        assert len(self.ranks) == 2 and len(self.loaders) == 8
+
+    def end(self) -> str:
+        """What it printed until its end."""
+        printed = self.process.communicate(timeout=240)[0]
+        assert self.process.returncode == 0, printed
+        assert all(map(gone, self.ranks + self.loaders)), "no process is left, a stopped one neither"
+        return printed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    runs = tmp_path_factory.mktemp("undisturbed")
+    medtrain(*arguments(demo_shards, runs, "still"))
+    return hashes(runs / "still")
+
+
+def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_path: Path, undisturbed: Any) -> None:
+    training = Training(demo_shards, tmp_path, "run")
+    os.kill(training.ranks[1], signal.SIGSTOP)
+    printed = training.end()
+    assert re.search(r"no sign of life for 8 s while step \d+: rank 1 does not answer \(stopped", printed), printed
+    assert hashes(training.folder) == undisturbed
+    stacks = (training.folder / "hangs" / "rank-0.txt").read_text()
+    assert re.search(r"medtrain/(train|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)", stacks), stacks
+    ends = [json.loads(line) for line in (training.folder / "attempts.jsonl").read_text().splitlines()]
+    assert sum(row["event"] == "start" for row in ends) == 2
+
+
+@pytest.mark.slow
+def test_a_rank_that_stops_as_soon_as_it_is_back_is_found_too(
+    demo_shards: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    training = Training(demo_shards, tmp_path, "run")
+    os.kill(training.ranks[0], signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while "resuming at step" not in (training.folder / "train.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    again = children(training.process.pid, "medtrain.launch.rank_main")
+    os.kill(again[1], signal.SIGSTOP)
+    training.ranks += again
+    printed = training.end()
+    limit = re.search(r"no sign of life for (\d+) s while .*: rank 1 does not answer", printed)
+    assert limit, printed
+    started = json.loads((training.folder / "status.json").read_text())["start_seconds"]
+    assert 60 <= int(limit[1]) <= max(60, 6 * started), "not the 300 s of a run that nobody has seen start"
+    assert hashes(training.folder) == undisturbed
+
+
+def test_a_rank_whose_loader_hangs_is_named_with_its_place_in_the_code(
+    demo_shards: Path, tmp_path: Path, undisturbed: Any
+) -> None:
+    training = Training(demo_shards, tmp_path, "run")
+    for loader in children(training.ranks[0], "medtrain.loading.worker"):
+        os.kill(loader, signal.SIGSTOP)
+    printed = training.end()
+    assert re.search(r"rank 0 on \S+ is in loader_pool\.py:\d+ _hear .*, the others wait for it", printed), printed
+    assert hashes(training.folder) == undisturbed
+
+
+def test_a_job_that_is_suspended_has_not_hung(demo_shards: Path, tmp_path: Path, undisturbed: Any) -> None:
+    training = Training(demo_shards, tmp_path, "run")
+    everyone = [*training.ranks, *training.loaders]
+    for pid in everyone:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(12)
+    for pid in everyone:
+        os.kill(pid, signal.SIGCONT)
+    printed = training.end()
+    assert "no sign of life" not in printed
+    assert hashes(training.folder) == undisturbed
+
+
+def report(rank: int, waiting: bool) -> dict[str, Any]:
+    return {"rank": rank, "host": f"n{rank}", "waiting": waiting, "in": "loader.py:1 f", "at": "x.py:2 g"}
+
+
+def test_blame() -> None:
+    assert "rank 2 on n2 is in loader.py:1 f" in blame({r: report(r, r != 2) for r in range(4)}, 4)
+    assert blame({0: report(0, True), 3: report(3, True)}, 4).startswith("rank 1, 2 does not answer")
+    assert "network" in blame({r: report(r, True) for r in range(4)}, 4)
+    assert "the process is in loader.py:1 f" in blame({0: report(0, False)}, 1)
