@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,9 @@ from typing import Any
 import pytest
 import slurm_accounting
 from cluster_user import User
-from slurm_cluster import PATH, Cluster
+from slurm_cluster import Cluster
+from slurm_there import MISSING, REASON
 
-INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
-PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue"]
-MISSING = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
-REASON = f"this machine has no Slurm (missing: {', '.join(MISSING)}); get it by: {INSTALL}"
 NO_ACCOUNTING = (
     f"this machine has no Slurm accounting (missing: {', '.join(slurm_accounting.MISSING)});"
     f" get it by: {slurm_accounting.INSTALL}"

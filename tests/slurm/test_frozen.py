@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import REPOSITORY
 from slurm_cluster import Cluster
-from test_training import REPOSITORY, SETTINGS, TWO_NODES, User, trained, wait_for
+from test_training import SETTINGS, TWO_NODES, User, trained, wait_for
 
 
 @pytest.fixture

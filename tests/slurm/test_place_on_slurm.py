@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MISSING, REASON
 from slurm_cluster import Cluster
+from slurm_there import MISSING, REASON
 
 # What a rank does before it imports torch, and what torch would then choose from.
 RANK = """

@@ -16,6 +16,7 @@ from medtrain.core import permissions
 from medtrain.core.jsonfiles import write_json
 from medtrain.shards import packing_jobs
 from medtrain.shards import request as shards_request
+from medtrain.shards.plan import PackOptions
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +63,7 @@ def test_every_file_of_a_run_and_of_a_packed_set_is_closed_to_others(
 def test_a_job_that_packs_shares_as_the_one_who_sent_it_asked(demo_tree: Path, tmp_path: Path) -> None:
     """The jobs read the request from its file: no environment and no umask of a login node comes with them."""
     out = tmp_path / "packed"
-    request = shards_request.Request(
-        "demo", demo_tree, shards_request.options_for("demo", packing_jobs.PackOptions()), 0, False
-    )
+    request = shards_request.Request("demo", demo_tree, shards_request.options_for("demo", PackOptions()), 0, False)
     out.mkdir(mode=0o750)
     write_json(out / shards_request.REQUEST, {"request": request.told(), "tasks": 1, "share": "group"})
     os.umask(0o077)

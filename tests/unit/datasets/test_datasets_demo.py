@@ -83,7 +83,8 @@ def test_a_drawing_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_drawing_leaves_no_dataset_and_can_be_repeated(tmp_path: Path) -> None:
     root = tmp_path / "demo"
-    code = "import sys, pathlib; from medtrain.datasets.sources.demo import download as d; d(pathlib.Path(sys.argv[1]), 9**6)"
+    module = "medtrain.datasets.sources.demo"
+    code = f"import sys, pathlib, {module} as demo; demo.download(pathlib.Path(sys.argv[1]), 10**6)"
     with subprocess.Popen([sys.executable, "-c", code, str(root)]) as process:
         while not list(tmp_path.rglob("stripes/000009.jpeg")):
             assert process.poll() is None
