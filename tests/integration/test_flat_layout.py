@@ -1,0 +1,97 @@
+"""A run that was made when medtrain was one flat folder goes on, with its own copy of the code and with this one.
+
+tests/data/run_of_the_flat_layout.tar.xz: recipe mednist with test_efficientnet, SGD and 32 px on 60 drawn images, saved
+every 2 steps and ended by SIGTERM in its second epoch; with its shards. Made by commit c4c69af, the last flat one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from command import medtrain
+from places import RECORDED
+
+from medtrain.core import processes
+from medtrain.core.jsonfiles import read_json, read_json_lines, write_json
+from medtrain.datasets.sources import demo
+from medtrain.runs.run import Run
+from medtrain.shards import packing_jobs, request
+from medtrain.shards.plan import PackOptions
+
+# As the scripts of jobs have it that were sent then.
+OLD_START = "import sys; sys.path[:] = [sys.argv.pop(1), *sys.path]; from medtrain import helper; helper.begin()"
+
+
+def unpacked(folder: Path) -> Run:
+    """The run, at a place of its own."""
+    folder.mkdir()
+    with tarfile.open(RECORDED / "run_of_the_flat_layout.tar.xz") as archive:
+        archive.extractall(folder, filter="tar")  # `data` would refuse the link to the site's cluster files
+    run = Run(folder / "runs" / "flat")
+    run.config_file.write_text(run.config_file.read_text().replace(" /data/", f" {folder}/"))
+    return run
+
+
+def end_of(run: Run) -> tuple[dict[str, str], list[dict[str, object]]]:
+    """SHA-256 of the last checkpoint's tensors, and the curve without its times."""
+    last = (run.checkpoints / "last").resolve()
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in last.glob("*.safetensors")}
+    timed = ("time", "seconds", "data_seconds")
+    rows = [{key: value for key, value in row.items() if key not in timed} for row in read_json_lines(run.journal)]
+    return sums, rows
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The run resumed with its own copy, and a twin with the medtrain of today."""
+    folder = tmp_path_factory.mktemp("flat")
+    runs = {name: unpacked(folder / name) for name in ("own", "thawed")}
+    for name, run in runs.items():
+        words = ["--thaw"] if name == "thawed" else []
+        done = medtrain("resume", "flat", "--runs", run.folder.parent, *words, cwd=folder)
+        assert ("goes on with its own copy" in done.stderr) == (name == "own"), done.stderr
+    return runs
+
+
+def test_it_is_verified_before_it_goes_on(tmp_path: Path) -> None:
+    run = unpacked(tmp_path / "first")
+    assert "flat" in medtrain("status", "--runs", run.folder.parent).stdout
+    done = medtrain("verify", run.folder, "--files-only")
+    assert "every byte and tensor as it was written" in done.stdout, done.stdout
+
+
+def test_both_finish_with_the_same_bits_and_the_same_curve(resumed: dict[str, Run]) -> None:
+    own, thawed = resumed["own"], resumed["thawed"]
+    assert (own.code / "medtrain" / "worker.py").exists(), "it went on with its own copy"
+    assert (thawed.code / "medtrain" / "launch" / "rank_main.py").exists()
+    assert own.status()["state"] == thawed.status()["state"] == "finished"
+    assert end_of(own)[0] and end_of(own) == end_of(thawed)
+    assert read_json(own.report)["accuracy"] == read_json(thawed.report)["accuracy"]
+
+
+@pytest.mark.parametrize("which", ["own", "thawed"])
+def test_its_last_steps_are_trained_again_and_it_is_evaluated(which: str, resumed: dict[str, Run]) -> None:
+    run = resumed[which]
+    replayed = medtrain("verify", run.folder)
+    assert "bit for bit" in replayed.stdout, replayed.stdout
+    before = read_json(run.report)
+    medtrain("evaluate", "flat", "--runs", run.folder.parent)
+    assert read_json(run.report) == before
+    assert "--- copy" in medtrain("diff", "flat", "--runs", run.folder.parent).stdout or which == "thawed"
+
+
+def test_a_packing_job_that_waited_over_the_move_runs(demo_tree: Path, tmp_path: Path) -> None:
+    """Its script names the installed medtrain's folder and the module `medtrain.packjob`."""
+    out = tmp_path / "packed"
+    out.mkdir()
+    asked = request.Request("demo", demo_tree, request.options_for("demo", PackOptions()), 0, False)
+    write_json(out / request.REQUEST, {"request": asked.told(), "tasks": 1, "share": "private"})
+    for stage in packing_jobs.STAGES:
+        command = [sys.executable, "-c", OLD_START, str(processes.ROOT), "medtrain.packjob", str(out), stage]
+        subprocess.run(command, check=True, cwd=tmp_path)
+    assert read_json(out / "manifest.json")["classes"] == list(demo.CLASSES)
