@@ -40,7 +40,9 @@ def main() -> int:
         from medtrain.reporting.split_report import report_finished
         from medtrain.training.loop import train
 
-        return train(run, STOP, lambda error: fail(run, error), report_finished)
+        code = train(run, STOP, lambda error: fail(run, error), report_finished)
+        gc.freeze()  # else the interpreter looks through all of it once more before it ends: a second and a half
+        return code
     except MedtrainError as error:
         fail(run, error)
     except BaseException as error:

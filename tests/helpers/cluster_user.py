@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from command import NETWORK
+from command import NETWORK, run
 from slurm_cluster import Cluster
 
 from medtrain.runs.run import Run
@@ -36,7 +35,7 @@ class User:
     def medtrain(self, *arguments: object) -> str:
         """Run a command; it must succeed."""
         command = [sys.executable, "-m", "medtrain", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.env, check=False)
+        done = run(command, cwd=self.folder, env=self.env)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 

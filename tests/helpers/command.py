@@ -1,10 +1,12 @@
-"""Real `medtrain` processes for tests."""
+"""Real `medtrain` commands for tests."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from typing import Any
+
+from fork_server import Forked
 
 # Of timm, made for tests: a step takes a tenth of the time that DenseNet121 needs; it has BatchNorm and dropout, too.
 NETWORK = ["--backbone", "test_resnet"]
@@ -20,9 +22,20 @@ def command_line(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "medtrain", *map(str, arguments)]
 
 
+def run(command: list[str], input: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """As subprocess.run with captured text, forked."""
+    piped = {"stdin": subprocess.PIPE} if input is not None else {}
+    with Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **piped, **options) as process:
+        try:
+            out, err = process.communicate(input, timeout=600)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def medtrain(*arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would; with `check`, a failure shows what it printed."""
-    command = command_line(*arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, **options)
-    assert not check or done.returncode == 0, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+    """Run a command as a user would, forked; with `check`, a failure shows what it printed."""
+    done = run(command_line(*arguments), **options)
+    assert not check or done.returncode == 0, f"{done.args} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 from spoiled import flip
 from test_elastic import result, stop_after
 
@@ -34,7 +35,7 @@ def started(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("flips")
     shards = Path(shutil.copytree(demo_shards, folder / "shards" / "demo"))
     place = ["--shards", shards, "--runs", folder / "runs", "--run", "first"]
-    process = subprocess.Popen(command_line("train", "mednist", *place, *SETTINGS), stdout=subprocess.DEVNULL)
+    process = Forked(command_line("train", "mednist", *place, *SETTINGS), stdout=subprocess.DEVNULL)
     stop_after(folder / "runs" / "first", 16, process)
     return Run(folder / "runs" / "first"), shards
 

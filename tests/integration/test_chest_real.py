@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import command_line, medtrain
+from fork_server import Forked
 from PIL import Image
 from places import SHARED
 from safetensors.numpy import load_file
@@ -60,7 +61,7 @@ def test_convnext_large_trains_stops_and_goes_on(shards: Path, tmp_path: Path, r
         "1", "--image_size", "64", "--batch_size", "2", "--max_samples", "16", "--epochs", "1",
     )  # fmt: skip
     medtrain(*words, "--run", "calm")
-    stopped = subprocess.Popen(command_line(*words, "--run", "stopped"), stdout=subprocess.DEVNULL)
+    stopped = Forked(command_line(*words, "--run", "stopped"), stdout=subprocess.DEVNULL)
     journal = tmp_path / "stopped" / "metrics.jsonl"
     while not (journal.exists() and '"step"' in journal.read_text()) and stopped.poll() is None:
         time.sleep(0.2)

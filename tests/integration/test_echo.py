@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import BRIEF, command_line, medtrain
+from fork_server import Forked
 from PIL import Image
 from test_elastic import result, stop_after
 
@@ -168,7 +169,7 @@ def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_p
     own = ["--runs", tmp_path, *BRIEF, *TINY, *exact, "--unfreeze", "1,2", "--unfreeze_every", "1"]
     medtrain("train", "echo", "--shards", shards, "--run", "still", *own)
     line = command_line("train", "echo", "--shards", shards, "--run", "moved", *own)
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    process = Forked(line, stdout=subprocess.DEVNULL)
     stop_after(tmp_path / "moved", 2, process)
     medtrain("resume", "moved", "--runs", tmp_path, "--tasks_per_node", "2")
     starts = [row["ranks"] for row in read_json_lines(Run(tmp_path / "moved").attempts) if row["event"] == "start"]

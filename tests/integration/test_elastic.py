@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command import NETWORK, SMALL, command_line, medtrain
+from fork_server import Forked
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "3", "--dropout", "0.1", "--batch_size", "4"]
 NETWORKS = [NETWORK[1], pytest.param("test_convnext", marks=pytest.mark.slow)]  # with BatchNorm, and without
@@ -32,11 +33,9 @@ def result(run: Path) -> dict[str, Any]:
 
 def interrupted(shards: Path, runs: Path, name: str, *options: str) -> Path:
     """A run of one rank, stopped in its first epoch, resumed by two, stopped in its second, ended by four."""
-    process = subprocess.Popen(command_line(*arguments(shards, runs, name, 1, *options)), stdout=subprocess.DEVNULL)
+    process = Forked(command_line(*arguments(shards, runs, name, 1, *options)), stdout=subprocess.DEVNULL)
     stop_after(runs / name, 2, process)
-    process = subprocess.Popen(
-        command_line("resume", name, "--runs", runs, "--tasks_per_node", "2"), stdout=subprocess.DEVNULL
-    )
+    process = Forked(command_line("resume", name, "--runs", runs, "--tasks_per_node", "2"), stdout=subprocess.DEVNULL)
     stop_after(runs / name, 7, process)
     medtrain("resume", name, "--runs", runs, "--tasks_per_node", "4")
     starts = [json.loads(line) for line in (runs / name / "attempts.jsonl").read_text().splitlines()]

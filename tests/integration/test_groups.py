@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from command import medtrain
+from fork_server import Forked
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from medtrain.cli import main
@@ -198,7 +199,7 @@ def test_a_group_is_one_thing(ensemble: Path) -> None:
 def test_a_stop_ends_all_and_one_that_fails_leaves_the_others(shards: Path, tmp_path: Path) -> None:
     words = ("--shards", shards, "--runs", tmp_path, "--run", "bones", "--study_type", "all", *SMALL, "--epochs", "40")
     command = [sys.executable, "-m", "medtrain", "train", "mura_demo", *map(str, words)]
-    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    training = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not Run(tmp_path / "bones-XR_HAND").status().get("step"):
         assert time.monotonic() < deadline

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1", "--epochs", "4"]
 
@@ -48,7 +49,7 @@ def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_fact
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return Forked(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def workers(supervisor: subprocess.Popen[str]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 from safetensors.numpy import load_file, save_file
 
 from medtrain import tasks
@@ -269,7 +270,7 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
     if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("a full disk is made with a small tmpfs, which this container may not mount")
     try:
-        process = subprocess.Popen(
+        process = Forked(
             command_line(*arguments(demo_shards, small, "tight", "--every_steps", 5, *slow)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

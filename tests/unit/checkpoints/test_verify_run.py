@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 from spoiled import flip
 
 from medtrain.checkpoints.format import load_checkpoint
@@ -151,7 +152,7 @@ def test_a_replay_that_cannot_be_done_says_why(run: Run) -> None:
 
 def test_a_replay_that_is_cut_off_leaves_nothing(run: Run) -> None:
     before = everything(run.folder)
-    process = subprocess.Popen(command_line("verify", run.folder, "--from_step", 0), stdout=subprocess.PIPE)
+    process = Forked(command_line("verify", run.folder, "--from_step", 0), stdout=subprocess.PIPE)
     hidden = run.folder.parent / ".first.verify.unfinished"
     deadline = time.monotonic() + 120
     while not (hidden / "first" / "metrics.jsonl").exists():
@@ -225,7 +226,7 @@ def test_links_names_and_litter(run: Run) -> None:
 
 def test_a_run_that_is_under_way_is_refused(demo_shards: Path, tmp_path: Path) -> None:
     place = ["--shards", demo_shards, "--runs", tmp_path, "--run", "first", "--epochs", "90"]
-    process = subprocess.Popen(command_line("train", "mednist", *place, *SETTINGS[2:]), stdout=subprocess.DEVNULL)
+    process = Forked(command_line("train", "mednist", *place, *SETTINGS[2:]), stdout=subprocess.DEVNULL)
     run, deadline = Run(tmp_path / "first"), time.monotonic() + 120
     while not run.last_step():
         assert process.poll() is None and time.monotonic() < deadline

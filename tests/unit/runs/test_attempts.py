@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 from places import RECORDED
 
 from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
@@ -256,7 +257,7 @@ def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> No
     settings = [*SMALL, "--image_size", "32", "--every_steps", "3", "--epochs", "3"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = command_line("train", "mednist", "--shards", demo_shards, "--runs", tmp_path, "--run", "life", *settings)
-    with subprocess.Popen(command, **quiet) as supervisor:
+    with Forked(command, **quiet) as supervisor:
         wait_for_step(run, 5)
         subprocess.run(["kill", "-9", *workers(supervisor)], check=True)
         deadline = time.monotonic() + 120
@@ -265,7 +266,7 @@ def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> No
             time.sleep(0.05)
         wait_for_step(run, 12)
         supervisor.send_signal(signal.SIGINT)
-    with subprocess.Popen(command_line("resume", *place), **quiet) as supervisor:
+    with Forked(command_line("resume", *place), **quiet) as supervisor:
         wait_for_step(run, 20)
         subprocess.run(["kill", "-9", str(supervisor.pid), *workers(supervisor)], check=True)
     medtrain("resume", *place)

@@ -14,6 +14,7 @@ import pytest
 from command import SMALL, command_line, medtrain
 from feeding import in_journal, in_wandb, offline_runs, wait_until
 from feeding import no_network as no_network
+from fork_server import Forked
 from test_feed_online import Server
 from test_feed_online import server as server
 
@@ -31,7 +32,7 @@ class Training:
         self.run = run
         self.begun = self._lives()
         command = command_line(*arguments, "--epochs", 500)
-        self.supervisor = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        self.supervisor = Forked(command, start_new_session=True, stdout=subprocess.DEVNULL)
 
     def trains(self) -> None:
         """Wait until a rank has taken up a checkpoint that the last one had not."""

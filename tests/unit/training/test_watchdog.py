@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from command import SMALL, command_line, medtrain
+from fork_server import Forked
 
 from medtrain.training.watchdog import blame
 
@@ -47,7 +48,7 @@ class Training:
 
     def __init__(self, shards: Path, runs: Path, name: str) -> None:
         self.folder = runs / name
-        self.process = subprocess.Popen(
+        self.process = Forked(
             command_line(*arguments(shards, runs, name)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         deadline = time.monotonic() + 180
@@ -81,7 +82,7 @@ def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_p
     assert re.search(r"no sign of life for 8 s while step \d+: rank 1 does not answer \(stopped", printed), printed
     assert hashes(training.folder) == undisturbed
     stacks = (training.folder / "hangs" / "rank-0.txt").read_text()
-    assert re.search(r"medtrain/(train|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)", stacks), stacks
+    assert re.search(r"medtrain/training/(loop|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)", stacks), stacks
     ends = [json.loads(line) for line in (training.folder / "attempts.jsonl").read_text().splitlines()]
     assert sum(row["event"] == "start" for row in ends) == 2
 
@@ -114,7 +115,7 @@ def test_a_rank_whose_loader_hangs_is_named_with_its_place_in_the_code(
     for loader in children(training.ranks[0], "medtrain.loading.worker"):
         os.kill(loader, signal.SIGSTOP)
     printed = training.end()
-    assert re.search(r"rank 0 on \S+ is in loader_pool\.py:\d+ _hear .*, the others wait for it", printed), printed
+    assert re.search(r"rank 0 on \S+ is in pool\.py:\d+ _hear .*, the others wait for it", printed), printed
     assert hashes(training.folder) == undisturbed
 
 

@@ -1,0 +1,415 @@
+"""Commands and ranks of tests without their imports: forked from a process that has them (a tool of tests alone).
+
+Importing torch, torchvision and timm is most of what a command or a rank of a small test costs. A server, one a test
+process, imports them once and does nothing else; `Forked`, a subprocess.Popen, has it fork in place of a new Python.
+In what was forked, subprocess.Popen and os.execv do the same, so that a supervisor's ranks are forked too, each by its
+own parent. Everything of medtrain is imported anew from where the command says.
+
+A process that imported torch under OMP_NUM_THREADS=1 and ran no tensor operation has one thread and forks well. Threads
+are counted before each fork: where a library has made any, or the interpreter is told other things than the server was,
+Python is started as ever. Tests of starting, of signals to a fresh process and of frozen code start
+Python themselves.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+HEAVY = """
+numpy cv2 simplejpeg kornia_rs xxhash safetensors.torch yaml tyro pydicom requests tifffile av
+torch torch._dynamo torch.distributed torchvision timm accelerate
+matplotlib.figure matplotlib.backends.backend_agg
+"""
+# What Python and the libraries read at their start or import, but PYTHONSAFEPATH, which become() heeds.
+READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MKL_", "KMP_", "HF_", "HUGGINGFACE_", "XDG_CACHE_HOME", "OPENCV_")
+_execv, _Popen = os.execv, subprocess.Popen
+_fresh_path: list[str] = []
+_told: dict[str, str] = {}
+
+
+def program_of(args: Any) -> list[str] | None:
+    """The words behind `python` where they are `-c CODE ...` or `-m MODULE ...` of this Python."""
+    if isinstance(args, str | bytes | os.PathLike):
+        return None
+    words = [os.fsdecode(word) for word in args]
+    return words[1:] if len(words) > 2 and words[0] == sys.executable and words[1] in ("-c", "-m") else None
+
+
+def same_interpreter(environment: Mapping[str, str]) -> bool:
+    """Whether Python would begin as the server did."""
+    return read_at_start(environment) == _told
+
+
+def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that decide how Python begins."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_START) and name != "PYTHONSAFEPATH"
+    }
+
+
+def alone() -> bool:
+    """Whether all threads are Python's own, which knows how to fork beside them (the supervisor's heartbeat): with
+    those of a library, which computed in parallel, a fork may hang."""
+    return len(os.listdir("/proc/self/task")) == threading.active_count()  # noqa: PTH208 - names alone
+
+
+# In a process that was forked.
+
+
+class ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
+    """A Popen that forks where it would start this Python."""
+
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,  # type: ignore[no-untyped-def]
+                       creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals,
+                       gid, gids, uid, umask, start_new_session, process_group):  # fmt: skip
+        words, environment = program_of(args), os.environ if env is None else env
+        if shell or executable or words is None or not alone() or not same_interpreter(environment):
+            return super()._execute_child(  # type: ignore[misc]
+                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, p2cread,
+                p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
+                start_new_session, process_group,
+            )  # fmt: skip
+        sys.stdout.flush()
+        sys.stderr.flush()
+        everything = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                handlers_as_after_exec()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                if start_new_session:
+                    os.setsid()
+                if preexec_fn:
+                    preexec_fn()
+                streams = [p2cread, c2pwrite, errwrite]
+                become(words, dict(environment), cwd, streams, pass_fds if close_fds else None)
+            finally:
+                os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._child_created = True
+        for theirs, ours in ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread)):
+            if theirs != -1 and ours != -1:
+                os.close(theirs)
+        if (devnull := getattr(self, "_devnull", None)) is not None:
+            os.close(devnull)
+        return None
+
+
+def execv(path: Any, args: Any) -> NoReturn:
+    """An os.execv that stays in this process where it would start this Python again."""
+    words = program_of(args)
+    if words is None or not alone() or not same_interpreter(os.environ):
+        _execv(path, args)
+    kept = [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and inheritable(fd)]  # noqa: PTH208
+    handlers_as_after_exec()
+    become(words, dict(os.environ), None, [-1, -1, -1], kept)
+
+
+def inheritable(descriptor: int) -> bool:
+    """Whether an exec leaves a descriptor open; False for one that is closed by now."""
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
+
+
+def handlers_as_after_exec() -> None:
+    """What was handled is as at the start of a process again; what was ignored stays ignored."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)) and number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def become(
+    words: list[str], environment: dict[str, str], cwd: Any, streams: list[int], kept: Any, umask: int | None = None
+) -> NoReturn:
+    """Be what `python WORDS` would be: same streams, folder, environment and modules of medtrain from anew."""
+    code = 1
+    try:
+        atexit._clear()
+        for number, descriptor in enumerate(streams):
+            if descriptor != -1:
+                os.dup2(descriptor, number)
+        if kept is not None:
+            for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
+                if descriptor > 2 and descriptor not in kept:
+                    try_close(descriptor)
+            for descriptor in kept:
+                os.set_inheritable(descriptor, True)
+        if umask is not None:
+            os.umask(umask)
+        os.environ.clear()
+        os.environ.update(environment)
+        if cwd is not None:
+            os.chdir(cwd)
+        for name in [name for name in sys.modules if name.split(".")[0] == "medtrain"]:
+            del sys.modules[name]
+        open_streams()
+        reseed(environment)
+        here = [] if environment.get("PYTHONSAFEPATH") else ["" if words[0] == "-c" else str(Path.cwd())]
+        sys.path[:] = [*here, *_fresh_path]
+        sys.argv[:] = [words[0], *words[2:]]
+        show_in_process_table(words)
+        code = run(words)
+    finally:
+        os._exit(code)
+
+
+def try_close(descriptor: int) -> None:
+    """Close a descriptor, if it is open."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def open_streams() -> None:
+    """Standard streams as Python opens them; None where they are closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            stream = open(
+                number, "w" if number else "r", encoding="utf-8", closefd=False,
+                errors=("strict", "strict", "backslashreplace")[number],
+                buffering=1 if number == 2 else -1,
+            )  # fmt: skip
+        except OSError:
+            stream = None
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def reseed(environment: Mapping[str, str]) -> None:
+    """What a fresh process would draw and count for itself."""
+    import random
+
+    import numpy as np
+
+    random.seed()
+    np.random.seed()
+    if (threads := environment.get("OMP_NUM_THREADS", "1")) != "1":
+        import torch
+
+        torch.set_num_threads(int(threads))
+
+
+def show_in_process_table(words: list[str]) -> None:
+    """The command line as `ps` and `pgrep -f` show it, written over the server's, which ends in room for it."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5)
+    text = "\0".join([sys.executable, *words]).encode()[: end - start - 1]
+    ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+def run(words: list[str]) -> int:
+    """Run the program in this process to its end; its exit code."""
+    main = type(sys)("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = main
+    code: Any = 0
+    try:
+        if words[0] == "-c":
+            exec(compile(words[1], "<string>", "exec"), main.__dict__)
+        else:
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = 130
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            code = code or 120
+    return int(code or 0) & 0xFF
+
+
+# The server.
+
+
+def serve(control: socket.socket) -> None:
+    """Fork what is asked for until the other end is closed; answers with a pid, and on its status pipe with its end."""
+    import importlib
+
+    _told.update(read_at_start(os.environ))  # first: cv2 sets LD_LIBRARY_PATH
+    for name in HEAVY.split():
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    many = "" if alone() else f"{len(os.listdir('/proc/self/task'))} threads after the imports"  # noqa: PTH208
+    control.sendall(json.dumps({"refused": many}).encode() + b"\n")
+    waiting = selectors.DefaultSelector()
+    waiting.register(control, selectors.EVENT_READ)
+    children: dict[int, tuple[int, int]] = {}
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj is control:
+                if not answer(control, waiting, children):
+                    return
+            else:
+                pid, status = children.pop(key.fd)
+                waiting.unregister(key.fd)
+                os.close(key.fd)
+                os.write(status, struct.pack("i", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+                os.close(status)
+
+
+def answer(control: socket.socket, waiting: selectors.BaseSelector, children: dict[int, tuple[int, int]]) -> bool:
+    """Fork one program; False where nobody asks any more."""
+    data, descriptors, _, _ = socket.recv_fds(control, 8, 8)
+    if not data:
+        return False
+    size = struct.unpack("Q", data)[0]
+    text = b""
+    while len(text) < size:
+        text += control.recv(size - len(text))
+    asked = json.loads(text)
+    streams, status = descriptors[:3], descriptors[3]
+    pid = os.fork()
+    if pid == 0:
+        waiting.close()
+        subprocess.Popen = ForkingPopen  # type: ignore[misc]
+        os.execv = execv  # type: ignore[assignment]
+        if asked["session"]:
+            os.setsid()
+        become(asked["words"], asked["environment"], asked["cwd"], streams, [], asked["umask"])
+    for descriptor in streams:
+        os.close(descriptor)
+    watched = os.pidfd_open(pid)
+    children[watched] = (pid, status)
+    waiting.register(watched, selectors.EVENT_READ)
+    control.sendall(struct.pack("i", pid))
+    return True
+
+
+# The side of the tests.
+
+
+class Server:
+    """The server of this test process, started when it is first needed."""
+
+    control: socket.socket | None = None
+    refused = ""
+
+    @classmethod
+    def start(cls) -> None:
+        """Start it, and wait until it can fork."""
+        ours, theirs = socket.socketpair()
+        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fork_server; fork_server.main()"
+        command = [sys.executable, "-c", code, str(theirs.fileno()), " " * 8192]
+        _Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        theirs.close()
+        _told.update(read_at_start(os.environ))
+        with ours.makefile("rb") as lines:
+            told = lines.readline()
+        cls.refused = json.loads(told)["refused"] if told else "it ended"
+        cls.control = ours
+        if cls.refused:
+            print(f"the fork server is of no use here: {cls.refused}", file=sys.stderr)
+
+
+class Forked(subprocess.Popen):  # type: ignore[type-arg]
+    """A Popen whose program the server forks, where it can."""
+
+    _status = -1
+
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,  # type: ignore[no-untyped-def]
+                       creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals,
+                       gid, gids, uid, umask, start_new_session, process_group):  # fmt: skip
+        environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if env is None else env).items()}
+        if Server.control is None:
+            Server.start()
+        words = program_of(args)
+        plain = shell or executable or preexec_fn or pass_fds or words is None or Server.refused
+        if plain or not same_interpreter(environment):
+            return super()._execute_child(  # type: ignore[misc]
+                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, p2cread,
+                p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
+                start_new_session, process_group,
+            )  # fmt: skip
+        self._status, theirs = os.pipe()
+        now = os.umask(0)
+        os.umask(now)
+        asked = {"words": words, "environment": environment, "cwd": os.fspath(cwd) if cwd else str(Path.cwd()),
+                 "umask": now, "session": start_new_session}  # fmt: skip
+        text = json.dumps(asked).encode()
+        streams = [own if own != -1 else number for number, own in enumerate((p2cread, c2pwrite, errwrite))]
+        assert Server.control is not None
+        told = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*streams, theirs]))]
+        Server.control.sendmsg([struct.pack("Q", len(text))], told)
+        Server.control.sendall(text)
+        self.pid = struct.unpack("i", Server.control.recv(4, socket.MSG_WAITALL))[0]
+        os.close(theirs)
+        self._child_created = True
+        for own, other in ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread)):
+            if own != -1 and other != -1:
+                os.close(own)
+        if (devnull := getattr(self, "_devnull", None)) is not None:
+            os.close(devnull)
+        return None
+
+    def _internal_poll(self, _deadstate: Any = None, **_: Any) -> int | None:
+        if self._status == -1:
+            return super()._internal_poll(_deadstate)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._wait(timeout=0)
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._status == -1:
+            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(self._status, selectors.EVENT_READ)
+                if not waiting.select(timeout):
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            told = os.read(self._status, 4)
+            os.close(self._status)
+            self.returncode = struct.unpack("i", told)[0] if told else -signal.SIGKILL  # with the server
+        return self.returncode
+
+
+def main() -> None:
+    """The server's program."""
+    sys.path.pop(0)
+    _fresh_path[:] = [place for place in sys.path if place]
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
