@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from medtrain.checkpoints.format import damage
-from medtrain.checkpoints.replay import Plan
+from medtrain.checkpoints.replay_plan import Plan
 from medtrain.core.errors import MachineError
 from medtrain.runs.attempts import here, rows_of, started
 from medtrain.runs.checkpoint_manifest import Damaged, read_manifest, read_state

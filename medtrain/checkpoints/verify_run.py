@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain.checkpoints import compare, replay
+from medtrain.checkpoints import compare, replay, replay_plan
 from medtrain.checkpoints.format import damage
 from medtrain.core.console import in_line, say, say_json, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
@@ -53,7 +53,7 @@ def _verify(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Pat
     told: dict[str, Any] | None = None
     if not files_only and not found.faults:
         job_environment.settle()
-        told = train_again(replay.plan(run, from_step, ranks), scratch, json)
+        told = train_again(replay_plan.plan(run, from_step, ranks), scratch, json)
     if json:
         say_json({"run": run.name, "folder": str(run.folder), **vars(found), "replay": told})
     if found.faults:
@@ -182,7 +182,7 @@ def say_files(found: Files) -> None:
 # ---- replay ---------------------------------------------------------------------------------------------------------
 
 
-def train_again(plan: replay.Plan, scratch: Path | None, json: bool) -> dict[str, Any]:
+def train_again(plan: replay_plan.Plan, scratch: Path | None, json: bool) -> dict[str, Any]:
     """Replay and compare; returns what came out, which a person is told at once."""
     first, last = plan.before["step"], plan.after["step"]
     with talk_to_stderr(json), replay.scratch(plan, scratch or plan.run.folder.parent) as again:

@@ -35,8 +35,8 @@ COMMANDS = {
         "medtrain.cli.commands.sync:sync",
         "send a run's curve to its tracker: an offline run, or what was not sent",
     ),
-    "evaluate": ("medtrain.cli.commands.runs:evaluate", "score a split with a run's best weights"),
-    "predict": ("medtrain.cli.commands.runs:predict", "what a run's best weights say of image files"),
+    "evaluate": ("medtrain.cli.commands.results:evaluate", "score a split with a run's best weights"),
+    "predict": ("medtrain.cli.commands.results:predict", "what a run's best weights say of image files"),
     "explain": (
         "medtrain.cli.commands.explain:explain",
         "where in image files a run's best weights see what they say (Grad-CAM)",

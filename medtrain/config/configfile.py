@@ -10,7 +10,7 @@ from typing import Any
 from medtrain.config.fingerprint import difference, flat, to_dict
 from medtrain.config.rules import problems
 from medtrain.config.schema import Config
-from medtrain.config.yaml12 import _dumper, parse_yaml, read_yaml
+from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
 from medtrain.core.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -71,7 +71,7 @@ def save(config: Config, path: Path) -> None:
     import yaml
 
     text = "# A valid settings file: medtrain train RECIPE -c THIS_FILE\n"
-    text += yaml.dump(to_dict(config), Dumper=_dumper(), sort_keys=False, allow_unicode=True)
+    text += yaml.dump(to_dict(config), Dumper=dumper(), sort_keys=False, allow_unicode=True)
     again = merge(Config(), parse_yaml(text, str(path)), str(path))
     if again != config:
         raise RuntimeError(f"{path}: the config changed when read back: {difference(config, again)}")

@@ -34,7 +34,7 @@ def parse_yaml(text: str, origin: str) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.load(text, Loader=_loader())
+        values = yaml.load(text, Loader=loader())
     except (yaml.YAMLError, ValueError) as error:  # ValueError: `!!int many`, or an integer of 5,000 digits
         raise InputError(f"{origin}: not valid YAML: {' '.join(str(error).split())}", "correct the file") from None
     if values is not None and not isinstance(values, dict):
@@ -42,7 +42,7 @@ def parse_yaml(text: str, origin: str) -> dict[str, Any]:
     return values or {}
 
 
-def _loader() -> Any:
+def loader() -> Any:
     """PyYAML speaks YAML 1.1, where `no` is False and 1e-4 is text; this loader resolves scalars by YAML 1.2."""
     import yaml
 
@@ -62,7 +62,7 @@ def _loader() -> Any:
     return Loader
 
 
-def _dumper() -> Any:
+def dumper() -> Any:
     """Quotes every text that YAML 1.1 or 1.2 would read as something else: a run may be named 1e4."""
     import yaml
 

@@ -13,7 +13,7 @@ from medtrain.datasets import labels
 from medtrain.datasets.record import Record
 
 
-def _copies(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
+def copies_of(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
     """How many images are byte-identical to an earlier one, and the groups of identical images with clashing labels."""
     groups: dict[int, list[Record]] = defaultdict(list)
     for record, look in zip(records, looks, strict=False):  # no looks where the images do not count
@@ -28,7 +28,7 @@ def _clash(group: list[Record]) -> bool:
     return any({0, 1} <= {record.labels.get(name) for record in group} for name in group[0].labels)
 
 
-def _summary(
+def summary_of(
     dataset: str, root: Path, records: list[Record], looks: list[Look], kind: str = "images"
 ) -> dict[str, Any]:
     """Everything but the labels, of the images that are there; what is not known without the images is None."""
@@ -54,7 +54,7 @@ def _summary(
     }
 
 
-def _states(name: str, records: list[Record], uncertain: str, unmentioned: str) -> dict[str, int]:
+def state_counts(name: str, records: list[Record], uncertain: str, unmentioned: str) -> dict[str, int]:
     """How many records have a label, have it not, and do not tell; a soft target counts as positive."""
     states = [labels.UNKNOWN if (state := record.labels.get(name)) is None else state for record in records]
     settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
@@ -65,6 +65,7 @@ def _states(name: str, records: list[Record], uncertain: str, unmentioned: str) 
     }
 
 
-def _positive(record: Record) -> str:
+def positives_of(record: Record) -> str:
+    """The labels that a record has, in words."""
     nothing = f"not {next(iter(record.labels))}" if len(record.labels) == 1 else "no finding"
     return ", ".join(name for name, state in record.labels.items() if state == labels.PRESENT) or nothing

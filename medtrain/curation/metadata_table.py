@@ -17,8 +17,9 @@ WORDS = {labels.PRESENT: "1", labels.ABSENT: "0", labels.SOFT: str(labels.SOFT_T
 OWN = ("chest_demo", "metadata")  # never part of `all`
 
 
-def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
-    chest, studies = [name for name in _with(labels.PATHOLOGIES) if name not in OWN], _with(mura.CLASSES)
+def named_sources(wanted: tuple[str, ...], root: Path) -> list[str]:
+    """The datasets that are wanted, by name or as `all` that lie in the root; InputError for others."""
+    chest, studies = [name for name in datasets_with(labels.PATHOLOGIES) if name not in OWN], datasets_with(mura.CLASSES)
     names = [name for name in chest if (root / name).is_dir()] if wanted == ("all",) else list(dict.fromkeys(wanted))
     strange = [name for name in names if name not in (*chest, *studies, "chest_demo")]
     if strange:
@@ -34,18 +35,18 @@ def _named(wanted: tuple[str, ...], root: Path) -> list[str]:
     return names
 
 
-def _with(classes: tuple[str, ...]) -> list[str]:
+def datasets_with(classes: tuple[str, ...]) -> list[str]:
     """The datasets that have these labels."""
     return [name for name in datasets_of.names() if classes == datasets_of.source(name).CLASSES]
 
 
-def _records(names: list[str], number: int, root: Path) -> list[Record]:
+def records_from(names: list[str], number: int, root: Path) -> list[Record]:
     """Those of ROOT/NAME; of a dataset by itself, where there is no such folder, those of ROOT."""
     own = root / names[number]
     return datasets_of.read(names[number], own if len(names) > 1 or own.is_dir() else root)
 
 
-def _indices(records: list[Record]) -> list[str]:
+def indices_of(records: list[Record]) -> list[str]:
     """The file name of each image; its place in the dataset where the names come again, as view1_frontal.jpg does."""
     names = [record.path.name for record in records]
     if len(set(names)) == len(names):
@@ -53,7 +54,8 @@ def _indices(records: list[Record]) -> list[str]:
     return [record.image for record in records]
 
 
-def _row(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[Any, ...]:
+def row_of(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[Any, ...]:
+    """A record as a row of the table, its open labels settled."""
     states = [labels.UNKNOWN if (state := record.labels[label]) is None else state for label in labels.PATHOLOGIES]
     settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
     vector = " ".join(WORDS.get(int(state), "nan") for state in settled)

@@ -53,7 +53,8 @@ def _rates(right: int, too_many: int, missed: int) -> dict[str, int | float | No
     return {"right": right, "too_many": too_many, "missed": missed, **rates}
 
 
-def _label(texts: Mapping[str, str], quiet: bool) -> Said:
+def label_texts(texts: Mapping[str, str], quiet: bool) -> Said:
+    """What each report states, denies and leaves open."""
     progress = Progress(len(texts), "reading", "reports", every_seconds=float("inf") if quiet else 30.0)
     said = {}
     for study, text in texts.items():

@@ -13,8 +13,9 @@ from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.console import say, show_error
 from medtrain.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
-from medtrain.launch import dependencies
+from medtrain.launch import dependencies, new_run, resume
 from medtrain.launch import members as launch_members
+from medtrain.launch import stop as launch_stop
 from medtrain.launch import submit as launch
 from medtrain.launch.job_chain import Sent, send, tree
 from medtrain.runs import code_snapshot, removal, run_group
@@ -48,13 +49,13 @@ def new_group(
 ) -> RunGroup:
     """Check `config` and make the folders of the group's runs and of the group; `packing` is what is packed before, and
     `types` are then the study types that it will have. `again`: runs that are there were made before a requeue."""
-    config = launch.ready(config, packed=not packing)
+    config = new_run.ready(config, packed=not packing)
     members = launch_members.members(config, types or launch_members.study_types(config))
     if not again:
         launch_members.refuse_existing(config, members)
     for member in members:
         if not Run(Path(config.runs) / member.run).config_file.exists():
-            launch.new_run(member, packed=not packing)
+            new_run.new_run(member, packed=not packing)
     group = RunGroup.create(config.runs, config.run, [member.run for member in members], packing or {}, by_slurm)
     say(f"group {group.name}: {len(members)} runs in {group.folder.parent}")
     return group
@@ -103,7 +104,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
     if sbatch.there():
         config = dependencies.looked_up(config)
     if dry_run:
-        config = launch.ready(config)
+        config = new_run.ready(config)
         group = planned(config, launch_members.study_types(config))
         return group, send(group, config.slurm, dry_run)
     return send_new(new_group(config, by_slurm=True), config)
@@ -140,11 +141,11 @@ def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = 
         sbatch.need_slurm(launch.TRAIN_HERE)
     for run in runs:
         if not by_slurm:
-            launch.refuse_login_node(run, here)
+            resume.refuse_login_node(run, here)
         config = configfile.load(run.config_file)
         config = replace(config, slurm=replace(config.slurm, **(request or {})))
         configfile.check(config, f"run {run.name}")
-        launch.make_ready(run, config, packed=not (by_slurm and group.packing))
+        resume.make_ready(run, config, packed=not (by_slurm and group.packing))
     if not by_slurm:
         return go_on(group, runs)
     slurm = configfile.load((runs or group.runs)[0].config_file).slurm
@@ -170,7 +171,7 @@ def stop(group: RunGroup) -> str:
     for run in group.runs if under_way else ():
         if not run_group.finished(run):
             run.stop_file.touch()  # also of those whose turn would come next; all save at once
-    told = [launch.stop(run) for run in under_way]
+    told = [launch_stop.stop(run) for run in under_way]
     _cancel([*jobs.get("pack", {}).values(), *jobs.get("check", {}).values()])
     return "\n".join(told) or f"no run of group {group.name} is under way"
 
@@ -180,4 +181,4 @@ def _cancel(jobs: list[str]) -> None:
     for job in jobs:
         if queue_state(job):
             with contextlib.suppress(MachineError):  # it may end just now
-                launch.cancel(job)
+                launch_stop.cancel(job)

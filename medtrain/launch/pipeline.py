@@ -10,8 +10,7 @@ from medtrain import datasets
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.datasets.record import Record
-from medtrain.launch import group_submit, job_chain
-from medtrain.launch import submit as launch
+from medtrain.launch import group_submit, job_chain, new_run
 from medtrain.launch.members import ALL
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
@@ -33,12 +32,12 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
         raise InputError("where the raw images are is not said", "give --root DIR")
     if not dry_run:
         sbatch.need_slurm(HERE)
-    config = launch.with_name(config)
+    config = new_run.with_name(config)
     if not config.data.study_type and config.ensemble == 1:  # the paper's ensemble is of all types together
         config = replace(config, data=replace(config.data, study_type=ALL))
     packing, types = plan(config, given)
     if dry_run:
-        group = group_submit.planned(launch.ready(config, packed=False), types, packing)
+        group = group_submit.planned(new_run.ready(config, packed=False), types, packing)
         return group, job_chain.send(group, config.slurm, dry_run)
     group = group_submit.new_group(config, packing, types, by_slurm=True)
     return group_submit.send_new(group, config)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,29 +17,27 @@ from medtrain import __version__, datasets
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, npy, sweep, write_whole
-from medtrain.core.jsonfiles import read_json, read_json_lines, write_json
+from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.core.mortal import Lost, Pool
 from medtrain.datasets.labels import UNKNOWN, task_of
-from medtrain.datasets.record import Record, labels_sha256
-from medtrain.imaging.dicom import is_dicom
+from medtrain.datasets.record import Record
 from medtrain.imaging.encode import rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
-from medtrain.shards.file_hashes import beginning, contents, there
+from medtrain.shards.file_hashes import contents
 from medtrain.shards.index import (
     CHECKSUM,
     MANIFEST,
     SCHEMA,
     SPLITS,
-    ShardIndex,
     index_digest,
     label_counts,
     manifest_checksum,
-    open_index,
     read_manifest,
     read_rows,
     sample_dtype,
 )
+from medtrain.shards.pack_checks import check_options, check_records, dataset_names, is_claimed, refuse_others
 from medtrain.shards.plan import (
     MAX_REJECTS,
     PackOptions,
@@ -51,14 +46,12 @@ from medtrain.shards.plan import (
     in_several_splits,
     make_plan,
     plan_digest,
-    sample_key,
     split_rule,
     without_copies,
 )
 from medtrain.shards.tar_writer import PACKING, Shard, file_sha256, write_rejects
 
 CONTENTS = "contents"  # what is known of the files, while they are packed
-__all__ = ["PackOptions", "ShardIndex", "open_index", "pack"]
 
 
 def pack(
@@ -130,57 +123,6 @@ def _writing(out: Path) -> Iterator[None]:
         raise MachineError(problem, f"{'make room' if full else 'mend that'}, {again}") from None
 
 
-ENCODINGS = ("copy", "jpeg", "tiff")
-
-
-def check_options(options: PackOptions, workers: int = 0) -> None:
-    """InputError where the options cannot be used."""
-    if options.shard_mb < 0.001:
-        raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
-    if options.max_pixels < 1:
-        raise InputError(f"max_pixels is {options.max_pixels}: an image has some", "leave it out, or give more")
-    if min(options.max_samples, options.size, workers) < 0:
-        raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
-    if options.encoding not in ENCODINGS:
-        raise InputError(f"there is no encoding {options.encoding!r}", "choose of " + ", ".join(ENCODINGS))
-    if options.colours and (options.encoding != "tiff" or not options.size):
-        raise InputError("clips are packed without loss, at one size", "give --encoding tiff and --size 112")
-    if options.size and options.encoding == "copy":
-        raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
-
-
-def check_records(records: list[Record], options: PackOptions) -> None:
-    """InputError where there is nothing to pack, or only what could not be packed so, or an image twice."""
-    if not records:
-        raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
-    if told := _named_twice(records):
-        raise InputError(told, "keep one row of each in the table")
-    if options.encoding == "copy":
-        first = next((record for record in records if there(record.path)), None)
-        if first and is_dicom(beginning(first.path)):
-            raise InputError(f"{first.image} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
-
-
-def _named_twice(records: list[Record]) -> str:
-    """How many images stand in several rows, the first of them, and how many of them the rows tell different things
-    of; empty where none does."""
-    rows: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        rows[sample_key(record)].append(record)
-    again = [own for own in rows.values() if len(own) > 1]
-    if not again:
-        return ""
-    first = again[0][0]
-    unlike = {
-        "labels": sum(any(other.labels != own[0].labels for other in own) for own in again),
-        "splits": sum(any(other.split != own[0].split for other in own) for own in again),
-    }
-    differ = [f"of {count:,} the {what} differ" for what, count in unlike.items() if count]
-    count = f"{len(again):,} images are" if len(again) > 1 else "an image is"
-    which = f"{first.source}: {first.image} is there {len(again[0])} times"
-    return f"{which} ({count} named in several rows; {', '.join(differ) or 'they say the same of each'})"
-
-
 def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, pool: Pool
 ) -> tuple[Plan, dict[str, str], list[dict[str, str]]]:
@@ -193,14 +135,9 @@ def _plan(
     claim["plan"] = plan_digest(plan, classes, options)
     if options.colours:  # its first change of pixels is a second decoder in one dataset
         claim["decoder"] = ", ".join(f"{name} {version}" for name, version in media_file.versions().items())
-    if not _is_claimed(out, claim):
+    if not is_claimed(out, claim):
         write_json(out / "plan.json", claim)
     return plan, claim, copies
-
-
-def _names(records: list[Record]) -> str:
-    """Of the datasets that the records are of."""
-    return "+".join(dict.fromkeys(record.source for record in records))
 
 
 def _described(
@@ -208,7 +145,7 @@ def _described(
 ) -> dict[str, Any]:
     """What the manifest says of the whole."""
     return {
-        "schema": SCHEMA, "dataset": _names(records), "task": _task(records, classes), "classes": classes,
+        "schema": SCHEMA, "dataset": dataset_names(records), "task": _task(records, classes), "classes": classes,
         "encoding": options.encoding,
         "pixels": rule(options.encoding, options.size, options.colours), "options": options.described(),
         "split_rule": split_rule(records, options.fractions), "labels_sha256": claim["labels_sha256"],
@@ -225,33 +162,6 @@ def _task(records: list[Record], classes: tuple[str, ...]) -> str:
         return str(told.pop())
     rows = [[UNKNOWN if (state := record.labels[name]) is None else state for name in classes] for record in records]
     return task_of(np.array(rows, np.int8))
-
-
-def refuse_others(records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions) -> dict[str, str]:
-    """Refuse a folder that holds something else, before any file is read; what claims it for these records."""
-    labels = labels_sha256(records)
-    asked = json.dumps([classes, options.described(), labels])
-    request = hashlib.sha256(asked.encode()).hexdigest()
-    claim = {"dataset": _names(records), "labels_sha256": labels, "request": request}
-    _is_claimed(out, claim)
-    return claim
-
-
-def _is_claimed(out: Path, claim: dict[str, str]) -> bool:
-    """Whether a folder holds anything; InputError where that is of another claim."""
-    claimed = read_json(out / "plan.json")
-    if any(claimed.get(what, own) != own for what, own in claim.items()):
-        differ = [what for what, own in claim.items() if claimed.get(what, own) != own]
-        if differ == ["decoder"]:
-            raise InputError(
-                f"{out}: was begun with {claimed['decoder']}, and here is {claim['decoder']}: pixels may differ",
-                "install those versions again, choose another --out, or delete that folder",
-            )
-        raise InputError(
-            f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
-            "choose another --out, or delete that folder",
-        )
-    return bool(claimed)
 
 
 def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, pool: Pool) -> None:

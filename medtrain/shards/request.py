@@ -12,7 +12,7 @@ from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json
 from medtrain.datasets.record import FRACTIONS, Record, with_validation, with_views
 from medtrain.shards.file_hashes import there
-from medtrain.shards.pack import check_options, check_records, refuse_others
+from medtrain.shards.pack_checks import check_options, check_records, refuse_others
 from medtrain.shards.plan import PackOptions
 from medtrain.slurm import queries
 

@@ -11,7 +11,7 @@ from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.hints import SHOWN, command, listing
 from medtrain.curation import clip_faults
-from medtrain.curation.faults import _copies, _positive, _states, _summary
+from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
 from medtrain.curation.scan import look_at
 from medtrain.datasets import read_records
 from medtrain.datasets.record import Record, View, with_views
@@ -55,13 +55,13 @@ def check(
     records = with_views(read_records(dataset, root, annotations), views)
     looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
-    copies, conflicts = _copies(records, looks) if compared else (0, [])
+    copies, conflicts = copies_of(records, looks) if compared else (0, [])
     there = [record for record, look in zip(records, looks, strict=True) if look.there] if looks else records
     found = {
-        **_summary(dataset, root, records, looks, kind),
+        **summary_of(dataset, root, records, looks, kind),
         **(clip_faults.numbers(records, looks) if clips else {}),
         "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
-        "labels": {name: _states(name, there, uncertain, unmentioned) for name in source.CLASSES},
+        "labels": {name: state_counts(name, there, uncertain, unmentioned) for name in source.CLASSES},
         "duplicates": copies if compared else None,
         "conflicts": len(conflicts) if compared else None,
         **(about := source.about(root, records) if hasattr(source, "about") else {}),
@@ -128,7 +128,7 @@ def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[l
         head = f"{kind} that cannot be read ({len(lines):,}); packing leaves them out:"
         warn(head, *listing(lines, " (--json lists all)"))
     if conflicts:
-        lines = [" = ".join(f"{record.image} ({_positive(record)})" for record in group) for group in conflicts]
+        lines = [" = ".join(f"{record.image} ({positives_of(record)})" for record in group) for group in conflicts]
         warn(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,}):", *listing(lines))
     empty = [name for name, states in found["labels"].items() if not states["positive"]]
     if empty:

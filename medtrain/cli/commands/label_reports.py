@@ -11,7 +11,7 @@ from medtrain.core.console import say, say_json, table
 from medtrain.core.errors import InputError
 from medtrain.datasets import csvfile
 from medtrain.datasets.labels import PATHOLOGIES
-from medtrain.evaluation.report_labels import _label, read_gold, score
+from medtrain.evaluation.report_labels import label_texts, read_gold, score
 
 
 def data_label_reports(
@@ -31,7 +31,7 @@ def data_label_reports(
     if reports is None:
         raise InputError(f"{dataset} has no reports", "choose a dataset that has: openi, rexgradient")
     texts = {report.study: report.text for report in reports(root)}
-    said = _label(texts, quiet=json)
+    said = label_texts(texts, quiet=json)
     if out is not None:
         cells = ((study, *(row[name] for name in PATHOLOGIES)) for study, row in said.items())
         csvfile.write(out, ("study", *PATHOLOGIES), cells)

@@ -13,7 +13,7 @@ from medtrain import datasets as datasets_of
 from medtrain.cli.flag_types import Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.curation import mura_tables
-from medtrain.curation.metadata_table import _indices, _named, _records, _row, _with
+from medtrain.curation.metadata_table import indices_of, named_sources, records_from, row_of, datasets_with
 from medtrain.datasets import csvfile
 from medtrain.datasets.record import View, with_views
 from medtrain.datasets.sources import metadata as source
@@ -49,9 +49,9 @@ def data_metadata(
         json: Print one JSON document.
         datasets: The same as DATASET.
     """
-    names = _named((*dataset, *datasets) or ("all",), root)
-    if names[0] in _with(mura.CLASSES):
-        written = mura_tables.write(with_views(_records(names, 0, root), views), out or Path(f"{names[0]}.csv"))
+    names = named_sources((*dataset, *datasets) or ("all",), root)
+    if names[0] in datasets_with(mura.CLASSES):
+        written = mura_tables.write(with_views(records_from(names, 0, root), views), out or Path(f"{names[0]}.csv"))
         _tell_studies(written, json)
         return
     out = out or Path("train_metadata_v2.csv")
@@ -60,13 +60,13 @@ def data_metadata(
 
     def rows() -> Iterator[tuple[Any, ...]]:
         for number, name in enumerate(names):
-            records = with_views(_records(names, number, root), views)
+            records = with_views(records_from(names, number, root), views)
             if told := datasets_of.warned(name, records):
                 warn(told)
             missing[name] = sum(not there(record.path) for record in records)
             counts[name] = len(records) - missing[name]
-            for index, record in zip(_indices(records), records, strict=True):
-                yield index, *_row(name, record, uncertain, unmentioned)
+            for index, record in zip(indices_of(records), records, strict=True):
+                yield index, *row_of(name, record, uncertain, unmentioned)
 
     csvfile.write(out, (*source.NEEDED, *source.OPTIONAL), rows(), 0o600)  # it names patients
     if json:

@@ -21,7 +21,8 @@ from fork_server import Forked
 from spoiled import flip
 
 from medtrain.checkpoints.format import load_checkpoint
-from medtrain.checkpoints.replay import LONG_S, plan, scratch
+from medtrain.checkpoints.replay import scratch
+from medtrain.checkpoints.replay_plan import LONG_S, plan
 from medtrain.checkpoints.retention import Checkpoints
 from medtrain.checkpoints.verify_run import check_files, verify_run
 from medtrain.checkpoints.writer import Team

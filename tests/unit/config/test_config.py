@@ -14,7 +14,7 @@ from medtrain.config.fingerprint import FREE_FIELDS, FREE_SECTIONS
 from medtrain.config.rules import AT_LEAST, PROBABILITIES, problems
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
-from medtrain.launch import submit
+from medtrain.launch import resume
 from medtrain.runs.run import Run
 
 SETTINGS = list(fingerprint.flat(Config()))
@@ -156,5 +156,5 @@ def test_a_setting_that_came_later_cannot_change_either(tmp_path: Path, before: 
     """It is in the fingerprint only where it is used: to begin or to end its use is a change all the same."""
     old, new = (changed(Config(), "augment.shift", value) for value in (before, after))
     with pytest.raises(InputError, match=f"augment.shift: {before} -> {after}"):
-        submit.refuse_other_settings(Run(tmp_path / "first"), old, new)
-    submit.refuse_other_settings(Run(tmp_path / "first"), old, old)
+        resume.refuse_other_settings(Run(tmp_path / "first"), old, new)
+    resume.refuse_other_settings(Run(tmp_path / "first"), old, old)

@@ -16,7 +16,7 @@ from medtrain.datasets.labels import PATHOLOGIES
 from medtrain.datasets.record import Record, years
 from medtrain.datasets.sources import metadata as source
 from medtrain.datasets.sources import nih
-from medtrain.shards.pack import check_records
+from medtrain.shards.pack_checks import check_records
 from medtrain.shards.plan import PackOptions
 from medtrain.shards.request import Request, records_of
 

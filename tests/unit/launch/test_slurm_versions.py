@@ -22,7 +22,7 @@ from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.doctor.checks import slurm, supervision
 from medtrain.doctor.checks.probe_result import Told
 from medtrain.doctor.probe import job_script
-from medtrain.launch import grace_time, submit, supervisor
+from medtrain.launch import grace_time, stop, supervisor
 from medtrain.runs import attempts
 from medtrain.runs.exit_causes import Evidence, judge
 from medtrain.runs.run import Run, again_command, set_status
@@ -229,7 +229,7 @@ def test_a_job_that_has_not_begun_again_waits_by_any_name(
     monkeypatch.delenv("SLURM_JOB_ID")  # a login node
     told = describe(run)
     assert (told["state"], told["waiting"]["why"], told["note"]) == ("waiting", why, why)
-    assert "was waiting and is cancelled" in submit.stop(run)
+    assert "was waiting and is cancelled" in stop.stop(run)
     assert answers.orders() == ["scancel 7"], "it has nothing to save"
 
 

@@ -14,7 +14,7 @@ from medtrain.cli.flags import parse_settings
 from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json, write_json
-from medtrain.launch import submit
+from medtrain.launch import new_run, resume
 from medtrain.runs import removal
 from medtrain.runs.run import GROUP_FILE, Run, set_status
 from medtrain.runs.run_group import RunGroup
@@ -39,7 +39,7 @@ def test_a_run_that_failed_before_its_first_step_can_be_started_again_under_its_
     old = made(tmp_path, "first")
     (old.folder / "notes.txt").write_text("mine")
     words = ["demo", "--shards", str(demo_shards), "--runs", str(tmp_path), "--run", "first", "--lr", "0.5"]
-    run, config = submit.new_run(parse_settings("train", words)[0])
+    run, config = new_run.new_run(parse_settings("train", words)[0])
     assert configfile.load(run.config_file).optim.lr == 0.5 == config.optim.lr
     assert not run.attempts.exists() and not run.log.exists()
     assert (run.folder / "notes.txt").read_text() == "mine", "what a user laid there stays"
@@ -52,7 +52,7 @@ def test_a_run_that_made_a_step_is_never_replaced(saved: bool, demo_shards: Path
         append_json(old.journal, {"kind": "step", "step": 1})
     words = ["demo", "--shards", str(demo_shards), "--runs", str(tmp_path), "--run", "first"]
     with pytest.raises(InputError, match="run first exists already") as refused:
-        submit.new_run(parse_settings("train", words)[0])
+        new_run.new_run(parse_settings("train", words)[0])
     where = f"first --runs {tmp_path}"
     assert f"medtrain resume {where}   remove it: medtrain rm {where}" in refused.value.fix
     assert old.log.exists()
@@ -111,7 +111,7 @@ def test_resume_of_a_finished_run_says_so_at_once(tmp_path: Path, capsys: pytest
     run.code.mkdir()
     run.evaluation.mkdir()
     write_json(run.report, {})
-    assert submit.resume(run, configfile.load(run.config_file)) == 0
+    assert resume.resume(run, configfile.load(run.config_file)) == 0
     said = capsys.readouterr().out
     assert "run first is finished, and nothing is left to do" in said
     assert f"medtrain resume first --runs {tmp_path} --epochs N   (it has 8)" in said

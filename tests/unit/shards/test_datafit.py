@@ -16,7 +16,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.labels import task_of
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import chest_demo, demo, mura_demo
-from medtrain.launch import submit
+from medtrain.launch import new_run, submit
 from medtrain.shards import compatibility, mixture
 from medtrain.shards.index import manifest_checksum, read_manifest
 from medtrain.shards.pack import pack
@@ -97,7 +97,7 @@ def test_train_submit_and_dry_run_refuse_before_there_is_a_folder(packed: Path, 
         if start == "dry run":
             submit.submit(config, dry_run=True)
         else:
-            submit.new_run(config)
+            new_run.new_run(config)
     assert not (tmp_path / "runs").exists()
 
 

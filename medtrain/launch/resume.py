@@ -1,0 +1,103 @@
+"""Go on with a run from its newest checkpoint, the way it was started, or here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from medtrain.config import configfile, fingerprint
+from medtrain.config.schema import Config
+from medtrain.core import permissions
+from medtrain.core.console import say
+from medtrain.core.errors import InputError
+from medtrain.launch.new_run import with_shards
+from medtrain.launch.submit import TRAIN_HERE, send, where
+from medtrain.runs import attempts, code_snapshot
+from medtrain.runs.checkpoint_manifest import newest_manifest
+from medtrain.runs.run import Run, resume_command
+from medtrain.runs.takeover import LEAVING, alive, take, under_way
+from medtrain.shards import mixture
+from medtrain.slurm import job_environment, sbatch
+from medtrain.slurm.environment import refuse_step_of_many
+
+
+def resume(run: Run, config: Config, here: bool = False) -> int:
+    """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
+    job_environment.settle()
+    refuse_step_of_many()
+    refuse_if_alive(run)
+    before = configfile.load(run.config_file)
+    changed = fingerprint.difference(before, config)
+    if not changed and complete(run):
+        say(f"run {run.name} is finished, and nothing is left to do\n{where(run)}")
+        say(f"train it for longer: {resume_command(run)} --epochs N   (it has {before.epochs})")
+        return 0
+    configfile.check(config, f"run {run.name}")
+    refuse_other_settings(run, before, config)
+    refuse_login_node(run, here)
+    permissions.apply(config.share)
+    config = make_ready(run, config)
+    if changed:
+        say("changed: " + "; ".join(changed))
+    if run.job_file.exists() and not here:
+        sbatch.need_slurm(TRAIN_HERE)
+        say(f"run {run.name}: job {send(run, config.slurm, resume_command(run))}")
+        return 0
+    from medtrain.launch.supervisor import supervise
+
+    return supervise(run)
+
+
+def complete(run: Run) -> bool:
+    """Whether a run has come to its end, and all that it promises is there."""
+    there = (run.report, run.checkpoints / "best", run.code)
+    return run.status().get("state") == "finished" and all(path.exists() for path in there)
+
+
+def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
+    """Prepare a run to go on with settings; what it once waited for is long gone."""
+    take(run)
+    config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
+    mixture.refuse_others(config.data, newest_manifest(run.checkpoints), run.name)
+    if not run.code.exists():
+        code_snapshot.freeze(run)
+    configfile.save(config, run.config_file)
+    if not (run.checkpoints / "last").exists():
+        say(f"{run.name} has no checkpoint yet: it starts from the beginning")
+    run.stop_file.unlink(missing_ok=True)
+    return config
+
+
+def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
+    """A run that goes on with other settings or shards would end with other weights than it promised."""
+    old, new = fingerprint.binding(before), fingerprint.binding(config)
+    had, has = (
+        fingerprint.flat(before),
+        fingerprint.flat(config),
+    )  # a setting that is not used is in neither of the former
+    names = [name for name in has if old.get(name) != new.get(name)]
+    changed = [f"{name}: {had[name]} -> {has[name]}" for name in names]
+    if changed:
+        raise InputError(
+            f"run {run.name} cannot go on with other settings ({'; '.join(changed)})",
+            "start a new run with another --run",
+        )
+
+
+def refuse_login_node(run: Run, here: bool) -> None:
+    """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
+    starts = attempts.started(attempts.rows_of(run))
+    by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
+    again = resume_command(run)
+    if by_hand and not here and "SLURM_JOB_ID" not in os.environ:
+        raise InputError(
+            f"run {run.name} was started by a batch script of yours",
+            f"sbatch ... slurm/train.sbatch {again.removeprefix('medtrain ')}   or on this machine: {again} --here",
+        )
+
+
+def refuse_if_alive(run: Run) -> None:
+    """Two owners of one folder would overwrite each other. For a rank that only saves and leaves, taking it waits."""
+    place = alive(run, sure=True)
+    if place is not None and place.state != LEAVING:
+        raise under_way(run, place)
