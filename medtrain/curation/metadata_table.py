@@ -19,7 +19,10 @@ OWN = ("chest_demo", "metadata")  # never part of `all`
 
 def named_sources(wanted: tuple[str, ...], root: Path) -> list[str]:
     """The datasets that are wanted, by name or as `all` that lie in the root; InputError for others."""
-    chest, studies = [name for name in datasets_with(labels.PATHOLOGIES) if name not in OWN], datasets_with(mura.CLASSES)
+    chest, studies = (
+        [name for name in datasets_with(labels.PATHOLOGIES) if name not in OWN],
+        datasets_with(mura.CLASSES),
+    )
     names = [name for name in chest if (root / name).is_dir()] if wanted == ("all",) else list(dict.fromkeys(wanted))
     strange = [name for name in names if name not in (*chest, *studies, "chest_demo")]
     if strange:

@@ -7,109 +7,28 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
+from draw_packages import FILE, drawing
+from tiers import (
+    HEAVY,
+    HEIGHT,
+    INSIDE,
+    LINES,
+    MODULES,
+    NO_TORCH,
+    PACKAGE,
+    SIDEWAYS,
+    at_import_time,
+    imported,
+    needs,
+    own,
+    package,
+    ring,
+    tree_of,
+)  # fmt: skip
 
 import medtrain
-
-PACKAGE = Path(medtrain.__file__).parent
-# From the command line down. A package imports from lower lines, and from those of its own line that SIDEWAYS names.
-TIERS = """
-cli
-doctor launch reporting
-training evaluation
-tasks checkpoints tracking loading models metrics distributed
-runs shards curation
-datasets imaging slurm
-config core
-"""
-SIDEWAYS = {
-    "doctor": {"launch"},
-    "launch": {"reporting"},
-    "training": {"evaluation"},
-    "tasks": {"loading", "metrics"},
-    "distributed": {"loading", "models"},
-    "curation": {"shards"},
-    "datasets": {"imaging"},
-    "config": {"core"},
-}
-# What packs, checks, lists and submits must start in a moment: torch costs seconds.
-NO_TORCH = """
-cli doctor launch tracking metrics runs shards curation datasets imaging slurm config core
-"""
-LINES = [line.split() for line in TIERS.strip().splitlines()]
-HEIGHT = {name: len(LINES) - number for number, line in enumerate(LINES) for name in line}
-HEAVY = {"torch", "torchvision", "accelerate", "timm"}
-# For a release: doors of what has moved (see each).
-SHIMS = {"__main__", "helper", "packjob", "predict", "reports"}
-
-
-def module_name(path: Path) -> str:
-    """`datasets.sources.demo` for medtrain/datasets/sources/demo.py; an empty name for the package itself."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-INSIDE = [name for name in MODULES if name and name not in SHIMS]
-
-
-def imported(tree: ast.AST) -> set[str]:
-    """Full names of everything imported in a tree, inside functions too."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "write imports in full: from medtrain.x import y"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def own(names: set[str]) -> set[str]:
-    """The modules of this package among full names: `medtrain.runs.run.Run` is of `runs.run`."""
-    found = set()
-    for name in names:
-        if name.split(".")[0] != "medtrain":
-            continue
-        parts = name.split(".")[1:]
-        while parts and ".".join(parts) not in MODULES:
-            parts.pop()
-        found.add(".".join(parts))
-    return found - {""}
-
-
-def package(module: str) -> str:
-    """The name in the table that a module belongs to."""
-    return module.split(".")[0]
-
-
-def tree_of(module: str) -> ast.Module:
-    """The parsed source of a module."""
-    return ast.parse(MODULES[module].read_text())
-
-
-def at_import_time(tree: ast.Module) -> ast.Module:
-    """The tree without the bodies of its functions, which run later."""
-
-    class Strip(ast.NodeTransformer):
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-            return None
-
-        visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
-
-    return Strip().visit(tree)  # type: ignore[no-any-return]
-
-
-def ring(graph: dict[str, set[str]]) -> str:
-    """A ring in the graph, as `a -> b -> a`, or an empty string."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return " -> ".join(reversed(error.args[1]))
-    return ""
 
 
 def test_the_table_and_the_folder_name_the_same_packages() -> None:
@@ -128,11 +47,14 @@ def test_imports_go_down_or_sideways(name: str) -> None:
             assert down or other in SIDEWAYS.get(name, ()), f"{module} imports from {other}, which is not below it"
 
 
+def test_the_drawing_shows_the_imports_of_today() -> None:
+    assert FILE.read_text() == drawing(), "draw it again: python docs/draw_packages.py"
+
+
 def test_what_may_be_imported_sideways_is_needed_and_makes_no_ring() -> None:
     for name, others in SIDEWAYS.items():
         assert {HEIGHT[other] for other in others} == {HEIGHT[name]}
-        used = {package(other) for m in INSIDE if package(m) == name for other in own(imported(tree_of(m)))}
-        assert others <= used, f"{name} imports nothing from {others - used}: shorten SIDEWAYS"
+        assert others <= needs()[name], f"{name} imports nothing from {others - needs()[name]}: shorten SIDEWAYS"
     assert not ring(SIDEWAYS), f"packages import each other in a ring: {ring(SIDEWAYS)}"
 
 

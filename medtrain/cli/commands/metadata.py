@@ -13,7 +13,7 @@ from medtrain import datasets as datasets_of
 from medtrain.cli.flag_types import Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.curation import mura_tables
-from medtrain.curation.metadata_table import indices_of, named_sources, records_from, row_of, datasets_with
+from medtrain.curation.metadata_table import datasets_with, indices_of, named_sources, records_from, row_of
 from medtrain.datasets import csvfile
 from medtrain.datasets.record import View, with_views
 from medtrain.datasets.sources import metadata as source
