@@ -14,7 +14,9 @@ from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
 from medtrain.core.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
-CLUSTERS = Path(__file__).parents[2] / "slurm" / "clusters"
+# The site's: beside the package in a checkout and in a run's copy, inside it where a wheel was installed.
+_PLACES = (Path(__file__).parents[2] / "slurm", Path(__file__).parents[1] / "slurm" / "files")
+CLUSTERS = next((place for place in _PLACES if place.is_dir()), _PLACES[0]) / "clusters"
 
 
 def recipe_names() -> list[str]:
