@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
 import inspect
 import io
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import tyro
 
 from medtrain import datasets
+from medtrain.cli.command_table import COMMANDS
+from medtrain.cli.words import take, take_values
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
@@ -24,29 +26,14 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.runs.run import Run
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
-USAGE = {
-    "train": "medtrain train RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
-    "submit": "medtrain submit RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
-    "pipeline": "medtrain pipeline RECIPE --root DIR [--encoding jpeg] [--size N] [--tasks 8] [--dry-run] [SETTINGS]",
-    "resume": "medtrain resume RUN [--runs DIR] [-c FILE.yaml] [--here] [--thaw] [--json] [SETTINGS]",
-}
-SWITCHES = {
-    "train": ("json",),
-    "submit": ("dry-run", "json"),
-    "pipeline": ("dry-run", "json"),
-    "resume": ("here", "json"),
-}
-VALUES = {
-    "pipeline": ("root", "encoding", "size", "tasks", "pack_partition", "max_rejects")
-}  # what is no setting of the recipe
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
 SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 
 
 def load(place: str) -> Callable[..., Any]:
-    """The function named `module:function`."""
+    """The function `module:function` of medtrain.cli.commands."""
     module, name = place.split(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    return getattr(import_module(f"medtrain.cli.commands.{module}"), name)  # type: ignore[no-any-return]
 
 
 def call(place: str, command: str, rest: list[str]) -> int:
@@ -71,15 +58,21 @@ def _flags(function: Callable[..., Any]) -> Iterator[str]:
             yield name
 
 
-def call_with_settings(place: str, command: str, rest: list[str]) -> int:
-    """Call train, submit or resume with its settings."""
+def call_with_settings(command: str, rest: list[str]) -> int:
+    """Call train, submit, pipeline or resume with its settings."""
+    about = COMMANDS[command]
     if not rest or rest[0] in ("-h", "--help"):
         known = ", ".join(configfile.recipe_names())
-        print(f"usage: {USAGE[command]}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
+        print(f"usage: {usage(command)}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
         return 0
-    values = {name: found[-1] for name in VALUES.get(command, ()) if (found := _take_values(rest, _written(name)))}
+    values = {name: found[-1] for name in about.values if (found := take_values(rest, _written(name)))}
     config, switches = parse_settings(command, rest)
-    return int(load(place)(config, *switches.values(), *([values] if command in VALUES else [])) or 0)
+    return int(load(about.place)(config, *switches.values(), *([values] if about.values else [])) or 0)
+
+
+def usage(command: str) -> str:
+    """How a command that takes settings is written."""
+    return f"medtrain {command} {COMMANDS[command].usage}"
 
 
 def _written(name: str) -> tuple[str, ...]:
@@ -93,7 +86,7 @@ def data_check(rest: list[str]) -> list[str]:
     InputError where the recipe is of no one dataset.
     """
     words = rest[1:]
-    if not _take(words, CHECK_DATA):
+    if not take(words, CHECK_DATA):
         return []
     return [datasets.of_recipe(configfile.resolve(rest[0]).recipe), *words]
 
@@ -102,24 +95,28 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
     first, rest = rest[0], rest[1:]
     if first.startswith("-"):
-        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {USAGE[command]}")
-    files = _take_values(rest, ("-c", "--config"))
-    if tables := _take_values(rest, ("--metadata",)):
+        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {usage(command)}")
+    files = take_values(rest, ("-c", "--config"))
+    if tables := take_values(rest, ("--metadata",)):
         packing = f"medtrain shard metadata --root {shlex.quote(tables[-1])} --out shards/metadata"
         raise InputError(
             f"medtrain {command} {first} trains from shards, and --metadata names a table",
             f"pack it first: {packing}   then give --shards shards/metadata   (all of it at once:"
             f" ./run_hpc_training.sh {first} --metadata FILE)",
         )
-    switches = {name: _take(rest, f"--{name}") for name in SWITCHES[command]}
+    switches = {name: take(rest, f"--{name}") for name in COMMANDS[command].switches}
     if command == "resume":
-        runs = (_take_values(rest, ("--runs",)) or ["runs"])[-1]
+        runs = (take_values(rest, ("--runs",)) or ["runs"])[-1]
         saved = configfile.load(Run.find(runs, first).config_file)
         base = dataclasses.replace(configfile.overlay(saved, files), run=first, runs=runs)
     else:
         base = configfile.resolve(first, files)
-    known = [*switches, *VALUES.get(command, ()), *(name.split(".")[-1] for name in fingerprint.flat(base))]
-    also = ["-c FILE.yaml", *(f"--{name}" for name in switches), *(f"--{name} ..." for name in VALUES.get(command, ()))]
+    known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
+    also = [
+        "-c FILE.yaml",
+        *(f"--{name}" for name in switches),
+        *(f"--{name} ..." for name in COMMANDS[command].values),
+    ]
     if command == "train":
         also.append(f"{CHECK_DATA} --root DIR (only checks the dataset, as medtrain check does)")
     text = f"{Config.__doc__}\n\nAlso taken: {', '.join(also)}."
@@ -129,7 +126,7 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
         config = parse(SETTINGS, rest, prog, known, default=base, description=text)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):
-        raise InputError("--recipe and the name of a resumed run are not settings", f"write: {USAGE[command]}")
+        raise InputError("--recipe and the name of a resumed run are not settings", f"write: {usage(command)}")
     return config, switches
 
 
@@ -165,30 +162,3 @@ def _sentence(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
     return parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
-
-
-def _take(rest: list[str], flag: str) -> bool:
-    """Remove a switch, written with - or _, and say whether it was there."""
-    found = [word for word in rest if word.replace("_", "-") == flag]
-    for word in found:
-        rest.remove(word)
-    return bool(found)
-
-
-def _take_values(rest: list[str], names: tuple[str, ...]) -> list[str]:
-    """Remove `NAME VALUE` and `NAME=VALUE` pairs and return the values in order."""
-    values = []
-    i = 0
-    while i < len(rest):
-        name, equals, value = rest[i].partition("=")
-        if name not in names:
-            i += 1
-        elif equals:
-            values.append(value)
-            del rest[i]
-        elif i + 1 < len(rest):
-            values.append(rest[i + 1])
-            del rest[i : i + 2]
-        else:
-            raise InputError(f"{name} needs a value", f"{name} FILE")
-    return values

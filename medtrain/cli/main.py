@@ -7,71 +7,8 @@ import gc
 import os
 import sys
 
+from medtrain.cli.command_table import COMMANDS
 from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError, nearest, of_system
-
-# command -> (module:function, what it does). Imported only when called, so that --help is instant.
-COMMANDS = {
-    "check": ("medtrain.cli.commands.check:check", "look at a raw dataset: layout, labels, damaged images, copies"),
-    "shard": ("medtrain.cli.commands.shards:shard", "pack a dataset into tar shards"),
-    "verify": (
-        "medtrain.cli.commands.shards:verify",
-        "prove that packed shards are whole and do not leak, or a run's checkpoints",
-    ),
-    "train": ("medtrain.cli.commands.runs:train", "train a recipe here, supervised"),
-    "submit": ("medtrain.cli.commands.runs:submit", "train a recipe as a Slurm job"),
-    "status": ("medtrain.cli.commands.runs:status", "what the runs are doing"),
-    "logs": ("medtrain.cli.commands.runs:logs", "a run's log; -f follows it"),
-    "stop": ("medtrain.cli.commands.runs:stop", "save and end a run"),
-    "pipeline": (
-        "medtrain.cli.commands.groups:pipeline",
-        "check, pack, train, evaluate, report: a chain of Slurm jobs",
-    ),
-    "retry": ("medtrain.cli.commands.groups:retry", "go on with what failed or was stopped of a group of runs"),
-    "report": ("medtrain.cli.commands.groups:report", "put the results of a group of runs together"),
-    "resume": ("medtrain.cli.commands.runs:resume", "go on with a run from its newest checkpoint"),
-    "rm": ("medtrain.cli.commands.runs:rm", "remove a run or a group of runs; asks what it must not lose"),
-    "diff": ("medtrain.cli.commands.diff:diff", "what would change if a run went on with the installed medtrain"),
-    "sync": (
-        "medtrain.cli.commands.sync:sync",
-        "send a run's curve to its tracker: an offline run, or what was not sent",
-    ),
-    "evaluate": ("medtrain.cli.commands.results:evaluate", "score a split with a run's best weights"),
-    "predict": ("medtrain.cli.commands.results:predict", "what a run's best weights say of image files"),
-    "explain": (
-        "medtrain.cli.commands.explain:explain",
-        "where in image files a run's best weights see what they say (Grad-CAM)",
-    ),
-    "recipes": ("medtrain.cli.commands.runs:recipes", "the recipes that can be trained"),
-    "data list": ("medtrain.cli.commands.data:data_list", "the datasets that can be packed"),
-    "data info": ("medtrain.cli.commands.data:data_info", "what a dataset is, its licence, how to get it"),
-    "data check": ("medtrain.cli.commands.check:check", "the same as check"),
-    "data download": ("medtrain.cli.commands.data:data_download", "fetch a dataset (demo: draw it)"),
-    "data explore": (
-        "medtrain.cli.commands.data:data_explore",
-        "figures of a raw dataset: class counts, sizes, samples",
-    ),
-    "data degrade": (
-        "medtrain.cli.commands.degrade:data_degrade",
-        "low-quality versions of clips, in pairs with the originals",
-    ),
-    "data weights": (
-        "medtrain.cli.commands.weights:data_weights",
-        "fetch a backbone's published weights into the shared cache",
-    ),
-    "data metadata": ("medtrain.cli.commands.metadata:data_metadata", "one table of all chest X-rays, or two of MURA"),
-    "data label-reports": (
-        "medtrain.cli.commands.label_reports:data_label_reports",
-        "read labels from the reports of a dataset, and score them",
-    ),
-    "doctor": (
-        "medtrain.cli.commands.doctor:doctor",
-        "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster",
-    ),
-}
-SETTINGS = ("train", "submit", "pipeline", "resume")  # these take every setting of a recipe as a flag
-# These merely print: when their reader leaves they end. All others do their work whoever reads.
-PRINT = ("status", "logs", "recipes", "diff", "predict", "data list", "data info")
-LOGGED = ("train", "resume", "retry")  # what they print is in train.log too
 
 HELP = """\
 medtrain: train on medical images on a Slurm cluster, and never lose work.
@@ -97,7 +34,7 @@ def main() -> None:
 
     permissions.apply()
     arguments = sys.argv[1:]
-    logged = bool(arguments) and arguments[0] in LOGGED
+    logged = bool(arguments) and arguments[0] in COMMANDS and COMMANDS[arguments[0]].logged
     if merely_prints(arguments):
         outlet.open_all()
         sys.exit(run(arguments))
@@ -115,7 +52,8 @@ def main() -> None:
 def merely_prints(arguments: list[str]) -> bool:
     """Whether a command line ends with its reader."""
     asks = not arguments or arguments[0].startswith("-") or arguments[0] == "help"
-    return asks or arguments[0] in PRINT or " ".join(arguments[:2]) in PRINT
+    names = () if asks else (arguments[0], " ".join(arguments[:2]))
+    return asks or any(name in COMMANDS and COMMANDS[name].prints for name in names)
 
 
 def run(arguments: list[str]) -> int:
@@ -159,7 +97,7 @@ def run(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(HELP.format(commands=_command_lines(COMMANDS)), end="")
+        print(HELP.format(commands=_command_lines(list(COMMANDS))), end="")
         return 0
     if arguments[0] in ("-V", "--version"):
         from medtrain import __version__
@@ -178,12 +116,12 @@ def _dispatch(arguments: list[str]) -> int:
     from medtrain.slurm.job_environment import forget_launcher
 
     forget_launcher()
-    return _settings_command(command, rest) if command in SETTINGS else _plain_command(command, rest)
+    return _settings_command(command, rest) if COMMANDS[command].usage else _plain_command(command, rest)
 
 
-def _command_lines(names: dict[str, tuple[str, str]] | list[str]) -> str:
+def _command_lines(names: list[str]) -> str:
     width = max(map(len, COMMANDS))
-    return "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)
+    return "\n".join(f"  {name:<{width}}  {COMMANDS[name].what}" for name in names)
 
 
 def _plain_command(command: str, rest: list[str]) -> int:
@@ -195,19 +133,19 @@ def _plain_command(command: str, rest: list[str]) -> int:
         return doctor()
     from medtrain.cli.flags import call
 
-    return call(COMMANDS[command][0], command, rest)
+    return call(COMMANDS[command].place, command, rest)
 
 
 def _settings_command(command: str, rest: list[str]) -> int:
     if command == "resume":  # by the run's own copy of medtrain
-        from medtrain.runs.code_snapshot import resume_with
+        from medtrain.cli.resume_with import resume_with
 
         rest = resume_with(rest)
     from medtrain.cli.flags import call_with_settings, data_check
 
     if command == "train" and (check := data_check(rest)):
         return _plain_command("check", check)
-    return call_with_settings(COMMANDS[command][0], command, rest)
+    return call_with_settings(command, rest)
 
 
 if __name__ == "__main__":

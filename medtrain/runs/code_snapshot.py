@@ -7,7 +7,6 @@ versions are written down.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import platform
@@ -28,7 +27,6 @@ from medtrain.core.processes import ROOT
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.runs.takeover import alive
-from medtrain.slurm import job_environment
 
 MANIFEST = "manifest.json"
 # Those that compute or write what a run leaves behind.
@@ -173,33 +171,6 @@ def hand_over(run: Run, arguments: list[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, processes.command("medtrain.cli.main", *arguments, root=run.code))
-
-
-def resume_with(arguments: list[str]) -> list[str]:
-    """Let the run's own copy read what follows `resume`, with --thaw after it was replaced by the installed medtrain.
-
-    Returns the arguments that are left for the medtrain that runs here. --thaw is about which medtrain reads the
-    others, so it is taken off before.
-    """
-    words = [word for word in arguments if word != "--thaw"]
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--runs", default="runs")
-    try:
-        runs = parser.parse_known_args(words)[0].runs
-    except argparse.ArgumentError:
-        return words  # and it is said there what is wrong
-    run = Run(Path(runs) / words[0]) if words else Run(runs)
-    if not words or not run.config_file.exists():
-        return words
-    if words != arguments and not {"-h", "--help"} & set(words):
-        thaw(run)
-    # That copy may be older than what keeps another job's variables out of its jobs and ranks.
-    if run.job_file.exists() and not {"--here", "--here=True"} & set(words):
-        job_environment.leave()
-    else:
-        job_environment.settle()
-    hand_over(run, ["resume", *words])
-    return words
 
 
 def thaw(run: Run) -> None:

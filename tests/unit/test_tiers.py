@@ -110,7 +110,10 @@ def test_the_wheel_holds_every_package() -> None:
     listed = re.search(r"^packages = (\[[^]]*\])", (PACKAGE.parent / "pyproject.toml").read_text(), re.MULTILINE)
     assert listed
     folders = {f"medtrain.{name}" for name in MODULES if name and MODULES[name].name == "__init__.py"}
-    assert set(ast.literal_eval(listed.group(1))) == {"medtrain", "medtrain.config.recipes", "medtrain.slurm.files"} | folders
+    assert (
+        set(ast.literal_eval(listed.group(1)))
+        == {"medtrain", "medtrain.config.recipes", "medtrain.slurm.files"} | folders
+    )
 
 
 def test_the_checks_see_what_they_should() -> None:

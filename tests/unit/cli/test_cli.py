@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command import medtrain
 
-from medtrain.cli.main import COMMANDS, SETTINGS
+from medtrain.cli.command_table import COMMANDS
 from medtrain.config import configfile, fingerprint
 from medtrain.datasets.sources import mura_demo
 from medtrain.runs.run import Run
@@ -54,14 +54,16 @@ def imports_of(code: str) -> set[str]:
 
 def test_help_lists_every_command_and_imports_next_to_nothing() -> None:
     text = medtrain("--help").stdout
-    for name, (_, what) in COMMANDS.items():
-        assert re.search(rf"^  {name} +{re.escape(what)}$", text, re.MULTILINE), name
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.what)}$", text, re.MULTILINE), name
     assert text == medtrain("help").stdout == medtrain("-h").stdout == medtrain().stdout
     more = imports_of("from medtrain.cli import main as cli; cli.run(['--help'])") - imports_of("pass")
     assert more <= {
+        "gc",
         "medtrain",
         "medtrain.cli",
         "medtrain.cli.main",
+        "medtrain.cli.command_table",
         "medtrain.core",
         "medtrain.core.errors",
         "collections",
@@ -72,10 +74,10 @@ def test_help_lists_every_command_and_imports_next_to_nothing() -> None:
 def test_every_command_exists_and_explains_itself() -> None:
     from medtrain.cli import flags
 
-    for name, (place, _) in COMMANDS.items():
-        if name not in (*SETTINGS, "predict"):  # predict imports torch, and these have no signature
+    for name, command in COMMANDS.items():
+        if not command.usage and name != "predict":  # predict imports torch, and the others have no signature
             with pytest.raises(SystemExit) as end:
-                flags.call(place, name, ["--help"])
+                flags.call(command.place, name, ["--help"])
             assert not end.value.code, name
 
 
@@ -100,7 +102,7 @@ def test_light_commands_do_without_torch(
         ["train", "--help"],
         ["train", "demo", "--check_data", "--root", demo_tree, "--metadata_only"],
         *(  # every other command's help
-            [*command.split(), "--help"] for command in COMMANDS if command not in SETTINGS
+            [*command.split(), "--help"] for command, about in COMMANDS.items() if not about.usage
         ),
     ):
         done = medtrain(*words, env=no_torch, cwd=tmp_path / "here")
@@ -226,10 +228,7 @@ def test_the_installed_command_is_the_same() -> None:
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    code = (
-        "from medtrain.cli import main as cli; cli.COMMANDS['recipes'] = ('medtrain.cli.commands.runs:nothing', '');"
-        "cli.run(['recipes'])"
-    )
+    code = "from medtrain.cli import main as cli; cli.COMMANDS['recipes'].place = 'runs:nothing';cli.run(['recipes'])"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr

@@ -19,8 +19,9 @@ from medtrain.core import outlet
 from medtrain.core.outlet import Outlet
 
 PRINTER = (
-    "import sys; from medtrain.cli import main as cli; cli.COMMANDS['bench'] = ('this:work', '');"
-    "import types; this = sys.modules['this'] = types.ModuleType('this'); exec(sys.argv.pop(1), vars(this));"
+    "import sys, types; from medtrain.cli import main as cli;"
+    "cli.COMMANDS['bench'] = type(cli.COMMANDS['check'])('this:work', ''); this = types.ModuleType('this');"
+    "sys.modules['medtrain.cli.commands.this'] = this; exec(sys.argv.pop(1), vars(this));"
     "cli.main()"
 )
 

@@ -1,0 +1,93 @@
+"""Every command in one table: who does it, what it is for, and how its command line is read."""
+
+from __future__ import annotations
+
+
+class Command:
+    """A command. Its function is imported only when it is called, so that `medtrain --help` is instant."""
+
+    def __init__(
+        self,
+        place: str,
+        what: str,
+        *,
+        prints: bool = False,
+        logged: bool = False,
+        usage: str = "",
+        switches: tuple[str, ...] = (),
+        values: tuple[str, ...] = (),
+    ) -> None:
+        self.place = place
+        """`module:function` in medtrain.cli.commands."""
+        self.what = what
+        """What it does, in a line of the help."""
+        self.prints = prints
+        """It merely prints: when its reader leaves it ends. All others do their work whoever reads."""
+        self.logged = logged
+        """What it prints is in train.log too."""
+        self.usage = usage
+        """Of a command that takes every setting of a recipe as a flag: what stands behind its name."""
+        self.switches = switches
+        """Of such a command, the flags without a value that are no settings."""
+        self.values = values
+        """And those with one."""
+
+
+COMMANDS = {
+    "check": Command("check:check", "look at a raw dataset: layout, labels, damaged images, copies"),
+    "shard": Command("shards:shard", "pack a dataset into tar shards"),
+    "verify": Command("shards:verify", "prove that packed shards are whole and do not leak, or a run's checkpoints"),
+    "train": Command(
+        "runs:train",
+        "train a recipe here, supervised",
+        logged=True,
+        usage="RECIPE [-c FILE.yaml] [--json] [SETTINGS]",
+        switches=("json",),
+    ),
+    "submit": Command(
+        "runs:submit",
+        "train a recipe as a Slurm job",
+        usage="RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
+        switches=("dry-run", "json"),
+    ),
+    "status": Command("runs:status", "what the runs are doing", prints=True),
+    "logs": Command("runs:logs", "a run's log; -f follows it", prints=True),
+    "stop": Command("runs:stop", "save and end a run"),
+    "pipeline": Command(
+        "groups:pipeline",
+        "check, pack, train, evaluate, report: a chain of Slurm jobs",
+        usage="RECIPE --root DIR [--encoding jpeg] [--size N] [--tasks 8] [--dry-run] [SETTINGS]",
+        switches=("dry-run", "json"),
+        values=("root", "encoding", "size", "tasks", "pack_partition", "max_rejects"),
+    ),
+    "retry": Command("groups:retry", "go on with what failed or was stopped of a group of runs", logged=True),
+    "report": Command("groups:report", "put the results of a group of runs together"),
+    "resume": Command(
+        "runs:resume",
+        "go on with a run from its newest checkpoint",
+        logged=True,
+        usage="RUN [--runs DIR] [-c FILE.yaml] [--here] [--thaw] [--json] [SETTINGS]",
+        switches=("here", "json"),
+    ),
+    "rm": Command("runs:rm", "remove a run or a group of runs; asks what it must not lose"),
+    "diff": Command("diff:diff", "what would change if a run went on with the installed medtrain", prints=True),
+    "sync": Command("sync:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
+    "evaluate": Command("results:evaluate", "score a split with a run's best weights"),
+    "predict": Command("results:predict", "what a run's best weights say of image files", prints=True),
+    "explain": Command("explain:explain", "where in image files a run's best weights see what they say (Grad-CAM)"),
+    "recipes": Command("runs:recipes", "the recipes that can be trained", prints=True),
+    "data list": Command("data:data_list", "the datasets that can be packed", prints=True),
+    "data info": Command("data:data_info", "what a dataset is, its licence, how to get it", prints=True),
+    "data check": Command("check:check", "the same as check"),
+    "data download": Command("data:data_download", "fetch a dataset (demo: draw it)"),
+    "data explore": Command("data:data_explore", "figures of a raw dataset: class counts, sizes, samples"),
+    "data degrade": Command("degrade:data_degrade", "low-quality versions of clips, in pairs with the originals"),
+    "data weights": Command("weights:data_weights", "fetch a backbone's published weights into the shared cache"),
+    "data metadata": Command("metadata:data_metadata", "one table of all chest X-rays, or two of MURA"),
+    "data label-reports": Command(
+        "label_reports:data_label_reports", "read labels from the reports of a dataset, and score them"
+    ),
+    "doctor": Command(
+        "doctor:doctor", "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster"
+    ),
+}

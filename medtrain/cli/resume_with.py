@@ -1,0 +1,36 @@
+"""`resume` is read by the run's own copy of medtrain: found here, without what that copy may read otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medtrain.cli.words import take_values
+from medtrain.core.errors import InputError
+from medtrain.runs.code_snapshot import hand_over, thaw
+from medtrain.runs.run import Run
+from medtrain.slurm import job_environment
+
+
+def resume_with(arguments: list[str]) -> list[str]:
+    """Let the run's own copy read what follows `resume`, with --thaw after it was replaced by the installed medtrain.
+
+    Returns the arguments that are left for the medtrain that runs here. --thaw is about which medtrain reads the
+    others, so it is taken off before.
+    """
+    words = [word for word in arguments if word != "--thaw"]
+    try:
+        runs = (take_values([*words], ("--runs",)) or ["runs"])[-1]
+    except InputError:
+        return words  # and it is said there what is wrong
+    run = Run(Path(runs) / words[0]) if words else Run(runs)
+    if not words or not run.config_file.exists():
+        return words
+    if words != arguments and not {"-h", "--help"} & set(words):
+        thaw(run)
+    # That copy may be older than what keeps another job's variables out of its jobs and ranks.
+    if run.job_file.exists() and not {"--here", "--here=True"} & set(words):
+        job_environment.leave()
+    else:
+        job_environment.settle()
+    hand_over(run, ["resume", *words])
+    return words
