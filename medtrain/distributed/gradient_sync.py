@@ -16,6 +16,11 @@ from medtrain.loading.batch import Batch
 from medtrain.models import channels_last
 from medtrain.runs.checkpoint_manifest import TrainState
 
+# What a rank tells of a step, summed over all: columns of one tensor.
+LOSS, CORRECT, STOP, SAVE, BROKEN = range(5)
+COLUMNS = 5
+OF_SAMPLES = slice(LOSS, CORRECT + 1)  # what is a sum over samples, and not a question
+
 
 class Fast:
     """DDP's all-reduce, under way while the backward pass still runs. The sums' last bits depend on the number of
@@ -82,12 +87,12 @@ class Exact:
             self._counted = [buffer.clone() for buffer in self._counters]  # a step counts once
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters]
         statistics = [buffer.clone() for buffer in self._statistics]
-        self._tree.add((0, self._own[number]), [*gradients, *statistics, total[:2].clone()])
+        self._tree.add((0, self._own[number]), [*gradients, *statistics, total[OF_SAMPLES].clone()])
         for parameter in self._parameters:
             parameter.grad = None
         for buffer, before in zip(buffers, self._before, strict=True):
             buffer.copy_(before)
-        total[:2] = 0
+        total[OF_SAMPLES] = 0
 
     def reduce(self, total: torch.Tensor) -> None:
         """Put the summed gradients and the mean statistics in place; rank 0's `total` gets the summed loss."""
@@ -101,7 +106,7 @@ class Exact:
         for buffer, counted in zip(self._counters, self._counted, strict=True):
             buffer.copy_(counted)
         if self._world.main:
-            total[:2] = summed
+            total[OF_SAMPLES] = summed
 
 
 def make_reduction(config: Config, state: TrainState, world: World, model: nn.Module) -> tuple[nn.Module, Fast | Exact]:

@@ -16,6 +16,7 @@ from torch import nn
 from medtrain.checkpoints.finite import broken_gradients
 from medtrain.config.schema import Config, lower_is_better
 from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
+from medtrain.distributed.gradient_sync import BROKEN, COLUMNS, CORRECT, LOSS, SAVE, STOP
 from medtrain.distributed.process_group import World, any_rank, part, share, share_buffers
 from medtrain.evaluation.evaluate import measure, refuse_not_finite, score
 from medtrain.evaluation.inputs import pixels
@@ -162,10 +163,9 @@ def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
 
 
 def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
-    """Forward, backward, reduce, clip, update. Returns [loss, correct, stop?, save?, broken gradients?] of this rank's
-    share."""
+    """Forward, backward, reduce, clip, update. Returns the columns of gradient_sync, of this rank's share."""
     config, world, accelerator, reduction = trainer.config, trainer.world, trainer.world.accelerator, trainer.reduction
-    total = torch.zeros(5, device=world.device)
+    total = torch.zeros(COLUMNS, device=world.device)
     parts = reduction.micro_batches(batch)
     for number, micro in enumerate(parts):
         micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
@@ -173,21 +173,21 @@ def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
             logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
             loss = trainer.task.loss(logits, micro)
             accelerator.backward(loss * reduction.scale)
-            total[0] += loss.detach()
-            total[1] += trainer.task.correct(logits.detach(), micro)
+            total[LOSS] += loss.detach()
+            total[CORRECT] += trainer.task.correct(logits.detach(), micro)
     reduction.reduce(total)
     if not trainer.gradients.scaled:  # before they are clipped, which spreads a NaN to all of them
-        total[4] = broken_gradients(trainer.model.parameters(), world.device)
+        total[BROKEN] = broken_gradients(trainer.model.parameters(), world.device)
     if config.optim.clip_norm:
         accelerator.clip_grad_norm_(trainer.model.parameters(), config.optim.clip_norm)
     trainer.optimizer.step()
     if trainer.gradients.scaled:  # the scaler has looked at them, and waited for the answer
-        total[4] = float(accelerator.optimizer_step_was_skipped)
+        total[BROKEN] = float(accelerator.optimizer_step_was_skipped)
     trainer.optimizer.zero_grad()
     if trainer.average:
         trainer.average.update(trainer.model, step + 1)
-    total[2] = float(bool(trainer.stop))
-    total[3] = float(trainer.checkpoints.due_by_time())
+    total[STOP] = float(bool(trainer.stop))
+    total[SAVE] = float(trainer.checkpoints.due_by_time())
     return total
 
 
@@ -204,13 +204,14 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
     received = trainer.sums.receive()
     if received is None:
         return state, Asked()
-    step, (loss, correct, stop, save_now, broken) = received
+    step, told = received
+    loss = told[LOSS]
     if not math.isfinite(loss):
         raise NumericalError(f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", calmer(trainer))
-    trainer.gradients.judge(step, state.epoch + 1, broken > 0, calmer(trainer))
+    trainer.gradients.judge(step, state.epoch + 1, told[BROKEN] > 0, calmer(trainer))
     trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
-    booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + correct)
-    return booked, Asked(stop > 0, save_now > 0)
+    booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + told[CORRECT])
+    return booked, Asked(told[STOP] > 0, told[SAVE] > 0)
 
 
 def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from medtrain import models, tasks
+from medtrain import tasks
 from medtrain.checkpoints.finite import Gradients
 from medtrain.checkpoints.format import Loaded
 from medtrain.checkpoints.retention import Checkpoints
@@ -27,7 +27,7 @@ from medtrain.distributed.gradient_sync import Exact, Fast, make_reduction, pass
 from medtrain.distributed.process_group import StepSum, World, gather_rows, share
 from medtrain.evaluation.inputs import input_shape, middle, open_loader
 from medtrain.loading.loader import Loader
-from medtrain.models.compile import compile_blocks, not_compiled
+from medtrain.models.compile import not_compiled
 from medtrain.models.freezing import Freezing
 from medtrain.runs import fence
 from medtrain.runs.checkpoint_manifest import TrainState, digest
@@ -38,7 +38,8 @@ from medtrain.tasks import Task
 from medtrain.tracking.run_log import Tracker
 from medtrain.training.ema import Average
 from medtrain.training.label_table import label_table
-from medtrain.training.optim import Schedule, make_optimizer, restore_optimizer
+from medtrain.training.network import build_network
+from medtrain.training.optim import Schedule, restore_optimizer
 from medtrain.training.provenance import note_environment
 from medtrain.training.resuming import recorded_precision, take_up
 from medtrain.training.stop_request import StopRequest
@@ -79,15 +80,62 @@ class Trainer:
 
 
 def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
-    """Meet the other ranks, build everything, and take up the newest good checkpoint."""
+    """Meet the other ranks, build everything, and take up the newest good checkpoint.
+
+    The order counts: threads and determinism are settled before a tensor is made, the ranks meet before any of them
+    reads a checkpoint, the data are looked at before a model is built for them, and the rehearsal, whose results
+    vanish, comes before the checkpoint's tensors are put in place.
+    """
     config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
+    world = meet(run, config, stop)
+    found, state, checkpoints = take_up_state(run, config, world)
+    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
+    validation = open_loader(config, world, "val")
+    task = tasks.for_training(config, training)
+    network = build_network(config, world, state, found, task.outputs, middle(training.labels[training.drawn]))
+    steps = config.epochs * training.steps
+    trainer = Trainer(
+        run=run,
+        config=config,
+        world=world,
+        task=task,
+        model=network.model,
+        parallel=network.parallel,
+        freezing=network.freezing,
+        optimizer=network.optimizer,
+        schedule=Schedule(config.schedule, network.optimizer, config.epochs, config.watch),
+        training=training,
+        validation=validation,
+        checkpoints=checkpoints,
+        tracker=Tracker(run, world.main, steps, state.step, state.global_batch, config.data.unit),
+        stop=stop,
+        sums=StepSum(world),
+        reduction=network.reduction,
+        watchdog=watchdog,
+        average=Average(network.model, config.optim.ema_decay) if config.optim.ema_decay else None,
+        gradients=Gradients(world.accelerator.scaler),
+    )
+    rehearse(trainer, state)
+    if found:
+        restore(trainer, found)
+    greet(trainer, state, found)
+    return trainer, state
+
+
+def meet(run: Run, config: Config, stop: StopRequest) -> World:
+    """The ranks of this attempt, in the precision that the run began with; rank 0 looks for a stop file from now on."""
     if config.determinism == "exact":
         process_group.compute_deterministically()
     world = process_group.join(recorded_precision(run) or config.precision)
     if world.main:
         fence.ensure_highest(run.folder)
         stop.watch(run.stop_file)
+    return world
+
+
+def take_up_state(run: Run, config: Config, world: World) -> tuple[Loaded | None, TrainState, Checkpoints]:
+    """The newest good checkpoint, where there is one, the state to go on from, and where checkpoints are kept."""
     fingerprints = {"config": fingerprint.fingerprint(config), "data": mixture.fingerprint(config.data)}
     found = take_up(run, config, fingerprints, world)
     state = found.state if found else first_state(config, world)
@@ -103,49 +151,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     if not found:  # it may have waited for what packed them
         for folder in mixture.folders(config.data):
             compatibility.refuse_task(config, folder)
-    training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
-    validation = open_loader(config, world, "val")
-    task = tasks.for_training(config, training)
-    torch.manual_seed(config.seed)
-    built, shape = replace(config.model, weights="") if found else config.model, input_shape(config)
-    model = models.build(built, task.outputs, () if found else shape, middle(training.labels[training.drawn]))
-    model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
-    if config.model.compile == "blocks":
-        compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))
-    optimizer = make_optimizer(config.optim, model)  # of all parameters, also of those that are frozen at first
-    freezing = Freezing(config, model)
-    freezing.begin(state.epoch)
-    model = world.accelerator.prepare_model(model, evaluation_mode=True)  # precision; DDP may come more than once
-    parallel, reduction = make_reduction(config, state, world, model)
-    optimizer = world.accelerator.prepare_optimizer(optimizer)
-    trainer = Trainer(
-        run=run,
-        config=config,
-        world=world,
-        task=task,
-        model=model,
-        parallel=parallel,
-        freezing=freezing,
-        optimizer=optimizer,
-        schedule=Schedule(config.schedule, optimizer, config.epochs, config.watch),
-        training=training,
-        validation=validation,
-        checkpoints=checkpoints,
-        tracker=Tracker(
-            run, world.main, config.epochs * training.steps, state.step, state.global_batch, config.data.unit
-        ),
-        stop=stop,
-        sums=StepSum(world),
-        reduction=reduction,
-        watchdog=watchdog,
-        average=Average(model, config.optim.ema_decay) if config.optim.ema_decay else None,
-        gradients=Gradients(world.accelerator.scaler),
-    )
-    rehearse(trainer, state)
-    if found:
-        restore(trainer, found)
-    greet(trainer, state, found)
-    return trainer, state
+    return found, state, checkpoints
 
 
 def meet_team(world: World) -> Team:
