@@ -40,7 +40,7 @@ def named_sources(wanted: tuple[str, ...], root: Path) -> list[str]:
 
 def datasets_with(classes: tuple[str, ...]) -> list[str]:
     """The datasets that have these labels."""
-    return [name for name in datasets_of.names() if classes == datasets_of.source(name).CLASSES]
+    return [name for name in datasets_of.names() if classes == datasets_of.source(name).classes]
 
 
 def records_from(names: list[str], number: int, root: Path) -> list[Record]:

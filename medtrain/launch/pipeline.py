@@ -60,7 +60,7 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
         "share": config.share,
         "partition": given.get("pack_partition", config.slurm.partition),
     }
-    return packing, _types(records, datasets.source(dataset).CLASSES)
+    return packing, _types(records, datasets.source(dataset).classes)
 
 
 def _types(records: list[Record], classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain import datasets
 from medtrain.curation.scan import Look
 from medtrain.datasets.record import Record
+from medtrain.datasets.source import Source
 from medtrain.imaging import video
 from medtrain.imaging.isolated_decode import apart, image
 from medtrain.imaging.video import sector
@@ -23,27 +23,26 @@ Readable = list[tuple[Record, Look]]
 Examples = dict[str, list[NDArray[np.uint8]]]
 
 
-def examples_of(source: datasets.Source, readable: Readable) -> Examples:
+def examples_of(source: Source, readable: Readable) -> Examples:
     """What a person would look at first: title -> images, or frames of a clip."""
-    if getattr(source, "CLIPS", False):
+    if source.clips:
         return _sheet(source, readable)
     return _pictures(source, [record for record, _ in readable])
 
 
 def draw_dataset(
-    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+    source: Source, records: list[Record], readable: Readable, examples: Examples, out: Path
 ) -> dict[str, Path]:
     """All figures of a dataset, written into a folder: name -> file."""
-    clips = getattr(source, "CLIPS", False)
-    paths = (_draw_clips if clips else _draw_images)(source, records, readable, examples, out)
+    paths = (_draw_clips if source.clips else _draw_images)(source, records, readable, examples, out)
     if any(record.patient for record in records):
-        paths |= {} if clips else _draw_people(source, records, out)
-        paths |= _draw_groups(records, "clips" if clips else "images", out)
+        paths |= {} if source.clips else _draw_people(source, records, out)
+        paths |= _draw_groups(records, source.unit, out)
     return paths
 
 
 def _draw_images(
-    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+    source: Source, records: list[Record], readable: Readable, examples: Examples, out: Path
 ) -> dict[str, Path]:
     """The figures of images: name -> file."""
     from medtrain.reporting import plots
@@ -56,7 +55,7 @@ def _draw_images(
 
 
 def _draw_clips(
-    source: datasets.Source, records: list[Record], readable: Readable, examples: Examples, out: Path
+    source: Source, records: list[Record], readable: Readable, examples: Examples, out: Path
 ) -> dict[str, Path]:
     """The figures of clips: name -> file."""
     from medtrain.reporting import clip_figures, plots
@@ -70,17 +69,17 @@ def _draw_clips(
     rates = [1000 / look.frame_ms for look in looks if look.frame_ms]
     sizes = [(look.width, look.height) for look in looks]
     frames = [look.frames for look in looks]
-    clip_figures.distributions(scores, _words(source), frames, rates, sizes, paths["distributions"])
+    clip_figures.distributions(scores, source.states, frames, rates, sizes, paths["distributions"])
     plots.sample_grid(examples, paths["contact_sheet"])
     return paths
 
 
-def _sheet(source: datasets.Source, readable: Readable) -> Examples:
+def _sheet(source: Source, readable: Readable) -> Examples:
     """Frames of some clips of each class, evenly spaced and cut to the sector; where no class is known, of the clips of
     the highest and lowest scores."""
-    words = _words(source)
+    words = source.states
     own = {
-        words[state]: [(record, look) for record, look in readable if record.labels[source.CLASSES[0]] == state]
+        words[state]: [(record, look) for record, look in readable if record.labels[source.classes[0]] == state]
         for state in (1, 0)
     }
     if not any(own.values()):
@@ -112,15 +111,15 @@ def _sectors(path: Path, which: list[int]) -> list[NDArray[np.uint8]]:
     return [seen.cut(frame) for frame in video.frames(path, which)]
 
 
-def _draw_people(source: datasets.Source, records: list[Record], out: Path) -> dict[str, Path]:
+def _draw_people(source: Source, records: list[Record], out: Path) -> dict[str, Path]:
     """The figures of labels, and of how many patients and studies tell of each: name -> file."""
     from medtrain.reporting import plots
 
     paths = {name: out / f"{name}.png" for name in ("label_states", "patients_and_studies")}
-    told = {name: [record for record in records if record.labels.get(name) in (0, 1)] for name in source.CLASSES}
+    told = {name: [record for record in records if record.labels.get(name) in (0, 1)] for name in source.classes}
     states = {
         word: {name: sum(record.labels[name] == state for record in own) for name, own in told.items()}
-        for state, word in enumerate(_words(source))
+        for state, word in enumerate(source.states)
     }
     plots.class_counts(states, paths["label_states"], "Images of which each label is known", "images")
     people = {
@@ -153,23 +152,18 @@ def _positives_by_split(records: list[Record]) -> dict[str, Counter[str]]:
     return counts
 
 
-def _pictures(source: datasets.Source, records: list[Record]) -> Examples:
+def _pictures(source: Source, records: list[Record]) -> Examples:
     """Up to eight images of each class, picked evenly over the dataset; where each image tells of one class alone, also
     of those that have it not."""
-    words = _words(source)
+    words = source.states
     both = all(sum(state in (0, 1) for state in record.labels.values()) <= 1 for record in records)
     found = {}
-    for name in source.CLASSES:
+    for name in source.classes:
         for state, title in ((1, f"{name} {words[1]}" if both else name), (0, f"{name} {words[0]}"))[: 1 + both]:
             own = [record for record in records if record.labels.get(name) == state]
             picked = own[:: max(1, len(own) // GRID_COLUMNS)][:GRID_COLUMNS]
             found[title] = [image for record in picked if (image := _thumbnail(record)) is not None]
     return found
-
-
-def _words(source: datasets.Source) -> tuple[str, str]:
-    """What 0 and 1 of a label are called."""
-    return getattr(source, "STATES", ("absent", "present"))
 
 
 def _thumbnail(record: Record) -> NDArray[np.uint8] | None:

@@ -155,9 +155,9 @@ def _described(
 
 
 def _task(records: list[Record], classes: tuple[str, ...]) -> str:
-    """What the labels are for: as the datasets say (`TASK`), else what they look like."""
+    """What the labels are for: as the datasets say, else what they look like."""
     known = {record.source for record in records} & set(datasets.names())
-    told = {getattr(datasets.source(name), "TASK", "") for name in known}
+    told = {datasets.source(name).task for name in known}
     if len(told) == 1 and "" not in told:
         return str(told.pop())
     rows = [[UNKNOWN if (state := record.labels[name]) is None else state for name in classes] for record in records]

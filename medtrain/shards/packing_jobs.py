@@ -71,7 +71,7 @@ def run(out: Path, stage: str) -> None:
             f"{told['needs']} is not there: job {told['after']}, which checks the dataset, has not done its work",
             f"see its log beside that file, and check by hand: medtrain check {request.dataset} --root {request.root}",
         )
-    records, classes = records_of(request), datasets.source(request.dataset).CLASSES
+    records, classes = records_of(request), datasets.source(request.dataset).classes
     part = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     if stage == "read":
         read_share(records, out, request.options, part, tasks)

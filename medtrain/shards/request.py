@@ -50,8 +50,8 @@ class Request:
 def options_for(dataset: str, asked: PackOptions) -> PackOptions:
     """What is asked, with what the dataset decides: how it is split, and that clips are packed without loss at one
     size."""
-    found = replace(asked, fractions=datasets.fractions(dataset))
-    if not getattr(datasets.source(dataset), "CLIPS", False):
+    found = replace(asked, fractions=datasets.source(dataset).fractions)
+    if not datasets.source(dataset).clips:
         if asked.colours:
             raise InputError(f"{dataset} holds images, and --colours is for clips", "leave it away")
         return found
@@ -67,7 +67,7 @@ def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
     check_options(request.options)
     records = records_of(request)
     check_records(records, request.options)
-    refuse_others(records, datasets.source(request.dataset).CLASSES, out, request.options)
+    refuse_others(records, datasets.source(request.dataset).classes, out, request.options)
     for job in read_json(out / REQUEST).get("jobs", ()):
         if place := queries.queue_state(job):
             raise InputError(
@@ -81,7 +81,7 @@ def records_of(request: Request) -> list[Record]:
     """The records to pack: those of the views that are wanted, and with `partial` those whose image is there."""
     root, partial = request.root, request.partial
     read = datasets.read(request.dataset, root, request.annotations)
-    if told := datasets.warned(request.dataset, read):
+    if told := datasets.source(request.dataset).warned(read):
         warn(told)
     records = with_views(with_validation(read), request.options.views)
     found: list[Record] = []

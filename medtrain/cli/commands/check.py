@@ -50,8 +50,7 @@ def check(
         json: Print one JSON document.
     """
     source = datasets.source(dataset)
-    clips = getattr(source, "CLIPS", False)
-    kind = "clips" if clips else "images"
+    clips, kind = source.clips, source.unit
     records = with_views(read_records(dataset, root, annotations), views)
     looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
@@ -60,21 +59,21 @@ def check(
     found = {
         **summary_of(dataset, root, records, looks, kind),
         **(clip_faults.numbers(records, looks) if clips else {}),
-        "left_out": source.left_out(root) if hasattr(source, "left_out") else {},
-        "labels": {name: state_counts(name, there, uncertain, unmentioned) for name in source.CLASSES},
+        "left_out": source.left_out(root),
+        "labels": {name: state_counts(name, there, uncertain, unmentioned) for name in source.classes},
         "duplicates": copies if compared else None,
         "conflicts": len(conflicts) if compared else None,
-        **(about := source.about(root, records) if hasattr(source, "about") else {}),
+        **(about := source.about(root, records)),
     }
     if json:
         say_json(found)
     else:
         how = "only the headers were read" if quick else "all were decoded"
-        _show(found, source.IMAGES, Counter(look.mode for look in looks if not look.reason), how, kind)
+        _show(found, source.images, Counter(look.mode for look in looks if not look.reason), how, kind)
         if about:
-            say("\n" + source.told(about))  # type: ignore[attr-defined]
+            say("\n" + source.told(about))
     missing = [record.image for record, look in zip(records, looks, strict=False) if not look.there]
-    if told := datasets.warned(dataset, records):
+    if told := source.warned(records):
         warn(told)
     _warn_of_faults(found, missing, conflicts, kind)
     if not json:

@@ -60,12 +60,11 @@ def data_download(name: Dataset, root: Path) -> None:
         root: New folder for its raw files.
     """
     source = datasets.source(name)
-    download = getattr(source, "download", None)
-    if download is None:
+    if source.download is None:
         say("\n".join(_steps(name)))
         raise InputError(f"medtrain cannot fetch {name} by itself", "follow the steps above")
     try:
-        download(root)
+        source.download(root)
     except OSError as error:
         problem = f"{root} cannot be written ({error.strerror}: {error.filename})"
         raise MachineError(problem, "choose another --root, or make room") from None
@@ -90,7 +89,7 @@ def data_explore(
         json: Print one JSON document.
     """
     source = datasets.source(dataset)
-    clips = getattr(source, "CLIPS", False)
+    clips = source.clips
     records = read_records(dataset, root, annotations)
     see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
     looks = look_at(records, True, 0, json, clips)
@@ -113,15 +112,15 @@ def data_explore(
 def _description(name: str) -> dict[str, Any]:
     source = datasets.source(name)
     return {
-        "name": name, "title": source.TITLE, "images": source.IMAGES, "classes": list(source.CLASSES),
-        "tells": list(getattr(source, "TELLS", source.CLASSES)), "licence": source.LICENCE, "access": source.ACCESS,
+        "name": name, "title": source.title, "images": source.images, "classes": list(source.classes),
+        "tells": list(source.tells or source.classes), "licence": source.licence, "access": source.access,
     }  # fmt: skip
 
 
 def _steps(name: str) -> list[str]:
     """How to get a dataset: by the command that fetches it, or by hand."""
     source = datasets.source(name)
-    steps = [f"{i}. {step}" for i, step in enumerate(source.ACCESS.split("   "), start=1)]
-    if not hasattr(source, "download") or f"download {name}" in source.ACCESS:  # it tells of the command itself
+    steps = [f"{i}. {step}" for i, step in enumerate(source.access.split("   "), start=1)]
+    if source.download is None or f"download {name}" in source.access:  # it tells of the command itself
         return steps
     return [f"medtrain data download {name} --root DIR", "or by hand:", *steps]

@@ -54,7 +54,7 @@ def data_degrade(
     """
     how = Degradation(blur, contrast, noise)
     _check_options(how, score, seed, workers)
-    if not getattr(datasets.source(dataset), "CLIPS", False):
+    if not datasets.source(dataset).clips:
         raise InputError(f"{dataset} holds images, and clips are degraded", "see which holds clips: medtrain data list")
     records = datasets.read(dataset, root, annotations)
     scores = [record.raw[SCORE] for record in records]

@@ -26,8 +26,7 @@ def data_label_reports(
         out: CSV to write: study, and 1, 0 or nothing (unknown) for each label.
         json: Print one JSON document.
     """
-    source = datasets.source(dataset)
-    reports = getattr(source, "reports", None)
+    reports = datasets.source(dataset).reports
     if reports is None:
         raise InputError(f"{dataset} has no reports", "choose a dataset that has: openi, rexgradient")
     texts = {report.study: report.text for report in reports(root)}

@@ -61,7 +61,7 @@ def data_metadata(
     def rows() -> Iterator[tuple[Any, ...]]:
         for number, name in enumerate(names):
             records = with_views(records_from(names, number, root), views)
-            if told := datasets_of.warned(name, records):
+            if told := datasets_of.source(name).warned(records):
                 warn(told)
             missing[name] = sum(not there(record.path) for record in records)
             counts[name] = len(records) - missing[name]

@@ -124,7 +124,7 @@ def shard(
         return
     if out.exists():
         permissions.warn_of_open(out, share)
-    manifest = pack(records_of(request), datasets.source(dataset).CLASSES, out, request.options, workers, max_rejects)
+    manifest = pack(records_of(request), datasets.source(dataset).classes, out, request.options, workers, max_rejects)
     _warn(manifest, options, out)
     if json:
         say_json(manifest)
@@ -137,8 +137,8 @@ def shard(
 def _recipe_of(dataset: str) -> str:
     """The recipe that will fit a dataset when it is packed."""
     source = datasets.source(dataset)
-    clips: dict[str, Any] = {"clips": {}} if getattr(source, "CLIPS", False) else {}
-    return recipe_for({"dataset": dataset, "task": getattr(source, "TASK", "multilabel"), **clips}, Path())
+    clips: dict[str, Any] = {"clips": {}} if source.clips else {}
+    return recipe_for({"dataset": dataset, "task": source.task or "multilabel", **clips}, Path())
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:

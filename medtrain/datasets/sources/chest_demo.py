@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import whole_folder
 from medtrain.datasets.labels import PATHOLOGIES
+from medtrain.datasets.layouts import whole_folder
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import nih
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import class_folders, whole_folder
+from medtrain.datasets.layouts import class_folders, whole_folder
 from medtrain.datasets.record import Record
 
 TITLE = "Drawn shapes at 64 x 64 px in six classes, to see the whole pipeline run without any download."

@@ -13,7 +13,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile, whole_folder
+from medtrain.datasets import csvfile
+from medtrain.datasets.layouts import whole_folder
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import echo
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medtrain.datasets import class_folders
+from medtrain.datasets.layouts import class_folders
 from medtrain.datasets.record import Record
 
 TITLE = "CT, MRI, X-ray and hand images at 64 x 64 px in six easy classes, to try a pipeline on real data."

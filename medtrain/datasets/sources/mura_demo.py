@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import whole_folder
+from medtrain.datasets.layouts import whole_folder
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import mura
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile, images_in
+from medtrain.datasets import csvfile
 from medtrain.datasets.download.archives import unpack
 from medtrain.datasets.download.credentials import OPEN
 from medtrain.datasets.download.http_client import GO_ON, Remote, fetch
 from medtrain.datasets.labels import ABSENT, PATHOLOGIES, PRESENT
+from medtrain.datasets.layouts import images_in
 from medtrain.datasets.record import TRAIN_VAL, Record, labels_sha256, years
 
 TITLE = "NIH ChestX-ray14: frontal chest X-rays with 14 findings that a program read from the reports."

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile, images_in
+from medtrain.datasets import csvfile
 from medtrain.datasets.download.archives import unpack
 from medtrain.datasets.download.credentials import OPEN
 from medtrain.datasets.download.http_client import GO_ON, Remote, fetch
 from medtrain.datasets.labels import ABSENT, PATHOLOGIES, PRESENT
+from medtrain.datasets.layouts import images_in
 from medtrain.datasets.record import Record, Report, report_text
 
 TITLE = "OpenI (Indiana University): chest X-rays with their reports; findings indexed by hand in MeSH terms."

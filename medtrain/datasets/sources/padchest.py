@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile, images_in
+from medtrain.datasets import csvfile
 from medtrain.datasets.labels import ABSENT, PATHOLOGIES, PRESENT
+from medtrain.datasets.layouts import images_in
 from medtrain.datasets.record import OLDEST, Record
 
 TITLE = "PadChest (Alicante): chest X-rays with 193 findings and diagnoses; a quarter labelled by physicians."

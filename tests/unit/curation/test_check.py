@@ -181,24 +181,24 @@ def test_identical_images_clash_only_where_one_says_yes_and_the_other_no(tmp_pat
         return [Record("s", str(i), tmp_path, each) for i, each in enumerate(labels)]
 
     same = [faults.Look(digest=1)] * 3
-    assert faults._copies(records({"a": 1}, {"a": None}, {"a": 1}), same) == (2, [])
+    assert faults.copies_of(records({"a": 1}, {"a": None}, {"a": 1}), same) == (2, [])
     clash = records({"a": 1, "b": 0}, {"a": 1, "b": None}, {"a": 1, "b": 1})
-    assert faults._copies(clash, same) == (2, [clash])
-    assert faults._copies(clash, [faults.Look(reason="the file is empty")] * 3) == (0, [])
+    assert faults.copies_of(clash, same) == (2, [clash])
+    assert faults.copies_of(clash, [faults.Look(reason="the file is empty")] * 3) == (0, [])
 
 
 def test_patients_and_unknown_labels_are_counted(tmp_path: Path) -> None:
     records = [Record("s", str(i), tmp_path, {"a": state}, patient=f"p{i % 2}") for i, state in enumerate((1, 0, None))]
-    assert faults._summary("s", tmp_path, records, [faults.Look()] * 3)["patients"] == 2
-    assert faults._states("a", records, "nan", "nan") == {"positive": 1, "negative": 1, "unknown": 1}
+    assert faults.summary_of("s", tmp_path, records, [faults.Look()] * 3)["patients"] == 2
+    assert faults.state_counts("a", records, "nan", "nan") == {"positive": 1, "negative": 1, "unknown": 1}
 
 
 def test_open_labels_count_by_policy(tmp_path: Path) -> None:
     states = (1, 0, None, labels.UNCERTAIN, labels.UNMENTIONED)
     records = [Record("s", str(i), tmp_path, {"a": state}) for i, state in enumerate(states)]
-    assert faults._states("a", records, "one", "zero") == {"positive": 2, "negative": 2, "unknown": 1}
-    assert faults._states("a", records, "soft", "nan") == {"positive": 2, "negative": 1, "unknown": 2}
-    assert faults._states("a", records, "zero", "nan") == {"positive": 1, "negative": 2, "unknown": 2}
+    assert faults.state_counts("a", records, "one", "zero") == {"positive": 2, "negative": 2, "unknown": 1}
+    assert faults.state_counts("a", records, "soft", "nan") == {"positive": 2, "negative": 1, "unknown": 2}
+    assert faults.state_counts("a", records, "zero", "nan") == {"positive": 1, "negative": 2, "unknown": 2}
 
 
 @pytest.mark.skipif(
@@ -211,6 +211,6 @@ def test_check_of_the_real_mednist(tmp_path: Path, capsys: pytest.CaptureFixture
         cli_commands_check.check("mednist", Path(folder), json=True)
     found = json.loads(capsys.readouterr().out)
     positive = {name: states["positive"] for name, states in found["labels"].items()}
-    assert positive == dict.fromkeys(datasets.source("mednist").CLASSES, 10_000) | {"BreastMRI": 8_954}
+    assert positive == dict.fromkeys(datasets.source("mednist").classes, 10_000) | {"BreastMRI": 8_954}
     assert found["records"] == found["images"]["found"] == found["sizes"]["64x64"] == 58_954
     assert (found["images"]["unreadable"], found["duplicates"], found["conflicts"]) == ([], 440, 0)

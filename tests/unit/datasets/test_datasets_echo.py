@@ -193,7 +193,7 @@ def test_a_request_keeps_the_table_and_the_shares_on_its_way_to_a_job(
 ) -> None:
     table(tmp_path, "x.mp4,1")
     monkeypatch.chdir(tmp_path)
-    options = PackOptions(fractions=datasets.fractions("echo"))
+    options = PackOptions(fractions=datasets.source("echo").fractions)
     request = Request("echo", Path(), options, max_rejects=0, partial=True, annotations=Path("scores.csv"))
     write_json(tmp_path / "request.json", request.told())
     monkeypatch.chdir("/")

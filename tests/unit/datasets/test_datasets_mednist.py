@@ -48,15 +48,15 @@ def test_sources_are_found_by_file_name_without_importing_them() -> None:
 @pytest.mark.parametrize("name", datasets.names())
 def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
     source = datasets.source(name)
-    assert source.TITLE.endswith(".")
-    assert "\n" not in source.TITLE
-    assert len(set(source.CLASSES)) == len(source.CLASSES) > 0
-    assert source.IMAGES > 0 or name in ("metadata", "echo"), "nobody knows how many a table of one's own has"
-    assert set(getattr(source, "TELLS", source.CLASSES)) <= set(source.CLASSES)
-    assert source.LICENCE
+    assert source.title.endswith(".")
+    assert "\n" not in source.title
+    assert len(set(source.classes)) == len(source.classes) > 0
+    assert source.images > 0 or name in ("metadata", "echo"), "nobody knows how many a table of one's own has"
+    assert set(source.tells) <= set(source.classes)
+    assert source.licence
     with pytest.raises(InputError) as caught:
         source.records(tmp_path / "nothing")
-    assert source.ACCESS in caught.value.fix
+    assert source.access in caught.value.fix
 
 
 def test_an_unknown_source_names_the_nearest() -> None:
