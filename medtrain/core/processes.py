@@ -31,6 +31,11 @@ FLAT_NAMES = {
     "medtrain.launch.supervisor": "medtrain.supervise",
     "medtrain.launch.dependencies": "medtrain.dependency",
 }
+# What asks a run to save and to end: Slurm (TERM, USR1, USR2), a person (TERM, INT), the end of a terminal (HUP). Slurm
+# sends these to every process of a step, a terminal INT and HUP to every process in it: they are news for the trainer,
+# and a helper ends when the pipe to its trainer does, however the trainer ends.
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+ASKING_OR_HANGUP = (*ASKING, signal.SIGHUP)
 # These listen as soon as they can; a signal before that would end them.
 LISTENERS = (
     "medtrain.launch.supervisor",
@@ -38,9 +43,6 @@ LISTENERS = (
     "medtrain.doctor.probe.job_script",
     "medtrain.doctor.probe.rank",
 )
-# Slurm sends these to every process of a step, a terminal sends INT and HUP to every process in it. They are news for
-# the trainer; a helper ends when the pipe to its trainer does, however the trainer ends.
-NOT_FOR_HELPERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def command(module: str, *arguments: str, root: Path = ROOT) -> list[str]:
@@ -54,7 +56,7 @@ def begin() -> None:
     """Become the module that `command` named; everything of medtrain comes from its root, whatever else there is."""
     root, module = sys.path[0], sys.argv[1]
     if module in LISTENERS:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
+        signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
     del sys.path[0]
     leave_out_working_folder(root)
     if root not in sys.path:  # else it keeps its place: other packages lie there too
@@ -66,7 +68,7 @@ def begin() -> None:
 def start(module: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     """Start a module as a helper; `options` are those of Popen, which raises OSError where no process can be made."""
     # A child inherits the mask, so the signals are blocked in the helper before its first instruction.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_HELPERS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING_OR_HANGUP)
     try:
         return subprocess.Popen(command(module, *arguments), **options)
     finally:

@@ -13,6 +13,7 @@ from medtrain.launch.stage_cause import began, cause
 from medtrain.runs.run import Run, group_names, run_names
 from medtrain.runs.run_group import RunGroup, evaluated, finished
 from medtrain.runs.status import NOT_YET, describe, status_table
+from medtrain.shards.index import is_packed
 from medtrain.slurm.queries import Place, queue_state
 
 
@@ -114,7 +115,7 @@ def _stages(group: RunGroup, runs: list[dict[str, Any]]) -> list[dict[str, Any]]
     known = group.jobs()
     done = {"train": [run["state"] == "finished" for run in runs], "report": [group.reported()]}
     if group.packing:
-        packed = (Path(group.packing["out"]) / "manifest.json").exists()
+        packed = is_packed(Path(group.packing["out"]))
         tested = [finished(run) and evaluated(run) for run in group.runs]
         done |= {"check": [group.check.exists() or packed], "pack": [packed], "evaluate": tested}
     found: list[dict[str, Any]] = []

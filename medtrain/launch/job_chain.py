@@ -16,6 +16,7 @@ from medtrain.runs.run_group import RunGroup, evaluated, finished
 from medtrain.runs.takeover import alive
 from medtrain.shards import packing_jobs
 from medtrain.shards import request as shards_request
+from medtrain.shards.index import is_packed
 from medtrain.slurm import sbatch
 from medtrain.slurm.queries import queue_state
 
@@ -61,7 +62,7 @@ class _Sender:
         """Check and packing; returns the job that the trainings wait for, where it is still to come."""
         packing, known = self.group.packing, self.group.jobs()
         request, out = shards_request.Request.of(packing["request"]), Path(packing["out"])
-        if (out / "manifest.json").exists():
+        if is_packed(out):
             return ""
         if _queued(job := known.get("pack", {}).get("finish", "")):
             return job

@@ -14,6 +14,7 @@ from medtrain.runs.run import GROUP_FILE, Run, command_for
 from medtrain.runs.run_group import RunGroup
 from medtrain.runs.takeover import alive
 from medtrain.shards import mixture
+from medtrain.shards.index import is_packed
 
 ALL = "all"  # --study_type all: one run for each
 
@@ -25,7 +26,7 @@ def wanted(config: Config) -> bool:
 
 def study_types(config: Config) -> tuple[str, ...]:
     """The study types that the packed dataset has images of to train on."""
-    if config.slurm.after and not (Path(config.data.shards) / "manifest.json").exists():
+    if config.slurm.after and not is_packed(Path(config.data.shards)):
         raise InputError(
             f"{config.data.shards} is not packed yet, and which study types it will have is not known",
             f"the whole chain at once: medtrain pipeline {config.recipe} --root DIR",

@@ -28,6 +28,7 @@ from medtrain.core.errors import (
     MedtrainError,
 )
 from medtrain.core.files import sweep
+from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.launch import dependencies, grace_time
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.runs import attempts, code_snapshot, fence, takeover
@@ -39,7 +40,6 @@ from medtrain.tracking.run_log import tell
 
 CRASHES_WITHOUT_PROGRESS = 3
 REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 def supervise(run: Run, alone: bool = True) -> int:
@@ -210,10 +210,10 @@ class Asked:
 
     def install(self) -> Asked:
         """Listen."""
-        for number in SIGNALS:
+        for number in ASKING_OR_HANGUP:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants HUP ignored
                 signal.signal(number, self._pass_on)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING_OR_HANGUP)
         return self
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

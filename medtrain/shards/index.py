@@ -99,6 +99,11 @@ class ShardIndex:
         return self.folder / self.shards[shard].name
 
 
+def is_packed(folder: Path) -> bool:
+    """Whether a folder holds a dataset that is packed to its end: the manifest is the last file to appear."""
+    return (folder / MANIFEST).exists()
+
+
 def read_manifest(folder: Path | str) -> dict[str, Any]:
     """`manifest.json` of a packed dataset, proved by its checksum where it has one; InputError that says how to make
     one, or what is wrong with it."""

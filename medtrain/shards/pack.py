@@ -31,6 +31,7 @@ from medtrain.shards.index import (
     SCHEMA,
     SPLITS,
     index_digest,
+    is_packed,
     label_counts,
     manifest_checksum,
     read_manifest,
@@ -71,18 +72,18 @@ def pack(
     check_options(options, workers)
     check_records(records, options)
     with _writing(out), alone(out, "packing into"), allowed(options.max_pixels), Pool(workers or _cores()) as pool:
-        if not (out / MANIFEST).exists():
+        if not is_packed(out):
             sweep(out)
         try:
             plan, claim, copies = _plan(records, classes, out, options, pool)
-            if not (out / MANIFEST).exists():
+            if not is_packed(out):
                 _pack_missing(plan, list(plan), len(classes), out, options, pool)
                 sweep(out)  # what packers that died left half written
                 described = _described(records, classes, options, claim)
                 _finish(plan, copies, classes, out, described, max_rejects)
             return read_manifest(out)
         finally:
-            if (out / MANIFEST).exists():
+            if is_packed(out):
                 shutil.rmtree(out / CONTENTS, ignore_errors=True)
 
 
@@ -98,7 +99,7 @@ def pack_share(
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
     with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
         plan, _, _ = _plan(records, classes, out, options, pool)
-        if not (out / MANIFEST).exists():
+        if not is_packed(out):
             _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, pool)
 
 

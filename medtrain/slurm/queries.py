@@ -14,6 +14,8 @@ import signal
 import subprocess
 from dataclasses import dataclass, field
 
+from medtrain.core.processes import ASKING_OR_HANGUP
+
 ASK_SECONDS = 20.0  # Slurm's own commands give up after 10 (MessageTimeout) or later
 ENDED = frozenset(
     ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
@@ -28,7 +30,6 @@ NO_ANSWER = "UNKNOWN"
 FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not responding"
 OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
 RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
-NOT_FOR_COMMANDS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 # Text of users and administrators, in which there may be anything: a job's name, and what begins with one of these. Of
 # what follows, only fields that Slurm itself writes there are read (src/scontrol/info_job.c).
 NAME = re.compile(r"JobName=.*?(?=\s(?:SLUID|HetJobIdSet)=|\sUserId=\S*\(\d+\)\sGroupId=)")
@@ -69,7 +70,7 @@ def ask(*command: str) -> tuple[str, str]:
     if shutil.which(command[0]) is None:
         return "", f"{command[0]} is not installed here"
     environment = {**os.environ, "SLURM_TIME_FORMAT": "%s"}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_COMMANDS)  # a child inherits it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING_OR_HANGUP)  # a child inherits it
     try:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment

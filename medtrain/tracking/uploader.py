@@ -20,7 +20,7 @@ from medtrain.core import permissions
 from medtrain.core.console import paint, show_error
 from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError
 from medtrain.core.files import sweep
-from medtrain.core.processes import NOT_FOR_HELPERS, command
+from medtrain.core.processes import ASKING_OR_HANGUP, command
 from medtrain.runs.run import Run
 from medtrain.tracking.backends import open_feed
 from medtrain.tracking.backends.common import REMEDIES, Feed
@@ -39,7 +39,7 @@ def main(folder: str, asked: str = "") -> int:
 
     With `asked` (online or offline) a user waits: W&B is used in that mode, and the exit code tells how it went.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, NOT_FOR_HELPERS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ASKING_OR_HANGUP)
     permissions.apply()
     os.nice(10)  # a replay of many steps must not slow the training down
     run = Run(folder)

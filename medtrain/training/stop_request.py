@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from medtrain.core.processes import end_with
+from medtrain.core.processes import ASKING, end_with
 from medtrain.distributed.rank_environment import SUPERVISOR
 
 FILE_SECONDS = 2.0
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
 
 def end_with_parent() -> None:
@@ -44,9 +43,9 @@ class StopRequest:
 
     def install(self) -> StopRequest:
         """Listen to TERM, USR1, USR2 and INT, and take what was sent while they were blocked during start-up."""
-        for number in SIGNALS:
+        for number in ASKING:
             signal.signal(number, self._note)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:

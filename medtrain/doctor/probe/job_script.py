@@ -21,13 +21,13 @@ from typing import Any
 
 from medtrain.core import processes
 from medtrain.core.jsonfiles import append_json, read_json
+from medtrain.core.processes import ASKING
 from medtrain.doctor.probe import BATCH, LAST_PIECE, LINGER_SECONDS, PIECE, RANKS, REQUEST, SRUN, read_clock
 from medtrain.launch import grace_time
 from medtrain.launch.rank_processes import for_srun
 from medtrain.slurm import job_environment, queries
 from medtrain.slurm.environment import in_batch_script, in_slurm_job, own_job, tasks_given
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 HELLO_SECONDS = 60.0  # the first start of Python from a shared folder may be slow
 LOOK_SECONDS = 45.0
 SIGNAL_SECONDS = 5.0
@@ -168,9 +168,9 @@ def note(place: Path, event: str, **facts: Any) -> None:
 
 def main() -> int:
     """Signals are for the ranks: this process only must not die of them."""
-    for number in SIGNALS:
+    for number in ASKING:
         signal.signal(number, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
     job_environment.settle()
     place = Path(sys.argv[1])
     life = int(os.environ.get("SLURM_RESTART_COUNT", "0"))

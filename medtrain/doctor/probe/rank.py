@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from medtrain.core.processes import ASKING
 from medtrain.doctor.probe import LAST_PIECE, LINGER_SECONDS, PIECE, PIECE_BYTES, machine, peers
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 LIFE_SECONDS = 280.0  # nothing outlives the job's limit, whoever forgot it
 HEARTBEAT_SECONDS = 0.5
 
@@ -40,9 +40,9 @@ class Rank:
 
     def run(self) -> int:
         """Do as ordered until the end, a while after a TERM, or until the batch script is gone."""
-        for number in SIGNALS:
+        for number in ASKING:
             signal.signal(number, self._hear)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
         self.say("hello", local=self.local, **machine.rank_facts())
         end = time.monotonic() + LIFE_SECONDS
         listening = True

@@ -19,7 +19,7 @@ import pytest
 
 from medtrain.config.schema import AugmentConfig
 from medtrain.core.errors import InputError, MachineError
-from medtrain.core.processes import NOT_FOR_HELPERS
+from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.datasets.sources import demo
 from medtrain.loading.batch import Batch
 from medtrain.loading.loader import Loader
@@ -122,7 +122,7 @@ def test_no_signal_that_is_meant_for_the_trainer_reaches_a_worker(loader: Loader
     expected = digests(loader.batches(0))
     batches = loader.batches(0)
     found = digests(iter([next(batches)]))
-    for number in NOT_FOR_HELPERS:
+    for number in ASKING_OR_HANGUP:
         for worker in workers_of(os.getpid()):
             os.kill(worker, number)
         found += digests(iter([next(batches)]))
@@ -133,7 +133,7 @@ def test_signals_while_a_worker_starts_do_not_end_it(index: ShardIndex) -> None:
     """Slurm does not wait until Python has come up."""
     loader = make(index)
     for worker in workers_of(os.getpid()):
-        for number in NOT_FOR_HELPERS:
+        for number in ASKING_OR_HANGUP:
             os.kill(worker, number)
     assert len(digests(loader.batches(0))) == 20
     loader.close()
