@@ -64,7 +64,8 @@ def test_a_signal_ends_it(number: signal.Signals) -> None:
 
 
 def test_what_it_starts_is_forked_by_it_and_shown_with_its_words() -> None:
-    child = "import os, sys; print('torch' in sys.modules, os.getppid(), open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"
+    words = "open('/proc/self/cmdline').read().replace(chr(0), ' ')"
+    child = f"import os, sys; print('torch' in sys.modules, os.getppid(), {words}, flush=True)"
     code = "import os, subprocess, sys; print(os.getpid(), flush=True);"
     code += f"subprocess.run([sys.executable, '-c', {child!r}, 'mine'])"
     returned, out, _ = ended(Forked, code)
