@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ HERE = Path(__file__).resolve().parents[1]
 DATASETS = ("demo", "chest_demo", "mura_demo", "echo_demo")
 SMALL = (
     "--epochs 1 --batch_size 4 --accumulate 1 --max_samples 96 --workers 1 --precision fp32 --tracker none"
-    " --weights none --eval_batch_size 8"
+    " --weights '' --eval_batch_size 8"
 )
 # recipe -> its data, and what makes it small
 RECIPES = {
@@ -76,7 +77,7 @@ def medtrain(checkout: Path, arguments: str) -> None:
     """Run a command of a checkout."""
     module = "medtrain" if (checkout / "medtrain" / "__main__.py").exists() else "medtrain.cli"
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, *arguments.split()]
+    command = [sys.executable, "-m", module, *shlex.split(arguments)]
     print(f"{checkout.name}: medtrain {arguments.split(' --')[0]}", file=sys.stderr, flush=True)
     done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True, check=False)
     if done.returncode:
