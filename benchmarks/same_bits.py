@@ -35,7 +35,7 @@ RECIPES = {
     "mura": ("mura_demo", "--backbone densenet121 --image_size 64"),
     "mura_baseline": ("mura_demo", "--backbone densenet121 --image_size 64"),
     "mura_demo": ("mura_demo", "--image_size 64"),
-    "echo": ("echo_demo", "--image_size 48 --frames 4 --colours grey --normalise none"),
+    "echo": ("echo_demo", "--image_size 48 --frames 4"),
     "echo_demo": ("echo_demo", "--frames 4"),
 }
 
