@@ -55,7 +55,7 @@ def test_real_images_are_learnt_and_explained(shards: Path, tmp_path: Path) -> N
 def test_convnext_large_trains_stops_and_goes_on(shards: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """196 million parameters on a CPU: a few steps, a stop in the middle, and the weights of a run without one."""
     if not request.config.getoption("--large"):
-        pytest.skip("slow: pytest tests/test_chest_real.py --large   (benchmarks/RESULTS.md has its result)")
+        pytest.skip("slow: pytest tests/integration/test_chest_real.py --large   (its result: benchmarks/RESULTS.md)")
     words = (
         "train", "chest", "--shards", shards, "--runs", tmp_path, "--tracker", "none", "--weights", "", "--workers",
         "1", "--image_size", "64", "--batch_size", "2", "--max_samples", "16", "--epochs", "1",
