@@ -7,4 +7,5 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 Dataset = Positional[Annotated[str, arg(metavar="DATASET")]]
+RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 Flag = FlagCreatePairsOff[bool]  # --json without a --no-json beside it

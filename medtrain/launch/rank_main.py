@@ -12,7 +12,7 @@ import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
-from typing import NoReturn  # noqa: E402
+from typing import Any, NoReturn  # noqa: E402
 
 from medtrain.config.configfile import load  # noqa: E402
 from medtrain.core import outlet, permissions  # noqa: E402
@@ -37,10 +37,9 @@ def main() -> int:
         if not fence.join(run.folder, main) and main:
             takeover.take(run)  # without a supervisor; under one that told no number it would be refused
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
-        from medtrain.reporting.split_report import report_finished
         from medtrain.training.loop import train
 
-        code = train(run, STOP, lambda error: fail(run, error), report_finished)
+        code = train(run, STOP, lambda error: fail(run, error), write_reports)
         gc.freeze()  # else the interpreter looks through all of it once more before it ends: a second and a half
         return code
     except MedtrainError as error:
@@ -58,6 +57,13 @@ def fail(run: Run, error: MedtrainError) -> NoReturn:
     report(run, f"{error.problem}\n  fix: {error.fix}")
     note(run, error.exit_code, error.problem, error.fix)
     leave_at_once(error.exit_code)
+
+
+def write_reports(*about: Any) -> None:
+    """What a finished run leaves to read. Imported only then: a rank that starts has no use for it."""
+    from medtrain.reporting.split_report import report_finished
+
+    report_finished(*about)
 
 
 def report(run: Run, text: str) -> None:

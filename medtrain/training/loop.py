@@ -47,6 +47,7 @@ class Report(Protocol):
         world: World,
         say: Callable[[str], None],
         each_round: Callable[[], bool],
+        /,
     ) -> None: ...
 
 

@@ -31,7 +31,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 HEAVY = """
 numpy cv2 simplejpeg kornia_rs xxhash safetensors.torch yaml tyro pydicom requests tifffile av
@@ -73,22 +73,65 @@ def alone() -> bool:
     return len(os.listdir("/proc/self/task")) == threading.active_count()  # noqa: PTH208 - names alone
 
 
-# In a process that was forked.
+class Given(NamedTuple):
+    """What Popen gives to `_execute_child`, from Python 3.10 on."""
+
+    args: Any
+    executable: Any
+    preexec_fn: Any
+    close_fds: bool
+    pass_fds: Any
+    cwd: Any
+    env: Any
+    startupinfo: Any
+    creationflags: int
+    shell: bool
+    p2cread: int
+    p2cwrite: int
+    c2pread: int
+    c2pwrite: int
+    errread: int
+    errwrite: int
+    restore_signals: bool
+    gid: Any
+    gids: Any
+    uid: Any
+    umask: int
+    start_new_session: bool
+    process_group: int = -1
 
 
-class ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
-    """A Popen that forks where it would start this Python."""
+class Either(subprocess.Popen):  # type: ignore[type-arg]
+    """A Popen that forks what it can, and starts the rest as ever."""
 
-    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,  # type: ignore[no-untyped-def]
-                       creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals,
-                       gid, gids, uid, umask, start_new_session, process_group):  # fmt: skip
-        words, environment = program_of(args), os.environ if env is None else env
-        if shell or executable or words is None or not alone() or not same_interpreter(environment):
-            return super()._execute_child(  # type: ignore[misc]
-                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, p2cread,
-                p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
-                start_new_session, process_group,
-            )  # fmt: skip
+    def _execute_child(self, *values: Any) -> None:
+        given, words = Given(*values), program_of(values[0])
+        environment = {
+            os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if given.env is None else given.env).items()
+        }
+        possible = words is not None and not given.shell and not given.executable and same_interpreter(environment)
+        if not possible or not self._fork(given, words or [], environment):
+            super()._execute_child(*values)  # type: ignore[misc]
+            return
+        self._child_created = True
+        pipes = ((given.p2cread, given.p2cwrite), (given.c2pwrite, given.c2pread), (given.errwrite, given.errread))
+        for theirs, ours in pipes:
+            if theirs != -1 and ours != -1:
+                os.close(theirs)
+        if (devnull := getattr(self, "_devnull", None)) is not None:
+            os.close(devnull)
+
+    def _fork(self, given: Given, words: list[str], environment: dict[str, str]) -> bool:
+        """Have the program forked and set `pid`; False where that cannot be."""
+        raise NotImplementedError
+
+
+class ForkingPopen(Either):
+    """In a process that was forked: forks where it would start this Python."""
+
+    def _fork(self, given: Given, words: list[str], environment: dict[str, str]) -> bool:
+        if not alone():
+            return False
         sys.stdout.flush()
         sys.stderr.flush()
         everything = set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
@@ -98,22 +141,16 @@ class ForkingPopen(subprocess.Popen):  # type: ignore[type-arg]
             try:
                 handlers_as_after_exec()
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                if start_new_session:
+                if given.start_new_session:
                     os.setsid()
-                if preexec_fn:
-                    preexec_fn()
-                streams = [p2cread, c2pwrite, errwrite]
-                become(words, dict(environment), cwd, streams, pass_fds if close_fds else None)
+                if given.preexec_fn:
+                    given.preexec_fn()
+                streams = [given.p2cread, given.c2pwrite, given.errwrite]
+                become(words, environment, given.cwd, streams, given.pass_fds if given.close_fds else None)
             finally:
                 os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        self._child_created = True
-        for theirs, ours in ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread)):
-            if theirs != -1 and ours != -1:
-                os.close(theirs)
-        if (devnull := getattr(self, "_devnull", None)) is not None:
-            os.close(devnull)
-        return None
+        return True
 
 
 def execv(path: Any, args: Any) -> NoReturn:
@@ -342,45 +379,34 @@ class Server:
             print(f"the fork server is of no use here: {cls.refused}", file=sys.stderr)
 
 
-class Forked(subprocess.Popen):  # type: ignore[type-arg]
+class Forked(Either):
     """A Popen whose program the server forks, where it can."""
 
     _status = -1
 
-    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,  # type: ignore[no-untyped-def]
-                       creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals,
-                       gid, gids, uid, umask, start_new_session, process_group):  # fmt: skip
-        environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (os.environ if env is None else env).items()}
+    def _execute_child(self, *values: Any) -> None:
         if Server.control is None:
             Server.start()
-        words = program_of(args)
-        plain = shell or executable or preexec_fn or pass_fds or words is None or Server.refused
-        if plain or not same_interpreter(environment):
-            return super()._execute_child(  # type: ignore[misc]
-                args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, p2cread,
-                p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
-                start_new_session, process_group,
-            )  # fmt: skip
+        super()._execute_child(*values)
+
+    def _fork(self, given: Given, words: list[str], environment: dict[str, str]) -> bool:
+        if given.preexec_fn or given.pass_fds or Server.refused:
+            return False
+        assert Server.control is not None
         self._status, theirs = os.pipe()
         now = os.umask(0)
         os.umask(now)
-        asked = {"words": words, "environment": environment, "cwd": os.fspath(cwd) if cwd else str(Path.cwd()),
-                 "umask": now, "session": start_new_session}  # fmt: skip
+        asked = {"words": words, "environment": environment, "cwd": os.fspath(given.cwd or Path.cwd()),
+                 "umask": now, "session": given.start_new_session}  # fmt: skip
         text = json.dumps(asked).encode()
-        streams = [own if own != -1 else number for number, own in enumerate((p2cread, c2pwrite, errwrite))]
-        assert Server.control is not None
+        pipes = (given.p2cread, given.c2pwrite, given.errwrite)
+        streams = [own if own != -1 else number for number, own in enumerate(pipes)]
         told = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*streams, theirs]))]
         Server.control.sendmsg([struct.pack("Q", len(text))], told)
         Server.control.sendall(text)
         self.pid = struct.unpack("i", Server.control.recv(4, socket.MSG_WAITALL))[0]
         os.close(theirs)
-        self._child_created = True
-        for own, other in ((p2cread, p2cwrite), (c2pwrite, c2pread), (errwrite, errread)):
-            if own != -1 and other != -1:
-                os.close(own)
-        if (devnull := getattr(self, "_devnull", None)) is not None:
-            os.close(devnull)
-        return None
+        return True
 
     def _internal_poll(self, _deadstate: Any = None, **_: Any) -> int | None:
         if self._status == -1:

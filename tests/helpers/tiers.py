@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from copy import deepcopy
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -78,8 +80,9 @@ def package(module: str) -> str:
     return module.split(".")[0]
 
 
+@cache
 def tree_of(module: str) -> ast.Module:
-    """The parsed source of a module."""
+    """The parsed source of a module; not to be changed."""
     return ast.parse(MODULES[module].read_text())
 
 
@@ -92,7 +95,7 @@ def at_import_time(tree: ast.Module) -> ast.Module:
 
         visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
 
-    return Strip().visit(tree)  # type: ignore[no-any-return]
+    return Strip().visit(deepcopy(tree))  # type: ignore[no-any-return]
 
 
 def ring(graph: dict[str, set[str]]) -> str:
@@ -104,6 +107,7 @@ def ring(graph: dict[str, set[str]]) -> str:
     return ""
 
 
+@cache
 def needs() -> dict[str, set[str]]:
     """package -> the packages that it imports from."""
     found: dict[str, set[str]] = {name: set() for name in HEIGHT}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
-
+from medtrain.cli.flag_types import Flag, RunName
 from medtrain.core.console import say, say_json, table
 from medtrain.core.errors import InputError
 from medtrain.runs.code_diff import compare, counts
@@ -14,9 +12,9 @@ from medtrain.runs.run import Run, resume_command
 
 
 def diff(
-    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    name: RunName,
     runs: Path = Path("runs"),
-    json: FlagCreatePairsOff[bool] = False,
+    json: Flag = False,
 ) -> None:
     """What would change if a run went on with the installed medtrain and not with its own copy.
 

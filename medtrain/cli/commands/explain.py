@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from medtrain.cli.flag_types import Flag, RunName
 from medtrain.core.console import in_line, say, say_json
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
@@ -15,12 +16,12 @@ from medtrain.runs.run import Run
 
 
 def explain(
-    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    name: RunName,
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
     labels: tuple[str, ...] = (),
     out: Path = Path("explain"),
     runs: Path = Path("runs"),
-    json: FlagCreatePairsOff[bool] = False,
+    json: Flag = False,
 ) -> None:
     """Draw where a run's best weights see what they say: a PNG for each image, with a heat map for each label.
 

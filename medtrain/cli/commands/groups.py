@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from medtrain.cli.flag_types import Flag
 from medtrain.config.schema import Config
 from medtrain.core.console import say, say_json, talk_to_stderr
 from medtrain.core.errors import InputError
@@ -16,7 +17,6 @@ from medtrain.launch.group_status import describe_group
 from medtrain.runs.run import Run, command_for, group_names, resume_command
 from medtrain.runs.run_group import RunGroup
 
-Flag = FlagCreatePairsOff[bool]
 GroupName = Positional[Annotated[str, arg(metavar="GROUP")]]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from medtrain.cli.commands.runs import Flag, RunName
+from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
 from medtrain.core.console import say, say_json, show_error, table
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.console import say, say_json, table, talk_to_stderr
@@ -25,9 +26,7 @@ from medtrain.runs.status import attempts_table, describe, follow, status_table
 from medtrain.runs.takeover import alive
 from medtrain.slurm import job_environment
 
-Flag = FlagCreatePairsOff[bool]
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
-RunName = Positional[Annotated[str, arg(metavar="RUN")]]
 
 
 def train(config: Config, json: bool) -> int:

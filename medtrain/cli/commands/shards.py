@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain import datasets
+from medtrain.cli.flag_types import Flag
 from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
@@ -25,8 +26,6 @@ from medtrain.shards.packing_jobs import submit
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
 from medtrain.shards.request import Request, options_for, records_of
 from medtrain.shards.verify import notes, verify_shards
-
-Flag = FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
-
+from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
 from medtrain.core.console import say, say_json
 from medtrain.core.errors import EXIT_ENVIRONMENT
@@ -17,9 +15,9 @@ from medtrain.tracking.sync import can_send, destination, refuse_if_fed, refuse_
 
 
 def sync(
-    name: Positional[Annotated[str, arg(metavar="RUN")]],
+    name: RunName,
     runs: Path = Path("runs"),
-    json: FlagCreatePairsOff[bool] = False,
+    json: Flag = False,
 ) -> int:
     """Send a run's whole curve to its tracker: W&B gets an offline run, MLflow and TensorBoard what they lack.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from medtrain.cli.flag_types import Flag
 from medtrain.core.console import say, say_json
 
 
-def data_weights(
-    backbone: Positional[Annotated[str, arg(metavar="BACKBONE")]], json: FlagCreatePairsOff[bool] = False
-) -> None:
+def data_weights(backbone: Positional[Annotated[str, arg(metavar="BACKBONE")]], json: Flag = False) -> None:
     """Fetch the published weights of a backbone, on a login node for instance: compute nodes then need no network.
 
     They are kept in the cache that timm and torchvision share with other programs (HF_HOME, TORCH_HOME; by default in
