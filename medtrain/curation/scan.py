@@ -14,9 +14,10 @@ from medtrain.core.files import pieces
 from medtrain.core.mortal import NO_MEMORY, Ended, Lost, Pool, Work, announce
 from medtrain.core.regular_files import whole_file
 from medtrain.datasets.record import Record
-from medtrain.imaging import pixel_limit, video
+from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import decode, header
 from medtrain.imaging.pixel_limit import MAX_PIXELS
+from medtrain.imaging.video import reader
 
 CHUNK, CLIPS_CHUNK = 64, 4  # images and clips that a process gets at a time
 
@@ -106,9 +107,9 @@ def _look_at_clip(path: Path, quick: bool) -> Look:
     try:
         for piece in () if quick else pieces(path):
             digest.update(piece)
-        told = video.header(path)
+        told = reader.header(path)
         if not quick:
-            for _ in video.frames(path):  # raises for a frame that cannot be decoded
+            for _ in reader.frames(path):  # raises for a frame that cannot be decoded
                 pass
     except OSError as error:
         return _out_of_reach(error)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from medtrain.curation.scan import Look
 from medtrain.datasets.record import Record
 from medtrain.datasets.source import Source
-from medtrain.imaging import video
 from medtrain.imaging.isolated_decode import apart, image
-from medtrain.imaging.video import sector
+from medtrain.imaging.video import reader, sector
 
 GRID_COLUMNS = 8
 SHEET_ROWS, SHEET_FRAMES = 4, 6  # clips of each class in the contact sheet, and how many frames of each
@@ -107,8 +106,8 @@ def _strip(path: Path, frames: int) -> list[NDArray[np.uint8]]:
 
 
 def _sectors(path: Path, which: list[int]) -> list[NDArray[np.uint8]]:
-    seen = sector.find_sector(path, video.header(path))
-    return [seen.cut(frame) for frame in video.frames(path, which)]
+    seen = sector.find_sector(path, reader.header(path))
+    return [seen.cut(frame) for frame in reader.frames(path, which)]
 
 
 def _draw_people(source: Source, records: list[Record], out: Path) -> dict[str, Path]:

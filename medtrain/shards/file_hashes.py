@@ -20,10 +20,10 @@ from medtrain.core.files import npy, pieces, write_whole
 from medtrain.core.mortal import Ended, Pool, Work, announce
 from medtrain.core.regular_files import opened, whole_file
 from medtrain.datasets.record import Record, number_of
-from medtrain.imaging import pixel_limit, video
+from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import extension
 from medtrain.imaging.dicom import is_dicom
-from medtrain.imaging.video import dicom_clip
+from medtrain.imaging.video import dicom_clip, reader
 
 Answer = TypeVar("Answer")
 Row = tuple[int, int, int, int, int]
@@ -123,7 +123,7 @@ def _count(videos: Videos, number: int) -> int:
     announce(number)
     try:
         with pixel_limit.allowed(videos.max_pixels):
-            return video.header(videos.paths[number]).frames
+            return reader.header(videos.paths[number]).frames
     except (OSError, ValueError, MemoryError):
         return 0
 

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 
 ULTRASOUND_MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 COMPRESSED = {
@@ -163,7 +163,7 @@ def pairs_of_columns(ybr: np.ndarray) -> Iterator[bytes]:
 
 
 def decoded(path: Path, which: list[int] | None = None) -> np.ndarray:
-    return np.stack(list(video.frames(path, which)))
+    return np.stack(list(reader.frames(path, which)))
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 def reason(path: Path) -> str:
     """Why all frames of a file cannot be read."""
     with pytest.raises(ValueError) as caught:
-        list(video.frames(path))
+        list(reader.frames(path))
     return str(caught.value)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from medtrain.core.mortal import Ended, Work
 from medtrain.curation import scan
-from medtrain.imaging import isolated_decode, video
+from medtrain.imaging import isolated_decode
 from medtrain.imaging.decode import decode
-from medtrain.imaging.video import clip_frames, degraded_pair, sector
+from medtrain.imaging.video import clip_frames, degraded_pair, reader, sector
 from medtrain.shards import tar_writer
 
 MARK = re.compile(rb"deadly:(\w+)(?::([^\0]+)\0)?")
@@ -54,13 +54,13 @@ def _frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Any]:
     yield from _real_frames(path, which)
 
 
-_real_frames = video.frames
+_real_frames = reader.frames
 
 
 def _with_it(function: Callable[..., Any]) -> Callable[..., Any]:
     tar_writer.decode = scan.decode = isolated_decode.decode = _decode  # type: ignore[attr-defined]
     for module in (clip_frames, degraded_pair, scan, sector):
-        module.video.frames = _frames  # type: ignore[attr-defined]
+        module.reader.frames = _frames  # type: ignore[attr-defined]
     return function
 
 

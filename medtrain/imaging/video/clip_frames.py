@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medtrain.imaging import video
 from medtrain.imaging.encode import squared
+from medtrain.imaging.video import reader
 from medtrain.imaging.video.clip_tiff import Frames, Shape
 from medtrain.imaging.video.header import ClipHeader
 from medtrain.imaging.video.sector import find_sector
@@ -26,9 +26,9 @@ class Clip:
 def prepared(path: Path, shape: Shape) -> tuple[ClipHeader, Iterator[Frames]]:
     """A clip's header, and one after the other its frames uint8 [side, side] or [side, side, 3]; what lies outside the
     ultrasound sector is black. ValueError, also while they come, says why it cannot be used."""
-    header = video.header(path)
+    header = reader.header(path)
     sector = find_sector(path, header)
-    return header, (squared(sector.cut(frame), shape.side, shape.channels == 1) for frame in video.frames(path))
+    return header, (squared(sector.cut(frame), shape.side, shape.channels == 1) for frame in reader.frames(path))
 
 
 def read_clip(path: Path, shape: Shape) -> Clip:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medtrain.core.files import whole
 from medtrain.core.mortal import NO_MEMORY, Ended, Work, announce
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 from medtrain.imaging.video.header import ClipHeader
 from medtrain.imaging.video.sector import Sector, find_sector
 
@@ -123,10 +123,10 @@ class _Clip:
     @classmethod
     def of(cls, path: Path) -> _Clip:
         """ValueError, and OSError, where it cannot be used."""
-        header = video.header(path)
+        header = reader.header(path)
         sector = find_sector(path, header)
         grey, digest = True, hashlib.sha256()
-        for frame in video.frames(path):
+        for frame in reader.frames(path):
             cut = sector.cut(frame)
             grey = grey and bool((cut == cut[:, :, :1]).all())
             digest.update(cut.tobytes())
@@ -142,7 +142,7 @@ class _Clip:
 
     def frames(self) -> Iterator[Pixels]:
         """uint8 [h, w], or [h, w, 3] in colour: the box of the sector, black outside the sector."""
-        for frame in video.frames(self.path):
+        for frame in reader.frames(self.path):
             cut = self.sector.cut(frame)
             yield cut[:, :, 0] if self.grey else cut
 
@@ -150,7 +150,7 @@ class _Clip:
         """Whether who packs a version finds this sector in it. Contrast alone lifts black to grey, in which little
         moves: the clip would be cut to a part of the sector, and that would tell it from its original."""
         try:
-            found = find_sector(written, video.header(written))
+            found = find_sector(written, reader.header(written))
         except ValueError:
             return False
         x0, y0, x1, y1 = found.box

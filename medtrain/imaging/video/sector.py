@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 from medtrain.imaging.video.header import ClipHeader, Region
 
 Pixels = NDArray[np.uint8]
@@ -47,7 +47,7 @@ def find_sector(path: Path, header: ClipHeader) -> Sector:
     """The convex hull of the largest area that moves, in the tissue regions of the header that fit into its frames.
 
     What moves and touches the sector (an ECG trace across its lower edge) is part of it. ValueError where nothing
-    moves, and as `video.frames`.
+    moves, and as `reader.frames`.
     """
     count = min(LOOKED_AT, header.frames)
     moves = _moving(path, np.linspace(0, header.frames - 1, count).round().astype(int).tolist())
@@ -66,7 +66,7 @@ def find_sector(path: Path, header: ClipHeader) -> Sector:
 
 def _moving(path: Path, which: list[int]) -> Pixels:
     """uint8 [H, W]: 1 where a pixel's brightness ranges, over these frames and in any channel, over more than noise."""
-    frames = video.frames(path, which)
+    frames = reader.frames(path, which)
     low = next(frames)
     high = low.copy()
     for frame in frames:

@@ -24,7 +24,7 @@ from medtrain.core.errors import InputError, MachineError
 from medtrain.core.jsonfiles import read_json_lines
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import echo, echo_demo
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 from medtrain.imaging.video.clip_frames import read_clip
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.imaging.video.sector import find_sector
@@ -67,7 +67,7 @@ def pair_of(out: Path, record: Record) -> tuple[Path, Path]:
 
 
 def frames(path: Path) -> np.ndarray:
-    return np.stack(list(video.frames(path)))
+    return np.stack(list(reader.frames(path)))
 
 
 def blurred(picture: np.ndarray) -> np.ndarray:
@@ -82,15 +82,15 @@ def test_both_of_a_pair_are_the_sector_of_the_source(raw: Path, pairs: Path) -> 
     """The original is without loss; the degraded one has its frames, times and size, and is black where it is."""
     colours = set()
     for record in echo_demo.records(raw):
-        told = video.header(record.path)
+        told = reader.header(record.path)
         colours.add(told.colour)
         sector = find_sector(record.path, told)
         original, degraded = pair_of(pairs, record)
-        for header in map(video.header, (original, degraded)):
+        for header in map(reader.header, (original, degraded)):
             assert (header.height, header.width) == sector.mask.shape
             assert header.frames == told.frames and header.frame_ms == pytest.approx(told.frame_ms, rel=1e-9)
             assert header.patient == "" and header.colour == "MONOCHROME2"
-        assert np.array_equal(frames(original), np.stack([sector.cut(frame) for frame in video.frames(record.path)]))
+        assert np.array_equal(frames(original), np.stack([sector.cut(frame) for frame in reader.frames(record.path)]))
         assert not frames(degraded)[:, sector.mask == 0].any()
         assert "Gaussian blur of kernel 5" in pydicom.dcmread(degraded).DerivationDescription
     assert colours == {"MONOCHROME2", "YBR_FULL_422"}
@@ -100,7 +100,7 @@ def test_the_low_quality_is_what_was_asked_for(raw: Path, pairs: Path) -> None:
     """Blur and contrast are the median over the frames of what is measured, for noise takes no median away; its
     deviation is the quantile of a normal distribution that clipping at black cannot reach."""
     for record in echo_demo.records(raw)[:4]:
-        inside = find_sector(record.path, video.header(record.path)).mask > 0
+        inside = find_sector(record.path, reader.header(record.path)).mask > 0
         original, degraded = (frames(path)[..., 0] for path in pair_of(pairs, record))
         expected = np.stack([127.5 + 0.5 * (blurred(frame) - 127.5) for frame in original])
         noise = (degraded - expected)[:, inside]
@@ -230,9 +230,9 @@ def test_colour_odd_sizes_and_what_a_table_leaves_open(tmp_path: Path, capsys: p
     assert (jet.raw["quality_score"], low_jet.raw["quality_score"], low.labels["good"]) == (None, 0.1, 0)
     assert [each.split for each in (jet, low_jet, plain, low)] == ["test", "test", "train", "train"]
     assert (jet.meta, plain.meta, low.patient) == ({"view": "A4C"}, {}, "patient-0002")
-    header = video.header(jet.path)
-    assert (header.colour, header.frame_ms) == ("RGB", 0) and video.header(plain.path).frame_ms == 40
-    cut = find_sector(root / "jet.dcm", video.header(root / "jet.dcm"))
+    header = reader.header(jet.path)
+    assert (header.colour, header.frame_ms) == ("RGB", 0) and reader.header(plain.path).frame_ms == 40
+    cut = find_sector(root / "jet.dcm", reader.header(root / "jet.dcm"))
     assert np.array_equal(frames(jet.path), np.stack([cut.cut(frame) for frame in doppler]))
     colourful = frames(low_jet.path).astype(int)
     assert (colourful[..., 0] - colourful[..., 2]).max() > 60

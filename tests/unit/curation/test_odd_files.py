@@ -21,8 +21,9 @@ from medtrain.core.jsonfiles import read_json_lines
 from medtrain.curation.scan import look_at
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import mednist
-from medtrain.imaging import pixel_limit, video
+from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import decode, decode_all
+from medtrain.imaging.video import reader
 from medtrain.shards.pack import pack
 from medtrain.shards.plan import PackOptions
 
@@ -66,7 +67,7 @@ def test_a_clip_that_is_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(path)
     (look,) = look_at([Record("drawn", "one", path, {})], False, 1, True, clips=True)
     assert look.reason == "it is a FIFO, not a regular file"
-    for read in (video.header, lambda path: list(video.frames(path))):
+    for read in (reader.header, lambda path: list(reader.frames(path))):
         with pytest.raises(OSError, match="it is a FIFO"):
             read(path)  # type: ignore[operator]
 
@@ -121,7 +122,7 @@ def test_a_clip_of_too_many_pixels_is_rejected_before_it_is_decoded(
         save_video(path, clip, "mp4v" if kind == "mp4" else "MJPG")
     monkeypatch.setattr(pixel_limit, "_most", 48 * 64 - 1)
     with pytest.raises(ValueError, match=r"64 x 48 pixels are more than the 3,071 allowed"):
-        next(video.frames(path))
+        next(reader.frames(path))
 
 
 def test_the_limit_is_a_setting_of_check_and_of_packing(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ import pytest
 from medtrain.core.errors import InputError
 from medtrain.datasets.sources import echo_demo
 from medtrain.datasets.sources.echo_demo import Clip, draw
-from medtrain.imaging import video
-from medtrain.imaging.video import sector
+from medtrain.imaging.video import reader, sector
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_records(root: Path) -> None:
 def test_files_as_scanners_write_them(root: Path) -> None:
     headers = {}
     for record in echo_demo.records(root):
-        told = headers[record.path] = video.header(record.path)
+        told = headers[record.path] = reader.header(record.path)
         assert 20 <= told.frames <= 48 and told.height == told.width in echo_demo.SIDES
         assert told.frame_ms == 0 or 20 <= told.frame_ms <= 50.1
     assert set(Counter(told.colour for told in headers.values())) >= {"YBR_FULL_422", "MONOCHROME2", "RGB", "MJPG"}
@@ -54,10 +53,10 @@ def test_files_as_scanners_write_them(root: Path) -> None:
 
 def test_every_frame_can_be_read_and_the_sector_is_found_without_the_text(root: Path) -> None:
     for record in echo_demo.records(root)[:8]:
-        seen = sector.find_sector(record.path, video.header(record.path))
-        frames = [seen.cut(frame) for frame in video.frames(record.path)]
-        assert len(frames) == video.header(record.path).frames
-        assert seen.box[1] > 0.05 * video.header(record.path).height, "the text is above the sector"
+        seen = sector.find_sector(record.path, reader.header(record.path))
+        frames = [seen.cut(frame) for frame in reader.frames(record.path)]
+        assert len(frames) == reader.header(record.path).frames
+        assert seen.box[1] > 0.05 * reader.header(record.path).height, "the text is above the sector"
         assert np.std(np.stack(frames), axis=0).mean() > 1, "nothing moves"
 
 

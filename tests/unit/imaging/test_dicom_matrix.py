@@ -19,9 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
-from medtrain.imaging import video
 from medtrain.imaging.decode import decode
 from medtrain.imaging.lossless_jpeg import is_used_up
+from medtrain.imaging.video import reader
 
 BT_601 = (0.299, 0.587, 0.114)
 BASELINE, EXTENDED, NEAR_LOSSLESS = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81))
@@ -30,7 +30,7 @@ JPEG_2000, LOSSLESS = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.57"
 
 def clip_frames(data: bytes, folder: Path) -> list[np.ndarray]:
     (folder / "clip.dcm").write_bytes(data)
-    return list(video.frames(folder / "clip.dcm"))
+    return list(reader.frames(folder / "clip.dcm"))
 
 
 def off_by(cell: Cell, folder: Path) -> float:

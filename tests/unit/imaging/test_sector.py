@@ -13,7 +13,7 @@ from clip_files import beating, dicom_clip, fan, region, save, save_encoded, sav
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGBaseline8Bit
 
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 from medtrain.imaging.video.sector import Sector, find_sector
 
 NAMES = [("DRAWN^NAME 1970-01-01", 0.02, 0.06), ("DRAWN HOSPITAL", 0.02, 0.12), ("ID 12345", 0.02, 0.97)]
@@ -41,7 +41,7 @@ def as_avi(clip: np.ndarray, folder: Path) -> Path:
 
 def found(path: Path) -> tuple[Sector, np.ndarray]:
     """The sector, and as bool [H, W] of the frame."""
-    header = video.header(path)
+    header = reader.header(path)
     sector = find_sector(path, header)
     x0, y0, x1, y1 = sector.box
     assert sector.mask.shape == (y1 - y0 + 1, x1 - x0 + 1) and set(np.unique(sector.mask)) <= {0, 1}
@@ -162,7 +162,7 @@ def test_nothing_moves(stored: Callable[[np.ndarray, Path], Path], tmp_path: Pat
     write(clip, CLOCKS, running=True)
     path = stored(clip, tmp_path)
     with pytest.raises(ValueError, match="nothing moves in it"):
-        find_sector(path, video.header(path))
+        find_sector(path, reader.header(path))
 
 
 def test_a_long_clip_is_seen_to_its_end(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_real_clip() -> None:
     sector, inside = found(path)
     x0, y0, x1, y1 = sector.box
     assert 40 <= x0 < 80 and 20 <= y0 < 45 and 260 < x1 <= 305 and 195 < y1 <= 205
-    frames = np.stack(list(video.frames(path)))
+    frames = np.stack(list(reader.frames(path)))
     still = (np.ptp(frames, 0).max(-1) == 0) & (frames[0].max(-1) > 60)  # the letters round it
     assert still.sum() > 500 and kept(inside, still) < 0.02
     bright = np.ptp(frames, 0).max(-1) > 20

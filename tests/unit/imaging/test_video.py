@@ -36,16 +36,16 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 
 REAL = Path(get_testdata_file("examples_ybr_color.dcm"))
 
 
 def test_the_real_clip() -> None:
-    header = video.header(REAL)
+    header = reader.header(REAL)
     assert (header.frames, header.height, header.width) == (30, 240, 320)
     assert header.frame_ms == pytest.approx(33.333)
-    assert header.colour == "YBR_FULL_422" and header.regions == (video.Region(84, 31, 595, 414, 1, 1),)
+    assert header.colour == "YBR_FULL_422" and header.regions == (reader.Region(84, 31, 595, 414, 1, 1),)
     assert header.patient and header.study
     frames = decoded(REAL)
     assert frames.shape == (30, 240, 320, 3) and frames.dtype == np.uint8
@@ -62,7 +62,7 @@ def test_only_the_frames_asked_for_are_decoded(tmp_path: Path) -> None:
                for n, frame in enumerate(rgb)]  # fmt: skip
     path = save_encoded(dicom_clip(rgb, "YBR_FULL_422"), tmp_path / "clip.dcm", encoded, JPEGBaseline8Bit)
     assert np.abs(decoded(path, [1, 4]).astype(int) - rgb[[1, 4]]).max() <= 8
-    assert list(video.frames(path, [])) == []
+    assert list(reader.frames(path, [])) == []
     assert reason(path) == "frame 1 of 6 is damaged"
 
 
@@ -87,7 +87,7 @@ def test_frame_times(told: dict[str, Any], expected: float, tmp_path: Path) -> N
     made = dicom_clip(gradients(5))
     for name, value in told.items():
         setattr(made, name, value)
-    assert video.header(save(made, tmp_path / "clip.dcm")).frame_ms == pytest.approx(expected)
+    assert reader.header(save(made, tmp_path / "clip.dcm")).frame_ms == pytest.approx(expected)
 
 
 def test_an_unreadable_frame_time_counts_as_not_told(tmp_path: Path) -> None:
@@ -95,17 +95,17 @@ def test_an_unreadable_frame_time_counts_as_not_told(tmp_path: Path) -> None:
     path = tmp_path / "clip.dcm"
     for wrong in (b"xx", b"na"):
         path.write_bytes(data.replace(b"DS\x02\x0040", b"DS\x02\x00" + wrong))
-        assert video.header(path).frame_ms == 0
+        assert reader.header(path).frame_ms == 0
 
 
 def test_the_header_tells_who_and_where(tmp_path: Path) -> None:
     regions = [region(3, 2, 30, 20), region(1, 1, 2, 2, 3, 2), pydicom.Dataset()]
-    header = video.header(save(dicom_clip(gradients(), SequenceOfUltrasoundRegions=regions), tmp_path / "clip.dcm"))
-    assert header.regions == (video.Region(3, 2, 30, 20, 1, 1), video.Region(1, 1, 2, 2, 3, 2))
+    header = reader.header(save(dicom_clip(gradients(), SequenceOfUltrasoundRegions=regions), tmp_path / "clip.dcm"))
+    assert header.regions == (reader.Region(3, 2, 30, 20, 1, 1), reader.Region(1, 1, 2, 2, 3, 2))
     assert (header.patient, header.study) == ("DRAWN-ID", "1.2.3.4")
     anonymous = dicom_clip(gradients())
     del anonymous.PatientID, anonymous.StudyInstanceUID
-    header = video.header(save(anonymous, tmp_path / "clip.dcm"))
+    header = reader.header(save(anonymous, tmp_path / "clip.dcm"))
     assert (header.patient, header.study, header.regions) == ("", "", ())
 
 
@@ -116,7 +116,7 @@ VIDEOS = [("clip.mp4", "mp4v"), ("clip.mp4", "vp09"), ("clip.avi", "MJPG"), ("cl
 def test_videos(name: str, codec: str, tmp_path: Path) -> None:
     clip = gradients(40, 64, 80)
     path = save_video(tmp_path / name, clip, codec)
-    header = video.header(path)
+    header = reader.header(path)
     assert (header.frames, header.height, header.width) == (40, 64, 80)
     assert header.frame_ms == pytest.approx(40) and header.colour
     assert (header.patient, header.study, header.regions) == ("", "", ())
@@ -130,7 +130,7 @@ def test_codecs_of_other_encoders(name: str) -> None:
     """`gradients(40, 64, 80)` by libx264 and libx265, with frames that are stored in another order than they are seen;
     OpenCV has no such encoders."""
     clip, path = gradients(40, 64, 80), RECORDED / name
-    assert (video.header(path).frames, video.header(path).frame_ms) == (40, pytest.approx(40))
+    assert (reader.header(path).frames, reader.header(path).frame_ms) == (40, pytest.approx(40))
     frames = decoded(path).astype(int)
     assert max(np.abs(frame - drawn).mean() for frame, drawn in zip(frames, clip, strict=True)) < 2.5
     np.testing.assert_array_equal(decoded(path, [0, 7, 39]), frames[[0, 7, 39]])
@@ -139,7 +139,7 @@ def test_codecs_of_other_encoders(name: str) -> None:
 def test_grey_and_odd_rates(tmp_path: Path) -> None:
     clip = grey(gradients(12, 64, 80)[..., 0])
     path = save_video(tmp_path / "clip.avi", clip, "MJPG", 0.5)
-    assert video.header(path).frame_ms == 0, "two seconds"
+    assert reader.header(path).frame_ms == 0, "two seconds"
     frames = decoded(path)
     assert np.abs(frames.astype(int) - clip).mean() < 2 and np.ptp(frames, 3).max() <= 4
 
@@ -149,7 +149,7 @@ def test_a_truncated_avi_says_how_many_frames_it_has(codec: str, tmp_path: Path)
     """Its header stands first and stays."""
     path = save_video(tmp_path / "clip.avi", gradients(40, 128, 160), codec)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    assert video.header(path).frames == 40
+    assert reader.header(path).frames == 40
     found = re.fullmatch(r"truncated or damaged video: (\d+) of 40 frames can be decoded", reason(path))
     assert found and 10 < int(found.group(1)) < 35
 
@@ -203,10 +203,10 @@ def test_one_frame_at_a_time_is_in_memory(kind: str, tmp_path: Path) -> None:
         one = save_compressed(dicom_clip(np.stack([noise, noise])), tmp_path / "two.dcm", "RLE")
         save_encoded(made, path, [encoded_frames(one)[0]] * count, RLELossless)
     code = (
-        "import re, sys\nfrom pathlib import Path\nfrom medtrain.imaging import video\n"
+        "import re, sys\nfrom pathlib import Path\nfrom medtrain.imaging.video import reader\n"
         "def most(): return re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text()).group(1)\n"
-        "path = Path(sys.argv[1])\nnext(video.frames(path))\nbefore = most()\n"
-        "print(sum(1 for _ in video.frames(path, range(0, video.header(path).frames, 10))), before, most())\n"
+        "path = Path(sys.argv[1])\nnext(reader.frames(path))\nbefore = most()\n"
+        "print(sum(1 for _ in reader.frames(path, range(0, reader.header(path).frames, 10))), before, most())\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     read, before, after = map(int, done.stdout.split())

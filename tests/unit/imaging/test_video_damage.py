@@ -32,7 +32,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from medtrain.imaging import video
+from medtrain.imaging.video import reader
 
 
 def unusable(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
@@ -81,7 +81,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     path = tmp_path / "DRAWN^NAME.bin"
     for name, (data, expected) in unusable(tmp_path).items():
         path.write_bytes(data)
-        for read in (video.header, lambda path: list(video.frames(path))):
+        for read in (reader.header, lambda path: list(reader.frames(path))):
             with pytest.raises(ValueError) as caught:
                 read(path)  # type: ignore[operator]
             assert str(caught.value).startswith(expected), name
@@ -129,8 +129,8 @@ def test_nothing_is_written_to_stderr(tmp_path: Path) -> None:
         paths[-2].write_bytes(data[: len(data) // 2])
         paths[-1].write_bytes(data[:6000] + bytes(9000) + data[15000:])
     code = (
-        "import sys\nfrom pathlib import Path\nfrom medtrain.imaging import video\n"
-        "for path in sys.argv[1:]:\n    try:\n        list(video.frames(Path(path)))\n"
+        "import sys\nfrom pathlib import Path\nfrom medtrain.imaging.video import reader\n"
+        "for path in sys.argv[1:]:\n    try:\n        list(reader.frames(Path(path)))\n"
         "    except ValueError:\n        print('refused')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True, check=True)

@@ -18,8 +18,7 @@ from clip_files import beating, decoded, reason
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
-from medtrain.imaging import video
-from medtrain.imaging.video import media_file
+from medtrain.imaging.video import media_file, reader
 from medtrain.shards.pack import pack
 from medtrain.shards.plan import PackOptions
 
@@ -82,7 +81,7 @@ def test_every_frame_is_the_one_that_was_drawn_however_its_lines_are_coded(kind:
     suffix, codec, options = KINDS[kind]
     clip = moving_bar()
     path = encode(tmp_path / f"clip.{suffix}", clip, "-c:v", codec, *options)
-    told = video.header(path)
+    told = reader.header(path)
     assert (told.frames, told.height, told.width, told.frame_ms) == (FRAMES, HEIGHT, WIDTH, pytest.approx(40))
     frames = decoded(path)
     bars = [int((frame[HEIGHT // 2].min(1) > 200).argmax()) for frame in frames]
@@ -174,7 +173,7 @@ def test_frames_stand_as_a_player_shows_them(turn: str, codec: str, tmp_path: Pa
     with_matrix(path, matrix)
     expected = np.stack([shown(frame) for frame in stored])
     np.testing.assert_array_equal(decoded(path), expected)
-    told = video.header(path)
+    told = reader.header(path)
     assert (told.height, told.width) == expected.shape[1:3]
     tolerance = 1 if codec != "mjpeg" else 40  # libjpeg-turbo smooths the colours that swscale repeats
     assert np.abs(by_ffmpeg(path, *expected.shape[1:3]).astype(int) - expected).max() <= tolerance
@@ -190,7 +189,7 @@ def test_of_uneven_times_the_median_counts(tmp_path: Path) -> None:
     slow = f"setpts=PTS+gte(N\\,{FRAMES - 6})*(N-{FRAMES - 6})*2/25/TB"
     codec = ("-vf", slow, "-fps_mode", "vfr", "-bf", 0, "-c:v", "libx264")
     path = encode(tmp_path / "clip.mp4", moving_bar(), *codec)
-    assert video.header(path).frame_ms == pytest.approx(40) and len(decoded(path)) == FRAMES
+    assert reader.header(path).frame_ms == pytest.approx(40) and len(decoded(path)) == FRAMES
 
 
 DAMAGED = ["H.264", "H.264 interlaced", "MPEG-2 interlaced in AVI", "MPEG-4 interlaced in AVI", "VP9"]
@@ -210,7 +209,7 @@ def test_damage_inside_a_frame_is_no_picture(kind: str, tmp_path: Path) -> None:
         data[at : at + 80] = rng.integers(0, 256, 80, np.uint8).tobytes()
         path.write_bytes(data)
         try:
-            assert len(list(video.frames(path))) == FRAMES
+            assert len(list(reader.frames(path))) == FRAMES
         except ValueError:
             refused += 1
     assert refused >= 6
