@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from medtrain.core.console import table
 
@@ -73,13 +74,17 @@ def sums(checkout: Path, folder: Path) -> dict[str, str]:
     return found
 
 
-def medtrain(checkout: Path, arguments: str) -> None:
-    """Run a command of a checkout."""
+def command(checkout: Path, arguments: str) -> dict[str, Any]:
+    """What subprocess needs to run a command of a checkout."""
     module = "medtrain" if (checkout / "medtrain" / "__main__.py").exists() else "medtrain.cli"
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, *shlex.split(arguments)]
+    return {"args": [sys.executable, "-m", module, *shlex.split(arguments)], "env": environment, "cwd": checkout}
+
+
+def medtrain(checkout: Path, arguments: str) -> None:
+    """Run a command of a checkout."""
     print(f"{checkout.name}: medtrain {arguments.split(' --')[0]}", file=sys.stderr, flush=True)
-    done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True, check=False)
+    done = subprocess.run(**command(checkout, arguments), capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{arguments}\n{done.stdout}{done.stderr}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,9 +35,16 @@ def broken_gradients(parameters: Iterable[torch.Tensor], device: torch.device) -
     return any_not_finite(p.grad for p in parameters if p.grad is not None).to(device)
 
 
+def finite(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; its least and its largest value show both."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return all(math.isfinite(value) for value in map(float, tensor.aminmax()))
+
+
 def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
     """The names of the tensors that hold NaN or infinity."""
-    return [name for name, tensor in tensors.items() if any_not_finite([tensor])]
+    return [name for name, tensor in tensors.items() if not finite(tensor)]
 
 
 class Gradients:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import xxhash
 
-from medtrain.checkpoints.finite import NotFinite, any_not_finite
+from medtrain.checkpoints.finite import NotFinite, finite
 from medtrain.checkpoints.format import Tensors
 from medtrain.checkpoints.safetensors_layout import Layout, layout, tensor_bytes
 from medtrain.core.files import write_whole
@@ -214,7 +214,7 @@ class _Writing:
             if self.team.place == 0:
                 _write_at(descriptor, memoryview(place.header), 0)
             for name in [name for owner, name in self.own if owner == file]:
-                if any_not_finite([self.own[file, name]]):
+                if not finite(self.own[file, name]):
                     raise NotFinite(f"{name} in {file} is not finite")
                 data = tensor_bytes(self.own[file, name])
                 hashes[name] = xxhash.xxh3_128_hexdigest(data)

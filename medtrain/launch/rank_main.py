@@ -15,7 +15,7 @@ import traceback  # noqa: E402
 from typing import Any, NoReturn  # noqa: E402
 
 from medtrain.config.configfile import load  # noqa: E402
-from medtrain.core import outlet, permissions  # noqa: E402
+from medtrain.core import deferred_imports, outlet, permissions  # noqa: E402
 from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
 from medtrain.distributed.rank_environment import SUPERVISOR, take_place  # noqa: E402
 from medtrain.runs import fence, takeover  # noqa: E402
@@ -36,9 +36,11 @@ def main() -> int:
         main = os.environ.get("RANK", "0") == "0"
         if not fence.join(run.folder, main) and main:
             takeover.take(run)  # without a supervisor; under one that told no number it would be refused
+        deferred_imports.install()
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.training.loop import train
 
+        gc.freeze()  # and nor does the collector, once it is on, look at any of it
         code = train(run, STOP, lambda error: fail(run, error), write_reports)
         gc.freeze()  # else the interpreter looks through all of it once more before it ends: a second and a half
         return code

@@ -55,7 +55,7 @@ class LocalRanks:
             codes = {rank: code for rank, code in enumerate(ended) if code}
             if codes and not failure:
                 first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
-                self.first, deadline = str(first), time.monotonic() + (60 if failure == EXIT_RESUMABLE else 5)
+                self.first, deadline = str(first), time.monotonic() + _patience_s(failure)
             if None not in ended:
                 return failure
             if failure and time.monotonic() > deadline:
@@ -71,6 +71,15 @@ class LocalRanks:
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(number)
+
+
+def _patience_s(failure: int) -> float:
+    """How long the other ranks may take to end by themselves: to save where the first was asked to, and to say what
+    they saw where it failed. Of one that was killed they know nothing, and at a checkpoint or in a collective they
+    would wait for it."""
+    if failure == EXIT_RESUMABLE:
+        return 60
+    return 5 if failure > 0 else 1
 
 
 class Srun:

@@ -82,6 +82,10 @@ class Loader:
         """Optimizer steps an epoch."""
         return self._drawn // self.global_batch
 
+    def start(self) -> None:
+        """Start the worker processes now, while something else is made ready; without it, the first batch does."""
+        self._pool.start()
+
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This rank's training batches of an epoch, from `first_step` (counted within the epoch) on."""
         if self.steps == 0:

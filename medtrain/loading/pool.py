@@ -114,7 +114,7 @@ class LoaderPool:
     """
 
     def __init__(self, index: ShardIndex, setup: Setup, workers: int) -> None:
-        self._index = index
+        self._index, self._setup, self._count = index, setup, workers
         self._shape, self._fewest = setup.shape, 1 if setup.clip else FEWEST
         # The columns that workers need, by themselves: a row of the mapped index is wide, and on a page of its own.
         self._places = np.zeros(len(index), PLACE)
@@ -125,9 +125,12 @@ class LoaderPool:
         self._callers = 0
         self._workers: list[_Worker] = []
         self._answers = selectors.DefaultSelector()
+
+    def start(self) -> None:
+        """Start the workers, where they do not run; raises MachineError. The first batch asked for does so, too."""
         try:
-            for _ in range(workers):
-                self._workers.append(_Worker(self._memory, setup))
+            while len(self._workers) < self._count:
+                self._workers.append(_Worker(self._memory, self._setup))
                 self._answers.register(self._workers[-1].connection, selectors.EVENT_READ, self._workers[-1])
         except OSError as error:
             self.close()
@@ -139,6 +142,7 @@ class LoaderPool:
         No part may have more than `largest` samples. At least `ahead` parts are in the making while the caller works.
         What the workers still make for an earlier caller is thrown away, and that one is told so if it asks for more.
         """
+        self.start()
         self._callers += 1
         caller, waiting = self._callers, deque[_Order]()
         ring = self._ring(largest, ahead)
@@ -153,6 +157,7 @@ class LoaderPool:
 
     def close(self) -> None:
         """End the processes and free the memory; a second call does nothing."""
+        self._count = 0
         while self._workers:
             self._workers.pop().close()
         self._answers.close()

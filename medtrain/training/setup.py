@@ -91,6 +91,7 @@ def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, T
     world = meet(run, config, stop)
     found, state, checkpoints = take_up_state(run, config, world)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
+    training.start()  # those of the validation have time until an epoch is over
     validation = open_loader(config, world, "val")
     task = tasks.for_training(config, training)
     network = build_network(config, world, state, found, task.outputs, middle(training.labels[training.drawn]))

@@ -14,7 +14,14 @@ from inprocess import new_run, train_here
 from safetensors.torch import load_file
 
 from medtrain.checkpoints import writer
-from medtrain.checkpoints.finite import SKIPS_IN_A_ROW, SMALLEST_SCALE, Gradients, any_not_finite, broken_gradients
+from medtrain.checkpoints.finite import (
+    SKIPS_IN_A_ROW,
+    SMALLEST_SCALE,
+    Gradients,
+    any_not_finite,
+    broken_gradients,
+    finite,
+)
 from medtrain.checkpoints.format import damage, newest
 from medtrain.checkpoints.retention import Checkpoints
 from medtrain.checkpoints.writer import Outcome, Team
@@ -27,7 +34,7 @@ from medtrain.tasks.multiclass import Multiclass
 HUGE = torch.finfo(torch.float32).max
 
 
-def finite(run: Run) -> list[str]:
+def finite_checkpoints(run: Run) -> list[str]:
     """The names of all checkpoints of a run, each of which is whole and finite."""
     folders = checkpoint_folders(run.checkpoints)
     for path in (file for folder in folders for file in folder.glob("*.safetensors")):
@@ -43,15 +50,16 @@ def finite(run: Run) -> list[str]:
 def test_one_value_in_any_place_is_found(value: float, dtype: torch.dtype) -> None:
     for place in (0, 3, 6):
         tensors = [torch.zeros(0), torch.tensor(3), torch.full((7,), -1.5, dtype=dtype), torch.tensor(2.0)]
-        assert any_not_finite(tensors) == 0
+        assert any_not_finite(tensors) == 0 and all(map(finite, tensors))
         tensors[2][place] = value
-        assert any_not_finite(tensors) == 1
+        assert any_not_finite(tensors) == 1 and not finite(tensors[2])
     assert any_not_finite([torch.tensor(value, dtype=dtype)]) == 1
 
 
 def test_large_numbers_are_finite_though_their_squares_and_sums_are_not() -> None:
     assert any_not_finite([torch.full((1000,), HUGE), torch.full((3, 3), -HUGE)]) == 0
     assert any_not_finite([]) == 0
+    assert finite(torch.tensor([HUGE, -HUGE]))
 
 
 def test_a_parameter_without_a_gradient_has_no_broken_one() -> None:
@@ -124,12 +132,12 @@ def test_a_broken_gradient_under_a_finite_loss_names_its_step_and_no_checkpoint_
     with pytest.raises(NumericalError, match=r"the gradients of step 9 \(epoch 1\) are not finite") as caught:
         train_here(run)
     assert "lower --lr" in caught.value.fix
-    assert finite(run) == ["step-00000003", "step-00000006"]
+    assert finite_checkpoints(run) == ["step-00000003", "step-00000006"]
     assert newest(run.checkpoints, pytest.fail).state.step == 6  # type: ignore[arg-type, union-attr]
     rows = [json.loads(line) for line in run.journal.read_text().splitlines()]
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert train_here(run) == 0, "the cause is gone: it goes on from step 6"
-    assert finite(run)[-1] == "step-00000012-epoch-001"
+    assert finite_checkpoints(run)[-1] == "step-00000012-epoch-001"
 
 
 @pytest.mark.parametrize("watch", ["accuracy", "loss"])
@@ -140,7 +148,7 @@ def test_answers_that_are_first_seen_broken_in_validation_end_it(demo_shards: Pa
     )
     with pytest.raises(NumericalError, match=r"answers to 12 of 12 samples are not finite after step 1 \(epoch 1\)"):
         train_here(run)
-    assert finite(run) == [] and not (run.checkpoints / "best").exists()
+    assert finite_checkpoints(run) == [] and not (run.checkpoints / "best").exists()
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------------------
@@ -174,7 +182,7 @@ def test_an_older_versions_checkpoint_of_nan_is_named_and_the_one_before_taken(
 ) -> None:
     save(tmp_path, 1, 1.0)
     with monkeypatch.context() as older:
-        older.setattr(writer, "any_not_finite", lambda tensors: False)
+        older.setattr(writer, "finite", lambda tensor: True)
         save(tmp_path, 2, torch.nan)
     what = "optimizer.safetensors: 1 of 1 tensors are not finite, the first is z:exp_avg_sq"
     assert damage(tmp_path / "step-00000002") == [what] and damage(tmp_path / "step-00000001") == []
