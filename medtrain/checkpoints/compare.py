@@ -15,6 +15,7 @@ from medtrain.core.errors import MachineError
 from medtrain.runs.attempts import here, rows_of, started
 from medtrain.runs.checkpoint_manifest import Damaged, read_manifest, read_state
 from medtrain.runs.code_snapshot import frozen
+from medtrain.runs.environment_record import DIFFERS, changed, recorded
 from medtrain.runs.run import Run
 
 
@@ -118,15 +119,12 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     run, told = plan.run, []
     if not curve_differs:
         told.append("every line of the curve is the same: it was changed in the last step, in saving, or later")
-    before, now = (
-        run.environment.read_text(errors="replace").splitlines() if run.environment.exists() else []
-        for run in (run, again)
-    )
-    told += [f"the run began with {line}, the replay has {_same(now, line)}" for line in before if line not in now]
+    before, now = recorded(run), recorded(again)
+    for name, value in changed(now, before).items():
+        has = f"{name} {now[name]}" if name in now else "nothing of the kind"
+        told.append(f"the run began with {name} {value}, the replay has {has}")
     if run.log.exists():
-        warned = [
-            line for line in run.log.read_text(errors="replace").splitlines() if "differs from the first (" in line
-        ]
+        warned = [line for line in run.log.read_text(errors="replace").splitlines() if DIFFERS in line]
         told += [f"train.log says: {line}" for line in warned[-3:]]
     attempts = _attempts_between(plan)
     counts = sorted({row["ranks"] for row in attempts} | {plan.ranks})
@@ -137,11 +135,6 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
         if entry["step"] > plan.before["step"]:
             told.append(f"the run took another medtrain at step {entry['step']} (resume --thaw)")
     return told or ["nothing that medtrain knows of differs: suspect memory, disk or GPU, and replay once more"]
-
-
-def _same(lines: list[str], line: str) -> str:
-    """The line about the same thing."""
-    return next((other for other in lines if other.split()[0] == line.split()[0]), "nothing of the kind")
 
 
 def _attempts_between(plan: Plan) -> list[dict[str, Any]]:

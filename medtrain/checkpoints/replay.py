@@ -26,6 +26,7 @@ from medtrain.core.files import UNFINISHED
 from medtrain.core.processes import end_with
 from medtrain.runs import code_snapshot, journal
 from medtrain.runs.checkpoint_manifest import read_manifest
+from medtrain.runs.environment_record import recorded
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import in_slurm_job
 
@@ -159,9 +160,8 @@ def stop(again: Run, process: subprocess.Popen[bytes]) -> None:
 
 def environment(plan: Plan) -> dict[str, str]:
     """This process's, with as many threads as the run began with: their number decides the order of sums."""
-    lines = plan.run.environment.read_text(errors="replace").splitlines() if plan.run.environment.exists() else []
-    threads = [line.split()[1] for line in lines if line.startswith("threads ")]
-    values = {**os.environ, **({"OMP_NUM_THREADS": threads[0]} if threads else {})}
+    threads = recorded(plan.run).get("threads")
+    values = {**os.environ, **({"OMP_NUM_THREADS": threads} if threads else {})}
     values.pop("ENVIRONMENT", None)  # in a batch script a crash would put the job back in the queue
     return values
 

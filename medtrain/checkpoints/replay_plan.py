@@ -11,6 +11,7 @@ from medtrain.config import configfile
 from medtrain.core.errors import InputError, MachineError
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import checkpoint_folders, read_manifest, read_state
+from medtrain.runs.environment_record import recorded
 from medtrain.runs.run import Run, command_for
 from medtrain.slurm.environment import in_slurm_job, in_task, tasks_given
 
@@ -110,8 +111,7 @@ def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
 
 def refuse_without_gpu(run: Run, ranks: int, fix: str) -> None:
     """What a GPU computed, a CPU computes otherwise; and ranks that share a GPU may not fit into its memory."""
-    lines = run.environment.read_text(errors="replace").splitlines() if run.environment.exists() else []
-    device = next((line.removeprefix("device ") for line in lines if line.startswith("device ")), "")
+    device = recorded(run).get("device", "")
     if not device or device in CPUS:
         return
     import torch

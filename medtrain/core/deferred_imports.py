@@ -1,9 +1,10 @@
-"""What training as written never uses of PyTorch, imported only where something asks for it.
+"""What training as written never uses of PyTorch, torchvision and timm, imported only where something asks for it.
 
 torch._dynamo, with sympy, FSDP and 800 modules more, is imported by torchvision (for an operator of detection), by each
 optimizer and by DDP, which then ask it nothing but to stay out of the way; DTensor is imported by Accelerate, to ask
-whether a model holds one; what computes shapes without numbers, for compiling and exporting, by PyTorch itself. That is
-2.5 of the 8.5 CPU seconds of a rank's start, 1,200 of its 2,500 modules, and 140 MB of its memory (PyTorch 2.14).
+whether a model holds one; what computes shapes without numbers, for compiling and exporting, by PyTorch itself; wandb
+by timm. That is 3 of the 8.5 CPU seconds of a rank's start, 4 with a network of timm, half of its modules, and 150 MB
+of its memory (PyTorch 2.14, timm 1.0).
 """
 
 from __future__ import annotations
@@ -19,24 +20,26 @@ from typing import Any
 
 
 def install() -> None:
-    """From now on stand-ins answer in place of these modules; the first question that they cannot answer brings in the
-    real ones. For a process of medtrain's own, before anything of the kind is imported."""
+    """From now on stand-ins answer in place of these modules; the first question that one cannot answer brings in the
+    real one. For a process of medtrain's own, before anything of the kind is imported."""
     if FINDER not in sys.meta_path and not any(name in sys.modules for name in STAND_INS):
+        FINDER.waiting = set(STAND_INS)
         sys.meta_path.insert(0, FINDER)
 
 
-def load() -> None:
-    """Take the stand-ins away: whoever imports the modules after this, or has imported them, gets the real ones."""
-    if FINDER in sys.meta_path:
-        sys.meta_path.remove(FINDER)
-    stood = {name: module for name in STAND_INS if isinstance(module := sys.modules.get(name), StandIn)}
-    for name, module in reversed(stood.items()):
-        del sys.modules[name]
-        parent, _, child = name.rpartition(".")
+def load(name: str = "torch._dynamo") -> None:
+    """Take a stand-in away, of PyTorch all, which ask each other: whoever imports the module after this, or has
+    imported it, gets the real one."""
+    own = [each for each in STAND_INS if each == name or (each.startswith("torch.") and name.startswith("torch."))]
+    FINDER.waiting -= set(own)
+    stood = {each: module for each in own if isinstance(module := sys.modules.get(each), StandIn)}
+    for each, module in reversed(stood.items()):
+        del sys.modules[each]
+        parent, _, child = each.rpartition(".")
         if vars(sys.modules[parent]).get(child) is module:
             delattr(sys.modules[parent], child)
-    for name in stood:  # at once: who asks may be in the middle of importing what the stand-in had been a part of
-        importlib.import_module(name)
+    for each in stood:  # at once: who asks may be in the middle of importing what the stand-in had been a part of
+        importlib.import_module(each)
 
 
 class StandIn(ModuleType):
@@ -51,12 +54,15 @@ class StandIn(ModuleType):
 class _Finder(MetaPathFinder, Loader):
     """Finds stand-ins; of their submodules, the real ones."""
 
+    def __init__(self) -> None:
+        self.waiting: set[str] = set()  # modules that have not been asked for
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name in STAND_INS:
+        if name in self.waiting:
             return ModuleSpec(name, self, is_package=True)
-        if name.startswith(tuple(f"{package}." for package in STAND_INS)):
+        if name.startswith(tuple(f"{package}." for package in self.waiting)):
             return ModuleSpec(name, _Found(_real(name)))
         return None
 
@@ -81,7 +87,9 @@ class _Found(Loader):
 
 
 def _real(name: str) -> ModuleType:
-    load()
+    for each in STAND_INS:
+        if each in FINDER.waiting and f"{name}.".startswith(f"{each}."):
+            load(each)
     return importlib.import_module(name)
 
 
@@ -96,7 +104,7 @@ def _disable(fn: Callable[..., Any] | None = None, *args: Any, **options: Any) -
         return _real("torch._dynamo").disable(fn, *args, **options)
 
     def call(*its: Any, **own: Any) -> Any:
-        if FINDER in sys.meta_path:
+        if "torch._dynamo" in FINDER.waiting:
             return fn(*its, **own)
         return _real("torch._dynamo").disable(fn, *args, **options)(*its, **own)
 
@@ -128,5 +136,9 @@ STAND_INS: dict[str, dict[str, Any]] = {  # in the order in which PyTorch import
     "torch.distributed.tensor": {"DTensor": _NoDTensor},
     "torchvision.datasets": {},
     "torchvision.ops._register_onnx_ops": {"_register_custom_op": lambda: None},  # names for ONNX, of detection alone
+    "timm.data.dataset_factory": {"create_dataset": _later("timm.data.dataset_factory", "create_dataset")},
+    "timm.utils.summary": {  # imports wandb
+        name: _later("timm.utils.summary", name) for name in ("get_outdir", "trim_summary", "update_summary")
+    },
 }
 FINDER = _Finder()

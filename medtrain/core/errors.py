@@ -35,6 +35,14 @@ class MachineError(MedtrainError):
     exit_code = EXIT_ENVIRONMENT
 
 
+class Hang(MachineError):
+    """Training gives no sign of life; `rank` is the one that the others wait for, empty where none is."""
+
+    def __init__(self, problem: str, fix: str, rank: str) -> None:
+        super().__init__(problem, fix)
+        self.rank = rank
+
+
 class NumericalError(MedtrainError):
     """Training ran, and its numbers broke: a loss, a gradient or a weight that is not finite. Exit code 3."""
 

@@ -58,16 +58,27 @@ def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 
 @contextmanager
+def locked(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold the system's lock of a file, which is made where it is not there (flock(2)); False where another process has
+    it and this one does not `wait`. A filesystem without locks keeps nobody out."""
+    own = True
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            own = False
+        except OSError:
+            pass
+        yield own
+
+
+@contextmanager
 def alone(folder: Path, doing: str) -> Iterator[None]:
     """Hold a folder: two at once would sweep away or mix what each other has half written. InputError where another
     process is `doing` the same."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another process is {doing} it", "wait until that one is done") from None
-        except OSError:
-            pass  # a filesystem without locks
+    with locked(folder / ".lock", wait=False) as own:
+        if not own:
+            raise InputError(f"{folder}: another process is {doing} it", "wait until that one is done")
         yield
 
 

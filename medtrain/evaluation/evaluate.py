@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from medtrain.checkpoints.format import load_chosen
-from medtrain.config.schema import Config, DataConfig
+from medtrain.config.schema import Config
 from medtrain.core.errors import InputError, NumericalError
 from medtrain.datasets.labels import are_scores, known
 from medtrain.distributed.process_group import World, gather_rows, share
@@ -40,10 +40,8 @@ def score(
     model: nn.Module,
     task: Task,
     loader: Loader,
-    data: DataConfig,
-    channels: int,
+    config: Config,
     world: World,
-    batch_size: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Scores | None:
     """Scores of every sample of the loader's split, of a clip the mean over its windows, the same on all ranks; None
@@ -51,6 +49,7 @@ def score(
 
     `stopped` is asked once a round on every rank and must answer the same on all.
     """
+    batch_size = config.data.eval_batch_size
     training = [module for module in model.modules() if module.training]  # what is frozen is not
     model.eval()
     batches = loader.every_sample(batch_size)
@@ -61,7 +60,7 @@ def score(
                 return None
             batch = next(batches, None)
             if batch is not None:
-                logits = model(pixels(batch, data, channels, world.device))
+                logits = model(pixels(batch, config.data, config.model.channels, world.device))
                 values.append(task.scores(logits).cpu())
                 samples.append(torch.from_numpy(np.stack([batch.samples, batch.draws], 1)))
     for module in training:
@@ -190,8 +189,8 @@ def score_split(
     config: Config, task: Task, model: nn.Module, world: World, split: str, each_round: Callable[[], bool]
 ) -> tuple[Loader, Scores]:
     """The closed loader of a split and the scores of all its samples."""
-    loader, data = open_loader(config, world, split, windows=config.data.clips), config.data
-    scores = score(model, task, loader, data, config.model.channels, world, data.eval_batch_size, each_round)
+    loader = open_loader(config, world, split, windows=config.data.clips)
+    scores = score(model, task, loader, config, world, each_round)
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")

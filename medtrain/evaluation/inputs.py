@@ -15,7 +15,7 @@ from medtrain.distributed.process_group import World
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import ClipSetup
-from medtrain.loading.loader import Loader
+from medtrain.loading.loader import LabelRule, Loader, Share
 from medtrain.models import channels_last
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex
@@ -45,24 +45,20 @@ def open_loader(
     Only `training` has labels that policies settled, by which nothing is measured, and datasets drawn more often.
     """
     data, index = config.data, mixture.open_split(config.data, split)
+    policies = {"uncertain": data.uncertain, "unmentioned": data.unmentioned} if training else {}
     return Loader(
         index,
         global_batch=global_batch,
         image_size=data.image_size,
         seed=config.seed,
         augment=augment,
-        rank=world.rank,
-        world=world.size,
+        share=Share(world.rank, world.size, pieces),
         workers=data.workers,
         prefetch=data.prefetch,
         max_samples=data.max_samples,
-        pieces=pieces,
-        uncertain=data.uncertain if training else "nan",
-        unmentioned=data.unmentioned if training else "nan",
+        rule=LabelRule(**policies, scores=config.task == "score", good_from=data.good_from),
         times=mixture.times_of(data) if training else None,
         clip=_clips_of(config, index, windows),
-        scores=config.task == "score",
-        good_from=data.good_from,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn  # noqa: E402
 
 from medtrain.config.configfile import load  # noqa: E402
 from medtrain.core import deferred_imports, outlet, permissions  # noqa: E402
-from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError  # noqa: E402
+from medtrain.core.errors import EXIT_ENVIRONMENT, Hang, MedtrainError  # noqa: E402
 from medtrain.distributed.rank_environment import SUPERVISOR, take_place  # noqa: E402
 from medtrain.runs import fence, takeover  # noqa: E402
 from medtrain.runs.run import Run, command_for  # noqa: E402
@@ -57,7 +57,7 @@ def main() -> int:
 def fail(run: Run, error: MedtrainError) -> NoReturn:
     """Say what is wrong, to the user and to the supervisor, and leave."""
     report(run, f"{error.problem}\n  fix: {error.fix}")
-    note(run, error.exit_code, error.problem, error.fix)
+    note(run, error.exit_code, error.problem, error.fix, **({"hung": error.rank} if isinstance(error, Hang) else {}))
     leave_at_once(error.exit_code)
 
 
@@ -75,7 +75,7 @@ def report(run: Run, text: str) -> None:
     log(run, f"rank {os.environ.get('RANK', '0')} on {node_name()}: {text}")
 
 
-def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
+def note(run: Run, exit_code: int, problem: str, fix: str, **more: str) -> None:
     """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
     says why: what the others then see is only that it is gone."""
     with contextlib.suppress(OSError, fence.Superseded):
@@ -83,7 +83,7 @@ def note(run: Run, exit_code: int, problem: str, fix: str) -> None:
         descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w") as file:
             who = {"rank": int(os.environ.get("RANK", "0")), "host": node_name()}
-            json.dump({"exit_code": exit_code, "error": problem, "fix": fix, **who}, file)
+            json.dump({"exit_code": exit_code, "error": problem, "fix": fix, **who, **more}, file)
 
 
 def leave_at_once(code: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,41 @@ from medtrain.shards.index import ShardIndex
 from medtrain.shards.mixture import parts_and_times
 
 
+@dataclass(frozen=True)
+class Share:
+    """Whose part of each global batch: the rank's among so many, in whole pieces where a batch is cut into `pieces`."""
+
+    rank: int = 0
+    ranks: int = 1
+    pieces: int = 0
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """What labels become for training: by the policies for what is not sure (see labels.settle), of clips good where
+    the score is `good_from` or more (0: as it was packed), or with `scores` the scores themselves."""
+
+    uncertain: str = "nan"
+    unmentioned: str = "nan"
+    scores: bool = False
+    good_from: float = 0.0
+
+    def of(self, index: ShardIndex, samples: int) -> npt.NDArray[Any]:
+        """Those of the first samples of a split: int8 [N, L], scores float32 [N, 1] and NaN where there is none."""
+        if self.scores or self.good_from:
+            given = index.scores[:samples, None]
+            return given if self.scores else np.where(np.isnan(given), UNKNOWN, given >= self.good_from).astype(np.int8)
+        return settle(index.labels[:samples], self.uncertain, self.unmentioned)
+
+
 class Loader:
     """Batches of one split for one rank; keeps no position of its own, so resuming costs no reading.
 
     Global batch k of an epoch is `order[k*G : (k+1)*G]` for G = `global_batch`, whatever the number of ranks, workers
-    or shards; a rank takes its contiguous share, which is made of whole pieces where a batch is cut into `pieces`. The
-    last partial batch of an epoch is left out, so every rank makes the same number of steps. Augmentation is keyed by
-    (seed, epoch, draw); a draw is a sample, unless `times` (source -> how often) has an epoch draw some more or less
-    often than once. `augment=None` only resizes. `labels` int8 [N, L] are those of the index, settled by the policies
-    `uncertain` and `unmentioned` (see labels.settle). Of a dataset of clips `clip` says what is seen, a clip counts as
-    good where its score is `good_from` or more (0: as it was packed), and with `scores` the labels are the scores
-    themselves, float32 [N, 1], NaN where there is none.
+    or shards; a rank takes its contiguous `share`. The last partial batch of an epoch is left out, so every rank makes
+    the same number of steps. Augmentation is keyed by (seed, epoch, draw); a draw is a sample, unless `times` (of a
+    source how often) has an epoch draw some more or less often than once. `augment=None` only resizes. `labels` [N, L]
+    are those of the index by the `rule`. Of a dataset of clips `clip` says what is seen.
 
     One iteration at a time: when another begins, asking the earlier one for more raises RuntimeError.
     """
@@ -44,35 +69,26 @@ class Loader:
         image_size: int,
         seed: int = 0,
         augment: AugmentConfig | None = None,
-        rank: int = 0,
-        world: int = 1,
+        share: Share = Share(),
         workers: int = 2,
         prefetch: int = 4,
         max_samples: int = 0,
-        pieces: int = 0,
-        uncertain: str = "nan",
-        unmentioned: str = "nan",
+        rule: LabelRule = LabelRule(),
         times: dict[str, float] | None = None,
         clip: ClipSetup | None = None,
-        scores: bool = False,
-        good_from: float = 0.0,
     ) -> None:
         self.index = index
         self.samples = min(len(index), max_samples or len(index))
         self.global_batch = global_batch
         self.seed = seed
-        self.rank, self.world = rank, world
-        self._pieces = pieces or world
+        self.share = share
         self._prefetch = prefetch
         self._pin = torch.cuda.is_available()
         self._sources = parts_and_times(index.samples[: self.samples], times or {})
         of, often = self._sources
         self.drawn = np.array(often)[of] > 0  # bool [samples]: those that training draws at all
         self._drawn = len(self._draws(0))
-        self.labels: npt.NDArray[Any] = settle(index.labels[: self.samples], uncertain, unmentioned)
-        if scores or good_from:
-            given = index.scores[: self.samples, None]
-            self.labels = given if scores else np.where(np.isnan(given), UNKNOWN, given >= good_from).astype(np.int8)
+        self.labels = rule.of(index, self.samples)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
         self._windows = clip.windows if clip else 1
         self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip), workers)
@@ -94,7 +110,8 @@ class Loader:
                 "lower --batch_size or --accumulate, or pack more samples",
             )
         order = self._draws(epoch)
-        share = rank_share(self.global_batch, self.rank, self.world, self._pieces)
+        own = self.share
+        share = rank_share(self.global_batch, own.rank, own.ranks, own.pieces or own.ranks)
         whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
         parts = (Part(step[share] % self.samples, step[share], step % self.samples, epoch) for step in whole)
         yield from self._batches(parts, share.stop - share.start)
@@ -106,14 +123,14 @@ class Loader:
         Batches are cut before they are dealt out, so a sample is scored in the same company at any number of ranks.
         """
         count = self.samples * self._windows
-        starts = range(self.rank * batch_size, count, self.world * batch_size)
+        starts = range(self.share.rank * batch_size, count, self.share.ranks * batch_size)
         parts = (np.arange(start, min(start + batch_size, count)) for start in starts)
         pairs = (np.divmod(part, self._windows) for part in parts)
         yield from self._batches((Part(samples, draws, samples, None) for samples, draws in pairs), batch_size)
 
     def rounds(self, batch_size: int) -> int:
         """Batches of `every_sample` on the rank that has the most."""
-        return -(-self.samples * self._windows // (batch_size * self.world))
+        return -(-self.samples * self._windows // (batch_size * self.share.ranks))
 
     def close(self) -> None:
         """End the worker processes."""

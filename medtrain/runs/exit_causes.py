@@ -15,7 +15,6 @@ from typing import Any
 from medtrain.core.errors import EXIT_RESUMABLE
 from medtrain.slurm.queries import Fields, seconds
 
-HANG = "no sign of life"  # how the watchdog's message begins
 LIMIT_SECONDS = 90.0  # Slurm sends the signal before a time limit up to 60 s early, and a save takes a while
 # slurmstepd writes it into the log of a step that it ends.
 DUE = re.compile(
@@ -37,7 +36,6 @@ COMPLAINTS = tuple(
     for kind in ("fatal: ", "error: ", "(?=(?:error while|symbol lookup|unrecognized|unknown|invalid|option) )")
 )
 DEADLY = {signal.strsignal(number): number for number in signal.Signals}
-BLAMED = re.compile(r"rank (\d+)(?: on (\S+))?")
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,8 @@ def _failure(evidence: Evidence) -> Cause | None:
     if not error:
         return None
     failed = _first_to_fail(evidence)
-    if error.startswith(HANG):
-        blamed = BLAMED.search(error)
-        rank = blamed[1] if blamed else ""
+    if "hung" in evidence.failure:
+        rank = str(evidence.failure["hung"])
         return Cause("hung", f"hung: {error}", rank, _node_of(evidence, rank) or failed["node"])
     if "rank" in evidence.failure:
         failed = {**failed, "ranks": str(evidence.failure["rank"])}

@@ -14,10 +14,13 @@ from medtrain.core import permissions, processes
 from medtrain.core.console import say, show_error
 from medtrain.core.errors import InputError, MedtrainError
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.datasets.record import Record
 from medtrain.shards.pack import pack, pack_share, read_share
-from medtrain.shards.request import REQUEST, Request, records_of, refuse
-from medtrain.slurm import job_environment, sbatch
+from medtrain.shards.pack_checks import check_options, check_records, refuse_others
+from medtrain.shards.request import Request, records_of
+from medtrain.slurm import job_environment, queries, sbatch
 
+REQUEST = "request.json"
 STAGES = ("read", "pack", "finish")
 
 
@@ -59,6 +62,23 @@ def submit(
         if not dry_run:
             write_json(out / REQUEST, {**told, "jobs": sent})
     return sent
+
+
+def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
+    """The records that are packed; InputError where that cannot be done, or another job does it already."""
+    if tasks < 1:
+        raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
+    check_options(request.options)
+    records = records_of(request)
+    check_records(records, request.options)
+    refuse_others(records, datasets.source(request.dataset).classes, out, request.options)
+    for job in read_json(out / REQUEST).get("jobs", ()):
+        if place := queries.queue_state(job):
+            raise InputError(
+                f"{out}: is packed by job {job} already ({place.state.lower()})",
+                f"wait for it, or first: scancel {job}",
+            )
+    return records
 
 
 def run(out: Path, stage: str) -> None:

@@ -9,14 +9,10 @@ from typing import Any
 from medtrain import datasets
 from medtrain.core.console import warn
 from medtrain.core.errors import InputError
-from medtrain.core.jsonfiles import read_json
 from medtrain.datasets.record import FRACTIONS, Record, with_validation, with_views
 from medtrain.shards.file_hashes import there
-from medtrain.shards.pack_checks import check_options, check_records, refuse_others
 from medtrain.shards.plan import PackOptions
-from medtrain.slurm import queries
 
-REQUEST = "request.json"
 CLIP_SIZE = 112  # pixels: what networks of clips are made for (Tran et al., CVPR 2018)
 
 
@@ -58,23 +54,6 @@ def options_for(dataset: str, asked: PackOptions) -> PackOptions:
     if asked.encoding == "jpeg":
         raise InputError("clips are packed without loss", "leave --encoding away")
     return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, colours=asked.colours or "grey")
-
-
-def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
-    """The records that are packed; InputError where that cannot be done, or another job does it already."""
-    if tasks < 1:
-        raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
-    check_options(request.options)
-    records = records_of(request)
-    check_records(records, request.options)
-    refuse_others(records, datasets.source(request.dataset).classes, out, request.options)
-    for job in read_json(out / REQUEST).get("jobs", ()):
-        if place := queries.queue_state(job):
-            raise InputError(
-                f"{out}: is packed by job {job} already ({place.state.lower()})",
-                f"wait for it, or first: scancel {job}",
-            )
-    return records
 
 
 def records_of(request: Request) -> list[Record]:

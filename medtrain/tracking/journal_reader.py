@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
+
+from medtrain.runs.journal import parsed
 
 NOT_A_CURVE = ("kind", "step", "time")
 
@@ -58,24 +58,14 @@ class StepReader:
 
     def _add(self, line: bytes) -> Row | None:
         """Lay a line over the last row; the row before it, if the line begins a new one."""
-        entry = _entry(line)
+        entry = parsed(line)
         step = entry.get("step")
-        if entry.get("kind") not in ("step", "epoch") or type(step) is not int:
-            return None
-        if self.last is not None and step < self.last.step:
+        if step is None or (self.last is not None and step < self.last.step):  # a power cut can leave a line of zeros
             return None
         done = None
         if self.last is None or step > self.last.step:
-            done, self.last, self.last_is_whole = self.last, Row(step, entry.get("time", time.time()), {}), False
+            done, self.last, self.last_is_whole = self.last, Row(step, entry["time"], {}), False
         numbers = {key: value for key, value in entry.items() if type(value) in (int, float) and key not in NOT_A_CURVE}
         self.last.values.update(numbers)
         self.last_is_whole |= entry["kind"] == "epoch"
         return done
-
-
-def _entry(line: bytes) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-    except ValueError:  # a power cut can leave a line of zeros
-        return {}
-    return entry if isinstance(entry, dict) else {}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from urllib.parse import urlsplit
 
 from medtrain.core.errors import InputError, MachineError
+from medtrain.core.files import locked
 from medtrain.runs.run import Run, command_for
 from medtrain.runs.takeover import VERIFYING, alive
-from medtrain.tracking.uploader_process import catch_up
+from medtrain.tracking.uploader_process import catch_up, feed_lock
 
 
 def can_send(tracker: str, mode: str) -> bool:
@@ -28,16 +28,12 @@ def refuse_if_fed(run: Run) -> None:
             f"run {run.name} is under way ({place.kind} {place.id}): its own helper feeds the tracker",
             f"wait for its end: {command_for(run, 'logs')} -f",
         )
-    with contextlib.suppress(FileNotFoundError), (run.trackers / "feed.lock").open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with contextlib.suppress(FileNotFoundError), locked(feed_lock(run), wait=False) as own:
+        if not own:
             raise InputError(
                 f"run {run.name}: the helper of its last attempt still feeds the tracker",
                 f"call this again in a minute; what it does is in {run.trackers / 'feed.log'}",
-            ) from None
-        except OSError:  # a shared filesystem without locks
-            return
+            )
 
 
 def refuse_without_key(run: Run, tracker: str, mode: str) -> None:

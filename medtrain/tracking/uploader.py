@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import NoReturn, TextIO
 
@@ -19,13 +17,13 @@ from medtrain.config.schema import Config
 from medtrain.core import permissions
 from medtrain.core.console import paint, show_error
 from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError
-from medtrain.core.files import sweep
+from medtrain.core.files import locked, sweep
 from medtrain.core.processes import ASKING_OR_HANGUP, command
 from medtrain.runs.run import Run
 from medtrain.tracking.backends import open_feed
 from medtrain.tracking.backends.common import REMEDIES, Feed
 from medtrain.tracking.journal_reader import StepReader
-from medtrain.tracking.uploader_process import catch_up
+from medtrain.tracking.uploader_process import catch_up, feed_lock
 
 POLL_SECONDS = 1.0
 ROWS_AT_ONCE = 500
@@ -61,7 +59,7 @@ def main(folder: str, asked: str = "") -> int:
             return 0
         run.trackers.mkdir(mode=0o750, exist_ok=True)
         divert_output(run)
-        with only_helper(run):
+        with locked(feed_lock(run), wait=True):  # the helper of an earlier attempt may still be sending
             sweep(run.trackers)
             feed_run(run, config)
         note(f"{tracker} has the whole journal")
@@ -125,16 +123,6 @@ def divert_output(run: Run) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-
-
-@contextlib.contextmanager
-def only_helper(run: Run) -> Iterator[None]:
-    """Wait for the helper of an earlier attempt, which may still be sending: two would send the same steps."""
-    with (run.trackers / "feed.lock").open("w") as file:
-        # A shared filesystem without locks is no reason not to feed.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def restart(run: Run, error: Exception, terminal: TextIO, asked: str) -> NoReturn:

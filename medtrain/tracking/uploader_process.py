@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from medtrain.config import configfile
 from medtrain.core import processes
@@ -45,6 +46,11 @@ class Feeder:
             return
         if code != 0:
             warn(f"the tracker's helper ended with code {code}; send the rest: {catch_up(self._run)}")
+
+
+def feed_lock(run: Run) -> Path:
+    """Held by the one process that sends the run's curve: two would send the same steps."""
+    return run.trackers / "feed.lock"
 
 
 def catch_up(run: Run) -> str:

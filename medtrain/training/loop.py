@@ -15,7 +15,7 @@ from torch import nn
 
 from medtrain.checkpoints.finite import broken_gradients
 from medtrain.config.schema import Config, lower_is_better
-from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, MachineError, NumericalError
+from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, Hang, NumericalError
 from medtrain.distributed.gradient_sync import BROKEN, COLUMNS, CORRECT, LOSS, SAVE, STOP
 from medtrain.distributed.process_group import World, any_rank, part, share, share_buffers
 from medtrain.evaluation.evaluate import measure, refuse_not_finite, score
@@ -51,7 +51,7 @@ class Report(Protocol):
     ) -> None: ...
 
 
-def train(run: Run, stop: StopRequest, fail: Callable[[MachineError], Any], report: Report) -> int:
+def train(run: Run, stop: StopRequest, fail: Callable[[Hang], Any], report: Report) -> int:
     """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code.
 
     `fail` is what a watchdog calls, from its own thread, when training hangs; `report` is called on every rank when all
@@ -128,10 +128,8 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
         trainer.judged,
         trainer.task,
         trainer.validation,
-        config.data,
-        config.model.channels,
+        config,
         world,
-        config.data.eval_batch_size,
         stopped=lambda: alive(trainer, "validating") or any_rank(world, bool(trainer.stop)),
     )
     if scores is None:

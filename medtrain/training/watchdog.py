@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medtrain.core.errors import MachineError
+from medtrain.core.errors import Hang
 from medtrain.core.files import write_whole
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm.environment import node_name
@@ -36,10 +36,10 @@ class Watchdog:
 
     It counts its own ticks, not the clock: a job that Slurm suspends for an hour has not hung. When they are too many,
     it writes the stacks of this rank's threads to `hangs/`, waits for the other ranks to do the same, and calls `end`
-    with a MachineError that names the rank that the others wait for.
+    with a Hang that names the rank that the others wait for.
     """
 
-    def __init__(self, run: Run, rank: int, size: int, end: Callable[[MachineError], Any]) -> None:
+    def __init__(self, run: Run, rank: int, size: int, end: Callable[[Hang], Any]) -> None:
         self._run, self._rank, self._size, self._end = run, rank, size, end
         self._main = threading.main_thread().ident
         self._ticks = 0
@@ -91,10 +91,11 @@ class Watchdog:
             seen = {rank: report for rank, report in found if report["time"] > began - gather}
         if self._closed.is_set() or self._ticks == 0:  # it was only slow, and goes on
             return
-        problem = f"no sign of life for {self._limit:g} s while {self._doing}: {blame(seen, self._size)}"
+        words, rank = blame(seen, self._size)
+        problem = f"no sign of life for {self._limit:g} s while {self._doing}: {words}"
         slow = f"{resume_command(self._run)} --hang_seconds 600"
         fix = f"look at the stacks in {self._run.hangs}; if it was only slow: {slow}"
-        self._end(MachineError(problem, fix))
+        self._end(Hang(problem, fix, rank))
 
     def _dump(self) -> None:
         frame = sys._current_frames().get(self._main or 0)
@@ -127,17 +128,17 @@ def reports(folder: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-def blame(seen: dict[int, dict[str, Any]], size: int) -> str:
-    """Which ranks the others wait for, in words."""
+def blame(seen: dict[int, dict[str, Any]], size: int) -> tuple[str, str]:
+    """Which ranks the others wait for, in words, and the first of them; empty where they wait for none."""
     silent = [rank for rank in range(size) if rank not in seen]
     stuck = [report for _, report in sorted(seen.items()) if not report["waiting"]]
     if size > 1 and stuck:
         words = [f"rank {r['rank']} on {r['host']} is in {r['in']} ({r['at']})" for r in stuck]
-        return "; ".join(words) + (", the others wait for it" if len(stuck) < len(seen) else "")
+        return "; ".join(words) + (", the others wait for it" if len(stuck) < len(seen) else ""), str(stuck[0]["rank"])
     if silent:
         names = ", ".join(map(str, silent))
-        return f"rank {names} does not answer (stopped, or its node is gone), the others wait for it"
+        return f"rank {names} does not answer (stopped, or its node is gone), the others wait for it", str(silent[0])
     if size > 1:
-        return "all ranks wait for each other: the network between them"
+        return "all ranks wait for each other: the network between them", ""
     report = next(iter(seen.values()), {"in": "?", "at": "?"})
-    return f"the process is in {report['in']} ({report['at']})"
+    return f"the process is in {report['in']} ({report['at']})", ""

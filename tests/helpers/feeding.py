@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from places import REPOSITORY
+from process_table import gone
 
 from medtrain.config import configfile
 from medtrain.config.schema import Config, DataConfig, SlurmConfig, TrackingConfig
@@ -44,7 +45,8 @@ with run.journal.open("a") as journal:
         journal.write(line[9:])
         if step % 20 == 0:
             values = {"epoch": step // 20, "train_loss": 1 / step, "val_accuracy": step / 1e3}
-            journal.write(json.dumps({"kind": "epoch", "step": step} | values) + "\\n")
+            row = {"kind": "epoch", "step": step} | values | {"time": time.time()}
+            journal.write(json.dumps(row) + "\\n")
         journal.flush()
         time.sleep(pause)
 print("written", flush=True)
@@ -140,7 +142,7 @@ def storm(run: Run, alive: Callable[[], object]) -> None:
     """Three kills -9 and a clean end; every attempt writes other values, so that a stale one would show.
 
     The first kill hits a helper that is still starting, the second one that has sent rows, the third the trainer alone,
-    and the next attempt begins while the orphaned helper may still be at work.
+    and the next attempt begins while the orphaned helper may still be at work, or overtakes it.
     """
     trainer, helper = train(run, attempt=1, checkpoint=0, end=10_000, pause=0.01)
     wait_until(lambda: len(in_journal(run)) > 15)
@@ -148,11 +150,12 @@ def storm(run: Run, alive: Callable[[], object]) -> None:
     trainer, helper = train(run, attempt=2, checkpoint=10, end=10_000, pause=0.01)
     wait_until(lambda: alive() and len(in_journal(run)) > 125)
     kill(trainer, helper)
-    trainer, _ = train(run, attempt=3, checkpoint=120, end=10_000, pause=0.01)
+    trainer, orphan = train(run, attempt=3, checkpoint=120, end=10_000, pause=0.01)
     wait_until(lambda: len(in_journal(run)) > 150)
     kill(trainer)
     trainer, _ = train(run, attempt=4, checkpoint=140, end=200)
     end(trainer)
+    wait_until(lambda: gone(orphan))  # it may have waited for the helper of the last attempt, and sends all once more
 
 
 def offline_runs(run: Run) -> list[Path]:

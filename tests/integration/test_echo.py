@@ -26,7 +26,7 @@ from medtrain.evaluation.score_table import read_scores
 from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.clip_sampling import ClipSetup
-from medtrain.loading.loader import Loader
+from medtrain.loading.loader import LabelRule, Loader
 from medtrain.reporting.mistakes import draw_mistakes, moments
 from medtrain.runs.run import Run
 from medtrain.shards.index import open_index
@@ -198,7 +198,7 @@ def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> Non
 def test_from_which_score_on_a_clip_is_good(shards: Path) -> None:
     index = open_index(shards, "train")
     for limit in (0.0, 0.3, 0.9):
-        loader = Loader(index, global_batch=4, image_size=32, workers=1, clip=SEEN, good_from=limit)
+        loader = Loader(index, global_batch=4, image_size=32, workers=1, clip=SEEN, rule=LabelRule(good_from=limit))
         assert loader.labels[:, 0].tolist() == (index.scores >= (limit or 0.5)).tolist()
         loader.close()
 

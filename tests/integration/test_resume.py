@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from process_table import children
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1", "--epochs", "4"]
 
@@ -50,13 +51,6 @@ def undisturbed(request: pytest.FixtureRequest, demo_shards: Path, tmp_path_fact
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     return Forked(command_line(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def workers(supervisor: subprocess.Popen[str]) -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.launch.rank_main"], capture_output=True, text=True
-    )
-    return [int(pid) for pid in found.stdout.split()]
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -122,7 +116,7 @@ def test_a_run_of_which_everything_is_killed_in_turn_ends_alike(
     run = tmp_path / "killed"
     process = start(train_arguments(demo_shards, tmp_path, "killed", ranks))
     wait_for_step(run, 1, process)
-    for pid in [process.pid, *workers(process)]:  # before the first checkpoint
+    for pid in [process.pid, *children(process.pid, "medtrain.launch.rank_main")]:  # before the first checkpoint
         subprocess.run(["kill", "-9", str(pid)], check=True)
     process.communicate()
     (run / ".status.json.4711.unfinished").write_text('{"sta')  # as if killed while it wrote
@@ -131,7 +125,7 @@ def test_a_run_of_which_everything_is_killed_in_turn_ends_alike(
     process = start(["resume", "killed", "--runs", str(tmp_path)])
     for step, victim in ((4, 0), (12, -1)):  # the first rank, and the last
         wait_for_save(run, step, process)
-        pids = workers(process)
+        pids = children(process.pid, "medtrain.launch.rank_main")
         assert len(pids) == ranks
         subprocess.run(["kill", "-9", str(pids[victim])], check=True)
     wait_for_save(run, 16, process)

@@ -13,14 +13,16 @@ import os, sys
 from medtrain.core import deferred_imports
 if sys.argv[1] == "deferred":
     deferred_imports.install()
-import torch, torchvision, xxhash
+import timm, torch, torchvision, xxhash
 import torch.distributed as dist
 from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 torch.manual_seed(1)
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 accelerator = Accelerator(cpu=True)
-model = accelerator.prepare_model(torchvision.models.densenet121(num_classes=3), evaluation_mode=True)
+networks = torchvision.models.densenet121(num_classes=8), timm.create_model("test_resnet", num_classes=3)
+model = accelerator.prepare_model(torch.nn.ModuleList(networks), evaluation_mode=True)
+model.forward = lambda inputs: torch.cat([network(inputs) for network in model], 1)
 parallel = DistributedDataParallel(model)
 optimizer = accelerator.prepare_optimizer(torch.optim.AdamW(model.parameters(), 1e-3))
 for _ in range(2):
@@ -33,11 +35,11 @@ with torch.compiler.set_stance("force_eager"):
 digest = xxhash.xxh3_128()
 for tensor in model.state_dict().values():
     digest.update(tensor.numpy().tobytes())
-heavy = ("sympy", "torch._dynamo.eval_frame", "torch._decomp")
+heavy = ("sympy", "torch._dynamo.eval_frame", "torch._decomp", "wandb")
 print(digest.hexdigest(), *[name for name in heavy if name in sys.modules])
 dist.destroy_process_group()
 """
-HEAVY = ["sympy", "torch._dynamo.eval_frame", "torch._decomp"]
+HEAVY = ["sympy", "torch._dynamo.eval_frame", "torch._decomp", "wandb"]
 
 
 def fresh(code: str, *arguments: str) -> list[str]:
@@ -63,6 +65,7 @@ WANTED = {
     "for_shapes": "deferred_imports.load(); print(torch.empty(2, device='meta').dot(torch.empty(2, device='meta')))",
     "of_datasets": "from torchvision.datasets import FakeData; print(len(FakeData(3)))",
     "in_the_middle": "from torch.export.dynamic_shapes import Dim; print(Dim('d'), torchvision.datasets.MNIST)",
+    "of_timm": "import timm.data; from timm.data.dataset_factory import _TORCH_BASIC_DS as them; print(sorted(them))",
     "by_a_function": "from torchvision.ops import roi_align; print(roi_align(torch.ones(1, 1, 4, 4),"
     " torch.tensor([[0, 0, 0, 4, 4.]]), 1).item())",
 }

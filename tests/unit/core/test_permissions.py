@@ -65,7 +65,7 @@ def test_a_job_that_packs_shares_as_the_one_who_sent_it_asked(demo_tree: Path, t
     out = tmp_path / "packed"
     request = shards_request.Request("demo", demo_tree, shards_request.options_for("demo", PackOptions()), 0, False)
     out.mkdir(mode=0o750)
-    write_json(out / shards_request.REQUEST, {"request": request.told(), "tasks": 1, "share": "group"})
+    write_json(out / packing_jobs.REQUEST, {"request": request.told(), "tasks": 1, "share": "group"})
     os.umask(0o077)
     for stage in packing_jobs.STAGES:
         assert packing_jobs.main(str(out), stage) == 0

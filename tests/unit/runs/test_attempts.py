@@ -117,10 +117,10 @@ def test_causes(life: str) -> None:
 
 def test_a_hang_names_the_rank_and_its_node() -> None:
     error = "no sign of life for 5 s while step 7: rank 1 does not answer (stopped, or its node is gone)"
-    cause = judge(evidence("killed", code=1, failure={"error": error}))
+    cause = judge(evidence("killed", code=1, failure={"error": error, "hung": "1"}))
     assert cause.words.startswith("rank 1 on 127.0.0.2 killed"), "srun saw it die before the others left"
     said = "srun: error: a: task 0: Exited with exit code 1\nsrun: error: b: tasks 1-2: Killed\n"
-    cause = judge(evidence(code=1, failure={"error": error}, said=said))
+    cause = judge(evidence(code=1, failure={"error": error, "hung": "1"}, said=said))
     assert (cause.kind, cause.words, cause.rank, cause.node) == ("hung", f"hung: {error}", "1", "b")
 
 

@@ -49,11 +49,12 @@ def test_rows_of_a_growing_journal(tmp_path: Path) -> None:
         file.write(b'{"kind": "step", "st')
         file.flush()
         assert reader.take(9) == []
-        file.write(b'ep": 2, "loss": NaN, "epoch": 0}\n\0\0\0\n{"kind": "other", "step": 3}\n')
+        file.write(b'ep": 2, "loss": NaN, "epoch": 0, "time": 8}\n\0\0\0\n{"kind": "other", "step": 3}\n')
         file.flush()
         assert reader.take(9) == [(1, 7.0, {"epoch": 0, "loss": 0.5})]
         assert reader.last is not None and math.isnan(reader.last.values["loss"]) and not reader.last_is_whole
-        file.write(b'{"kind": "epoch", "step": 2, "epoch": 1, "val_loss": 2}\n{"kind": "step", "step": 1}\n')
+        file.write(b'{"kind": "epoch", "step": 2, "epoch": 1, "val_loss": 2, "time": 9}\n')
+        file.write(b'{"kind": "step", "step": 1, "epoch": 0, "time": 9}\n')
         file.flush()
     assert reader.take(9) == []
     assert reader.last.step == 2 and reader.last.values.keys() == {"epoch", "loss", "val_loss"}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from process_table import children, gone
 
 from medtrain.training.watchdog import blame
 
@@ -27,20 +28,6 @@ def arguments(shards: Path, runs: Path, name: str) -> list[str]:
 
 def hashes(run: Path) -> Any:
     return json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
-
-
-def children(pid: int, pattern: str) -> list[int]:
-    """Process ids of its children whose command line matches, oldest first."""
-    found = subprocess.run(["pgrep", "-P", str(pid), "-f", pattern], capture_output=True, text=True, check=False)
-    return sorted(int(child) for child in found.stdout.split())
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, a zombie included."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 class Training:
@@ -138,7 +125,9 @@ def report(rank: int, waiting: bool) -> dict[str, Any]:
 
 
 def test_blame() -> None:
-    assert "rank 2 on n2 is in loader.py:1 f" in blame({r: report(r, r != 2) for r in range(4)}, 4)
-    assert blame({0: report(0, True), 3: report(3, True)}, 4).startswith("rank 1, 2 does not answer")
-    assert "network" in blame({r: report(r, True) for r in range(4)}, 4)
-    assert "the process is in loader.py:1 f" in blame({0: report(0, False)}, 1)
+    assert "rank 2 on n2 is in loader.py:1 f" in blame({r: report(r, r != 2) for r in range(4)}, 4)[0]
+    assert blame({r: report(r, r != 2) for r in range(4)}, 4)[1] == "2"
+    words, rank = blame({0: report(0, True), 3: report(3, True)}, 4)
+    assert words.startswith("rank 1, 2 does not answer") and rank == "1"
+    assert "network" in blame({r: report(r, True) for r in range(4)}, 4)[0]
+    assert "the process is in loader.py:1 f" in blame({0: report(0, False)}, 1)[0]

@@ -1,0 +1,26 @@
+"""What a run computes with, in its `environment.txt`: a line a fact, NAME VALUE; its digest is in every checkpoint."""
+
+from __future__ import annotations
+
+from medtrain.runs.run import Run
+
+DIFFERS = "this attempt differs from the first"  # in train.log, before what it computes with otherwise
+Facts = dict[str, str]  # medtrain, python, device, threads, and packages, each with what it is
+
+
+def recorded(run: Run) -> Facts:
+    """What the run began with; `{}` where it was not written down."""
+    if not run.environment.exists():
+        return {}
+    lines = run.environment.read_text(errors="replace").splitlines()
+    return {name: value for name, _, value in (line.partition(" ") for line in lines)}
+
+
+def record(run: Run, facts: Facts) -> None:
+    """Write them down; raises OSError."""
+    run.environment.write_text("".join(f"{name} {value}\n" for name, value in facts.items()))
+
+
+def changed(before: Facts, now: Facts) -> Facts:
+    """What is now otherwise than it was, or is told for the first time."""
+    return {name: value for name, value in now.items() if before.get(name) != value}
