@@ -121,6 +121,8 @@ def _killed_rank(evidence: Evidence) -> Cause | None:
         number = signal.Signals(-evidence.code)
     if number is None or evidence.heard in ("SIGINT", number.name):  # a second Ctrl-C kills
         return None
+    if number == signal.SIGKILL and any(_preempted_in(evidence, fields) for fields in evidence.shown):
+        return _preempted(evidence)  # its grace time was over
     return Cause("killed", f"{_who(failed)} killed by signal {int(number)} ({number.name})", **_place(failed))
 
 

@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import termios
@@ -69,6 +70,7 @@ def test_a_full_disk_below_standard_output_is_told_by_work_that_has_no_log() -> 
 def test_what_is_printed_goes_into_no_file_where_standard_output_is_closed(tmp_path: Path) -> None:
     body = f"""
 import os
+import signal
 with open({str(tmp_path / "data")!r}, "w") as file:
     print("printed"); os.write(1, b"written"); os.write(2, b"written")
     file.write("data")
@@ -109,8 +111,9 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
 
     def on_the_terminal() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
 
-    epochs = 40  # so many that a busy machine, too, hears of the terminal before the end
+    epochs = 12
     place = ["--shards", demo_shards, "--runs", tmp_path, "--run", "one"]
     arguments = ["train", "demo", *place, *SMALL, "--epochs", epochs]
     process = subprocess.Popen(

@@ -47,6 +47,9 @@ LIVES = {
         evidence("preempted_in_grace", status=STOPPED, preemptor="2", shown=({**RUNNING, "PreemptTime": "999990"},)),
         "preempted by job 2",
     ),
+    "preempted, and killed at the end of its grace time": (
+        evidence("killed", preemptor="2", shown=({**RUNNING, "PreemptTime": "999990"},)), "preempted by job 2",
+    ),
     "preempted in an earlier life": (
         evidence("preempted_in_grace", status=STOPPED, shown=({**RUNNING, "PreemptTime": "999000"},)),
         "asked to stop by SIGTERM",
