@@ -113,9 +113,11 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in COMMANDS:
         problem = f"there is no command {command!r}{nearest(command, group or list(COMMANDS))}"
         raise MedtrainError(problem, "see them all: medtrain --help")
+    from medtrain.core import deferred_imports
     from medtrain.slurm.job_environment import forget_launcher
 
     forget_launcher()
+    deferred_imports.install()  # for commands that evaluate, which start twice as fast
     return _settings_command(command, rest) if COMMANDS[command].usage else _plain_command(command, rest)
 
 

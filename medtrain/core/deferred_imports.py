@@ -2,9 +2,9 @@
 
 torch._dynamo, with sympy, FSDP and 800 modules more, is imported by torchvision (for an operator of detection), by each
 optimizer and by DDP, which then ask it nothing but to stay out of the way; DTensor is imported by Accelerate, to ask
-whether a model holds one; what computes shapes without numbers, for compiling and exporting, by PyTorch itself; wandb
-by timm. That is 3 of the 8.5 CPU seconds of a rank's start, 4 with a network of timm, half of its modules, and 150 MB
-of its memory (PyTorch 2.14, timm 1.0).
+whether a model holds one; wandb by timm. That is 2 of the 8.5 CPU seconds of a rank's start, 4 with a network of timm,
+and a good part of its memory (PyTorch 2.14, timm 1.0). Nothing that PyTorch imports by itself is left out, though some
+of it seems to be for compiling alone: torch.Generator, for one, fails without torch._meta_registrations.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object  # these abstract classes would cost 20 ms, and give nothing
 
 
 def install() -> None:
@@ -51,7 +55,7 @@ class StandIn(ModuleType):
         return getattr(_real(self.__name__), name)
 
 
-class _Finder(MetaPathFinder, Loader):
+class _Finder(MetaPathFinder):
     """Finds stand-ins; of their submodules, the real ones."""
 
     def __init__(self) -> None:
@@ -61,10 +65,14 @@ class _Finder(MetaPathFinder, Loader):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name in self.waiting:
-            return ModuleSpec(name, self, is_package=True)
+            return ModuleSpec(name, _Maker(), is_package=True)
         if name.startswith(tuple(f"{package}." for package in self.waiting)):
             return ModuleSpec(name, _Found(_real(name)))
         return None
+
+
+class _Maker(Loader):
+    """Makes stand-ins."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return StandIn(spec.name)
@@ -120,9 +128,7 @@ class _NoDTensor:
     """Nothing is one while the module that makes them is not imported."""
 
 
-STAND_INS: dict[str, dict[str, Any]] = {  # in the order in which PyTorch imports them: there are rings among them
-    "torch.export": {},
-    "torch._meta_registrations": {},
+STAND_INS: dict[str, dict[str, Any]] = {
     "torch._dynamo": {
         "graph_break": lambda: None,
         "disable": _disable,

@@ -24,22 +24,24 @@ networks = torchvision.models.densenet121(num_classes=8), timm.create_model("tes
 model = accelerator.prepare_model(torch.nn.ModuleList(networks), evaluation_mode=True)
 model.forward = lambda inputs: torch.cat([network(inputs) for network in model], 1)
 parallel = DistributedDataParallel(model)
+average = timm.utils.ModelEmaV3(model, decay=0.9)
 optimizer = accelerator.prepare_optimizer(torch.optim.AdamW(model.parameters(), 1e-3))
 for _ in range(2):
     accelerator.backward(parallel(torch.rand(2, 3, 32, 32)).square().sum())
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
+    average.update(model)
 with torch.compiler.set_stance("force_eager"):
     model.eval()(torch.rand(1, 3, 32, 32))
 digest = xxhash.xxh3_128()
-for tensor in model.state_dict().values():
+for tensor in [*model.state_dict().values(), *average.module.state_dict().values()]:
     digest.update(tensor.numpy().tobytes())
-heavy = ("sympy", "torch._dynamo.eval_frame", "torch._decomp", "wandb")
+heavy = ("sympy", "torch._dynamo.eval_frame", "torch.distributed.fsdp", "wandb")
 print(digest.hexdigest(), *[name for name in heavy if name in sys.modules])
 dist.destroy_process_group()
 """
-HEAVY = ["sympy", "torch._dynamo.eval_frame", "torch._decomp", "wandb"]
+HEAVY = ["sympy", "torch._dynamo.eval_frame", "torch.distributed.fsdp", "wandb"]
 
 
 def fresh(code: str, *arguments: str) -> list[str]:
@@ -62,7 +64,7 @@ WANTED = {
     "by_submodule": "import torch._dynamo.eval_frame as it; print(it is torch._dynamo.eval_frame)",
     "by_name": "from torch._dynamo.utils import counters; print(counters is torch._dynamo.utils.counters)",
     "as_a_class": "from torch.distributed.tensor import Replicate; print(Replicate().is_replicate())",
-    "for_shapes": "deferred_imports.load(); print(torch.empty(2, device='meta').dot(torch.empty(2, device='meta')))",
+    "for_shapes": "print(torch.empty(2, device='meta').dot(torch.empty(2, device='meta')))",
     "of_datasets": "from torchvision.datasets import FakeData; print(len(FakeData(3)))",
     "in_the_middle": "from torch.export.dynamic_shapes import Dim; print(Dim('d'), torchvision.datasets.MNIST)",
     "of_timm": "import timm.data; from timm.data.dataset_factory import _TORCH_BASIC_DS as them; print(sorted(them))",
