@@ -86,6 +86,7 @@ class _Found(Loader):
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__
+        module.__spec__ = None  # importlib would take this one, and load the module again
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self._module

@@ -39,13 +39,14 @@ class AsItIs:
     """Loads what is loaded."""
 
     def __init__(self, module: ModuleType) -> None:
-        self.module = module
+        self.module, self.spec = module, module.__spec__
+        module.__spec__ = None  # importlib would take this one, and load the module again
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self.module
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        module.__spec__ = self.spec
 
 
 if "medtrain.launch.rank_main" in sys.orig_argv:

@@ -61,8 +61,8 @@ def test_training_computes_the_same_bits_without_what_it_does_not_use() -> None:
 
 WANTED = {
     "by_attribute": "print(torch._dynamo.config.__name__, torch._dynamo.eval_frame.__name__)",
-    "by_submodule": "import torch._dynamo.eval_frame as it; print(it is torch._dynamo.eval_frame)",
-    "by_name": "from torch._dynamo.utils import counters; print(counters is torch._dynamo.utils.counters)",
+    "by_submodule": "import torch._dynamo.eval_frame as it; print(it.optimize is torch._dynamo.optimize)",
+    "by_name": "from torch._dynamo.utils import counters; print(counters is torch._dynamo.convert_frame.counters)",
     "as_a_class": "from torch.distributed.tensor import Replicate; print(Replicate().is_replicate())",
     "for_shapes": "print(torch.empty(2, device='meta').dot(torch.empty(2, device='meta')))",
     "of_datasets": "from torchvision.datasets import FakeData; print(len(FakeData(3)))",
