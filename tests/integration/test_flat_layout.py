@@ -90,7 +90,7 @@ def test_a_packing_job_that_waited_over_the_move_runs(demo_tree: Path, tmp_path:
     out = tmp_path / "packed"
     out.mkdir()
     asked = request.Request("demo", demo_tree, request.options_for("demo", PackOptions()), 0, False)
-    write_json(out / request.REQUEST, {"request": asked.told(), "tasks": 1, "share": "private"})
+    write_json(out / packing_jobs.REQUEST, {"request": asked.told(), "tasks": 1, "share": "private"})
     for stage in packing_jobs.STAGES:
         command = [sys.executable, "-c", OLD_START, str(processes.ROOT), "medtrain.packjob", str(out), stage]
         subprocess.run(command, check=True, cwd=tmp_path)

@@ -85,10 +85,14 @@ def test_of_an_array_one_task_is_cancelled_alone(user: User, raw: Path, slow_to_
 
 
 def test_a_training_waits_for_it(user: User, raw: Path) -> None:
+    urgent = ("--partition=high", "--nodes=2", "--exclusive", "--wrap", "sleep 600")
+    others = user.cluster.sbatch(*urgent)  # or a busy machine has packed before the training is sent
+    user.cluster.wait(others, "RUNNING")
     last = shard(user, raw, "out", "--slurm", "--tasks", "2")["jobs"][-1]  # type: ignore[index]
     words = ("--shards", user.folder / "out", "--run", "first", "--after", last, *SMALL)
     job = json.loads(user.medtrain("submit", "chest_demo", *words, "--json"))["job"]
     assert user.cluster.job(job)["Dependency"].startswith(f"afterok:{last}")
+    user.cluster.run("scancel", others)
     user.until("first", "finished", lambda s: s["state"] == "finished" and s["where"] is None)
     report = json.loads((user.run("first") / "evaluation" / "test.json").read_text())
     assert report["samples"] > 0
