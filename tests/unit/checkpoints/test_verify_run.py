@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -284,8 +283,10 @@ def test_an_edited_copy_of_medtrain_is_refused(run: Run) -> None:
     assert done.returncode == 2 and "was changed (medtrain/training/optim.py)" in done.stdout
 
 
-def test_what_is_neither_a_run_nor_a_dataset(run: Run, demo_shards: Path, tmp_path: Path) -> None:
-    os.chdir(tmp_path)
+def test_what_is_neither_a_run_nor_a_dataset(
+    run: Run, demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for words, problem, fix in [
         (["frist", "--runs", tmp_path], "(did you mean first?)", "medtrain status"),
         ([run.checkpoints / "last"], "is one checkpoint", "medtrain verify RUN"),
