@@ -111,7 +111,7 @@ def wait_for_steps(folder: Path, since: float, count: int = 1, gone: list[int] |
     while time.time() < limit:
         time.sleep(0.002)
         if gone:
-            gone = [pid for pid in gone if Path(f"/proc/{pid}/cmdline").exists() and cmdline(pid)]
+            gone = list(filter(cmdline, gone))
             since = time.time()
             continue
         rows = read_json_lines(folder / "run" / "metrics.jsonl")

@@ -15,7 +15,7 @@ from medtrain.core.errors import MachineError
 from medtrain.runs.attempts import here, rows_of, started
 from medtrain.runs.checkpoint_manifest import Damaged, read_manifest, read_state
 from medtrain.runs.code_snapshot import frozen
-from medtrain.runs.environment_record import DIFFERS, changed, recorded
+from medtrain.runs.environment_record import DIFFERS, differing, recorded
 from medtrain.runs.run import Run
 
 
@@ -120,7 +120,7 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     if not curve_differs:
         told.append("every line of the curve is the same: it was changed in the last step, in saving, or later")
     before, now = recorded(run), recorded(again)
-    for name, value in changed(now, before).items():
+    for name, value in differing(before, now).items():
         has = f"{name} {now[name]}" if name in now else "nothing of the kind"
         told.append(f"the run began with {name} {value}, the replay has {has}")
     if run.log.exists():

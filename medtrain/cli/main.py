@@ -117,7 +117,7 @@ def _dispatch(arguments: list[str]) -> int:
     from medtrain.slurm.job_environment import forget_launcher
 
     forget_launcher()
-    deferred_imports.install()  # for commands that evaluate, which start twice as fast
+    deferred_imports.install()  # for commands that evaluate
     return _settings_command(command, rest) if COMMANDS[command].usage else _plain_command(command, rest)
 
 

@@ -31,7 +31,7 @@ def install() -> None:
         sys.meta_path.insert(0, FINDER)
 
 
-def load(name: str = "torch._dynamo") -> None:
+def load(name: str) -> None:
     """Take a stand-in away, of PyTorch all, which ask each other: whoever imports the module after this, or has
     imported it, gets the real one."""
     own = [each for each in STAND_INS if each == name or (each.startswith("torch.") and name.startswith("torch."))]

@@ -36,7 +36,7 @@ class MachineError(MedtrainError):
 
 
 class Hang(MachineError):
-    """Training gives no sign of life; `rank` is the one that the others wait for, empty where none is."""
+    """Training hangs; `rank` is the one that the others wait for, empty where none is."""
 
     def __init__(self, problem: str, fix: str, rank: str) -> None:
         super().__init__(problem, fix)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from medtrain.core import deferred_imports
 from medtrain.core.errors import InputError, MachineError
 from medtrain.slurm.environment import node_name
 
@@ -24,7 +23,6 @@ def compile_blocks(backbone: str, blocks: list[nn.Module]) -> None:
     kernels of one block serve all that are alike. Nothing is tuned by the clock and no shape is left open, so that a
     resumed run computes with the kernels, and so with the bits, of the one that it goes on with.
     """
-    deferred_imports.load()
     from torch._dynamo import config as dynamo  # a second and more, which a run without it does not pay
     from torch._inductor import config as inductor
 

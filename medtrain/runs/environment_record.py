@@ -21,6 +21,6 @@ def record(run: Run, facts: Facts) -> None:
     run.environment.write_text("".join(f"{name} {value}\n" for name, value in facts.items()))
 
 
-def changed(before: Facts, now: Facts) -> Facts:
-    """What is now otherwise than it was, or is told for the first time."""
-    return {name: value for name, value in now.items() if before.get(name) != value}
+def differing(facts: Facts, other: Facts) -> Facts:
+    """Those of `facts` that the others have otherwise, or not at all."""
+    return {name: value for name, value in facts.items() if other.get(name) != value}

@@ -121,7 +121,7 @@ def _killed_rank(evidence: Evidence) -> Cause | None:
         number = signal.Signals(-evidence.code)
     if number is None or evidence.heard in ("SIGINT", number.name):  # a second Ctrl-C kills
         return None
-    if number == signal.SIGKILL and any(_preempted_in(evidence, fields) for fields in evidence.shown):
+    if number == signal.SIGKILL and _was_preempted(evidence):
         return _preempted(evidence)  # its grace time was over
     return Cause("killed", f"{_who(failed)} killed by signal {int(number)} ({number.name})", **_place(failed))
 
@@ -143,9 +143,8 @@ def _failure(evidence: Evidence) -> Cause | None:
 
 def _slurm_answered(evidence: Evidence) -> Cause | None:
     """What the controller said when it was asked, at the first signal and at the end."""
-    for fields in evidence.shown:
-        if _preempted_in(evidence, fields):
-            return _preempted(evidence)
+    if _was_preempted(evidence):
+        return _preempted(evidence)
     for fields in evidence.shown:
         state = fields.get("JobState", "")
         if int(fields.get("Restarts", "0")) > evidence.restarts:
@@ -158,10 +157,10 @@ def _slurm_answered(evidence: Evidence) -> Cause | None:
     return None
 
 
-def _preempted_in(evidence: Evidence, fields: Fields) -> bool:
+def _was_preempted(evidence: Evidence) -> bool:
     """Whether the job was preempted in this attempt, and not in an earlier one."""
-    preempted = seconds(fields, "PreemptTime")
-    return preempted is not None and preempted >= evidence.started - 1
+    times = [seconds(fields, "PreemptTime") for fields in evidence.shown]
+    return any(time is not None and time >= evidence.started - 1 for time in times)
 
 
 def _sacct_answered(evidence: Evidence) -> Cause | None:
@@ -177,9 +176,8 @@ def _warned_of_limit(evidence: Evidence) -> Cause | None:
 
 
 def _node_gone(evidence: Evidence) -> Cause | None:
-    preempted = any(_preempted_in(evidence, fields) for fields in evidence.shown)
     otherwise = evidence.accounted.get("State", "").split(" ")[0] in ("FAILED", "COMPLETED")
-    if evidence.code is not None or not evidence.gone or preempted or otherwise:
+    if evidence.code is not None or not evidence.gone or _was_preempted(evidence) or otherwise:
         return None
     return _node_failure(", ".join(evidence.gone))
 

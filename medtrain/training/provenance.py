@@ -10,7 +10,7 @@ import torch
 
 from medtrain import __version__
 from medtrain.distributed.process_group import World
-from medtrain.runs.environment_record import DIFFERS, changed, record, recorded
+from medtrain.runs.environment_record import DIFFERS, differing, record, recorded
 from medtrain.runs.run import Run
 from medtrain.tracking.run_log import log
 
@@ -21,7 +21,7 @@ def note_environment(run: Run, world: World) -> None:
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
     facts = {"medtrain": __version__, "python": platform.python_version(), "device": device}
     facts |= {"threads": str(torch.get_num_threads()), **{name: _version(name) for name in names}}
-    if differs := changed(recorded(run) or facts, facts):
+    if differs := differing(facts, recorded(run) if run.environment.exists() else facts):
         told = ", ".join(f"{name} {value}" for name, value in sorted(differs.items()))
         log(run, f"warning: {DIFFERS} ({told}): last bits may differ too")
     else:

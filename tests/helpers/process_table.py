@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 
-def children(pid: int, pattern: str) -> list[int]:
-    """Process ids of its children whose command line matches, oldest first."""
+def children(pid: int, pattern: str = ".") -> list[int]:
+    """Process ids of its children whose command line matches (all), oldest first."""
     found = subprocess.run(["pgrep", "-P", str(pid), "-f", pattern], capture_output=True, text=True, check=False)
     return sorted(int(child) for child in found.stdout.split())
 

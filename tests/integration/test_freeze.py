@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from places import REPOSITORY as CHECKOUT
+from process_table import children
 
 from medtrain.config import configfile
 from medtrain.core import processes
@@ -78,14 +79,13 @@ def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> No
         time.sleep(0.05)
 
 
-def children(pid: int) -> dict[int, str]:
+def command_lines_below(pid: int) -> dict[int, str]:
     """The command line of every process below one."""
     found: dict[int, str] = {}
-    listed = subprocess.run(["pgrep", "-P", str(pid)], check=False, capture_output=True, text=True).stdout
-    for child in map(int, listed.split()):
+    for child in children(pid):
         with contextlib.suppress(FileNotFoundError):  # it has just ended
             found[child] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
-        found.update(children(child))
+        found.update(command_lines_below(child))
     return found
 
 
@@ -144,7 +144,7 @@ def test_a_source_that_breaks_and_goes_while_a_run_trains_changes_nothing(
         file.write_text("this is not Python")
     wait_until(lambda: (run.checkpoints / "step-00000004").exists(), process)
     shutil.rmtree(installed)
-    below = children(process.pid)
+    below = command_lines_below(process.pid)
     assert sum("medtrain.loading.worker" in line for line in below.values()) > 0
     assert sum("medtrain.tracking.uploader" in line for line in below.values()) == 1
     assert all(str(run.code) in line for line in below.values() if "medtrain" in line), below

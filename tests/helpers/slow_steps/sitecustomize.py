@@ -6,11 +6,10 @@ other tests. The bits are the same.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import time
 from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 STEP_S = 0.1
@@ -18,35 +17,23 @@ LOOP = "medtrain.training.loop"
 
 
 class SlowSteps:
-    """Finds the module of the training loop, once, with a step that sleeps first."""
+    """Finds the module of the training loop, once, and has its step sleep first."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != LOOP:
             return None
         sys.meta_path.remove(self)
-        module = importlib.import_module(LOOP)
-        step = module.optimizer_step
+        spec = importlib.util.find_spec(LOOP)
+        assert spec is not None and spec.loader is not None
+        load = spec.loader.exec_module
 
-        def slow_step(*arguments: Any) -> Any:
-            time.sleep(STEP_S)
-            return step(*arguments)
+        def load_and_slow(module: Any) -> None:
+            load(module)
+            step = module.optimizer_step
+            module.optimizer_step = lambda *arguments: (time.sleep(STEP_S), step(*arguments))[1]
 
-        module.optimizer_step = slow_step  # type: ignore[attr-defined]
-        return ModuleSpec(name, AsItIs(module))  # type: ignore[arg-type]
-
-
-class AsItIs:
-    """Loads what is loaded."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module, self.spec = module, module.__spec__
-        module.__spec__ = None  # importlib would take this one, and load the module again
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return self.module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec
+        spec.loader.exec_module = load_and_slow  # type: ignore[method-assign]
+        return spec
 
 
 if "medtrain.launch.rank_main" in sys.orig_argv:

@@ -92,7 +92,7 @@ def test_what_a_stand_in_answers_is_what_the_real_one_would() -> None:
         "from medtrain.core import deferred_imports as d; d.install()\n"
         "import torch; mode = torch._dynamo.utils.get_optimize_ddp_mode()\n"
         "off = torch._dynamo.disable(lambda x: x + 1, True, wrapping=False); before = off(1)\n"
-        "d.load(); print(mode, torch._dynamo.utils.get_optimize_ddp_mode(), before, off(1))"
+        "d.load('torch._dynamo'); print(mode, torch._dynamo.utils.get_optimize_ddp_mode(), before, off(1))"
     )
     assert said == ["ddp_optimizer", "ddp_optimizer", "2", "2"]
 

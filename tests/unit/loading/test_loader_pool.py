@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from process_table import gone
 
 from medtrain.config.schema import AugmentConfig
 from medtrain.core.errors import InputError, MachineError
@@ -79,14 +80,6 @@ def workers_of(parent: int) -> list[int]:
         if of == parent and b"medtrain.loading.worker" in command:
             found.append(int(folder.name))
     return found
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_batch_in_many_pieces_is_the_same(index: ShardIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,16 +158,16 @@ def test_workers_and_their_memory_are_gone_with_a_killed_trainer(index: ShardInd
     trainer = subprocess.Popen([sys.executable, "-c", TRAINER, str(index.folder)], stdout=subprocess.PIPE, text=True)
     assert trainer.stdout is not None and trainer.stdout.readline() == "ready\n"
     workers = workers_of(trainer.pid)
-    assert len(workers) == 2 and all(map(alive, workers))
+    assert len(workers) == 2 and not any(map(gone, workers))
     maps = [Path(f"/proc/{pid}/maps").read_text().splitlines() for pid in (trainer.pid, *workers)]
     own = {Path(line.split()[5]) for lines in maps for line in lines if "/dev/shm/" in line}  # semaphores as well
     trainer.kill()
     trainer.wait()
     trainer.stdout.close()
     deadline = time.monotonic() + 10
-    while any(map(alive, workers)) and time.monotonic() < deadline:
+    while not all(map(gone, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not any(map(alive, workers))
+    assert all(map(gone, workers))
     assert shared() <= litter and not any(path.exists() for path in own)
 
 

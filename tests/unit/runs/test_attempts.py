@@ -17,6 +17,7 @@ import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
 from places import RECORDED
+from process_table import children
 
 from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
 from medtrain.runs.attempts import end_row, nodes_to_avoid, note, silent_end, started, unended
@@ -248,10 +249,7 @@ def wait_for_step(run: Path, number: int) -> None:
 
 def workers(supervisor: subprocess.Popen[bytes]) -> list[str]:
     """The ranks' process ids."""
-    listed = subprocess.run(
-        ["pgrep", "-P", str(supervisor.pid), "-f", "medtrain.launch.rank_main"], capture_output=True, text=True
-    )
-    return listed.stdout.split()
+    return list(map(str, children(supervisor.pid, "medtrain.launch.rank_main")))
 
 
 def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, command_line
+from process_table import children
 
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json, write_json
@@ -245,8 +246,7 @@ def content(run: Path) -> dict[str, str]:
 
 
 def descendants(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
-    return [pid, *(below for child in found for below in descendants(int(child)))]
+    return [pid, *(below for child in children(pid) for below in descendants(child))]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: another machine is made with unshare, which needs root")

@@ -15,6 +15,7 @@ from command import SMALL, command_line, medtrain
 from feeding import in_journal, in_wandb, offline_runs, wait_until
 from feeding import no_network as no_network
 from fork_server import Forked
+from process_table import children
 from test_feed_online import Server
 from test_feed_online import server as server
 
@@ -42,9 +43,7 @@ class Training:
 
     def kill(self, *, supervisor: bool) -> None:
         """SIGKILL the rank's process group: loaders, the tracker's helper and all; the supervisor's too, if told."""
-        own = str(self.supervisor.pid)
-        found = subprocess.run(["pgrep", "-P", own, "-f", "medtrain.launch.rank_main"], capture_output=True, text=True)
-        groups = [int(pid) for pid in found.stdout.split()]
+        groups = children(self.supervisor.pid, "medtrain.launch.rank_main")
         assert len(groups) == 1
         for group in [self.supervisor.pid, *groups] if supervisor else groups:
             os.killpg(group, signal.SIGKILL)
