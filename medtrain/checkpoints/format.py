@@ -37,7 +37,7 @@ class Loaded:
     folder: Path
     state: TrainState
     model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]  # empty where it was not asked for
     average: dict[str, torch.Tensor]  # of the weights; empty where the run keeps none
     fingerprints: dict[str, str]
     journal: dict[str, Any] | None  # bytes and xxh3 of the journal by then; None where an older version wrote it
@@ -68,25 +68,30 @@ def good(folder: Path, say: Callable[[str], None]) -> Iterator[Loaded]:
             yield found
 
 
-def load_checkpoint(folder: Path) -> Loaded:
-    """Read a checkpoint and verify every byte against its manifest; raises Damaged."""
+def load_checkpoint(folder: Path, optimizer: bool = True) -> Loaded:
+    """Read a checkpoint and verify every byte of it against its manifest; without the `optimizer`, twice the size of
+    the weights, for what only predicts. Raises Damaged."""
     manifest = read_manifest(folder)
-    data = {name: verified(folder / name, expected) for name, expected in manifest["files"].items()}
-    tensors = {name: _tensors(name, data.pop(name), hashes) for name, hashes in manifest["tensors"].items()}
+    own = {name: expected for name, expected in manifest["files"].items() if optimizer or name != OPTIMIZER}
+    data = {name: verified(folder / name, expected) for name, expected in own.items()}
+    hashes = {name: each for name, each in manifest["tensors"].items() if name in own}
+    tensors = {name: _tensors(name, data.pop(name), each) for name, each in hashes.items()}
     state = parse_state(data[STATE])
-    model, optimizer, average = tensors[MODEL], tensors[OPTIMIZER], tensors.get(AVERAGE, {})
-    return Loaded(folder, state, model, optimizer, average, manifest["fingerprints"], manifest.get("journal"))
+    model, moments, average = tensors[MODEL], tensors.get(OPTIMIZER, {}), tensors.get(AVERAGE, {})
+    return Loaded(folder, state, model, moments, average, manifest["fingerprints"], manifest.get("journal"))
 
 
-def damage(folder: Path) -> list[str]:
+def damage(folder: Path, optimizer: bool = True) -> list[str]:
     """Every file of a checkpoint that is not as it was written, or that older versions wrote though its numbers were
-    broken, one sentence each; empty where it is whole."""
+    broken, one sentence each; empty where it is whole. Without the `optimizer` for what only predicts."""
     try:
         manifest = read_manifest(folder)
     except Damaged as fault:
         return [str(fault)]
     found = []
     for name, expected in manifest["files"].items():
+        if name == OPTIMIZER and not optimizer:
+            continue
         try:
             data = verified(folder / name, expected)
             if name in manifest["tensors"]:
@@ -96,12 +101,12 @@ def damage(folder: Path) -> list[str]:
     return found
 
 
-def load_chosen(folder: Path, wait_s: float = 30) -> Loaded:
+def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Loaded:
     """A checkpoint that rank 0 chose; on another node a shared filesystem may show it a little later."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            return load_checkpoint(folder)
+            return load_checkpoint(folder, optimizer)
         except Damaged as fault:
             if time.monotonic() > deadline:
                 fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"

@@ -28,6 +28,8 @@ def take_place() -> None:
     # loader and the system: all threads wait for the slowest, and on a core that something else wants that is 10x.
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) or cores_here() // ranks_here()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores - 1)))
+    # NumPy's and SciPy's own, which nothing here computes with: a thread a core, that costs time and memory to start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     refuse_shared_gpu()
 
 

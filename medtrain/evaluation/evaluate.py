@@ -207,5 +207,5 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
     name = share(world, next((link.resolve().name for link in links if link.exists()), None))
     if name is None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
-    best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30)
+    best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30, optimizer=False)
     model.load_state_dict(best.average or best.model)

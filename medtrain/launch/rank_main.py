@@ -31,7 +31,8 @@ def main() -> int:
         end_with_parent()
     permissions.apply()
     try:
-        permissions.apply(load(run.config_file).share)
+        config = load(run.config_file)
+        permissions.apply(config.share)
         take_place()
         main = os.environ.get("RANK", "0") == "0"
         if not fence.join(run.folder, main) and main:
@@ -41,7 +42,7 @@ def main() -> int:
         from medtrain.training.loop import train
 
         gc.freeze()  # and nor does the collector, once it is on, look at any of it
-        code = train(run, STOP, lambda error: fail(run, error), write_reports)
+        code = train(run, config, STOP, lambda error: fail(run, error), write_reports)
         gc.freeze()  # else the interpreter looks through all of it once more before it ends: a second and a half
         return code
     except MedtrainError as error:

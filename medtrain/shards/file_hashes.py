@@ -16,7 +16,7 @@ import xxhash
 
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
-from medtrain.core.files import npy, pieces, write_whole
+from medtrain.core.files import pieces, write_whole
 from medtrain.core.mortal import Ended, Pool, Work, announce
 from medtrain.core.regular_files import opened, whole_file
 from medtrain.datasets.record import Record, number_of
@@ -24,6 +24,7 @@ from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import extension
 from medtrain.imaging.dicom import is_dicom
 from medtrain.imaging.video import dicom_clip, reader
+from medtrain.shards.npy import npy
 
 Answer = TypeVar("Answer")
 Row = tuple[int, int, int, int, int]

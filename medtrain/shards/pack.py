@@ -16,7 +16,7 @@ import numpy as np
 from medtrain import __version__, datasets
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
-from medtrain.core.files import alone, npy, sweep, write_whole
+from medtrain.core.files import alone, sweep, write_whole
 from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.core.mortal import Lost, Pool
 from medtrain.datasets.labels import UNKNOWN, task_of
@@ -38,6 +38,7 @@ from medtrain.shards.index import (
     read_rows,
     sample_dtype,
 )
+from medtrain.shards.npy import npy
 from medtrain.shards.pack_checks import check_options, check_records, dataset_names, is_claimed, refuse_others
 from medtrain.shards.plan import (
     MAX_REJECTS,

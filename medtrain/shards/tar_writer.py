@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain.core.files import npy, pieces, whole, write_whole
+from medtrain.core.files import pieces, whole, write_whole
 from medtrain.core.mortal import NO_MEMORY, Ended, Work, announce
 from medtrain.datasets.record import SCORE
 from medtrain.imaging import pixel_limit
@@ -29,6 +29,7 @@ from medtrain.imaging.video import clip_tiff
 from medtrain.imaging.video.clip_frames import prepared
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.shards.file_hashes import hashed, read
+from medtrain.shards.npy import npy
 from medtrain.shards.plan import PackOptions, Planned
 
 CHANGED = "the file changed while the dataset was packed"

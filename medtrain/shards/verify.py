@@ -15,10 +15,10 @@ from numpy.lib import recfunctions as structured
 
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError
-from medtrain.core.files import npy
 from medtrain.imaging.decode import decode
 from medtrain.shards.index import CHECKSUM, ShardIndex, check_size, load_index, read_manifest, read_rows
 from medtrain.shards.manifest_check import manifest_faults
+from medtrain.shards.npy import npy
 from medtrain.shards.tar_writer import file_sha256, rest_crc32
 
 Level = Literal["quick", "crc", "decode"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from medtrain.config import configfile
 from medtrain.core import processes
 from medtrain.core.console import warn
 from medtrain.runs.run import Run, command_for
@@ -14,13 +13,13 @@ from medtrain.runs.run import Run, command_for
 class Feeder:
     """The helper process of one attempt. Nothing that happens to it stops training or raises here."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, tracker: str) -> None:
+        self._run, self._tracker = run, tracker
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start feeding (on rank 0, after the journal was cut back to the checkpoint); nothing for tracker `none`."""
-        if configfile.load(self._run.config_file).tracking.tracker == "none":
+        if self._tracker == "none":
             return
         # Standard error stays the trainer's, for one warning; the helper sends all other output to its log.
         try:

@@ -1,5 +1,5 @@
 """The one training loop and what surrounds it: set up, save, stop, hang.
 
 Imported by: `launch`.
-Door: `loop.train(run, stop, fail, report)`.
+Door: `loop.train(run, config, stop, fail, report)`.
 """

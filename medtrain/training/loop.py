@@ -51,7 +51,7 @@ class Report(Protocol):
     ) -> None: ...
 
 
-def train(run: Run, stop: StopRequest, fail: Callable[[Hang], Any], report: Report) -> int:
+def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], Any], report: Report) -> int:
     """Train `run` to its end from its newest good checkpoint, or until asked to stop. Returns an exit code.
 
     `fail` is what a watchdog calls, from its own thread, when training hangs; `report` is called on every rank when all
@@ -59,9 +59,9 @@ def train(run: Run, stop: StopRequest, fail: Callable[[Hang], Any], report: Repo
     """
     rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     watchdog = Watchdog(run, rank, size, fail)
-    trainer, state = prepare(run, stop, watchdog)
+    trainer, state = prepare(run, config, stop, watchdog)
     gc.enable()  # see rank_main.main
-    feeder = Feeder(run)
+    feeder = Feeder(run, config.tracking.tracker)
     if trainer.world.main:
         feeder.start()
     code = EXIT_RESUMABLE

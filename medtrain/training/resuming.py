@@ -84,7 +84,7 @@ def settle_best(run: Run, config: Config, found: Loaded, say: Callable[[str], No
     damaged, the best of those that are whole, by the journal; none where none is."""
     state = found.state
     own = epoch_folder(run.checkpoints, state.best_epoch)
-    faults = damage(own) if own and own != found.folder else []
+    faults = damage(own, optimizer=False) if own and own != found.folder else []
     if not own or not faults:
         return state
     put_aside(own, say)
@@ -92,7 +92,7 @@ def settle_best(run: Run, config: Config, found: Loaded, say: Callable[[str], No
     told = {row["epoch"]: row.get(f"val_{config.watch}") for row in journal.rows(run.journal, "epoch")}
     values = {epoch: float(value) for epoch, value in told.items() if isinstance(value, int | float)}
     folders = {epoch: epoch_folder(run.checkpoints, epoch) for epoch in values}
-    whole = [epoch for epoch, folder in folders.items() if folder and not damage(folder)]
+    whole = [epoch for epoch, folder in folders.items() if folder and not damage(folder, optimizer=False)]
     best = max(whole, key=lambda epoch: (sign * values[epoch], -epoch), default=0)
     instead = f"epoch {best} counts as the best ({values[best]:.4f})" if best else "the best is looked for from here on"
     say(f"epoch {state.best_epoch} was the best ({config.watch} {state.best}), but {own.name} is damaged ({faults[0]}):"

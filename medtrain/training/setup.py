@@ -79,14 +79,13 @@ class Trainer:
         return self.average.model if self.average else self.model
 
 
-def prepare(run: Run, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
+def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
     """Meet the other ranks, build everything, and take up the newest good checkpoint.
 
     The order counts: threads and determinism are settled before a tensor is made, the ranks meet before any of them
     reads a checkpoint, the data are looked at before a model is built for them, and the rehearsal, whose results
     vanish, comes before the checkpoint's tensors are put in place.
     """
-    config = configfile.load(run.config_file)
     configfile.check(config, str(run.config_file))
     world = meet(run, config, stop)
     found, state, checkpoints = take_up_state(run, config, world)

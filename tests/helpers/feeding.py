@@ -34,7 +34,7 @@ folder, attempt, checkpoint, end, pause = sys.argv[1], *map(float, sys.argv[2:])
 run = Run(folder)
 lines = run.journal.read_text().splitlines(True) if run.journal.exists() else []
 run.journal.write_text("".join(x for x in lines if x.endswith("\\n") and json.loads(x)["step"] <= checkpoint))
-feeder = Feeder(run)
+feeder = Feeder(run, "of the settings")
 feeder.start()
 print(feeder._process.pid, flush=True)
 with run.journal.open("a") as journal:

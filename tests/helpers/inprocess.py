@@ -40,6 +40,6 @@ def train_here(run: Run) -> int:
         raise error
 
     try:
-        return train(run, StopRequest(), fail, report_finished)
+        return train(run, configfile.load(run.config_file), StopRequest(), fail, report_finished)
     finally:
         run.lock_file.unlink(missing_ok=True)  # this process holds it till it ends: the next training is another's

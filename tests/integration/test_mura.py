@@ -49,12 +49,13 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(shards: Path) -> Path:
-    """The folder of a finished run on all study types."""
+def trained(shards: Path, request: pytest.FixtureRequest) -> Path:
+    """The folder of a finished run on all study types; with --slow, the recipe's own network."""
     runs = shards.parent / "runs"
-    medtrain(
-        "train", "mura_demo", "--shards", shards, "--runs", runs, "--run", "bones", "--image_size", "80", *SETTINGS
-    )
+    quick = [*NETWORK, "--epochs", "3", "--lr", "3e-3"]
+    own = [] if request.config.getoption("--slow") else quick
+    size = ("--image_size", "80")
+    medtrain("train", "mura_demo", "--shards", shards, "--runs", runs, "--run", "bones", *size, *own, *SETTINGS)
     return runs / "bones"
 
 

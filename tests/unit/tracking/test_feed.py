@@ -114,7 +114,7 @@ def test_wandbs_own_switches_are_obeyed(word: str, tmp_path: Path, monkeypatch: 
 
 def test_the_trainer_side_is_light_and_does_nothing_for_none(tmp_path: Path) -> None:
     run = make_run(tmp_path, "none")
-    feeder = Feeder(run)
+    feeder = Feeder(run, "none")
     feeder.start()
     feeder.finish()
     assert not run.trackers.exists()

@@ -67,7 +67,7 @@ def expect_one_warning(run: Run, done: subprocess.CompletedProcess[str], remedy:
 def test_a_helper_that_does_not_end_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path, "tensorboard")
     run.trackers.mkdir()
-    feeder = Feeder(run)
+    feeder = Feeder(run, "tensorboard")
     with (run.trackers / "feed.lock").open("w") as lock:  # as if an earlier helper was still at work
         fcntl.flock(lock, fcntl.LOCK_EX)
         feeder.start()
