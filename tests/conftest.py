@@ -22,6 +22,8 @@ class Forbid:
 sys.meta_path.insert(0, Forbid())
 """
 
+# Users have their modules compiled once; an image that does not would have each process of the tests do it again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.umask(0o077)  # as every process of medtrain has it
 # Several processes train at once on few cores; more threads than cores would fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

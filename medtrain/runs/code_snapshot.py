@@ -11,9 +11,11 @@ import hashlib
 import os
 import platform
 import shutil
+import struct
 import sys
 import time
 from importlib import metadata
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,7 @@ def sources(root: Path) -> dict[str, bytes]:
 def refuse_broken(files: dict[str, bytes]) -> None:
     """A source that Python cannot read would fail only when the job starts."""
     for name, content in files.items():
-        if name.endswith(".py"):
+        if name.endswith(".py") and not is_compiled(processes.ROOT / name):
             try:
                 compile(content, name, "exec", dont_inherit=True)
             except (SyntaxError, ValueError) as error:
@@ -100,6 +102,17 @@ def refuse_broken(files: dict[str, bytes]) -> None:
                     f"{processes.ROOT / name}: not valid Python ({error.args[0]}, line {line})",
                     "mend it: a run takes a copy of it",
                 ) from None
+
+
+def is_compiled(source: Path) -> bool:
+    """Whether Python has compiled this file as it is now, by the header that its own imports go by (PEP 552)."""
+    try:
+        with Path(cache_from_source(source)).open("rb") as file:
+            magic, *told = struct.unpack("<4s3I", file.read(16))
+    except (OSError, struct.error):
+        return False
+    now = source.stat()
+    return magic == MAGIC_NUMBER and told == [0, int(now.st_mtime) & 0xFFFFFFFF, now.st_size & 0xFFFFFFFF]
 
 
 def describe(files: dict[str, bytes]) -> dict[str, Any]:

@@ -261,7 +261,12 @@ def test_a_run_whose_end_cannot_be_saved_is_not_called_finished(demo_shards: Pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made with a small tmpfs, which needs root")
 def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_shards: Path, tmp_path: Path) -> None:
-    slow = ["--backbone", "densenet121"]  # room must be made before the run is over, and saves fill the disk, not code
+    slow = [
+        "--backbone",
+        "densenet121",
+        "--image_size",
+        "32",
+    ]  # room must be made before the run is over, and saves fill the disk, not code
     train(demo_shards, tmp_path, "roomy", *slow)
     size = sum(file.stat().st_size for file in (tmp_path / "roomy/checkpoints/last/").iterdir())
     small = tmp_path / "small"
