@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from cluster_user import User, trained
+from fork_server import Forked
 from places import REPOSITORY
 from slurm_cluster import Cluster
 
@@ -90,7 +91,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     user.medtrain("shard", "mura_demo", "--root", some, "--out", user.shards, "--encoding", "jpeg", "--size", "32")
     words = ("--shards", user.shards, "--study_type", "all", "--epochs", "15", *SMALL)
     command = [sys.executable, "-m", "medtrain", "train", "mura_demo", "--run", "calm", *words]
-    calm = subprocess.Popen(
+    calm = Forked(
         [*map(str, command)], cwd=user.folder, env=user.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     urgent = busy(user)
@@ -193,7 +194,7 @@ def test_a_batch_script_of_ones_own_trains_them_one_after_another(user: User, ra
     """A requeue goes on with the one that was interrupted; a stop ends it, and a login node is no place to go on."""
     two = only(raw, ("XR_HAND", "XR_WRIST"), tmp_path / "two")
     user.medtrain("shard", "mura_demo", "--root", two, "--out", user.shards, "--encoding", "jpeg", "--size", "32")
-    words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "60", *SMALL)
+    words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "30", *SMALL)
     options = ("--parsable", "--partition=low", "--nodes=1", "--ntasks-per-node=1", f"--chdir={user.folder}")
     script = REPOSITORY / "slurm" / "train.sbatch"
     user.env["MEDTRAIN"] = str(Path(sys.executable).parent / "medtrain")

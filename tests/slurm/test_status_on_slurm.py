@@ -19,12 +19,12 @@ IN_A_MOMENT = [
 BOTH = "127.0.0.[1-2]"
 
 
-WITHOUT_A_WORD = ("test_lives_that_end_without_a_word", "test_lives_with_a_silent_controller_and_after_a_purge")
+ASKS_ACCOUNTING = "test_lives_with_a_silent_controller_and_after_a_purge"  # of nodes that fail, too
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """With accounting too what leaves no word of its own; with `--lives` every life."""
-    both = metafunc.config.getoption("--lives") or metafunc.function.__name__ in WITHOUT_A_WORD
+    """With accounting too what is looked up there; with `--lives` every life."""
+    both = metafunc.config.getoption("--lives") or metafunc.function.__name__ == ASKS_ACCOUNTING
     metafunc.parametrize("user", ["cluster", "accounted"] if both else ["cluster"], indirect=True)
 
 

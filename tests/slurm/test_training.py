@@ -107,7 +107,9 @@ def test_the_admins_signal_option_saves_at_once(
     user.until("warned", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
     first_end = next(row for row in user.attempts("warned") if row["event"] == "end")
     assert first_end["cause"] == f"preempted by job {urgent}"
-    finish_and_compare(user, "warned", demo_shards, 2)
+    assert first_end["step"] == lost_nothing(user.run("warned"), first_end["step"])
+    user.medtrain("stop", "warned")
+    user.until("warned", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
 
 
 def test_a_hand_written_sbatch_script_is_supervised_alike_as_slurm_26_05_starts_it(
