@@ -15,12 +15,12 @@ from command import medtrain
 from numpy.lib import recfunctions as structured
 from sklearn.metrics import roc_auc_score
 
-from medtrain.core.files import npy
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import chest_demo
 from medtrain.evaluation.evaluate import Scores, by_study
 from medtrain.loading.loader import Loader
 from medtrain.shards.index import load_index, open_index
+from medtrain.shards.npy import npy
 from medtrain.shards.pack import PackOptions, pack
 from medtrain.shards.plan import number_studies
 from medtrain.shards.verify import verify_shards
