@@ -31,8 +31,9 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     epochs = np.array([row["epoch"] for row in rows])
     watched = _column(rows, f"val_{watch}") * (-1 if lower_is_better(watch) else 1)
     best = None if np.isnan(watched).all() else int(np.nanargmax(watched))
-    figure = blank(13, 4)
-    loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2])
+    figure = blank(13, 4, laid_out=False)
+    places = {"left": 0.05, "right": 0.99, "bottom": 0.14, "top": 0.9, "wspace": 0.2}
+    loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2], gridspec_kw=places)
     for axes, name in ((loss, "loss"), (metric, "accuracy" if watch == "loss" else watch)):
         validation = _column(rows, f"val_{name}")
         if not np.isnan(training := _column(rows, f"train_{name}")).all():
@@ -61,8 +62,11 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     shares = np.divide(100 * counts, support, out=np.full(counts.shape, np.nan), where=support > 0)
     side = max(3.6, 0.56 * len(classes))
     margin = 0.5 + 0.075 * max(map(len, classes))  # room for the names, in inches
-    figure = blank(2 * side + 2 * margin, side + margin + 0.4)
-    left, right = figure.subplots(1, 2)
+    width, height = 2 * side + 2 * margin, side + margin + 0.4
+    figure = blank(width, height, laid_out=False)
+    left, right = (
+        figure.add_axes((x / width, margin / height, side / width, side / height)) for x in (margin, side + 2 * margin)
+    )
     words = [[f"{count:,}" for count in row] for row in counts.tolist()]
     _cells(left, counts / max(counts.max(), 1), words, classes, "Samples")
     words = [[percent(share) for share in row] for row in shares.tolist()]

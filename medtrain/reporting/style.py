@@ -25,12 +25,16 @@ def need(figure: str, what: str, items: Sequence[Any]) -> None:
         raise ValueError(f"{figure} needs at least {what}; got none")
 
 
-def blank(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, without pyplot, which keeps every figure in global state."""
+def blank(width: float, height: float, laid_out: bool = True) -> Figure:
+    """An empty figure of that size in inches, without pyplot, which keeps every figure in global state.
+
+    `laid_out`: matplotlib finds room for all words, which takes half of the time that such a figure does; where their
+    size is known they are given their places.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained" if laid_out else None)
     FigureCanvasAgg(figure)
     return figure
 

@@ -115,7 +115,7 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
 
     epochs = 12
     place = ["--shards", demo_shards, "--runs", tmp_path, "--run", "one"]
-    arguments = ["train", "demo", *place, *SMALL, "--epochs", epochs]
+    arguments = ["train", "demo", *place, *SMALL, "--image_size", "32", "--epochs", epochs]
     process = subprocess.Popen(
         command_line(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         preexec_fn=on_the_terminal,
