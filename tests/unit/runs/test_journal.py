@@ -24,7 +24,7 @@ from medtrain.config import configfile
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.errors import InputError
 from medtrain.runs import journal
-from medtrain.runs.checkpoint_manifest import TrainState, checkpoint_folders, read_manifest, read_state
+from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders, read_manifest, read_state
 from medtrain.runs.journal import Journal
 from medtrain.runs.run import Run
 from medtrain.training.resuming import choose, make_way, recorded_precision, settle_best
@@ -263,13 +263,24 @@ def test_a_damaged_best_is_found_at_a_resume_and_another_epoch_counts_as_the_bes
 
 def test_where_no_epoch_is_whole_the_best_is_looked_for_from_there_on(run: Run) -> None:
     shutil.rmtree(checkpoint_folders(run.checkpoints)[-1])
-    flip(run.checkpoints / "step-00000012-epoch-001/optimizer.safetensors", 5000, 1)
+    flip(run.checkpoints / "step-00000012-epoch-001/model.safetensors", 5000, 1)
     found, state = with_best(run, 1)
     assert (state.best_epoch, state.best) == (0, None)
     assert "the best is looked for from here on" in (run.folder / "told").read_text()
     checkpoints = Checkpoints(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
     checkpoints.take_up(replace(found, state=state))
     assert not (run.checkpoints / "best").is_symlink() and checkpoints.best_epoch() == 0
+
+
+def test_the_best_needs_no_optimizer_and_a_resume_does(run: Run) -> None:
+    """The weights of the best are all that is ever loaded of it."""
+    best = run.checkpoints / "step-00000012-epoch-001"
+    flip(best / "optimizer.safetensors", 5000, 1)
+    found, state = with_best(run, 1)
+    assert state.best_epoch == 1 and found.folder != best
+    assert load_checkpoint(best, optimizer=False).optimizer == {}
+    with pytest.raises(Damaged, match=r"optimizer\.safetensors does not match its checksum"):
+        load_checkpoint(best)
 
 
 def test_a_run_whose_best_is_damaged_after_its_last_epoch_comes_to_its_end(run: Run) -> None:
