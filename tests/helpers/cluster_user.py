@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from command import NETWORK, run
-from places import HELPERS
+from forking import SLOW_STEPS
 from slurm_cluster import Cluster
 
 from medtrain.runs.run import Run
@@ -31,7 +31,7 @@ class User:
 
     def __init__(self, cluster: Cluster, folder: Path, shards: Path) -> None:
         self.cluster, self.folder, self.shards = cluster, folder, shards
-        self.env = {**os.environ, **cluster.env, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HELPERS / "slow_steps")}
+        self.env = {**os.environ, **cluster.env, "OMP_NUM_THREADS": "1", "PYTHONPATH": SLOW_STEPS}
 
     def medtrain(self, *arguments: object) -> str:
         """Run a command; it must succeed."""

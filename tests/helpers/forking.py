@@ -18,6 +18,9 @@ from typing import Any, NamedTuple, NoReturn
 
 # What Python and the libraries read at their start or import, but PYTHONSAFEPATH, which become() heeds.
 READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MKL_", "KMP_", "HF_", "HUGGINGFACE_", "XDG_CACHE_HOME", "OPENCV_")
+SLOW_STEPS = str(
+    Path(__file__).parent / "slow_steps"
+)  # is for the ranks that Slurm starts: what is forked does without
 OF_TORCH = ("MKL_", "KMP_")  # which a loader's worker does not use, and is told other things of
 LOADER = "medtrain.loading.worker"
 _execv = os.execv
@@ -45,7 +48,7 @@ def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(READ_AT_START) and name != "PYTHONSAFEPATH"
+        if name.startswith(READ_AT_START) and name != "PYTHONSAFEPATH" and (name, value) != ("PYTHONPATH", SLOW_STEPS)
     }
 
 

@@ -12,7 +12,7 @@ import time
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-STEP_S = 0.1
+STEP_S = 0.2
 LOOP = "medtrain.training.loop"
 
 
