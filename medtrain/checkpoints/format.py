@@ -72,7 +72,7 @@ def load_checkpoint(folder: Path, optimizer: bool = True) -> Loaded:
     """Read a checkpoint and verify every byte of it against its manifest; without the `optimizer`, twice the size of
     the weights, for what only predicts. Raises Damaged."""
     manifest = read_manifest(folder)
-    own = {name: expected for name, expected in manifest["files"].items() if optimizer or name != OPTIMIZER}
+    own = _files(manifest, optimizer)
     data = {name: verified(folder / name, expected) for name, expected in own.items()}
     hashes = {name: each for name, each in manifest["tensors"].items() if name in own}
     tensors = {name: _tensors(name, data.pop(name), each) for name, each in hashes.items()}
@@ -89,9 +89,7 @@ def damage(folder: Path, optimizer: bool = True) -> list[str]:
     except Damaged as fault:
         return [str(fault)]
     found = []
-    for name, expected in manifest["files"].items():
-        if name == OPTIMIZER and not optimizer:
-            continue
+    for name, expected in _files(manifest, optimizer).items():
         try:
             data = verified(folder / name, expected)
             if name in manifest["tensors"]:
@@ -112,6 +110,11 @@ def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Loa
                 fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"
                 raise MachineError(f"{node_name()} cannot read {folder}: {fault}", fix) from None
             time.sleep(0.5)
+
+
+def _files(manifest: dict[str, Any], optimizer: bool) -> dict[str, dict[str, Any]]:
+    """File -> its bytes and hash, by a manifest; with the optimizer's or without."""
+    return {name: expected for name, expected in manifest["files"].items() if optimizer or name != OPTIMIZER}
 
 
 def _tensors(name: str, data: bytes, hashes: dict[str, str]) -> dict[str, torch.Tensor]:

@@ -80,15 +80,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint, to the byte as it was written; raises Damaged."""
     try:
         data = (folder / MANIFEST).read_bytes()
-        json.loads(data)
+        manifest: dict[str, Any] = json.loads(data)
     except (OSError, ValueError) as error:
         raise Damaged(f"{MANIFEST}: {_reason(error)}") from None
     # The text and not what it says is looked at: to write it once more takes longer than all else about a checkpoint.
-    told = CHECKSUM.search(data)
-    text = data[: told.start()] + b"\n}\n" if told else b""
-    if not told or xxhash.xxh3_128_hexdigest(text) != told[1].decode():
+    checksum = CHECKSUM.search(data)
+    if checksum is None or xxhash.xxh3_128_hexdigest(data[: checksum.start()] + b"\n}\n") != checksum[1].decode():
         raise Damaged(f"{MANIFEST} does not match its checksum")
-    manifest: dict[str, Any] = json.loads(text)
+    del manifest["xxh3"]
     if manifest["format"] != FORMAT:
         raise Damaged(f"{MANIFEST}: format {manifest['format']}; this version reads {FORMAT}")
     return manifest

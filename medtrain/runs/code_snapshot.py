@@ -108,11 +108,12 @@ def is_compiled(source: Path) -> bool:
     """Whether Python has compiled this file as it is now, by the header that its own imports go by (PEP 552)."""
     try:
         with Path(cache_from_source(source)).open("rb") as file:
-            magic, *told = struct.unpack("<4s3I", file.read(16))
+            magic, flags, changed, size = struct.unpack("<4s3I", file.read(16))
     except (OSError, struct.error):
         return False
     now = source.stat()
-    return magic == MAGIC_NUMBER and told == [0, int(now.st_mtime) & 0xFFFFFFFF, now.st_size & 0xFFFFFFFF]
+    expected = (MAGIC_NUMBER, 0, int(now.st_mtime) & 0xFFFFFFFF, now.st_size & 0xFFFFFFFF)
+    return (magic, flags, changed, size) == expected
 
 
 def describe(files: dict[str, bytes]) -> dict[str, Any]:
