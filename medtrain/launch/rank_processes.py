@@ -81,7 +81,7 @@ def _patience_s(failure: int) -> float:
     would wait for it."""
     if failure == EXIT_RESUMABLE:
         return 60
-    return 5 if failure > 0 else 1
+    return 5 if failure > 0 else 0.25
 
 
 class Srun:

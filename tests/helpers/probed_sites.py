@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,11 @@ class Network:
 
 MAY_NAMESPACE = shutil.which("unshare") and not subprocess.run(["unshare", "--mount", "true"], check=False).returncode
 IN_VENV = sys.prefix != sys.base_prefix
+
+
+def wait_for_ranks(runs: Path) -> None:
+    """Until the probe's ranks speak."""
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in runs.glob(".medtrain-doctor-*/ranks.log")):
+        assert time.monotonic() < deadline, "the ranks say nothing"
+        time.sleep(0.1)

@@ -1,12 +1,18 @@
-"""A real HTTP server on this machine, with the faults that sites have."""
+"""A real HTTP server on this machine, with the faults that sites have, and what it may serve."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import random
+import shutil
+import tarfile
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+LARGE = random.Random(1).randbytes(3_000_000)
 
 
 class _Server(ThreadingHTTPServer):
@@ -92,3 +98,15 @@ class Site:
         self.sent[request.path] += len(sent)
         if len(sent) < len(body):
             request.close_connection = True
+
+
+def tar(path: Path, files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """An archive of these files, written to `path` and read from there."""
+    source = path.with_name("packed")
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes(content)
+            archive.add(source / name, name)
+    shutil.rmtree(source)
+    return path.read_bytes()

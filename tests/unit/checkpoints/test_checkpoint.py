@@ -6,88 +6,21 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from saved import FACTS, open_folder, refuse, save, tensors_of
 
 from medtrain.checkpoints import writer
 from medtrain.checkpoints.format import load_checkpoint, newest
-from medtrain.checkpoints.retention import Checkpoints
-from medtrain.checkpoints.writer import Outcome, Team
-from medtrain.config.schema import CheckpointConfig
-from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders
-from medtrain.training.optim import optimizer_tensors
-
-FACTS = {"ranks": 1, "fingerprints": {"config": "c", "data": "d"}}
-Files = dict[str, dict[str, torch.Tensor]]
-
-# Saves without end, each step's tensors filled with the step's number, until it is killed.
-SAVER = """
-import sys, torch
-from pathlib import Path
-from medtrain.checkpoints.format import newest
 from medtrain.checkpoints.writer import Team
-from medtrain.checkpoints.retention import Checkpoints
-from medtrain.config.schema import CheckpointConfig
-from medtrain.runs.checkpoint_manifest import TrainState
-
-folder = Path(sys.argv[1])
-checkpoints = Checkpoints(folder, CheckpointConfig(), Team(0, 1, sys.argv[2]), {"fingerprints": {}})
-found = newest(folder, say=lambda text: sys.exit(f"damaged: {text}"))
-checkpoints.take_up(found)
-step = found.state.step if found else 0
-print(step, flush=True)
-while True:
-    step += 1
-    tensors = {str(n): torch.full((50_000,), float(step)) for n in range(8)}
-    files = {"model.safetensors": tensors, "optimizer.safetensors": tensors}
-    checkpoints.save(TrainState(step=step), files, frozenset(), before=dict)
-    assert not checkpoints.outcome(None).error
-"""
-
-
-def tensors_of(seed: int = 0) -> tuple[Files, frozenset[str]]:
-    """Model and optimizer after two steps, and the names of the buffers."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.BatchNorm2d(40), nn.Flatten(), nn.Linear(40 * 36, 10))
-    model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters())
-    for _ in range(2):
-        model(torch.randn(4, 3, 8, 8)).square().sum().backward()
-        optimizer.step()
-    files = {
-        "model.safetensors": dict(model.state_dict()),
-        "optimizer.safetensors": optimizer_tensors(optimizer, model),
-    }
-    return files, frozenset(name for name, _ in model.named_buffers())
-
-
-def open_folder(folder: Path, team: Team | None = None, **config: Any) -> Checkpoints:
-    return Checkpoints(folder, CheckpointConfig(**config), team or Team(0, 1, "word"), FACTS)
-
-
-def save(checkpoints: Checkpoints, state: TrainState, seed: int = 0) -> Outcome:
-    files, buffers = tensors_of(seed)
-    checkpoints.save(state, files, buffers, before=dict)
-    outcome = checkpoints.outcome(None)
-    assert outcome is not None
-    return outcome
-
-
-def refuse(text: str) -> None:
-    raise AssertionError(text)
+from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders
 
 
 @pytest.fixture(scope="module")
@@ -289,34 +222,6 @@ def test_a_damaged_one_is_written_anew(pair: Path, tmp_path: Path) -> None:
     (tmp_path / "c/step-00000002/model.safetensors").write_bytes(b"")
     assert not save(open_folder(tmp_path / "c"), TrainState(step=2), seed=2).error
     assert newest(tmp_path / "c", refuse).state.step == 2  # type: ignore[union-attr]
-
-
-def test_sigkill_at_any_instant_of_saving_loses_at_most_the_save_in_flight(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    reached = 0
-    for attempt in range(6):
-        saver = subprocess.Popen(
-            [sys.executable, "-c", SAVER, str(tmp_path), f"w{attempt}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        assert saver.stdout is not None and saver.stderr is not None
-        line = saver.stdout.readline()
-        assert line, saver.stderr.read()
-        assert int(line) >= reached
-        known = set(checkpoint_folders(tmp_path))
-        deadline = time.monotonic() + 30
-        while set(checkpoint_folders(tmp_path)) == known and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(float(rng.uniform(0, 0.05)))
-        saver.send_signal(signal.SIGKILL)
-        saver.communicate()
-        found = newest(tmp_path, refuse)
-        assert found is not None and found.state.step > reached
-        reached = found.state.step
-        assert all(bool((tensor == reached).all()) for tensor in found.model.values())
-    open_folder(tmp_path).take_up(newest(tmp_path, refuse))
-    assert not list(tmp_path.glob(".*"))
-    assert len(checkpoint_folders(tmp_path)) <= 3
 
 
 def test_state_is_plain_json(pair: Path) -> None:

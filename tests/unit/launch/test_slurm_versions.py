@@ -1,14 +1,13 @@
 """The answers of Slurm 22.05 to 26.05 are understood alike, and what each does with a job is reckoned with.
 
-recorded/slurm-VERSION/ holds what Slurm of that version writes: `scontrol show config`, `show partition`, `show job` of
-a running job and of one in the grace time of a preemption, `--version`, the logs of steps that ran out of memory (as
-seen on 22.05.8, 25.11.7 and 26.05.3), and the names of all reasons to wait (src/common/job_state_reason.c).
+In tests/data, slurm-VERSION holds what Slurm of that version writes: `scontrol show config`, `show partition`,
+`show job` of a running job and of one in the grace time of a preemption, `--version`, the logs of steps that ran out
+of memory (as seen on 22.05.8, 25.11.7 and 26.05.3), and the names of all
+reasons to wait (src/common/job_state_reason.c).
 """
 
 from __future__ import annotations
 
-import configparser
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -16,12 +15,9 @@ from typing import Any
 
 import pytest
 from places import RECORDED, REPOSITORY
+from slurm_answers import BROUGHT_BACK, Answers
 
-from medtrain.config.schema import SlurmConfig
 from medtrain.core.jsonfiles import read_json_lines, write_json
-from medtrain.doctor.checks import slurm, supervision
-from medtrain.doctor.checks.probe_result import Told
-from medtrain.doctor.probe import job_script
 from medtrain.launch import grace_time, stop, supervisor
 from medtrain.runs import attempts
 from medtrain.runs.exit_causes import Evidence, judge
@@ -30,71 +26,6 @@ from medtrain.runs.status import describe
 from medtrain.slurm import sbatch
 from medtrain.slurm.pending_reasons import words
 from medtrain.slurm.queries import parse, queue_state, show
-
-VERSIONS = ("22.05", "24.05", "25.05", "25.11", "26.05")
-BROUGHT_BACK = ("24.05", "25.05", "25.11", "26.05")  # by Slurm itself, in the grace time of a preemption
-# What the commands answer: the recorded texts of one version; each call is a line of `calls`.
-ANSWERS = """#!/bin/sh
-cd "{folder}" || exit 1
-echo "$(basename "$0") $*" >>calls
-case "$(basename "$0") $*" in
-    *" ping") echo "Slurmctld(primary) at n0 is UP" ;;
-    *" show config") cat config.txt ;;
-    *" show partition"*) cat partition.txt ;;
-    *" show job "*) cat job.txt ;;
-    *" --version") cat version.txt ;;
-    "squeue "*) cat squeue.txt ;;
-    "sacctmgr "*) cat qos.txt ;;
-esac
-"""
-
-
-class Answers:
-    """The commands of one version of Slurm, which answer for job 7 and note what they are asked."""
-
-    def __init__(self, folder: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        folder.mkdir()
-        for text in (RECORDED / f"slurm-{version}").glob("*.txt"):
-            (folder / text.name).write_text(text.read_text())
-        for name in ("scontrol", "squeue", "scancel", "sacctmgr"):
-            (folder / name).write_text(ANSWERS.format(folder=folder))
-            (folder / name).chmod(0o700)
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
-        for name, value in {"SLURM_JOB_ID": "7", "ENVIRONMENT": "BATCH", "SLURM_JOB_NODELIST": "n[1-2]"}.items():
-            monkeypatch.setenv(name, value)
-        slurm.configuration.cache_clear()
-        self.now("job_running")
-
-    def now(self, name: str, **changed: str) -> None:
-        """From now on the job is as it is recorded under a name, but for some fields."""
-        text = (self.folder / f"{name}.txt").read_text()
-        for field, value in changed.items():
-            before = f"{field}={parse(text)[field]}"
-            assert before in text
-            text = text.replace(before, f"{field}={value}", 1)
-        (self.folder / "job.txt").write_text(text)
-
-    def change(self, name: str, before: str, after: str) -> None:
-        """Another answer than the recorded one."""
-        path = self.folder / f"{name}.txt"
-        assert before in path.read_text()
-        path.write_text(path.read_text().replace(before, after))
-
-    def orders(self) -> list[str]:
-        """What Slurm was told to do."""
-        calls = (self.folder / "calls").read_text().splitlines() if (self.folder / "calls").exists() else []
-        return [call for call in calls if call.split()[1] == "requeue" or call.startswith("scancel")]
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def answers(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
-    return Answers(tmp_path / "slurm-bin", version, monkeypatch)
 
 
 @pytest.fixture
@@ -317,80 +248,9 @@ def test_what_srun_says_of_a_step_that_it_does_not_start_is_the_cause(
     )  # fmt: skip
 
 
-def test_the_doctor_knows_the_switch_of_preemption_by_both_names(answers: Answers, version: str) -> None:
-    """GraceTime is 5 s in each; SlurmctldParameters=preempt_send_user_signal, since 23.02 PreemptParameters."""
-    finding = slurm.preemption()
-    assert finding is not None and (finding.state, finding.text) == (
-        "ok",
-        "preempted jobs are warned (low: REQUEUE, 5 s grace)",
-    )
-    answers.change("config", "send_user_signal" if version != "22.05" else "preempt_send_user_signal", "(null)")
-    slurm.configuration.cache_clear()
-    finding = slurm.preemption()
-    assert finding is not None and finding.state == "warn"
-
-
 def test_a_job_that_runs_is_under_way_in_each_version(answers: Answers, version: str) -> None:
     for name in ("job_running", "job_in_grace"):
         answers.now(name)
         place = queue_state("7")
         assert place is not None and (place.state, place.waits) == ("RUNNING", False)
         assert place.fields["Partition"] == "low"
-
-
-def told(version: str, place: str, monkeypatch: pytest.MonkeyPatch, **changed: str) -> Told:
-    """What a probe tells that asked for two ranks on two nodes, where its batch script finds the environment recorded
-    under `place`, but for some variables."""
-    recorded = configparser.ConfigParser(interpolation=None)
-    recorded.optionxform = str  # type: ignore[assignment,method-assign]
-    recorded.read(RECORDED / f"slurm-{version}" / "environments.ini")
-    with monkeypatch.context() as context:
-        for name in [name for name in os.environ if name.startswith("SLURM") or name == "ENVIRONMENT"]:
-            context.delenv(name)
-        for name, value in {**recorded[place], **changed}.items():
-            context.setenv(name, value)
-        line = {"event": "decides", **job_script.decisions(), "preempted": False}
-    return Told(
-        SlurmConfig(nodes=2), 2, False, "7", 1.0, {}, None, None, [], [line], "", {}, Path("runs")
-    )  # fmt: skip
-
-
-def test_the_doctor_asks_what_the_supervisor_asks(
-    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    finding = supervision.supervisor(told(version, "batch", monkeypatch))
-    assert finding is not None
-    assert (finding.state, finding.text) == (
-        "ok",
-        "the batch script knows its job and its 2 ranks, and would requeue it",
-    )
-
-
-@pytest.mark.parametrize(
-    "place, changed, said",
-    [
-        ("task", {}, "takes itself for a task or for no job, and would train on one node (SLURM_STEP_ID=0)"),
-        ("batch", {"SLURM_STEP_ID": "0"}, "takes itself for a task or for no job, and would train on one node"),
-        ("batch", {"ENVIRONMENT": "test"}, "takes itself for a shell, and would not put its job back into the queue"),
-        ("salloc on a node", {}, "takes itself for a shell, and would not put its job back into the queue"),
-        ("batch", {"SLURM_JOB_ID": "6"}, "takes job 6 for its own"),
-        ("batch", {"SLURM_NTASKS": "1"}, "would start 1 of 2 ranks"),
-    ],
-)
-def test_the_doctor_fails_where_a_batch_script_would_decide_wrongly(
-    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch, place: str, changed: dict[str, str], said: str
-) -> None:
-    """As a prolog, a line of `setup:` or a version of Slurm to come may have it."""
-    finding = supervision.supervisor(told(version, place, monkeypatch, **changed))
-    assert finding is not None
-    assert (finding.state, said in finding.text, "setup:" in finding.fix) == ("FAIL", True, True), finding
-
-
-def test_the_doctor_fails_where_a_batch_script_would_leave_without_a_preemption(
-    answers: Answers, version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers.now("job_in_grace")
-    finding = supervision.supervisor(told(version, "batch", monkeypatch))
-    assert finding is not None
-    wrong = "would leave its job to Slurm, which does not bring it back" in finding.text
-    assert (finding.state, wrong) == (("FAIL", True) if version in BROUGHT_BACK else ("ok", False))

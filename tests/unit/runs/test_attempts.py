@@ -1,6 +1,6 @@
 """What is told of an attempt is true: why it ended, what it did, what was lost, and what its time was worth.
 
-The files in recorded/ are what a real Slurm 22.05 printed: the log of a step (with srun's own lines) that ended in the
+The files in tests/data are what a real Slurm 22.05 printed: the log of a step (with srun's own lines) that ended in the
 way of its name, and `scontrol --oneliner show job` of jobs that an ordinary user had waiting.
 """
 
