@@ -31,7 +31,7 @@ from medtrain.loading.clip_sampling import fit_clip, window
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
-from medtrain.shards.index import read_manifest
+from medtrain.shards.packed_dataset import PackedDataset
 from medtrain.tasks import Task
 
 
@@ -139,7 +139,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
         mixture.refuse_others(own, newest_manifest(run.checkpoints), run.name)
     classes = tuple(counts) or mixture.classes(own)
     if shards is not None:
-        others = tuple(read_manifest(shards)["classes"])
+        others = PackedDataset.open(shards).classes
         if others != classes:
             raise InputError(f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(classes)}",
                              "give a dataset packed with the same classes")  # fmt: skip

@@ -16,7 +16,7 @@ from medtrain.imaging.isolated_decode import apart, image
 from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards import mixture
-from medtrain.shards.index import read_manifest
+from medtrain.shards.packed_dataset import PackedDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".mp4", ".avi")  # looked for in a folder
 DICOM_AT, DICOM_MARK = 128, b"DICM"  # PS3.10 7.1: such files often have no suffix
@@ -84,14 +84,14 @@ def need_split(run: Run, split: str, shards: Path | None) -> None:
     """InputError where a packed dataset has no such split, or other labels than the run."""
     config = configfile.load(run.config_file)
     if shards is not None:
-        others, own = tuple(read_manifest(shards)["classes"]), labels_of(run)
+        others, own = PackedDataset.open(shards).classes, labels_of(run)
         if others != own:
             raise InputError(
                 f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(own)}",
                 "give a dataset packed with the same classes",
             )
     folders = [shards] if shards is not None else mixture.folders(config.data)
-    known = dict.fromkeys(name for folder in folders for name in read_manifest(folder)["splits"])
+    known = dict.fromkeys(name for folder in folders for name in PackedDataset.open(folder).splits)
     if shards is None and config.data.holdout:
         known[mixture.EXTERNAL] = None
     if split and split not in known:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.imaging import dicom_frame
+from medtrain.imaging.dicom_faults import Unusable, unusable
 from medtrain.imaging.dicom_frame import Frame
 from medtrain.imaging.dicom_lut import Shares, coloured, displayed, rescaled, unit
 from medtrain.imaging.encapsulated import frame_bytes, frames_in
@@ -18,6 +19,7 @@ from medtrain.imaging.encapsulated import frame_bytes, frames_in
 Pixels = NDArray[np.uint8]
 MARK = b"DICM"  # after a preamble of 128 bytes
 END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the delimiter, which pydicom leaves out
+NO_PICTURE = "it has no picture"
 RULE = (
     "DICOM: rescaled, VOI LUT or first window by its function (else the whole range) to 0..255, MONOCHROME1 inverted,"
     " padding black"
@@ -35,47 +37,45 @@ def read(data: bytes) -> Pixels:
     The order of PS3.3 C.11 and PS3.4 N.2: stored values, modality LUT or rescale, VOI LUT or window (of several the
     first), inversion of MONOCHROME1; padding is black. Colour, of a palette too, becomes grey by ITU-R BT.601.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that break the standard and do not matter here
-            return _read(data)
-    except MemoryError:  # no fault of the file
-        raise
-    except Exception as error:  # pydicom and its decoders raise whatever they meet in a damaged file
-        raise _fault(error) from None
+    with _told():
+        return _read(data)
 
 
 def header(data: bytes) -> tuple[int, int, str]:
     """Pixels across and down, and how they are stored (`MONOCHROME1 12 bit`), not decoded; ValueError as `read`."""
-    try:
+    with _told():
         dataset = _open(data, stop_before_pixels=True)
         if "BitsStored" not in dataset:
-            raise ValueError("it has no picture")
-        mode = f"{dataset.PhotometricInterpretation} {dataset.BitsStored} bit"
+            raise Unusable(NO_PICTURE)
+        colour = str(dataset.PhotometricInterpretation)
+        known = colour in (*dicom_frame.GREYS, *dicom_frame.COLOURS, "PALETTE COLOR")  # else it may be anything
+        mode = f"{colour if known else 'unknown'} {int(dataset.BitsStored)} bit"
         return int(dataset.Columns), int(dataset.Rows), mode
-    except Exception as error:
-        raise _fault(error) from None
 
 
-def _fault(error: Exception) -> ValueError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(f"DICOM that cannot be read ({reason})")
+@contextmanager
+def _told() -> Iterator[None]:
+    """Why a file cannot be read, as far as that is told in our own words."""
+    try:
+        with unusable(""):
+            yield
+    except Unusable as error:
+        raise ValueError("DICOM that cannot be read" + (f" ({error})" if str(error) else "")) from None
 
 
 def _open(data: bytes, **options: Any) -> Any:
     import pydicom  # a tenth of a second, which nobody else pays
 
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tracebacks of what the ValueError says in a line
     return pydicom.dcmread(io.BytesIO(data), **options)
 
 
 def _read(data: bytes) -> Pixels:
     dataset = _open(data)
     if "PixelData" not in dataset:
-        raise ValueError("it has no picture")
+        raise Unusable(NO_PICTURE)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ValueError(f"it has {frames} frames, not one")
+        raise Unusable(f"it has {frames} frames, not one")
     syntax = dataset.file_meta.TransferSyntaxUID
     dicom_frame.check(dataset, syntax)
     frame = _encapsulated(dataset) if syntax.is_encapsulated else _native(dataset)
@@ -84,6 +84,10 @@ def _read(data: bytes) -> Pixels:
 
 
 def _native(dataset: Any) -> Frame:
+    from pydicom.pixels.utils import get_expected_length
+
+    if (held := len(dataset.PixelData)) < (whole := get_expected_length(dataset)):
+        raise Unusable(f"its picture is cut off: {held:,} of {whole:,} bytes")
     return dicom_frame.native(dataset.PixelData, 0, dataset, dataset["PixelData"].VR)
 
 
@@ -91,7 +95,7 @@ def _encapsulated(dataset: Any) -> Frame:
     source = io.BytesIO(dataset.PixelData + END_OF_ITEMS)
     parts, whole = frames_in(source, 1, set(), joined=True)
     if not parts or not whole:
-        raise ValueError("its compressed picture is cut off")
+        raise Unusable("its compressed picture is cut off")
     return dicom_frame.encapsulated(frame_bytes(source, [part for each in parts for part in each]), dataset)
 
 

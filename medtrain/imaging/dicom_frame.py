@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medtrain.core.native_stderr import silence
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.codestream import Codestream, described
+from medtrain.imaging.dicom_faults import Unusable
 from medtrain.imaging.encapsulated import END_OF_IMAGE
 from medtrain.imaging.lossless_jpeg import is_used_up
 
@@ -21,10 +22,6 @@ COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 # An Adobe marker that says RGB: without any libjpeg takes three components for YCbCr. A JFIF or Adobe marker of the
 # frame's own still wins over it, and is right where it contradicts the header.
 SAYS_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
-
-
-class Unusable(ValueError):
-    """A reason in our own words. Those of pydicom may quote what the file says of a person, and go no further."""
 
 
 class Frame(NamedTuple):
@@ -72,7 +69,7 @@ def native(source: bytes | BinaryIO, index: int, dataset: Any, vr: str) -> Frame
 
 
 def encapsulated(data: bytes, dataset: Any) -> Frame:
-    """A frame that is compressed: `data` are its fragments, joined. ValueError where it is damaged, or of another size
+    """A frame that is compressed: `data` are its fragments, joined. Unusable where it is damaged, or of another size
     or kind than the header says. Damage inside a JPEG 2000 code block shows nowhere, for nothing of it is redundant;
     nor does a changed sample of RLE."""
     from pydicom.uid import RLELossless
@@ -82,14 +79,14 @@ def encapsulated(data: bytes, dataset: Any) -> Frame:
     stream = described(data)
     size = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if (stream.height, stream.width, stream.samples) != size:
-        raise ValueError("a frame of another size")
+        raise Unusable("a frame of another size")
     colour = str(dataset.PhotometricInterpretation)
     if stream.kind == "JPEG" and stream.bits == 8:
         words = _by_libjpeg(data, colour, stream.samples)
         return _frame(words, dataset, stream, "RGB" if stream.samples == 3 else colour)
     words = _by_gdcm(data, stream)
     if not _is_used_up(data, words, stream):
-        raise ValueError("a damaged frame")
+        raise Unusable("a damaged frame")
     is_rgb = stream.transformed or colour in ("YBR_RCT", "YBR_ICT")
     return _frame(words, dataset, stream, "RGB" if is_rgb else colour)
 
@@ -147,7 +144,7 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
 
     fewest, most = BITS[stream.kind]
     if not fewest <= stream.bits <= most:
-        raise ValueError(f"{stream.kind} of {stream.bits} bits is not read here")
+        raise Unusable(f"{stream.kind} of {stream.bits} bits is not read here")
     fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
     fragment.SetByteStringValue(data)
     fragments.AddFragment(fragment)
@@ -168,7 +165,7 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
     if buffer is None or any(
         words in said[0] for words in SAID_OF_DAMAGE
     ):  # it makes what it can, and tells nobody else
-        raise ValueError("a damaged frame")
+        raise Unusable("a damaged frame")
     shape = (stream.height, stream.width, 3)[: 2 + (stream.samples == 3)]
     pixels = buffer.encode("utf-8", "surrogateescape")
     return np.frombuffer(pixels, f"<u{allocated // 8}").reshape(shape)

@@ -19,7 +19,8 @@ from medtrain.core.console import show_error
 from medtrain.core.errors import InputError, MachineError, MedtrainError
 from medtrain.runs.run import Run, again_command, command_for
 from medtrain.shards import mixture
-from medtrain.shards.index import open_index, read_manifest
+from medtrain.shards.index import open_index
+from medtrain.shards.packed_dataset import PackedDataset
 from medtrain.slurm import queries
 from medtrain.slurm.queries import ENDED, Fields
 
@@ -75,7 +76,7 @@ def prove_packed(run: Run, config: Config) -> None:
     waited = f" (this job waited for job {config.slurm.after})" if config.slurm.after else ""
     for folder in mixture.folders(config.data):
         try:
-            for split in read_manifest(folder)["splits"]:
+            for split in PackedDataset.open(folder).splits:
                 open_index(folder, split)
         except InputError as error:
             raise InputError(error.problem + waited, f"{error.fix}   then: {again_command(run)}") from None

@@ -13,7 +13,7 @@ from medtrain.launch.stage_cause import began, cause
 from medtrain.runs.run import Run, group_names, run_names
 from medtrain.runs.run_group import RunGroup, evaluated, finished
 from medtrain.runs.status import NOT_YET, describe, status_table
-from medtrain.shards.index import is_packed
+from medtrain.shards.packed_dataset import is_packed
 from medtrain.slurm.queries import Place, queue_state
 
 

@@ -16,7 +16,7 @@ from medtrain.runs.run_group import RunGroup, evaluated, finished
 from medtrain.runs.takeover import alive
 from medtrain.shards import packing_jobs
 from medtrain.shards import request as shards_request
-from medtrain.shards.index import is_packed
+from medtrain.shards.packed_dataset import is_packed
 from medtrain.slurm import sbatch
 from medtrain.slurm.queries import queue_state
 

@@ -14,7 +14,7 @@ from medtrain.runs.run import GROUP_FILE, Run, command_for
 from medtrain.runs.run_group import RunGroup
 from medtrain.runs.takeover import alive
 from medtrain.shards import mixture
-from medtrain.shards.index import is_packed
+from medtrain.shards.packed_dataset import is_packed
 
 ALL = "all"  # --study_type all: one run for each
 

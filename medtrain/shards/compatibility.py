@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,15 @@ from medtrain.config.schema import Config, DataConfig
 from medtrain.core.errors import InputError
 from medtrain.datasets.labels import known, settle, task_of
 from medtrain.shards import mixture
-from medtrain.shards.index import ShardIndex, load_index, read_manifest
+from medtrain.shards.index import ShardIndex, load_index
+from medtrain.shards.packed_dataset import PackedDataset
 
-ALIKE = {"multiclass": "mednist", "multilabel": "chest", "abnormality": "mura"}  # task -> a recipe of it
+ALIKE = {
+    "multiclass": "mednist",
+    "multilabel": "chest",
+    "abnormality": "mura",
+    "score": "echo",
+}  # task -> a recipe of it
 MEANT = {
     "multiclass": "one of several classes",
     "multilabel": "several labels at once",
@@ -48,12 +53,12 @@ def refuse_unfit(config: Config) -> None:
 
 def refuse_task(config: Config, folder: Path) -> None:
     """InputError where a packed dataset is of another task than the settings, or holds clips where they want images."""
-    manifest = read_manifest(folder)
-    fix = f"a recipe that fits: medtrain train {recipe_for(manifest, folder)} --shards {shlex.quote(str(folder))}"
-    if (config.data.frames > 0) != ("clips" in manifest):
-        there, wanted = ("clips", "images") if "clips" in manifest else ("images", "clips")
+    packed = PackedDataset.open(folder)
+    fix = f"a recipe that fits: medtrain train {recipe_for(packed)} --shards {shlex.quote(str(folder))}"
+    if (config.data.frames > 0) != bool(packed.clips):
+        there, wanted = ("clips", "images") if packed.clips else ("images", "clips")
         raise InputError(f"{folder}: holds {there}, and recipe {config.recipe} trains on {wanted}", fix)
-    fits, task = _fits(config.task, manifest, folder), stated(manifest, folder)
+    fits, task = _fits(config.task, packed), stated(packed)
     if not fits:
         raise InputError(
             f"{folder}: its labels are {MEANT[task]} ({task}), and the task of recipe {config.recipe} is {config.task}",
@@ -61,33 +66,36 @@ def refuse_task(config: Config, folder: Path) -> None:
         )
 
 
-def stated(manifest: dict[str, Any], folder: Path) -> str:
+def stated(packed: PackedDataset) -> str:
     """The task that a manifest states; of an older one, what its labels look like."""
-    return str(manifest.get("task") or task_of(_labels(manifest, folder)))
+    return str(packed.manifest.get("task") or task_of(_labels(packed)))
 
 
-def recipe_for(manifest: dict[str, Any], folder: Path) -> str:
+def recipe_for(packed: PackedDataset) -> str:
     """The recipe that fits a packed dataset: its own, or one of its task."""
-    if manifest["dataset"] in configfile.recipe_names():
-        return str(manifest["dataset"])
-    return "echo" if "clips" in manifest else ALIKE[stated(manifest, folder)]
+    return recipe_of(packed.name, "score" if packed.clips else stated(packed))
 
 
-def _fits(task: str, manifest: dict[str, Any], folder: Path) -> bool:
+def recipe_of(dataset: str, task: str) -> str:
+    """The recipe of a dataset's own name, else one of a task."""
+    return dataset if dataset in configfile.recipe_names() else ALIKE[task]
+
+
+def _fits(task: str, packed: PackedDataset) -> bool:
     """Whether a task can be learned from the labels. What an older manifest's labels look like is a guess where they
     are few: then only a task is refused that would take labels for what they are not."""
-    if told := manifest.get("task"):
-        return task == told or ("clips" in manifest and {task, told} == {"multilabel", "score"})
+    if told := packed.manifest.get("task"):
+        return task == told or (packed.clips is not None and {task, told} == {"multilabel", "score"})
     if task == "multiclass":
-        return task_of(_labels(manifest, folder)) == "multiclass"
+        return task_of(_labels(packed)) == "multiclass"
     if task == "abnormality":
-        return bool((known(_labels(manifest, folder)).sum(1) <= 1).all())
+        return bool((known(_labels(packed)).sum(1) <= 1).all())
     return True
 
 
-def _labels(manifest: dict[str, Any], folder: Path) -> npt.NDArray[np.int8]:
+def _labels(packed: PackedDataset) -> npt.NDArray[np.int8]:
     """Of all samples of all splits, [N, L]."""
-    return np.concatenate([load_index(folder, split).labels for split in manifest["splits"]])
+    return np.concatenate([load_index(packed.folder, split).labels for split in packed.splits])
 
 
 def _drawn(index: ShardIndex, data: DataConfig) -> npt.NDArray[np.bool_]:

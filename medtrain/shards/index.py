@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,7 @@ import xxhash
 from medtrain.core.errors import InputError
 from medtrain.datasets.labels import ABSENT, PRESENT
 from medtrain.imaging.video.clip_tiff import Shape
-
-SCHEMA = 1
-SPLITS = ("train", "val", "test")
-STATES = ("positive", "negative", "unknown")  # that a manifest counts of each label
-MANIFEST = "manifest.json"
-CHECKSUM = "checksum"  # of the manifest, in it
-RESTORE = "restore the file, or delete it and give its medtrain shard command again: whole shards are kept"
+from medtrain.shards.packed_dataset import STATES, PackedDataset, ShardInfo
 
 
 def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[Any]:
@@ -52,16 +44,6 @@ def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[
             *(of_a_clip if clips else []),
         ]
     )
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """One tar file as the manifest lists it."""
-
-    name: str
-    samples: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -99,63 +81,6 @@ class ShardIndex:
         return self.folder / self.shards[shard].name
 
 
-def is_packed(folder: Path) -> bool:
-    """Whether a folder holds a dataset that is packed to its end: the manifest is the last file to appear."""
-    return (folder / MANIFEST).exists()
-
-
-def read_manifest(folder: Path | str) -> dict[str, Any]:
-    """`manifest.json` of a packed dataset, proved by its checksum where it has one; InputError that says how to make
-    one, or what is wrong with it."""
-    path = Path(folder) / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        unfinished = (Path(folder) / "plan.json").exists()
-        raise InputError(
-            f"{folder}: {'packing was not finished' if unfinished else 'no packed dataset (manifest.json) is there'}",
-            "pack it (goes on where it stopped): medtrain shard DATASET --root DIR --out " + shlex.quote(str(folder)),
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        told = manifest.get("schema") if isinstance(manifest, dict) else "none"
-        raise InputError(f"{path}: schema {told}; this version reads {SCHEMA}", "pack it again")
-    if CHECKSUM in manifest and manifest[CHECKSUM] != manifest_checksum(manifest):
-        raise InputError(f"{path}: was changed or damaged: it does not match its own checksum", RESTORE)
-    if wrong := _misshapen(manifest):
-        raise InputError(f"{path}: {wrong} is not as medtrain writes it", RESTORE)
-    return manifest
-
-
-def manifest_checksum(manifest: dict[str, Any]) -> str:
-    """xxh3-128 of all that a manifest says besides its checksum, however it is laid out. Older ones have none."""
-    told = {name: value for name, value in manifest.items() if name != CHECKSUM}
-    return xxhash.xxh3_128_hexdigest(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _misshapen(manifest: dict[str, Any]) -> str:
-    """The first part of a manifest that cannot be read as such; empty where all can."""
-    names, splits = manifest.get("classes"), manifest.get("splits")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        return "classes"
-    if not isinstance(manifest.get("dataset"), str):
-        return "dataset"
-    if not isinstance(splits, dict) or not set(splits) <= set(SPLITS):
-        return "splits"
-    for split, entry in splits.items():
-        try:
-            counts, shards = entry["counts"], [ShardInfo(**shard) for shard in entry["shards"]]
-            numbers = [entry["samples"], *(n for shard in shards for n in (shard.samples, shard.bytes))]
-            numbers += [counts[name][state] for name in names for state in STATES]
-        except (KeyError, TypeError):
-            return f"the split {split}"
-        plain = all("/" not in shard.name for shard in shards if isinstance(shard.name, str))
-        if not all(type(number) is int for number in numbers) or not isinstance(entry["digest"], str) or not plain:
-            return f"the split {split}"
-    return ""
-
-
 def open_index(folder: Path | str, split: str) -> ShardIndex:
     """The index of one split ("train", "val", "test"), checked against the manifest's digest and the shards' sizes.
 
@@ -169,18 +94,15 @@ def open_index(folder: Path | str, split: str) -> ShardIndex:
 
 def load_index(folder: Path, split: str) -> ShardIndex:
     """The index as in `open_index`, without a look at the shards themselves."""
-    manifest = read_manifest(folder)
-    if split not in manifest["splits"]:
-        raise InputError(f"{folder}: there is no split {split!r}", "choose " + ", ".join(manifest["splits"]))
-    entry = manifest["splits"][split]
+    packed = PackedDataset.open(folder)
+    if split not in packed.splits:
+        raise InputError(f"{folder}: there is no split {split!r}", "choose " + ", ".join(packed.splits))
     index_file = folder / f"{split}.idx"
     digest = index_digest(index_file)
-    if digest != entry["digest"]:
+    if digest != packed.splits[split]["digest"]:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
-    shards = tuple(ShardInfo(**shard) for shard in entry["shards"])
     samples = read_rows(index_file)
-    clips = Shape(**manifest["clips"]) if "clips" in manifest else None
-    return ShardIndex(folder, manifest["dataset"], split, tuple(manifest["classes"]), shards, samples, digest, clips)
+    return ShardIndex(folder, packed.name, split, packed.classes, packed.shards(split), samples, digest, packed.clips)
 
 
 def read_rows(index_file: Path, writable: bool = False) -> npt.NDArray[Any]:

@@ -10,8 +10,9 @@ from typing import Any
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json
 from medtrain.imaging.decode import extension
-from medtrain.shards.index import CHECKSUM, STATES, ShardIndex, label_counts
+from medtrain.shards.index import ShardIndex, label_counts
 from medtrain.shards.mixture import sources
+from medtrain.shards.packed_dataset import STATES, PackedDataset
 
 # What manifests without a checksum have: any other entry is one whose name was damaged, the checksum's among them.
 BEFORE = frozenset(
@@ -22,28 +23,29 @@ EXTENSIONS = {"jpeg": ("jpg",), "tiff": ("tif",), "copy": ("jpg", "png", "tif")}
 FIRST_BYTES = 132
 
 
-def manifest_faults(folder: Path, manifest: dict[str, Any], indexes: list[ShardIndex]) -> list[str]:
+def manifest_faults(packed: PackedDataset, indexes: list[ShardIndex]) -> list[str]:
     """Every difference between a manifest and what lies beside it, one sentence each.
 
     Counts, sizes and the number of classes are those of the indexes, the encoding is that of each shard's first image,
     the dataset is that of the samples' keys. The names of the classes and the options are those of the request that
     plan.json holds a digest of, which manifests had before they had a checksum.
     """
-    found = [fault for index in indexes for fault in _unlike_index(manifest, index)]
-    if CHECKSUM not in manifest and (others := sorted(set(manifest) - BEFORE)):
+    found = [fault for index in indexes for fault in _unlike_index(packed, index)]
+    folder, manifest = packed.folder, packed.manifest
+    if not packed.sealed and (others := sorted(set(manifest) - BEFORE)):
         found.append(f"has an entry {others[0]!r}, which medtrain does not write")
-    named = set(str(manifest["dataset"]).split("+"))
+    named = set(packed.name.split("+"))
     if unnamed := {name for index in indexes for name in sources(index.samples)[0]} - named:
-        found.append(f"says that the dataset is {manifest['dataset']}, and there are samples of {sorted(unnamed)[0]}")
+        found.append(f"says that the dataset is {packed.name}, and there are samples of {sorted(unnamed)[0]}")
     rejects = folder / "rejects.jsonl"
     if rejects.exists() and (lines := rejects.read_bytes().count(b"\n")) != manifest["rejects"]:
         found.append(f"counts {manifest['rejects']} rejects, and rejects.jsonl has {lines}")
     return [f"{folder / 'manifest.json'}: {fault}" for fault in [*found, *_unlike_plan(folder, manifest)]]
 
 
-def _unlike_index(manifest: dict[str, Any], index: ShardIndex) -> list[str]:
+def _unlike_index(packed: PackedDataset, index: ShardIndex) -> list[str]:
     """How a split's entry differs from its index and its shards' first images."""
-    entry, columns = manifest["splits"][index.split], index.labels.shape[1]
+    entry, columns = packed.splits[index.split], index.labels.shape[1]
     if columns != len(index.classes):
         return [f"names {len(index.classes)} classes, and {index.split}.idx has {columns}"]
     found = []
@@ -54,7 +56,7 @@ def _unlike_index(manifest: dict[str, Any], index: ShardIndex) -> list[str]:
     ):
         if told != own:
             found.append(f"says that {what.format(told)}, and its index has {own}")
-    states = STATES if CHECKSUM in manifest else STATES[:2]  # older ones counted fewer states as unknown
+    states = STATES if packed.sealed else STATES[:2]  # older ones counted fewer states as unknown
     for name, own_counts in label_counts(index.labels, index.classes).items():
         told_counts = entry["counts"][name]
         for state in states:
@@ -63,7 +65,7 @@ def _unlike_index(manifest: dict[str, Any], index: ShardIndex) -> list[str]:
                 found.append(f"counts {says}, and {index.split}.idx has {own_counts[state]}")
     if ("frames" in (index.samples.dtype.names or ())) != (index.clips is not None):
         found.append(f"says that they are {'clips' if index.clips else 'images'}, and {index.split}.idx says otherwise")
-    return found + _unlike_images(manifest, index)
+    return found + _unlike_images(packed.manifest, index)
 
 
 def _unlike_images(manifest: dict[str, Any], index: ShardIndex) -> list[str]:

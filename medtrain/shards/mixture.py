@@ -15,7 +15,8 @@ import xxhash
 from medtrain.config.rules import PER_DATASET
 from medtrain.config.schema import Config, DataConfig
 from medtrain.core.errors import InputError, nearest
-from medtrain.shards.index import MANIFEST, SPLITS, ShardIndex, load_index, open_index, read_manifest
+from medtrain.shards.index import ShardIndex, load_index, open_index
+from medtrain.shards.packed_dataset import MANIFEST, SPLITS, PackedDataset
 
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
@@ -68,7 +69,7 @@ def classes(data: DataConfig) -> tuple[str, ...]:
                 f"{folder}: no packed dataset is there{_holding(Path(data.shards), folder.name)}",
                 "--datasets and --holdout take the names of folders in --shards",
             )
-    found = {folder: tuple(read_manifest(folder)["classes"]) for folder in folders(data)}
+    found = {folder: PackedDataset.open(folder).classes for folder in folders(data)}
     first, *others = found
     for other in others:
         if found[other] != found[first]:
@@ -93,7 +94,7 @@ def refuse_watch(config: Config) -> None:
 def _holding(shards: Path, name: str) -> str:
     """Which folders of a folder of packed datasets hold which, where one is asked for that is none of them."""
     manifests = sorted(shards.glob(f"*/{MANIFEST}"))
-    holds = [f"{path.parent.name} holds {read_manifest(path.parent)['dataset']}" for path in manifests]
+    holds = [f"{path.parent.name} holds {PackedDataset.open(path.parent).name}" for path in manifests]
     near = nearest(name, [path.parent.name for path in manifests])
     return f"{near}; {', '.join(holds)}" if holds else ""
 
@@ -104,7 +105,7 @@ def fingerprint(data: DataConfig) -> str:
     if data.datasets:
         samples = _digest(data, "")
     else:
-        splits = read_manifest(data.shards)["splits"]
+        splits = PackedDataset.open(data.shards).splits
         samples = "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
     return f"{samples}{NAMES}{xxhash.xxh3_128_hexdigest(json.dumps(own).encode())}"
 
@@ -135,7 +136,7 @@ def folders(data: DataConfig) -> list[Path]:
 def tested(data: DataConfig) -> str:
     """The split that a run is tested on at its end: test, or val where no dataset that it trains on has a test."""
     own = [folder for folder in folders(data) if folder.name != data.holdout]
-    return "test" if any("test" in read_manifest(folder)["splits"] for folder in own) else "val"
+    return "test" if any("test" in PackedDataset.open(folder).splits for folder in own) else "val"
 
 
 def seen(data: DataConfig, samples: npt.NDArray[Any]) -> int:
@@ -184,7 +185,7 @@ def _parts(data: DataConfig, split: str, opened: Callable[[Path, str], ShardInde
         for folder in folders(data)
         if (folder == held_out) == (split == EXTERNAL)
         for own in wanted
-        if own in read_manifest(folder)["splits"]
+        if own in PackedDataset.open(folder).splits
     ]
 
 
@@ -235,6 +236,6 @@ def _digest(data: DataConfig, split: str) -> str:
     entries = [
         f"{folder.name}/{own}={entry['digest']}"
         for folder in folders(data)
-        for own, entry in read_manifest(folder)["splits"].items()
+        for own, entry in PackedDataset.open(folder).splits.items()
     ]
     return xxhash.xxh3_128_hexdigest(" ".join([split, data.holdout, *entries]).encode())

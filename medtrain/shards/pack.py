@@ -25,21 +25,18 @@ from medtrain.imaging.encode import rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
 from medtrain.shards.file_hashes import contents
-from medtrain.shards.index import (
+from medtrain.shards.index import index_digest, label_counts, read_rows, sample_dtype
+from medtrain.shards.npy import npy
+from medtrain.shards.pack_checks import check_options, check_records, dataset_names, is_claimed, refuse_others
+from medtrain.shards.packed_dataset import (
     CHECKSUM,
     MANIFEST,
     SCHEMA,
     SPLITS,
-    index_digest,
+    PackedDataset,
     is_packed,
-    label_counts,
     manifest_checksum,
-    read_manifest,
-    read_rows,
-    sample_dtype,
 )
-from medtrain.shards.npy import npy
-from medtrain.shards.pack_checks import check_options, check_records, dataset_names, is_claimed, refuse_others
 from medtrain.shards.plan import (
     MAX_REJECTS,
     PackOptions,
@@ -82,7 +79,7 @@ def pack(
                 sweep(out)  # what packers that died left half written
                 described = _described(records, classes, options, claim)
                 _finish(plan, copies, classes, out, described, max_rejects)
-            return read_manifest(out)
+            return PackedDataset.open(out).manifest
         finally:
             if is_packed(out):
                 shutil.rmtree(out / CONTENTS, ignore_errors=True)

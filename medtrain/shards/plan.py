@@ -14,7 +14,7 @@ from medtrain.datasets.record import FRACTIONS, TRAIN_VAL, Record, View, number_
 from medtrain.imaging.encode import BYTES_A_PIXEL
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.imaging.video.clip_tiff import Shape
-from medtrain.shards.index import SPLITS
+from medtrain.shards.packed_dataset import SPLITS
 
 MAX_REJECTS = 100  # images that may be left out unless somebody allows more
 OFFICIAL = {**{split: place for place, split in enumerate(SPLITS)}, TRAIN_VAL: 0}

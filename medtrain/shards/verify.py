@@ -16,9 +16,10 @@ from numpy.lib import recfunctions as structured
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError
 from medtrain.imaging.decode import decode
-from medtrain.shards.index import CHECKSUM, ShardIndex, check_size, load_index, read_manifest, read_rows
+from medtrain.shards.index import ShardIndex, check_size, load_index, read_rows
 from medtrain.shards.manifest_check import manifest_faults
 from medtrain.shards.npy import npy
+from medtrain.shards.packed_dataset import PackedDataset
 from medtrain.shards.tar_writer import file_sha256, rest_crc32
 
 Level = Literal["quick", "crc", "decode"]
@@ -33,18 +34,18 @@ def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> lis
     """
     faults: list[str] = []
     indexes: list[ShardIndex] = []
-    manifest = read_manifest(folder)
-    for split, entry in manifest["splits"].items():
+    packed = PackedDataset.open(folder)
+    for split in packed.splits:
         try:
             index = load_index(folder, split)
         except InputError as error:
-            where = _index_difference(folder, split, [shard["name"] for shard in entry["shards"]])
+            where = _index_difference(folder, split, [shard.name for shard in packed.shards(split)])
             faults.append(f"{error.problem}{where}; the images of this split were not looked at")
             continue
         indexes.append(index)
         for number in range(len(index.shards)):
             faults += _size_fault(index, number) + _part_fault(index, number)
-    faults += manifest_faults(folder, manifest, indexes) + leaks(indexes)
+    faults += manifest_faults(packed, indexes) + leaks(indexes)
     if level != "quick":
         faults += _read_all(indexes, decode_too=level == "decode", workers=workers or len(os.sched_getaffinity(0)))
     return faults
@@ -52,7 +53,7 @@ def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> lis
 
 def notes(folder: Path) -> list[str]:
     """What a packed dataset lacks that newer ones have, which is no fault of it."""
-    sealed = CHECKSUM in read_manifest(folder)
+    sealed = PackedDataset.open(folder).sealed
     return [] if sealed else ["manifest.json has no checksum (packed by an older medtrain): compared with the indexes"]
 
 

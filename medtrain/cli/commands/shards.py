@@ -19,9 +19,9 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.record import View
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
-from medtrain.shards.compatibility import recipe_for
-from medtrain.shards.index import read_manifest
+from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
+from medtrain.shards.packed_dataset import PackedDataset, is_packed
 from medtrain.shards.packing_jobs import submit
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
 from medtrain.shards.request import Request, options_for, records_of
@@ -130,14 +130,13 @@ def shard(
         return
     say(contents_table(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})")
-    say(f"train on it: medtrain train {recipe_for(manifest, out)} --shards {shlex.quote(str(out))}")
+    say(f"train on it: medtrain train {recipe_for(PackedDataset(out, manifest))} --shards {shlex.quote(str(out))}")
 
 
 def _recipe_of(dataset: str) -> str:
     """The recipe that will fit a dataset when it is packed."""
     source = datasets.source(dataset)
-    clips: dict[str, Any] = {"clips": {}} if source.clips else {}
-    return recipe_for({"dataset": dataset, "task": source.task or "multilabel", **clips}, Path())
+    return recipe_of(dataset, "score" if source.clips else source.task or "multilabel")
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
@@ -231,7 +230,7 @@ def run_of(what: Path, runs: Path) -> Run | None:
     """The run that a name or folder means; None where it is a packed dataset. Raises InputError for anything else."""
     named = Run(runs / what)
     found = next((run for run in (Run(what), named) if run.config_file.exists()), None)
-    packed = (what / "manifest.json").exists() and not (what / "state.json").exists()
+    packed = is_packed(what) and not (what / "state.json").exists()
     if packed and found and found.folder != what.absolute():
         here, there = (shlex.quote(str(path)) for path in (what.absolute(), runs / what))
         raise InputError(
@@ -254,7 +253,7 @@ def run_of(what: Path, runs: Path) -> Run | None:
 def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers: int, json: bool) -> int:
     """Prove that a packed dataset is whole; returns 0, or 2 if it is not."""
     faults = verify_shards(out, level, workers)
-    images = sum(entry["samples"] for entry in read_manifest(out)["splits"].values())
+    images = PackedDataset.open(out).samples
     lacks = notes(out)
     if json:
         say_json({"folder": str(out), "level": level, "images": images, "faults": faults, "notes": lacks})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,8 @@ from numpy.typing import NDArray
 
 from medtrain.core.regular_files import opened
 from medtrain.imaging import dicom, dicom_frame
-from medtrain.imaging.dicom_frame import COLOURS, Frame, Unusable
+from medtrain.imaging.dicom_faults import Unusable, unusable
+from medtrain.imaging.dicom_frame import COLOURS, Frame
 from medtrain.imaging.dicom_lut import coloured, displayed, rescaled, stored_range, unit
 from medtrain.imaging.encapsulated import Fragments, frame_bytes, frames_in
 from medtrain.imaging.video.header import ClipHeader, Region, first_plausible
@@ -43,7 +42,7 @@ class _Clip:
 
 def header(path: Path) -> ClipHeader:
     """What the file tells; ValueError as of `medtrain.imaging.video.header`."""
-    with _opened(path) as clip, _unusable("DICOM whose header cannot be read"):
+    with _opened(path) as clip, unusable("DICOM whose header cannot be read"):
         dataset = clip.dataset
         return ClipHeader(
             frames=clip.frames,
@@ -60,34 +59,18 @@ def header(path: Path) -> ClipHeader:
 def frames(path: Path, which: Sequence[int] | None = None) -> Iterator[Pixels]:
     """The frames at these positions, uint8 [H, W, 3], and no other is decoded; ValueError as of `video.frames`."""
     with _opened(path) as clip:
-        with _unusable("DICOM whose colours or window cannot be read"):
+        with unusable("DICOM whose colours or window cannot be read"):
             table = _table(clip.dataset)
         for index in range(clip.frames) if which is None else which:
-            with _unusable(f"frame {index + 1} of {clip.frames} is damaged"):
+            with unusable(f"frame {index + 1} of {clip.frames} is damaged"):
                 frame = _shown(_decoded(clip, index), clip.dataset, table)
             yield frame
 
 
 @contextmanager
-def _unusable(reason: str) -> Iterator[None]:
-    """Whatever pydicom and its decoders raise here becomes `reason`, and they warn of nothing."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (MemoryError, Unusable):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
-            raise
-        raise Unusable(reason) from None
-
-
-@contextmanager
 def _opened(path: Path) -> Iterator[_Clip]:
     with opened(path) as file:
-        with _unusable("DICOM whose header cannot be read"):
+        with unusable("DICOM whose header cannot be read"):
             clip = _read(file)
         yield clip
 

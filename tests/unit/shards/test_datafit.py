@@ -18,8 +18,8 @@ from medtrain.datasets.record import Record
 from medtrain.datasets.sources import chest_demo, demo, mura_demo
 from medtrain.launch import new_run, submit
 from medtrain.shards import compatibility, mixture
-from medtrain.shards.index import manifest_checksum, read_manifest
 from medtrain.shards.pack import pack
+from medtrain.shards.packed_dataset import PackedDataset, manifest_checksum
 from medtrain.shards.plan import PackOptions
 
 
@@ -69,8 +69,8 @@ def test_a_manifest_states_the_task_and_an_older_one_is_judged_by_its_labels(
     recipe, task = OWN[name]
     before = older(packed / name, tmp_path / name)
     for folder in (packed / name, before):
-        assert compatibility.stated(read_manifest(folder), folder) == task
-        assert compatibility.recipe_for(read_manifest(folder), folder) == recipe
+        assert compatibility.stated(PackedDataset.open(folder)) == task
+        assert compatibility.recipe_for(PackedDataset.open(folder)) == recipe
         compatibility.refuse_unfit(settings(recipe, folder))
 
 
@@ -140,5 +140,5 @@ def test_what_labels_look_like() -> None:
 
 
 def test_the_task_is_part_of_what_the_checksum_covers(packed: Path) -> None:
-    manifest = read_manifest(packed / "shapes")
+    manifest = PackedDataset.open(packed / "shapes").manifest
     assert manifest_checksum({**manifest, "task": "multilabel"}) != manifest["checksum"]

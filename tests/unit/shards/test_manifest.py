@@ -16,7 +16,8 @@ from medtrain.cli.commands.shards import verify_dataset
 from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
 from medtrain.shards import mixture
-from medtrain.shards.index import manifest_checksum, open_index, read_manifest
+from medtrain.shards.index import open_index
+from medtrain.shards.packed_dataset import PackedDataset, manifest_checksum
 from medtrain.shards.verify import verify_shards
 
 Change = Callable[[dict[str, Any]], object]
@@ -60,7 +61,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_manifest_with_a_checksum_is_read_by_nothing(folder: Path, name: str) -> None:
     change(folder, CHANGES[name][0], sealed=True)
-    for read in (verify_shards, read_manifest, lambda where: open_index(where, "train")):
+    for read in (verify_shards, PackedDataset.open, lambda where: open_index(where, "train")):
         with pytest.raises(InputError, match="does not match its own checksum"):
             read(folder)
 
@@ -90,9 +91,9 @@ def test_every_flipped_bit_of_a_manifest_is_found(folder: Path) -> None:
 
 
 def test_the_checksum_does_not_depend_on_the_layout(folder: Path) -> None:
-    manifest = read_manifest(folder)
+    manifest = PackedDataset.open(folder).manifest
     (folder / "manifest.json").write_text(json.dumps(manifest, sort_keys=True))
-    assert read_manifest(folder) == manifest
+    assert PackedDataset.open(folder).manifest == manifest
     assert manifest["checksum"] == manifest_checksum(manifest)
 
 
@@ -109,7 +110,7 @@ def test_verify_says_that_an_older_manifest_has_no_checksum(folder: Path, capsys
 def test_a_run_knows_its_classes_and_an_older_one_goes_on(folder: Path) -> None:
     data = DataConfig(shards=str(folder))
     now = mixture.fingerprint(data)
-    splits = read_manifest(folder)["splits"]
+    splits = PackedDataset.open(folder).splits
     before = f"{splits['train']['digest']}/{splits['val']['digest']}"  # as runs of 2026-11-22 have it
     for recorded in (now, before):
         mixture.refuse_others(data, {"fingerprints": {"data": recorded}}, "mine")

@@ -21,10 +21,10 @@ from medtrain.datasets.record import Record
 from medtrain.datasets.sources import chest_demo, demo
 from medtrain.loading.loader import Loader
 from medtrain.shards import mixture
-from medtrain.shards.index import SPLITS, open_index
-from medtrain.shards.index import read_manifest as open_manifest
+from medtrain.shards.index import open_index
 from medtrain.shards.mixture import EXTERNAL, open_split
 from medtrain.shards.pack import PackOptions, pack
+from medtrain.shards.packed_dataset import SPLITS, PackedDataset
 from medtrain.shards.verify import verify_shards
 
 SMALL = (*NETWORK, "--image_size", "32", "--batch_size", "8", "--tracker", "none", "--workers", "1")
@@ -203,7 +203,7 @@ def test_a_patient_in_two_official_splits_is_not_trained_on(raw: Path, tmp_path:
     manifest = pack(torn, chest_demo.CLASSES, tmp_path / "torn", PackOptions(), 1)
     assert manifest["patients_in_several_splits"] == len({record.patient for record in torn})
     pack(table, chest_demo.CLASSES, tmp_path / "sound", PackOptions(), 1)
-    assert "patients_in_several_splits" not in open_manifest(tmp_path / "sound")
+    assert "patients_in_several_splits" not in PackedDataset.open(tmp_path / "sound").manifest
     both = data(tmp_path, "torn", "sound")
     groups = {split: set(open_split(both, split).samples["group"].tolist()) for split in ("train", "test")}
     assert groups["train"] and groups["test"] and not groups["train"] & groups["test"]

@@ -12,7 +12,7 @@ import pytest
 from medtrain.core.mortal import Pool
 from medtrain.datasets.record import TRAIN_VAL, Record
 from medtrain.shards.file_hashes import contents
-from medtrain.shards.index import SPLITS
+from medtrain.shards.packed_dataset import SPLITS
 from medtrain.shards.plan import (
     PackOptions,
     Plan,

@@ -17,8 +17,9 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import demo
 from medtrain.shards.file_hashes import there
-from medtrain.shards.index import open_index, read_manifest
+from medtrain.shards.index import open_index
 from medtrain.shards.pack import CONTENTS, pack
+from medtrain.shards.packed_dataset import PackedDataset
 from medtrain.shards.plan import PackOptions
 from medtrain.shards.verify import verify_shards
 
@@ -142,7 +143,7 @@ def test_webdataset_reads_the_same_keys_images_and_labels(demo_shards: Path) -> 
 
 
 def test_the_manifest_tells_what_is_there(demo_shards: Path) -> None:
-    manifest = read_manifest(demo_shards)
+    manifest = PackedDataset.open(demo_shards).manifest
     assert {split: entry["samples"] for split, entry in manifest["splits"].items()} == {
         "train": 96, "val": 12, "test": 12,
     }  # fmt: skip
