@@ -165,7 +165,7 @@ def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
 
 def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_path: Path) -> None:
     """Stopped in the first epoch, in which the head alone trains, and gone on with by two ranks: the same bits."""
-    exact = ["--determinism", "exact", "--batch_size", "4", "--global_batch", "8", "--every_steps", "1"]
+    exact = ["--determinism", "exact", "--batch_size", "4", "--global_batch", "8"]
     own = ["--runs", tmp_path, *BRIEF, *TINY, *exact, "--unfreeze", "1,2", "--unfreeze_every", "1"]
     medtrain("train", "echo", "--shards", shards, "--run", "still", *own)
     line = command_line("train", "echo", "--shards", shards, "--run", "moved", *own)
