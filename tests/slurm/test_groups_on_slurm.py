@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cluster_user import User, trained
@@ -19,6 +21,8 @@ from places import REPOSITORY
 from slurm_cluster import Cluster
 
 from medtrain.datasets.sources import mura_demo
+from medtrain.launch.group_status import describe_group
+from medtrain.runs.run_group import RunGroup
 
 SMALL = (
     *("--image_size", "32", "--tracker", "none", "--workers", "1", "--precision", "fp32", "--batch_size", "4"),
@@ -38,22 +42,26 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def user(cluster: Cluster, tmp_path: Path) -> User:
-    person = User(cluster, tmp_path, tmp_path / "shards")
-    del person.env["PYTHONPATH"]  # with steps that sleep: these runs come to their end
-    return person
+    return User(cluster, tmp_path, tmp_path / "shards")
 
 
 def group(user: User, name: str) -> dict[str, Any]:
     return dict(json.loads(user.medtrain("status", name, "--json"))[0])
 
 
+def described(user: User, name: str) -> dict[str, Any]:
+    """As `group`, in this process."""
+    with mock.patch.dict(os.environ, user.env):
+        return dict(json.loads(json.dumps(describe_group(RunGroup(user.run(name))))))
+
+
 def until(user: User, name: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
-    while not holds(row := group(user, name)):
+    while not holds(row := described(user, name)):
         logs = [path.read_text()[-1500:] for path in (user.run(name) / "slurm").glob("*.log")]
         assert time.monotonic() < deadline, "\n".join([json.dumps(row, indent=1), *logs])
-        time.sleep(1)
-    return row
+        time.sleep(0.5)
+    return group(user, name)
 
 
 def stages(row: dict[str, Any]) -> dict[str, str]:
@@ -89,7 +97,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     types = TYPES[-request.config.getoption("--study-types") :]
     some = only(raw, types, tmp_path / "some")
     user.medtrain("shard", "mura_demo", "--root", some, "--out", user.shards, "--encoding", "jpeg", "--size", "32")
-    words = ("--shards", user.shards, "--study_type", "all", "--epochs", "15", *SMALL)
+    words = ("--shards", user.shards, "--study_type", "all", "--epochs", "4", *SMALL)
     command = [sys.executable, "-m", "medtrain", "train", "mura_demo", "--run", "calm", *words]
     calm = Forked(
         [*map(str, command)], cwd=user.folder, env=user.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -194,7 +202,7 @@ def test_a_batch_script_of_ones_own_trains_them_one_after_another(user: User, ra
     """A requeue goes on with the one that was interrupted; a stop ends it, and a login node is no place to go on."""
     two = only(raw, ("XR_HAND", "XR_WRIST"), tmp_path / "two")
     user.medtrain("shard", "mura_demo", "--root", two, "--out", user.shards, "--encoding", "jpeg", "--size", "32")
-    words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "30", *SMALL)
+    words = ("--shards", user.shards, "--run", "hand", "--study_type", "all", "--epochs", "6", *SMALL)
     options = ("--parsable", "--partition=low", "--nodes=1", "--ntasks-per-node=1", f"--chdir={user.folder}")
     script = REPOSITORY / "slurm" / "train.sbatch"
     user.env["MEDTRAIN"] = str(Path(sys.executable).parent / "medtrain")

@@ -35,6 +35,7 @@ def finish_and_compare(user: User, name: str, shards: Path, ranks: int) -> None:
 
 
 def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards: Path) -> None:
+    user.env["SLOW_STEP_S"] = "0.5"  # Slurm takes more than a minute to see that a job is over its limit
     job = user.submit("storm", *TWO_NODES, "--time", "30", "--signal_seconds", "30")
 
     user.until("storm", "trains", lambda s: s["step"] > 0 and s["state"] == "running")
@@ -60,7 +61,7 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards
 
 def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:
     """A user's own setting took the signal away; or it came with the limit, as Slurm looks only every half minute."""
-    user.env["SBATCH_SIGNAL"] = "B:23@1"  # SIGURG, which nobody minds
+    user.env |= {"SBATCH_SIGNAL": "B:23@1", "SLOW_STEP_S": "1"}  # SIGURG, which nobody minds
     user.submit("unwarned", *TWO_NODES, "--time", "1", "--signal_seconds", "30")
     user.until("unwarned", "runs again after its limit", lambda s: s["attempts"] == 2 and s["state"] == "running")
     *_, end, again = user.attempts("unwarned")

@@ -7,12 +7,13 @@ other tests. The bits are the same.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-STEP_S = 0.2
+STEP_S = float(os.environ.get("SLOW_STEP_S", "0.2"))
 LOOP = "medtrain.training.loop"
 
 
