@@ -22,19 +22,19 @@ def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
     return User(cluster, tmp_path, demo_shards)
 
 
-def finish_and_compare(user: User, name: str, shards: Path, ranks: int) -> None:
+def finish_and_compare(user: User, name: str) -> None:
     """End the run one epoch further, then train the same without any disturbance, and compare every bit."""
     user.medtrain("stop", name)
     stopped = user.until(name, "stopped by the user", lambda s: s["state"] == "stopped" and s["where"] is None)
     epochs = stopped["epoch"] + 1
     user.medtrain("resume", name, "--epochs", epochs)
     user.until(name, "finished", lambda s: s["state"] == "finished" and s["where"] is None)
-    calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", str(ranks)]
-    user.medtrain("train", "mednist", "--shards", shards, "--run", "calm", *calm)
+    calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", "2"]
+    user.medtrain("train", "mednist", "--shards", user.shards, "--run", "calm", *calm)
     assert trained(user.run(name)) == trained(user.run("calm"))
 
 
-def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards: Path) -> None:
+def test_requeue_preemption_and_time_limit_change_no_bit(user: User) -> None:
     user.env["SLOW_STEP_S"] = "0.5"  # Slurm takes more than a minute to see that a job is over its limit
     job = user.submit("storm", *TWO_NODES, "--time", "30", "--signal_seconds", "30")
 
@@ -56,7 +56,7 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User, demo_shards
     limited = next(row for row in user.attempts("storm")[before:] if row["event"] == "end")
     assert limited["cause"] == "time limit"
     assert int(user.cluster.job(job)["Restarts"]) >= 3
-    finish_and_compare(user, "storm", demo_shards, 2)
+    finish_and_compare(user, "storm")
 
 
 def test_a_time_limit_without_a_warning_is_survived(user: User) -> None:

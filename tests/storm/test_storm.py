@@ -1,7 +1,7 @@
 """A storm of faults on a real two-node cluster, and the run ends bit for bit as if nothing had happened.
 
-pytest tests/storm                                  10 faults
-pytest tests/storm --faults 100 --storm-seed 7      a long run; its result belongs into benchmarks/RESULTS.md
+pytest tests/storm                                  10 faults, a rank a node
+pytest tests/storm --faults 100 --storm-seed 7      a long run, two ranks a node; its result belongs into RESULTS.md
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_user import SETTINGS, TWO_BY_TWO, User, trained
+from cluster_user import SETTINGS, TWO_BY_TWO, TWO_NODES, User, trained
 from faults import ANNOUNCED, HARMLESS, QUICK, SLOW, Fault, Target, corrupt_the_newest_checkpoint
 
 INTERVAL = 5  # steps between saves, see SETTINGS
@@ -58,7 +58,8 @@ def test_storm(
 ) -> None:
     faults, seed = request.config.getoption("--faults"), request.config.getoption("--storm-seed")
     user = User(cluster, tmp_path, demo_shards)
-    job = user.submit("storm", *STORM, *TWO_BY_TWO, "--time", "60", "--signal_seconds", "30")
+    ranks = TWO_BY_TWO if faults > len(QUICK) else TWO_NODES
+    job = user.submit("storm", *STORM, *ranks, "--time", "60", "--signal_seconds", "30")
     target = Target(user, "storm", job, random.Random(seed))
     run, began, lost = user.run("storm"), time.monotonic(), 0
     until_it_trains(target, 0, 0)
@@ -73,7 +74,7 @@ def test_storm(
             lost += judge(fault, resumed(run)[starts], reached, durable)
         with capsys.disabled():
             print(f"\n{number:3d} {time.monotonic() - began:6.0f} s  step {steps(run):5d}  {fault.__name__}", end="")
-    end_and_compare(user, demo_shards)
+    end_and_compare(user, demo_shards, 4 if ranks is TWO_BY_TWO else 2)
     assert not target.processes("medtrain.launch.rank_main") and not target.processes("medtrain.loading.worker")
     assert not [path for path in run.rglob("*") if ".tmp-" in path.name or path.name.endswith(".unfinished")]
     with capsys.disabled():
@@ -91,7 +92,7 @@ def judge(fault: Fault, resumed_at: int, reached: int, durable: int) -> int:
     return max(0, reached - resumed_at)
 
 
-def end_and_compare(user: User, shards: Path) -> None:
+def end_and_compare(user: User, shards: Path, ranks: int) -> None:
     """End the run one epoch further, then train the same without any fault, and compare every bit."""
     user.medtrain("stop", "storm")
     stopped = user.until("storm", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)
@@ -99,7 +100,7 @@ def end_and_compare(user: User, shards: Path) -> None:
     user.medtrain("resume", "storm", "--epochs", epochs)
     user.until("storm", "finished", lambda s: s["state"] == "finished" and s["where"] is None)
     calm = ["train", "mednist", "--shards", shards, "--run", "calm", *STORM, "--epochs", epochs]
-    user.medtrain(*calm, "--tasks_per_node", "4")
+    user.medtrain(*calm, "--tasks_per_node", ranks)
     stormed, quiet = trained(user.run("storm")), trained(user.run("calm"))
     assert [step for step, _ in stormed["losses"]] == list(range(1, len(quiet["losses"]) + 1)), "each step exactly once"
     assert stormed == quiet
