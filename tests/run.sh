@@ -26,4 +26,5 @@ bin=.venv/bin
 "$bin"/ruff format --check .
 "$bin"/mypy
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-exec "$bin"/python -m pytest -n 2 --dist worksteal "$@"
+# One worker more than cores: the tests on clusters mostly wait.
+exec "$bin"/python -m pytest -n "$(($(nproc) + 1))" --dist worksteal "$@"

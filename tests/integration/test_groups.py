@@ -197,7 +197,7 @@ def test_a_group_is_one_thing(ensemble: Path) -> None:
 
 
 def test_a_stop_ends_all_and_one_that_fails_leaves_the_others(shards: Path, tmp_path: Path) -> None:
-    words = ("--shards", shards, "--runs", tmp_path, "--run", "bones", "--study_type", "all", *SMALL, "--epochs", "40")
+    words = ("--shards", shards, "--runs", tmp_path, "--run", "bones", "--study_type", "all", *SMALL, "--epochs", "16")
     command = [sys.executable, "-m", "medtrain", "train", "mura_demo", *map(str, words)]
     training = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120

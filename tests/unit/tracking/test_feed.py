@@ -220,6 +220,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     wait_until(lambda: len(in_journal(run)) > 130)
     time.sleep(1.5)  # some rows have been sent
     kill(trainer, helper)
+    reached = len(in_journal(run))
     trainer, _ = train(run, attempt=0, checkpoint=100, end=150)
     wait_until(lambda: len(in_journal(run)) == 150)
     kill(trainer)
@@ -234,7 +235,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
         (run.folder / file).parent.mkdir(parents=True, exist_ok=True)
         (run.folder / file).write_bytes(file.encode())
     set_status(run, state="finished")
-    trainer, _ = train(run, attempt=0, checkpoint=120, end=3000)  # further than the killed ones came
+    trainer, _ = train(run, attempt=0, checkpoint=120, end=reached + 100)  # further than the killed ones came
     end(trainer)
 
     client = MlflowClient(f"sqlite:///{run.trackers}/mlflow.db")
