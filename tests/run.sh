@@ -25,6 +25,6 @@ bin=.venv/bin
 "$bin"/ruff check .
 "$bin"/ruff format --check .
 "$bin"/mypy
+workers=$(($(nproc) + 1)) # the tests on clusters mostly wait
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-# One worker more than cores: the tests on clusters mostly wait.
-exec "$bin"/python -m pytest -n "$(($(nproc) + 1))" --dist worksteal "$@"
+exec "$bin"/python -m pytest -n "$workers" --dist worksteal "$@"
