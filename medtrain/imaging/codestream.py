@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from medtrain.imaging.dicom_faults import Unusable
+from medtrain.imaging.dicom_faults import Damaged
 
 SOI, SIZ, COD, SOT, SOD, EOC = 0xD8, 0x51, 0x52, 0x90, 0x93, 0xD9
 LOSSLESS, JPEG_LS = 0xC3, 0xF7
@@ -30,12 +30,12 @@ class Codestream(NamedTuple):
 
 
 def described(data: bytes) -> Codestream:
-    """Of an encoded frame; Unusable where it has no such header, or is cut off."""
+    """Of an encoded frame; Damaged where it has no such header, or is cut off."""
     try:
         start = data.find(START_OF_JPEG_2000, 0, 4096)  # some have the boxes of a JP2 file before
         return _jpeg_2000(data[start:]) if start >= 0 else _jpeg(data)
     except (struct.error, IndexError):
-        raise Unusable("a damaged frame") from None
+        raise Damaged("a damaged frame") from None
 
 
 def _jpeg(data: bytes) -> Codestream:
@@ -46,11 +46,11 @@ def _jpeg(data: bytes) -> Codestream:
             at += 1
         mark, marker = data[at], data[at + 1]
         if mark != 0xFF or (at == 0) != (marker == SOI):
-            raise Unusable("a damaged frame")
+            raise Damaged("a damaged frame")
         if marker in FRAMES:
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            raise Unusable(f"JPEG of a kind that is not read here (SOF{marker - 0xC0})")
+            raise Damaged(f"JPEG of a kind that is not read here (SOF{marker - 0xC0})")
         at += 2 if marker == SOI else 2 + struct.unpack_from(">H", data, at + 2)[0]
     bits, height, width, samples = struct.unpack_from(">BHHB", data, at + 4)
     kind = {LOSSLESS: "JPEG lossless", JPEG_LS: "JPEG-LS"}.get(marker, "JPEG")
@@ -63,12 +63,12 @@ def _jpeg_2000(data: bytes) -> Codestream:
     (samples,) = struct.unpack_from(">H", data, 40)
     parts = [struct.unpack_from(">BBB", data, 42 + 3 * i) for i in range(samples)]
     if len(set(parts)) != 1 or parts[0][1:] != (1, 1):
-        raise Unusable("JPEG 2000 whose components differ is not read here")
+        raise Damaged("JPEG 2000 whose components differ is not read here")
     size, transformed = parts[0][0], False
     at = 4 + struct.unpack_from(">H", data, 4)[0]
     while data[at + 1] != SOT:
         if data[at] != 0xFF:
-            raise Unusable("a damaged frame")
+            raise Damaged("a damaged frame")
         if data[at + 1] == COD:
             transformed = bool(data[at + 8]) and samples >= 3
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
@@ -86,4 +86,4 @@ def _check_tile_parts(data: bytes, at: int) -> None:
         if length and length < 14:
             break
     if at > len(data) or data[at : at + 2] not in (bytes((0xFF, EOC)), b""):
-        raise Unusable("a damaged frame")
+        raise Damaged("a damaged frame")

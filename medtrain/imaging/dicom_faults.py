@@ -10,7 +10,11 @@ from contextlib import contextmanager
 
 
 class Unusable(ValueError):
-    """A reason in our own words."""
+    """Why a file cannot be used, in our own words."""
+
+
+class Damaged(ValueError):
+    """What is wrong with a part of it, in our own words."""
 
 
 class _Silence:
@@ -41,8 +45,8 @@ _SILENCE = _Silence()
 
 @contextmanager
 def unusable(reason: str) -> Iterator[None]:
-    """Whatever pydicom and its decoders raise here becomes Unusable for this `reason`, and they warn of nothing. An
-    Unusable, a lack of memory and a failing disk stay what they are."""
+    """Whatever pydicom and its decoders raise here becomes Unusable for this `reason`, and they warn of nothing; with
+    no reason given what is Damaged is told. An Unusable, a lack of memory and a failing disk stay what they are."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         with _SILENCE:
@@ -52,4 +56,4 @@ def unusable(reason: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
-        raise Unusable(reason) from None
+        raise Unusable(reason or (str(error) if isinstance(error, Damaged) else "")) from None

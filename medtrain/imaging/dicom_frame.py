@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medtrain.core.native_stderr import silence
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.codestream import Codestream, described
-from medtrain.imaging.dicom_faults import Unusable
+from medtrain.imaging.dicom_faults import Damaged, Unusable
 from medtrain.imaging.encapsulated import END_OF_IMAGE
 from medtrain.imaging.lossless_jpeg import is_used_up
 
@@ -69,7 +69,7 @@ def native(source: bytes | BinaryIO, index: int, dataset: Any, vr: str) -> Frame
 
 
 def encapsulated(data: bytes, dataset: Any) -> Frame:
-    """A frame that is compressed: `data` are its fragments, joined. Unusable where it is damaged, or of another size
+    """A frame that is compressed: `data` are its fragments, joined. Damaged where it is damaged, or of another size
     or kind than the header says. Damage inside a JPEG 2000 code block shows nowhere, for nothing of it is redundant;
     nor does a changed sample of RLE."""
     from pydicom.uid import RLELossless
@@ -79,14 +79,14 @@ def encapsulated(data: bytes, dataset: Any) -> Frame:
     stream = described(data)
     size = (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if (stream.height, stream.width, stream.samples) != size:
-        raise Unusable("a frame of another size")
+        raise Damaged("a frame of another size")
     colour = str(dataset.PhotometricInterpretation)
     if stream.kind == "JPEG" and stream.bits == 8:
         words = _by_libjpeg(data, colour, stream.samples)
         return _frame(words, dataset, stream, "RGB" if stream.samples == 3 else colour)
     words = _by_gdcm(data, stream)
     if not _is_used_up(data, words, stream):
-        raise Unusable("a damaged frame")
+        raise Damaged("a damaged frame")
     is_rgb = stream.transformed or colour in ("YBR_RCT", "YBR_ICT")
     return _frame(words, dataset, stream, "RGB" if is_rgb else colour)
 
@@ -144,7 +144,7 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
 
     fewest, most = BITS[stream.kind]
     if not fewest <= stream.bits <= most:
-        raise Unusable(f"{stream.kind} of {stream.bits} bits is not read here")
+        raise Damaged(f"{stream.kind} of {stream.bits} bits is not read here")
     fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
     fragment.SetByteStringValue(data)
     fragments.AddFragment(fragment)
@@ -165,7 +165,7 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
     if buffer is None or any(
         words in said[0] for words in SAID_OF_DAMAGE
     ):  # it makes what it can, and tells nobody else
-        raise Unusable("a damaged frame")
+        raise Damaged("a damaged frame")
     shape = (stream.height, stream.width, 3)[: 2 + (stream.samples == 3)]
     pixels = buffer.encode("utf-8", "surrogateescape")
     return np.frombuffer(pixels, f"<u{allocated // 8}").reshape(shape)

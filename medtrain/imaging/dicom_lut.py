@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.imaging.dicom_faults import Unusable
+from medtrain.imaging.dicom_faults import Damaged
 
 Shares = NDArray[np.float64]  # of full brightness, 0..1
 DEPTHS = (8, 10, 12, 14, 16)  # that devices have
@@ -146,7 +146,7 @@ def _entries(data: Any, count: int, vr: str, little: bool) -> NDArray[np.int64]:
     if len(data) >= 2 * count:
         return np.frombuffer(data, "<u2" if little else ">u2", count).astype(np.int64)
     if len(data) < count:
-        raise Unusable(f"a lookup table of {count} entries has but {len(data)} bytes")
+        raise Damaged(f"a lookup table of {count} entries has but {len(data)} bytes")
     if not little and vr != "OB":
         data = _swapped(data)
     return np.frombuffer(data, np.uint8, count).astype(np.int64)
