@@ -31,6 +31,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ORDER = ("storm", "slurm", "integration", "unit")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The storm's length and draw, and other proofs that can be had longer, or take much memory."""
@@ -44,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked as slow, and say so."""
+    """First what takes longest, so that no worker is left with it at the end. Leave out what is slow, and say so."""
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(Path(__file__).parent).parts[0]))
     for item in items if not config.getoption("--slow") else ():
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: pytest --slow   (benchmarks/RESULTS.md has its result)"))

@@ -78,8 +78,7 @@ def reference(index: ShardIndex) -> Trace:
     return global_batches(index, 1, 1)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("world", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("world, workers", [(1, 1), (1, 2), (1, 4), (2, 4), (3, 2), (4, 1), (8, 2)])
 def test_global_batches_are_the_same_at_any_number_of_ranks_and_workers(
     index: ShardIndex, reference: Trace, world: int, workers: int
 ) -> None:
@@ -138,8 +137,7 @@ def test_after_a_resume_no_skipped_sample_is_read(copy: ShardIndex, reference: T
     loader.close()
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("max_samples", [0, 1, 33])
+@pytest.mark.parametrize("world, max_samples", [(1, 0), (2, 33), (3, 1), (4, 0), (5, 33)])
 def test_every_sample_gives_each_once_over_all_ranks(index: ShardIndex, world: int, max_samples: int) -> None:
     alone = make(index, augment=None, max_samples=max_samples)
     whole = list(chain(*taken(alone.every_sample(10))))
@@ -153,21 +151,19 @@ def test_every_sample_gives_each_once_over_all_ranks(index: ShardIndex, world: i
     assert sorted(found) == whole
 
 
-@pytest.mark.parametrize("world", [1, 3, 8, 20])
 @pytest.mark.parametrize("shard_mb", [0.01, 0.1, 100])
-def test_every_rank_makes_the_same_number_of_steps(
-    index: ShardIndex, tmp_path: Path, shard_mb: float, world: int
-) -> None:
+def test_every_rank_makes_the_same_number_of_steps(index: ShardIndex, tmp_path: Path, shard_mb: float) -> None:
     """20 ranks on one shard too: the classic hang of loaders that deal out shards."""
     records = demo.records(index.folder.parent / "raw")[::3]
     pack(records, demo.CLASSES, tmp_path / "shards", PackOptions(shard_mb=shard_mb), workers=1)
     small = open_index(tmp_path / "shards", "train")
-    steps = []
-    for rank in range(world):
-        loader = make(small, share=Share(rank, world), workers=1)
-        steps.append(sum(1 for _ in loader.batches(0)))
-        loader.close()
-    assert steps == [len(small) // GLOBAL_BATCH] * world and steps[0] == 2
+    for world in (3, 20):
+        steps = []
+        for rank in range(world):
+            loader = make(small, share=Share(rank, world), workers=1)
+            steps.append(sum(1 for _ in loader.batches(0)))
+            loader.close()
+        assert steps == [len(small) // GLOBAL_BATCH] * world and steps[0] == 2
 
 
 def test_max_samples_trains_on_the_first_ones(index: ShardIndex) -> None:

@@ -50,9 +50,9 @@ def test_clips_go_in_and_a_logit_comes_out(channels: Any) -> None:
     seen: list[torch.Size] = []
     models.last_map(config, model).register_forward_hook(lambda _, __, output: seen.append(output.shape))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        logits = model(torch.randn(2, channels, 8, 32, 32))
-    assert (logits.shape, logits.dtype) == ((2, 1), torch.float32)
-    assert seen == [(2, 512, 1, 2, 2)]
+        logits = model(torch.randn(1, channels, 8, 32, 32))
+    assert (logits.shape, logits.dtype) == ((1, 1), torch.float32)
+    assert seen == [(1, 512, 1, 2, 2)]
     names = dict(model.named_children())
     assert models.stages("r2plus1d_18", model) == [
         names[name] for name in ("stem", "layer1", "layer2", "layer3", "layer4", "fc")
