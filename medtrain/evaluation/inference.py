@@ -28,6 +28,7 @@ from medtrain.imaging.video.clip_tiff import Frames, Shape
 from medtrain.loading import transforms
 from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import fit_clip, window
+from medtrain.models.undrawn import build_undrawn
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
@@ -147,7 +148,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = process_group.join(config.precision if fits else "fp32")
     task = tasks.make(config, classes, counts)
-    model = models.build(replace(config.model, weights=""), task.outputs)
+    model = build_undrawn(config.model, task.outputs)
     model.to(world.device).to(memory_format=models.channels_last(1 + len(input_shape(config))))
     return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 

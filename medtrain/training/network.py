@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from medtrain.distributed.process_group import World
 from medtrain.evaluation.inputs import input_shape
 from medtrain.models.compile import compile_blocks
 from medtrain.models.freezing import Freezing
+from medtrain.models.undrawn import build_undrawn
 from medtrain.runs.checkpoint_manifest import TrainState
 from medtrain.training.optim import make_optimizer
 
@@ -35,11 +35,10 @@ def build_network(
     config: Config, world: World, state: TrainState, found: Loaded | None, outputs: int, bias: float
 ) -> Network:
     """The model on its device, compiled, frozen and wrapped as the settings want it, and its optimizer. Where a
-    checkpoint was `found` its tensors come later, and no weights are read for nothing."""
+    checkpoint was `found` its tensors come later, and no weights are drawn or read for nothing."""
     torch.manual_seed(config.seed)
     shape = input_shape(config)
-    built = replace(config.model, weights="") if found else config.model
-    model = models.build(built, outputs, () if found else shape, bias)
+    model = build_undrawn(config.model, outputs) if found else models.build(config.model, outputs, shape, bias)
     model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
     if config.model.compile == "blocks":
         compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))

@@ -13,6 +13,7 @@ from unittest import mock
 
 from command import NETWORK, run
 from forking import SLOW_STEPS
+from limits import HANG_S
 from slurm_cluster import Cluster
 
 from medtrain.runs.run import Run
@@ -56,7 +57,7 @@ class User:
         return self.folder / "runs" / name
 
     def until(
-        self, name: str, what: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240
+        self, name: str, what: str, holds: Callable[[dict[str, Any]], bool], timeout: float = HANG_S
     ) -> dict[str, Any]:
         """Wait until the run's status is as it should be: what `medtrain status` prints, without its half second."""
         deadline = time.monotonic() + timeout
@@ -92,7 +93,7 @@ def trained(run: Path) -> dict[str, Any]:
     return {"tensors": tensors, "losses": [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]}
 
 
-def wait_for(path: Path, timeout: float = 60) -> None:
+def wait_for(path: Path, timeout: float = HANG_S) -> None:
     """Until a file is there."""
     deadline = time.monotonic() + timeout
     while not path.exists():

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from fork_server import Forked
+from limits import HANG_S
 
 # Of timm, made for tests: a step takes a tenth of the time that DenseNet121 needs; it has BatchNorm and dropout, too.
 NETWORK = ["--backbone", "test_resnet"]
@@ -27,7 +28,7 @@ def run(command: list[str], input: str | None = None, **options: Any) -> subproc
     piped = {"stdin": subprocess.PIPE} if input is not None else {}
     with Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **piped, **options) as process:
         try:
-            out, err = process.communicate(input, timeout=600)
+            out, err = process.communicate(input, timeout=HANG_S)
         except BaseException:
             process.kill()
             raise

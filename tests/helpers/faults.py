@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster_user import User
+from limits import HANG_S
 from slurm_cluster import marked_processes
 
 URGENT = "#!/bin/bash\nsleep 1\n"
@@ -89,7 +90,7 @@ def kill_the_loaders_of_a_rank(target: Target) -> None:
 
 
 def kill_in_the_middle_of_a_save(target: Target) -> None:
-    folder, deadline = target.user.run(target.name) / "checkpoints", time.monotonic() + 30
+    folder, deadline = target.user.run(target.name) / "checkpoints", time.monotonic() + HANG_S
     while not any(path.is_dir() for path in folder.glob(".tmp-*")) and time.monotonic() < deadline:
         time.sleep(0.0005)
     kill_a_rank(target)
@@ -117,7 +118,7 @@ def requeue(target: Target) -> None:
 def preempt(target: Target) -> None:
     cluster = target.user.cluster
     urgent = cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script=URGENT)
-    cluster.wait(urgent, "COMPLETED", timeout=120)
+    cluster.wait(urgent, "COMPLETED")
 
 
 def preempt_without_grace(target: Target) -> None:
@@ -151,7 +152,7 @@ def time_limit(target: Target) -> None:
     cluster = target.user.cluster
     minutes = int(re.split("[:-]", cluster.job(target.job)["RunTime"])[-2]) + 1
     cluster.run("scontrol", "update", f"JobId={target.job}", f"TimeLimit={minutes}")
-    cluster.wait(target.job, {"PENDING", "COMPLETING"}, timeout=150)
+    cluster.wait(target.job, {"PENDING", "COMPLETING"})
     cluster.run("scontrol", "update", f"JobId={target.job}", "TimeLimit=60")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import HANG_S
 from places import REPOSITORY
 from process_table import gone
 
@@ -97,7 +98,7 @@ def train(run: Run, attempt: int, checkpoint: int, end: int, pause: float = 0.0)
 
 
 def end(trainer: subprocess.Popen[str]) -> None:
-    trainer.communicate(timeout=60)
+    trainer.communicate(timeout=HANG_S)
     assert trainer.returncode == 0
 
 
@@ -117,12 +118,12 @@ def feed(run: Run, **options: Any) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         **options,
     )
 
 
-def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(true: Callable[[], object], seconds: float = HANG_S) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_user import User
+from limits import HANG_S
 from slurm_cluster import marked_processes
 
 NUMBERS = re.compile(r" +(\d+) +(\d+) +(\d+)%$")
@@ -72,7 +73,7 @@ class Life:
 
     def urgent(self) -> None:
         """A job that needs all nodes comes, is done, and the run waits again."""
-        self.cluster.wait(self.cluster.sbatch(*URGENT, "--wrap", "true"), "COMPLETED", timeout=60)
+        self.cluster.wait(self.cluster.sbatch(*URGENT, "--wrap", "true"), "COMPLETED")
 
     def kill(self, rank: int, number: int) -> None:
         """Send a signal to the process of a rank."""
@@ -92,8 +93,8 @@ class Life:
         def holds(row: dict[str, Any]) -> bool:
             return row["waiting"] is not None and row["waiting"]["reason"].startswith(reason)
 
-        self.user.until(self.name, f"waits for {reason}", holds, timeout=30)
-        deadline = time.monotonic() + 20  # the scheduler plans a start a moment after it gives the reason
+        self.user.until(self.name, f"waits for {reason}", holds)
+        deadline = time.monotonic() + HANG_S  # the scheduler plans a start a moment after it gives the reason
         while self.told() != [f"waits  {why}", f"helps  {helps}"]:
             assert time.monotonic() < deadline, self.told()
             time.sleep(0.5)

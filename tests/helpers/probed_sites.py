@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from command import command_line
+from limits import HANG_S
 from slurm_cluster import Cluster
 
 import medtrain
@@ -70,7 +71,7 @@ class Site(Cluster):
 
     def report(self, asked: subprocess.Popen[str], runs: Path) -> Report:
         """What the doctor answered; nothing of it is left, in the folder or in the queue."""
-        out, error = asked.communicate(timeout=400)
+        out, error = asked.communicate(timeout=HANG_S)
         assert out, error
         left = [path.name for path in runs.iterdir()]
         queue = self.run("squeue", "--noheader").stdout
@@ -143,7 +144,7 @@ IN_VENV = sys.prefix != sys.base_prefix
 
 def wait_for_ranks(runs: Path) -> None:
     """Until the probe's ranks speak."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not any(path.stat().st_size for path in runs.glob(".medtrain-doctor-*/ranks.log")):
         assert time.monotonic() < deadline, "the ranks say nothing"
         time.sleep(0.1)

@@ -24,6 +24,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from limits import HANG_S
+
 # Daemons live in sbin, which the PATH of an ordinary user often lacks.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
 MEMORY_PER_CPU = 4000  # MB, claimed like the CPUs
@@ -68,7 +70,7 @@ def marked_processes(conf: Path, node: str = "") -> list[int]:
     return found
 
 
-def kill_marked(conf: Path, node: str = "", timeout: float = 10) -> None:
+def kill_marked(conf: Path, node: str = "", timeout: float = HANG_S) -> None:
     """Kills a cluster's or a node's processes until none is left: one may start another while we look.
 
     They are stopped first: else one would see another die, and tell the controller.
@@ -173,7 +175,7 @@ class Cluster:
             self.node_up(node)
         self._poll(lambda: set(self.node_states().values()) == {"idle"}, "all nodes to be idle")
 
-    def run(self, *cmd: str, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *cmd: str, stdin: str = "", timeout: float = HANG_S) -> subprocess.CompletedProcess[str]:
         """Runs a command as a user of this cluster would; the caller judges its exit status."""
         return subprocess.run(
             cmd, check=False, env=self.env, cwd=self.jobs_folder, timeout=timeout, input=stdin,
@@ -190,7 +192,7 @@ class Cluster:
         fields = re.split(r"\s+(?=[A-Z][\w/:]*=)", shown.strip())
         return {key: value for key, equals, value in (field.partition("=") for field in fields) if equals}
 
-    def wait(self, job_id: str, states: str | Collection[str], timeout: float = 30, restarts: int = 0) -> Job:
+    def wait(self, job_id: str, states: str | Collection[str], timeout: float = HANG_S, restarts: int = 0) -> Job:
         """Waits until a job is in a state, or one of some, and was requeued at least `restarts` times."""
         wanted = {states} if isinstance(states, str) else set(states)
 
@@ -282,7 +284,7 @@ class Cluster:
     def _start_node(self, name: str) -> None:
         self._start(name, "slurmd", "-D", "-c", "-f", str(self.conf), "-N", name)
 
-    def _poll(self, look: Callable[[], Seen], what: str, timeout: float = 30, pause: float = 0.02) -> Seen:
+    def _poll(self, look: Callable[[], Seen], what: str, timeout: float = HANG_S, pause: float = 0.02) -> Seen:
         deadline = time.monotonic() + timeout
         while not (seen := look()):
             if time.monotonic() > deadline:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from command import NETWORK, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from PIL import Image
 from places import SHARED
 from safetensors.numpy import load_file
@@ -66,7 +67,7 @@ def test_convnext_large_trains_stops_and_goes_on(shards: Path, tmp_path: Path, r
     while not (journal.exists() and '"step"' in journal.read_text()) and stopped.poll() is None:
         time.sleep(0.2)
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait(300) == 75
+    assert stopped.wait(HANG_S) == 75
     at = json.loads((tmp_path / "stopped/checkpoints/last/state.json").read_text())["step"]
     assert 0 < at < 8
     medtrain("resume", "stopped", "--runs", tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from command import medtrain
+from limits import HANG_S
 from test_resume import result, start, train_arguments, wait_for_step
 from torch import nn
 
@@ -34,7 +35,7 @@ def test_a_compiled_run_that_is_stopped_ends_alike(
     process = start([*train_arguments(demo_shards, tmp_path, "stopped", 1), *COMPILED, *frozen])
     wait_for_step(tmp_path / "stopped", 3, process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 75
+    assert process.wait(HANG_S) == 75
     medtrain("resume", "stopped", "--runs", tmp_path)
     assert result(tmp_path / "stopped") == result(tmp_path / "still")
 

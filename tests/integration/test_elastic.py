@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from command import NETWORK, SMALL, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "3", "--dropout", "0.1", "--batch_size", "4"]
 NETWORKS = [NETWORK[1], pytest.param("test_convnext", marks=pytest.mark.slow)]  # with BatchNorm, and without
@@ -44,13 +45,13 @@ def interrupted(shards: Path, runs: Path, name: str, *options: str) -> Path:
 
 
 def stop_after(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + HANG_S
     journal = run / "metrics.jsonl"
     while not journal.exists() or f'"step": {step},' not in journal.read_text():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.terminate()
-    assert process.wait(120) == 75
+    assert process.wait(HANG_S) == 75
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

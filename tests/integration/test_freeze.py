@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from command import SMALL, command_line, medtrain
+from limits import HANG_S
 from places import REPOSITORY as CHECKOUT
 from process_table import children
 
@@ -72,7 +73,7 @@ def tensors(run: Path) -> Any:
 
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not true():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "waited in vain"
@@ -152,7 +153,7 @@ def test_a_source_that_breaks_and_goes_while_a_run_trains_changes_nothing(
     os.kill(rank, signal.SIGKILL)
     wait_until(lambda: run.journal.read_text().count('"kind": "epoch"') == 2, process)
     process.send_signal(signal.SIGTERM)
-    printed = process.communicate(timeout=120)[0]
+    printed = process.communicate(timeout=HANG_S)[0]
     assert process.returncode == 75 and "going on from step" in printed, printed
     assert (run.folder / "trackers" / "tensorboard").exists()
     saved = json.loads((run.checkpoints / "last" / "state.json").read_text())["step"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from command import medtrain
+from limits import HANG_S
 from safetensors.torch import load_file
 from test_elastic import arguments, interrupted
 from test_elastic import result as elastic_result
@@ -135,9 +136,9 @@ def test_an_interrupted_run_ends_alike(demo_shards: Path, tmp_path: Path, ranks:
     for step in (per_epoch // 2, per_epoch + per_epoch // 2):
         wait_for_step(tmp_path / "stopped", step, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 75, process.communicate()[0]
+        assert process.wait(HANG_S) == 75, process.communicate()[0]
         process = start(["resume", "stopped", "--runs", str(tmp_path)])
-    assert process.wait(240) == 0, process.communicate()[0]
+    assert process.wait(HANG_S) == 0, process.communicate()[0]
     assert result(tmp_path / "stopped") == expected
     log = (tmp_path / "still" / "train.log").read_text()
     assert re.findall(r"the last (\d) of 6 blocks train", log) == ["1", "2", "6"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from command import command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from short_training import arguments, rows, train
 
 
@@ -56,7 +57,7 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
                 # Somebody makes room: the checkpoint that is there must be whole and older.
                 assert (small / "tight/checkpoints/last/manifest.json").exists()
                 subprocess.run(["mount", "-o", f"remount,size={size * 10}", str(small)], check=True)
-        assert process.wait(120) == 0, seen
+        assert process.wait(HANG_S) == 0, seen
         assert "training goes on, and the next save tries again" in seen
         ends = [
             json.loads((run / "checkpoints/last/manifest.json").read_text())["tensors"]

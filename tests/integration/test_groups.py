@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from command import medtrain
 from fork_server import Forked
+from limits import HANG_S
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from medtrain.cli import main
@@ -200,12 +201,12 @@ def test_a_stop_ends_all_and_one_that_fails_leaves_the_others(shards: Path, tmp_
     words = ("--shards", shards, "--runs", tmp_path, "--run", "bones", "--study_type", "all", *SMALL, "--epochs", "16")
     command = [sys.executable, "-m", "medtrain", "train", "mura_demo", *map(str, words)]
     training = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not Run(tmp_path / "bones-XR_HAND").status().get("step"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert "is saved at step" in medtrain("stop", "bones", "--runs", tmp_path).stdout
-    output, _ = training.communicate(timeout=60)
+    output, _ = training.communicate(timeout=HANG_S)
     assert training.returncode == 75 and f"go on with all: medtrain retry bones --runs {tmp_path}" in output, output
     assert Run(tmp_path / "bones-XR_WRIST").last_step() == 0
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from process_table import children
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--dropout", "0.1", "--epochs", "4"]
@@ -55,7 +56,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Until the journal has `step`; the journal is written one step late, so the run is just past it."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + HANG_S
     journal = run / "metrics.jsonl"
     while not journal.exists() or journal.read_text().count('"kind": "step"') < step:
         assert process.poll() is None, process.communicate()[0]
@@ -66,7 +67,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 def wait_for_save(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Until the checkpoint of `step` is durable; training has gone on meanwhile."""
     wait_for_step(run, step, process)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while not (run / "checkpoints" / f"step-{step:08d}").exists():
         assert time.monotonic() < deadline, f"step {step} was not saved: {(run / 'train.log').read_text()}"
         time.sleep(0.01)
@@ -79,7 +80,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_alike(undisturbed: Any, demo
     for number, step in ((signal.SIGTERM, 3), (signal.SIGUSR2, 8), (signal.SIGINT, 13)):
         wait_for_step(run, step, process)
         process.send_signal(number)
-        printed = process.communicate(timeout=120)[0]
+        printed = process.communicate(timeout=HANG_S)[0]
         assert process.returncode == 75, printed
         assert f"medtrain resume stopped --runs {tmp_path}" in printed
         stopped_at = json.loads((run / "status.json").read_text())["step"]
@@ -87,7 +88,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_alike(undisturbed: Any, demo
         assert state["step"] == stopped_at, "an announced stop loses no step"
         assert step <= stopped_at < len(expected["steps"])
         process = start(["resume", "stopped", "--runs", str(tmp_path)])
-    assert f"resuming at step {stopped_at}" in process.communicate(timeout=240)[0]
+    assert f"resuming at step {stopped_at}" in process.communicate(timeout=HANG_S)[0]
     assert result(run) == expected
 
 
@@ -103,7 +104,7 @@ def test_saves_by_the_clock_do_not_part_the_ranks(undisturbed: Any, demo_shards:
     process = start(arguments)
     wait_for_step(tmp_path / "clock", 6, process)
     process.send_signal(signal.SIGTERM)
-    printed = process.communicate(timeout=60)[0]
+    printed = process.communicate(timeout=HANG_S)[0]
     assert process.returncode == 75, printed
     medtrain("resume", "clock", "--runs", tmp_path)
     assert result(tmp_path / "clock") == expected

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from limits import HANG_S
 from probed_sites import IN_VENV, MAY_NAMESPACE, Network, Report, Site, in_mounts, other_medtrain, wait_for_ranks
 from slurm_cluster import PATH
 
@@ -117,7 +118,7 @@ def ask_all(place: Path) -> dict[str, Report]:
 
 def left_by(site: Site, runs: Path) -> Report:
     """What a doctor who was killed leaves to his probe, once it has found that out."""
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + HANG_S
     while (left := [*runs.iterdir(), *site.run("squeue", "--noheader").stdout.split()]) and time.monotonic() < deadline:
         time.sleep(0.5)
     return {"left": {"state": "FAIL" if left else "ok", "text": str(left)}}

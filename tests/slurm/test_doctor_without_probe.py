@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import HANG_S
 from probed_sites import Report, Site, wait_for_ranks
 from slurm_cluster import PATH
 
@@ -89,7 +90,7 @@ def test_no_credentials_on_this_machine(closed: Site, tmp_path: Path) -> None:
     closed.env["SLURM_CONF"] = str(conf)
     try:
         (tmp_path / "runs").mkdir()
-        out, error = closed.ask_doctor(tmp_path / "runs", "partition: low\n").communicate(timeout=120)
+        out, error = closed.ask_doctor(tmp_path / "runs", "partition: low\n").communicate(timeout=HANG_S)
     finally:
         closed.env["SLURM_CONF"] = str(closed.conf)
     assert out, error
@@ -103,7 +104,7 @@ def test_a_probe_that_does_not_start(closed: Site, tmp_path: Path) -> None:
     closed.wait(blocker, "RUNNING")
     runs = tmp_path / "runs"
     asked = closed.ask_doctor(runs, "account: mine\npartition: low\n", "--wait", 2)
-    out, error = asked.communicate(timeout=120)
+    out, error = asked.communicate(timeout=HANG_S)
     assert out, error
     found = {check["name"]: check for check in json.loads(out)["checks"]}["start"]
     assert found["state"] == "warn", "a busy cluster is a good one"
@@ -166,7 +167,7 @@ def test_an_interrupted_doctor_leaves_nothing(closed: Site, tmp_path: Path, numb
     wait_for_ranks(runs)
     assert closed.run("squeue", "--noheader", "--format=%j").stdout.startswith("medtrain-doctor-")
     asked.send_signal(number)
-    asked.communicate(timeout=120)
+    asked.communicate(timeout=HANG_S)
     assert asked.returncode == 130
     assert list(runs.iterdir()) == []
     assert closed.run("squeue", "--noheader").stdout == ""
@@ -174,6 +175,6 @@ def test_an_interrupted_doctor_leaves_nothing(closed: Site, tmp_path: Path, numb
 
 def test_a_bad_profile(closed: Site, tmp_path: Path) -> None:
     asked = closed.ask_doctor(tmp_path / "runs", "partitoin: low\n")
-    _, error = asked.communicate(timeout=60)
+    _, error = asked.communicate(timeout=HANG_S)
     assert asked.returncode == 2
     assert "partitoin" in error

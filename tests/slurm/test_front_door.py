@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import NETWORK
+from limits import HANG_S
 from places import REPOSITORY
 from slurm_cluster import Cluster
 
@@ -42,7 +43,7 @@ def call(door: Path, *words: object, env: dict[str, str], cwd: Path | None = Non
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
     command = [str(door / "run_hpc_training.sh"), *map(str, words)]
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=cwd or door
+        command, capture_output=True, text=True, env=environment, timeout=HANG_S, check=False, cwd=cwd or door
     )
 
 

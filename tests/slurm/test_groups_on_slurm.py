@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from cluster_user import User, trained
 from fork_server import Forked
+from limits import HANG_S
 from places import REPOSITORY
 from slurm_cluster import Cluster
 
@@ -55,7 +56,7 @@ def described(user: User, name: str) -> dict[str, Any]:
         return dict(json.loads(json.dumps(describe_group(RunGroup(user.run(name))))))
 
 
-def until(user: User, name: str, holds: Callable[[dict[str, Any]], bool], timeout: float = 240) -> dict[str, Any]:
+def until(user: User, name: str, holds: Callable[[dict[str, Any]], bool], timeout: float = HANG_S) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
     while not holds(row := described(user, name)):
         logs = [path.read_text()[-1500:] for path in (user.run(name) / "slurm").glob("*.log")]
@@ -121,7 +122,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     urgent = user.cluster.sbatch(
         "--partition=high", f"--nodelist={node}", f"--ntasks={room}", "--nodes=1", script="#!/bin/bash\nsleep 5\n"
     )
-    user.cluster.wait(urgent, "COMPLETED", timeout=120)
+    user.cluster.wait(urgent, "COMPLETED")
     partly = {"train": f"failed {len(others)}/{len(types)}", "report": "finished 1/1"}
     row = until(user, "bones", lambda row: stages(row) == partly)
 
@@ -136,7 +137,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     report = json.loads((user.run("bones") / "evaluation" / "test.json").read_text())
     assert not report["runs"][bad]["finished"] and not report["per_class"][types[0]]["samples"]
 
-    output, _ = calm.communicate(timeout=300)
+    output, _ = calm.communicate(timeout=HANG_S)
     assert calm.returncode == 0, output
     for name in types[1:]:
         same(user, name)

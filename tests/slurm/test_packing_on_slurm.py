@@ -47,7 +47,7 @@ def packed(folder: Path) -> dict[str, bytes]:
 def test_the_bytes_are_those_of_a_packing_here(user: User, raw: Path, encoding: tuple[str, ...]) -> None:
     shard(user, raw, "here", *encoding)
     _, _, last = shard(user, raw, "there", *encoding, "--slurm", "--tasks", "3")["jobs"]  # type: ignore[misc]
-    user.cluster.wait(last, "COMPLETED", timeout=120)
+    user.cluster.wait(last, "COMPLETED")
     found = packed(user.folder / "there")
     assert len([name for name in found if name.endswith(".tar")]) >= 3
     assert found == packed(user.folder / "here")
@@ -62,11 +62,11 @@ def test_a_cancelled_task_ends_it_and_the_same_command_goes_on(user: User, raw: 
     read, _, last = shard(user, raw, "out", "--slurm", "--tasks", "2", "--partition", "low")["jobs"]  # type: ignore[misc]
     user.cluster.run("scancel", f"{read}_1")
     user.cluster.run("scancel", urgent)
-    user.cluster.wait(last, "CANCELLED", timeout=120)
+    user.cluster.wait(last, "CANCELLED")
     assert not list((user.folder / "out").glob("*.tar"))
     assert list((user.folder / "out" / "contents").glob("*.npy"))  # what the other task has read
     again = shard(user, raw, "out", "--slurm", "--tasks", "5")["jobs"]
-    user.cluster.wait(again[-1], "COMPLETED", timeout=120)  # type: ignore[index]
+    user.cluster.wait(again[-1], "COMPLETED")  # type: ignore[index]
     shard(user, raw, "here")
     assert packed(user.folder / "out") == packed(user.folder / "here")
 
@@ -78,8 +78,8 @@ def test_of_an_array_one_task_is_cancelled_alone(user: User, raw: Path, slow_to_
         user.cluster.wait(task, "RUNNING")
     wait_for(slow_to_start)
     user.cluster.run("scancel", f"{read}_1")
-    user.cluster.wait(last, "CANCELLED", timeout=120)
-    user.cluster.wait(f"{read}_0", "COMPLETED", timeout=120)
+    user.cluster.wait(last, "CANCELLED")
+    user.cluster.wait(f"{read}_0", "COMPLETED")
     ends = [user.cluster.job(task) for task in (f"{read}_0", f"{read}_1")]
     assert [(end["JobState"], end["Restarts"]) for end in ends] == [("COMPLETED", "0"), ("CANCELLED", "0")]
 
@@ -105,7 +105,7 @@ def test_what_shows_late_is_said_in_the_log(user: User, raw: Path, tmp_path: Pat
     for path in sorted((tmp_path / "raw" / "images").iterdir())[:20]:
         path.write_bytes(b"no image")
     _, _, last = shard(user, tmp_path / "raw", "out", "--slurm", "--max_rejects", "5")["jobs"]  # type: ignore[misc]
-    user.cluster.wait(last, "FAILED", timeout=120)
+    user.cluster.wait(last, "FAILED")
     logs = "".join(path.read_text() for path in (user.folder / "out" / "slurm").glob("*.log"))
     assert "20 images cannot be used" in logs
 

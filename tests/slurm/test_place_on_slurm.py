@@ -51,7 +51,7 @@ def ranks(cluster: Cluster, folder: Path, *options: str) -> tuple[list[tuple[str
     log.unlink(missing_ok=True)
     script = f"#!/bin/bash\n{sys.executable} {folder}/batch.py {log} {folder}/rank.py\n"
     job = cluster.sbatch("--nodes=2", "--ntasks-per-node=2", *options, script=script)
-    cluster.wait(job, {"COMPLETED", "FAILED"}, timeout=60)
+    cluster.wait(job, {"COMPLETED", "FAILED"})
     text = log.read_text()
     return sorted(re.findall(r"rank (\d) (\S+) (\d) (\S+) (\d+) $", text, re.MULTILINE)), text
 

@@ -83,7 +83,7 @@ def test_a_task_a_step_an_allocation_and_a_requeued_job_send_as_a_login_node(use
     assert login.returncode == 0, login.stderr
     allocation = cluster.run("salloc", "--mem-per-cpu=500", "--cpus-per-task=1", "bash", "-c", f"{send}/allocation")
     assert allocation.returncode == 0, allocation.stderr
-    wait_for(folder / "sent", timeout=120)
+    wait_for(folder / "sent")
 
     as_typed = environment(folder / "login.env")
     assert as_typed["SLURM_MEM_PER_NODE"] == "1024", "as asked; srun would refuse both words for memory"
@@ -106,5 +106,5 @@ def test_a_task_a_step_an_allocation_and_a_requeued_job_send_as_a_login_node(use
 def lives_of(file: Path, cluster: Cluster) -> list[list[Any]]:
     """What the script by hand was in both of its lives."""
     first = json.loads(file.read_text().splitlines()[0])[0]
-    cluster.wait(first, "COMPLETED", timeout=60, restarts=1)
+    cluster.wait(first, "COMPLETED", restarts=1)
     return [json.loads(line) for line in file.read_text().splitlines()]

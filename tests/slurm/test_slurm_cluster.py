@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limits import HANG_S
 from places import HELPERS
 from slurm_cluster import Cluster, marked_processes
 
@@ -23,7 +24,7 @@ scontrol requeue "$SLURM_JOB_ID"
 """
 
 
-def until(condition: Callable[[], bool], timeout: float = 20) -> None:
+def until(condition: Callable[[], bool], timeout: float = HANG_S) -> None:
     """Waits for what no state of a job tells."""
     deadline = time.monotonic() + timeout
     while not condition():

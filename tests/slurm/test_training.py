@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cluster_user import SETTINGS, TWO_NODES, User, trained, wait_for
+from limits import HANG_S
 from places import REPOSITORY
 from slurm_cluster import Cluster
 
@@ -44,7 +45,7 @@ def test_requeue_preemption_and_time_limit_change_no_bit(user: User) -> None:
 
     before = len(user.attempts("storm"))
     urgent = user.cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script="#!/bin/bash\nsleep 2\n")
-    user.cluster.wait(urgent, "COMPLETED", timeout=120)
+    user.cluster.wait(urgent, "COMPLETED")
     user.until("storm", "runs again after a preemption", lambda s: s["attempts"] == 3 and s["state"] == "running")
     preempted = next(row for row in user.attempts("storm")[before:] if row["event"] == "end")
     assert preempted["cause"] == f"preempted by job {urgent}"
@@ -175,19 +176,19 @@ def test_from_slurm_24_05_on_a_preempted_job_leaves_the_requeue_to_slurm_and_a_s
     job = user.submit("newer", *TWO_NODES)
     user.until("newer", "trains", lambda s: s["step"] > 0)
     urgent = ("--partition=high", "--nodes=2", "--exclusive", "--wrap", "sleep 1")
-    user.cluster.wait(user.cluster.sbatch(*urgent), "COMPLETED", timeout=240)
-    assert user.cluster.wait(job, "FAILED", timeout=60)["Restarts"] == "0", "left with 75 and without a requeue"
+    user.cluster.wait(user.cluster.sbatch(*urgent), "COMPLETED")
+    assert user.cluster.wait(job, "FAILED")["Restarts"] == "0", "left with 75 and without a requeue"
     assert user.attempts("newer")[-1]["kind"] == "preempted"
 
     user.medtrain("resume", "newer")
     job = json.loads((user.run("newer") / "slurm" / "job.json").read_text())["job"]
     user.until("newer", "trains again", lambda s: s["attempts"] == 2 and s["state"] == "running" and s["step"] > 0)
     user.cluster.sbatch(*urgent)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while user.cluster.job(job).get("PreemptTime", "None") == "None":
         assert time.monotonic() < deadline, "not preempted"
     (user.run("newer") / "stop").touch()  # as `medtrain stop` does, before the ranks have saved
-    user.cluster.wait(job, "CANCELLED", timeout=240)
+    user.cluster.wait(job, "CANCELLED")
     assert user.attempts("newer")[-1]["cause"] == "asked to stop by the user (medtrain stop)"
 
 
@@ -206,7 +207,7 @@ def test_an_interactive_allocation_trains_and_verifies_on_its_nodes(user: User) 
     def allocated(*words: str) -> str:
         command = ["salloc", "--partition=low", "--nodes=2", "--ntasks-per-node=1"]
         command += [sys.executable, "-m", "medtrain", *words]
-        done = subprocess.run(command, cwd=user.folder, env=user.env, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, cwd=user.folder, env=user.env, capture_output=True, text=True, timeout=HANG_S)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

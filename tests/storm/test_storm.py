@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cluster_user import SETTINGS, TWO_BY_TWO, TWO_NODES, User, trained
 from faults import ANNOUNCED, HARMLESS, QUICK, SLOW, Fault, Target, corrupt_the_newest_checkpoint
+from limits import HANG_S
 
 INTERVAL = 5  # steps between saves, see SETTINGS
 STORM = [*SETTINGS, "--hang_seconds", "10"]
@@ -46,7 +47,7 @@ def resumed(run: Path) -> list[int]:
 
 def until_it_trains(target: Target, beyond: int, starts: int) -> None:
     """Until a checkpoint newer than `beyond` is there, made by an attempt after `starts` others."""
-    run, deadline = target.user.run(target.name), time.monotonic() + 240
+    run, deadline = target.user.run(target.name), time.monotonic() + HANG_S
     while len(resumed(run)) < starts or target.durable() <= beyond:
         if time.monotonic() > deadline:
             target.user.until(target.name, f"goes on after {target.told[-3:]}", lambda status: False, timeout=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fork_server import Forked, Server
+from limits import HANG_S
 
 TELL = """
 import json, os, signal, sys, threading
@@ -27,7 +28,7 @@ def ended(kind: type[subprocess.Popen[str]], code: str, *words: str, **options: 
     """Exit code, output and errors of a program."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with kind([sys.executable, "-c", code, *words], text=True, **pipes, **options) as process:  # type: ignore[call-overload]
-        out, err = process.communicate("words", timeout=60)
+        out, err = process.communicate("words", timeout=HANG_S)
     return process.returncode, out, err
 
 
@@ -59,7 +60,7 @@ def test_a_signal_ends_it(number: signal.Signals) -> None:
     process = Forked([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "on\n" and process.poll() is None
     process.send_signal(number)
-    assert process.wait(60) == -number
+    assert process.wait(HANG_S) == -number
     process.stdout.close()
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from limits import HANG_S
 from saved import open_folder, refuse
 
 from medtrain.checkpoints.format import newest
@@ -52,7 +53,7 @@ def test_sigkill_at_any_instant_of_saving_loses_at_most_the_save_in_flight(tmp_p
         assert line, saver.stderr.read()
         assert int(line) >= reached
         known = set(checkpoint_folders(tmp_path))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + HANG_S
         while set(checkpoint_folders(tmp_path)) == known and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(float(rng.uniform(0, 0.05)))

@@ -17,6 +17,7 @@ import pytest
 import torch
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from spoiled import flip
 
 from medtrain.checkpoints.format import load_checkpoint
@@ -154,13 +155,13 @@ def test_a_replay_that_is_cut_off_leaves_nothing(run: Run) -> None:
     before = everything(run.folder)
     process = Forked(command_line("verify", run.folder, "--from_step", 0), stdout=subprocess.PIPE)
     hidden = run.folder.parent / ".first.verify.unfinished"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not (hidden / "first" / "metrics.jsonl").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     assert medtrain("status", "--runs", run.folder.parent, "--json").stdout.count('"run"') == 1
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=HANG_S)
     assert process.returncode == 130 and not hidden.exists()
     left = subprocess.run(["pgrep", "-f", str(hidden)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
@@ -227,14 +228,14 @@ def test_links_names_and_litter(run: Run) -> None:
 def test_a_run_that_is_under_way_is_refused(demo_shards: Path, tmp_path: Path) -> None:
     place = ["--shards", demo_shards, "--runs", tmp_path, "--run", "first", "--epochs", "90"]
     process = Forked(command_line("train", "mednist", *place, *SETTINGS[2:]), stdout=subprocess.DEVNULL)
-    run, deadline = Run(tmp_path / "first"), time.monotonic() + 120
+    run, deadline = Run(tmp_path / "first"), time.monotonic() + HANG_S
     while not run.last_step():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     done = medtrain("verify", "first", "--runs", tmp_path, check=False)
     assert done.returncode == 2 and "under way (process" in done.stderr and "medtrain stop" in done.stderr
     process.terminate()
-    assert process.wait(120) == 75
+    assert process.wait(HANG_S) == 75
 
 
 def test_the_checkpoints_of_a_run_with_an_owner_are_not_verified(run: Run) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, command_line
+from limits import HANG_S
 
 from medtrain.core import outlet
 from medtrain.core.outlet import Outlet
@@ -31,7 +32,7 @@ def working(body: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A command `medtrain bench` that does `body`: one of those that do more than print."""
     code = "def work() -> int:\n    " + body.replace("\n", "\n    ")
     command = [sys.executable, "-c", PRINTER, code, "bench"]
-    return subprocess.run(command, text=True, check=False, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, text=True, check=False, timeout=HANG_S, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def broken_pipe() -> int:
@@ -77,7 +78,9 @@ with open({str(tmp_path / "data")!r}, "w") as file:
 return 0"""
     done = working(body, preexec_fn=lambda: os.closerange(0, 3))
     assert (done.returncode, (tmp_path / "data").read_text()) == (0, "data")
-    closed = subprocess.run(command_line("recipes"), preexec_fn=lambda: os.closerange(0, 3), check=False, timeout=60)
+    closed = subprocess.run(
+        command_line("recipes"), preexec_fn=lambda: os.closerange(0, 3), check=False, timeout=HANG_S
+    )
     assert closed.returncode == 0
 
 
@@ -121,7 +124,7 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
         preexec_fn=on_the_terminal,
     )  # fmt: skip
     os.close(terminal)
-    run, deadline = tmp_path / "one", time.monotonic() + 180
+    run, deadline = tmp_path / "one", time.monotonic() + HANG_S
     while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 3:
         assert process.poll() is None and time.monotonic() < deadline
         os.set_blocking(master, False)
@@ -129,7 +132,7 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
             screen.read(65536)
         time.sleep(0.02)
     os.close(master)  # the kernel sends HUP, and every write gives EIO from now on
-    assert process.wait(120) == 75
+    assert process.wait(HANG_S) == 75
     log = (run / "train.log").read_text()
     step = json.loads((run / "checkpoints/last/state.json").read_text())["step"]
     assert 2 <= step < epochs * 12
@@ -140,7 +143,7 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
 
     writer = broken_pipe()
     resume = command_line("resume", "one", "--runs", tmp_path)
-    assert subprocess.run(resume, stdout=writer, stderr=writer, check=False, timeout=240).returncode == 0
+    assert subprocess.run(resume, stdout=writer, stderr=writer, check=False, timeout=HANG_S).returncode == 0
     os.close(writer)
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

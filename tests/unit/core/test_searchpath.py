@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from limits import HANG_S
 
 from medtrain.core import processes
 
@@ -30,7 +31,7 @@ def trapped(folder: Path) -> Path:
 def run_there(command: list[str], folder: Path, pythonpath: str | None) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     env |= {} if pythonpath is None else {"PYTHONPATH": pythonpath}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 def executed(folder: Path) -> str:

@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from clip_files import beating, dicom_clip, save, save_video
 from command import command_line
+from limits import HANG_S
 
 from medtrain.cli.commands import check as cli_commands_check
 from medtrain.cli.commands import shards
@@ -164,7 +165,7 @@ def test_it_goes_on_after_a_kill(raw: Path, pairs: Path, tmp_path: Path) -> None
     out = tmp_path / "out"
     command = command_line("data", "degrade", "echo_demo", "--root", raw, "--out", out, "--workers", 1)
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        until = time.monotonic() + 60
+        until = time.monotonic() + HANG_S
         while not list(out.glob("original/line*")) and time.monotonic() < until:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from broken_machine import program, read_only_folder
 from command import medtrain
+from limits import HANG_S
 
 from medtrain.cli.commands.doctor import doctor, line
 from medtrain.doctor import local as module
@@ -91,7 +92,7 @@ def bare_python(*arguments: str, **environment: str) -> subprocess.CompletedProc
     """The Python below this virtual environment, which has none of its packages."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", **environment}
     command = [sys._base_executable, *arguments]  # type: ignore[attr-defined]
-    return subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="not in a virtual environment")

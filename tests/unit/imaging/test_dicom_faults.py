@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from dicom_files import as_bytes, dataset, stored
+from limits import HANG_S
 
 from medtrain.imaging.decode import decode, header
 from medtrain.imaging.dicom_faults import Unusable, unusable
@@ -47,7 +48,7 @@ def test_a_thread_that_is_done_does_not_let_another_warn() -> None:
     def warn_late() -> None:
         with unusable("it cannot be read"):
             inside.set()
-            assert left.wait(60)
+            assert left.wait(HANG_S)
             warnings.warn(NAME, stacklevel=1)
 
     with warnings.catch_warnings(record=True) as warned:
@@ -55,7 +56,7 @@ def test_a_thread_that_is_done_does_not_let_another_warn() -> None:
         thread = threading.Thread(target=warn_late)
         with unusable("it cannot be read"):
             thread.start()
-            assert inside.wait(60)
+            assert inside.wait(HANG_S)
         left.set()
         thread.join()
         heard += [str(each.message) for each in warned]

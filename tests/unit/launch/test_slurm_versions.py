@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import HANG_S
 from places import RECORDED, REPOSITORY
 from slurm_answers import BROUGHT_BACK, Answers
 
@@ -95,7 +96,7 @@ def test_where_the_controller_is_silent_the_commands_tell_the_version(answers: A
 def shell(traps: str, code: int, answers: Answers) -> list[str]:
     """What a batch script orders when its command leaves with an exit code."""
     before = len(answers.orders())
-    subprocess.run(["bash", "-c", f"{traps}\n(exit {code})"], check=False, timeout=60)
+    subprocess.run(["bash", "-c", f"{traps}\n(exit {code})"], check=False, timeout=HANG_S)
     return answers.orders()[before:]
 
 

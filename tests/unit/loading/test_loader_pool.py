@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import HANG_S
 from process_table import gone
 
 from medtrain.config.schema import AugmentConfig
@@ -164,7 +165,7 @@ def test_workers_and_their_memory_are_gone_with_a_killed_trainer(index: ShardInd
     trainer.kill()
     trainer.wait()
     trainer.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_S
     while not all(map(gone, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert all(map(gone, workers))
@@ -174,7 +175,7 @@ def test_workers_and_their_memory_are_gone_with_a_killed_trainer(index: ShardInd
 def test_a_loader_that_nobody_closed_ends_with_its_program(index: ShardIndex) -> None:
     program = TRAINER.replace("time.sleep(60)", "")
     done = subprocess.run(
-        [sys.executable, "-c", program, str(index.folder)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, str(index.folder)], capture_output=True, text=True, timeout=HANG_S
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ready\n", "")
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from places import RECORDED
 from process_table import children
 
@@ -241,7 +242,7 @@ def test_a_failure_is_told_from_what_the_rank_wrote(tmp_path: Path) -> None:
 
 def wait_for_step(run: Path, number: int) -> None:
     """Until the journal has this step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not (run / "metrics.jsonl").exists() or f'"step": {number},' not in (run / "metrics.jsonl").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -261,7 +262,7 @@ def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> No
     with Forked(command, **quiet) as supervisor:
         wait_for_step(run, 5)
         subprocess.run(["kill", "-9", *workers(supervisor)], check=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANG_S
         while len(started(read_json_lines(run / "attempts.jsonl"))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, command_line
+from limits import HANG_S
 from process_table import children
 
 from medtrain.core.errors import InputError
@@ -261,7 +262,7 @@ def test_an_owner_that_slept_leaves_and_the_run_is_whole_without_any_file_lock(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     arguments = ["train", "demo", "--shards", demo_shards, "--runs", tmp_path, "--run", "one", *SMALL, "--epochs", "9"]
     owner = subprocess.Popen(command_line(*arguments), env=environment, stdout=subprocess.PIPE, text=True)
-    run, deadline = tmp_path / "one", time.monotonic() + 180
+    run, deadline = tmp_path / "one", time.monotonic() + HANG_S
     while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 3:
         assert owner.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -269,17 +270,17 @@ def test_an_owner_that_slept_leaves_and_the_run_is_whole_without_any_file_lock(
     for pid in asleep:
         os.kill(pid, signal.SIGSTOP)
     resume = command_line("resume", "one", "--runs", tmp_path)
-    here = subprocess.run(resume, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    here = subprocess.run(resume, env=environment, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert here.returncode == 2, here.stderr
     assert f"run one is still under way (process {owner.pid})" in here.stderr
     there = ["unshare", "--pid", "--fork", "--mount-proc", *resume]
-    taken = subprocess.run(there, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    taken = subprocess.run(there, env=environment, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert taken.returncode == 0, taken.stderr
     before = content(run)
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
     for pid in reversed(asleep):
         os.kill(pid, signal.SIGCONT)
-    assert owner.wait(120) == 75
+    assert owner.wait(HANG_S) == 75
     assert "leaves and writes nothing more" in (run / "train.log").read_text()
     assert content(run) == before
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

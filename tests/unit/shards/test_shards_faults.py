@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import HANG_S
 from PIL import Image
 
 from medtrain.core.errors import MachineError
@@ -110,7 +111,7 @@ def test_kill_9_of_the_packer_alone_takes_its_workers_along(raw: Path, whole: di
     wait_for_files(tmp_path / "out", 6, process)
     process.kill()
     process.wait()  # communicate() would wait for orphans
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG_S
     while group_is_alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     orphans = group_is_alive(process.pid)

@@ -15,6 +15,7 @@ from command import SMALL, command_line, medtrain
 from feeding import in_journal, in_wandb, offline_runs, wait_until
 from feeding import no_network as no_network
 from fork_server import Forked
+from limits import HANG_S
 from process_table import children
 from test_feed_online import Server
 from test_feed_online import server as server
@@ -92,6 +93,6 @@ def test_wandb_offline_has_every_step_once_however_often_training_is_killed(
     assert list(rows) == list(range(1, epochs * STEPS_AN_EPOCH + 1))
     assert rows == in_journal(run)
     program = Path(sys.executable).with_name("wandb")
-    subprocess.run([program, "sync", folder], check=True, capture_output=True, timeout=120, cwd=tmp_path)
+    subprocess.run([program, "sync", folder], check=True, capture_output=True, timeout=HANG_S, cwd=tmp_path)
     assert list(server.rows()) == list(rows) and server.rows() == rows, "W&B's own reader finds otherwise in its file"
     print(f"\n{kills} kills: steps 1 to {max(rows)} once each; attempts began at {[row['step'] for row in starts]}")

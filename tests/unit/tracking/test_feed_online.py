@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from feeding import end, feed, in_journal, make_run, offline_runs, train, write_journal
 from feeding import no_network as no_network
+from limits import HANG_S
 
 
 class Server(ThreadingHTTPServer):
@@ -125,6 +126,6 @@ def test_an_offline_run_is_synced_whole(tmp_path: Path, server: Server) -> None:
     write_journal(run, 50)
     assert feed(run).stderr == "" and not server.heard
     program = Path(sys.executable).with_name("wandb")
-    subprocess.run([program, "sync", *offline_runs(run)], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+    subprocess.run([program, "sync", *offline_runs(run)], check=True, capture_output=True, timeout=HANG_S, cwd=tmp_path)
     assert list(server.rows()) == list(range(1, 51))
     assert server.rows() == in_journal(run)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from command import SMALL, command_line, medtrain
 from fork_server import Forked
+from limits import HANG_S
 from process_table import children, gone
 
 from medtrain.training.watchdog import blame
@@ -38,7 +39,7 @@ class Training:
         self.process = Forked(
             command_line(*arguments(shards, runs, name)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + HANG_S
         while not (self.folder / "checkpoints" / "step-00000004").exists():
             assert self.process.poll() is None, self.process.communicate()[0]
             assert time.monotonic() < deadline
@@ -49,7 +50,7 @@ class Training:
 
     def end(self) -> str:
         """What it printed until its end."""
-        printed = self.process.communicate(timeout=240)[0]
+        printed = self.process.communicate(timeout=HANG_S)[0]
         assert self.process.returncode == 0, printed
         assert all(map(gone, self.ranks + self.loaders)), "no process is left, a stopped one neither"
         return printed
@@ -81,7 +82,7 @@ def test_a_rank_that_stops_as_soon_as_it_is_back_is_found_too(
 ) -> None:
     training = Training(demo_shards, tmp_path, "run")
     os.kill(training.ranks[0], signal.SIGTERM)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while "resuming at step" not in (training.folder / "train.log").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.005)
