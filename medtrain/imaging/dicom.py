@@ -48,8 +48,7 @@ def header(data: bytes) -> tuple[int, int, str]:
         if "BitsStored" not in dataset:
             raise Unusable(NO_PICTURE)
         colour = str(dataset.PhotometricInterpretation)
-        known = colour in (*dicom_frame.GREYS, *dicom_frame.COLOURS, "PALETTE COLOR")  # else it may be anything
-        mode = f"{colour if known else 'unknown'} {int(dataset.BitsStored)} bit"
+        mode = f"{colour if colour in dicom_frame.KINDS else 'unknown'} {int(dataset.BitsStored)} bit"
         return int(dataset.Columns), int(dataset.Rows), mode
 
 

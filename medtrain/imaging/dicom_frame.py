@@ -19,6 +19,7 @@ from medtrain.imaging.lossless_jpeg import is_used_up
 
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+KINDS = (*COLOURS, *GREYS, "PALETTE COLOR")
 # An Adobe marker that says RGB: without any libjpeg takes three components for YCbCr. A JFIF or Adobe marker of the
 # frame's own still wins over it, and is right where it contradicts the header.
 SAYS_RGB = bytes.fromhex("ffee000e41646f626500640000000000")
@@ -43,7 +44,7 @@ def check(dataset: Any, syntax: Any) -> None:
     if not known:
         raise Unusable(f"its transfer syntax ({syntax.name}) is not one that can be decoded here")
     colour, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
-    if colour not in (*COLOURS, *GREYS, "PALETTE COLOR"):  # it is not quoted: in a damaged file it may be anything
+    if colour not in KINDS:  # it is not quoted: in a damaged file it may be anything
         raise Unusable("its photometric interpretation is not one that can be read here")
     if samples != (3 if colour in COLOURS else 1):
         raise Unusable(f"{samples} samples per pixel of {colour} are not what can be read here")

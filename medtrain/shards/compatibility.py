@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,8 @@ from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex, load_index
 from medtrain.shards.packed_dataset import PackedDataset
 
-ALIKE = {
-    "multiclass": "mednist",
-    "multilabel": "chest",
-    "abnormality": "mura",
-    "score": "echo",
-}  # task -> a recipe of it
+# task -> a recipe of it
+ALIKE = {"multiclass": "mednist", "multilabel": "chest", "abnormality": "mura", "score": "echo"}
 MEANT = {
     "multiclass": "one of several classes",
     "multilabel": "several labels at once",
@@ -73,12 +70,12 @@ def stated(packed: PackedDataset) -> str:
 
 def recipe_for(packed: PackedDataset) -> str:
     """The recipe that fits a packed dataset: its own, or one of its task."""
-    return recipe_of(packed.name, "score" if packed.clips else stated(packed))
+    return recipe_of(packed.name, lambda: "score" if packed.clips else stated(packed))
 
 
-def recipe_of(dataset: str, task: str) -> str:
-    """The recipe of a dataset's own name, else one of a task."""
-    return dataset if dataset in configfile.recipe_names() else ALIKE[task]
+def recipe_of(dataset: str, task: Callable[[], str]) -> str:
+    """The recipe of a dataset's own name, else one of its task, which may have to be read from its labels."""
+    return dataset if dataset in configfile.recipe_names() else ALIKE[task()]
 
 
 def _fits(task: str, packed: PackedDataset) -> bool:

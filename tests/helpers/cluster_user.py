@@ -93,9 +93,9 @@ def trained(run: Path) -> dict[str, Any]:
     return {"tensors": tensors, "losses": [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]}
 
 
-def wait_for(path: Path, timeout: float = HANG_S) -> None:
+def wait_for(path: Path) -> None:
     """Until a file is there."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + HANG_S
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.2)

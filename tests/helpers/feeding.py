@@ -123,8 +123,8 @@ def feed(run: Run, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
-def wait_until(true: Callable[[], object], seconds: float = HANG_S) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + HANG_S
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

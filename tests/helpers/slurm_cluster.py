@@ -70,12 +70,12 @@ def marked_processes(conf: Path, node: str = "") -> list[int]:
     return found
 
 
-def kill_marked(conf: Path, node: str = "", timeout: float = HANG_S) -> None:
+def kill_marked(conf: Path, node: str = "") -> None:
     """Kills a cluster's or a node's processes until none is left: one may start another while we look.
 
     They are stopped first: else one would see another die, and tell the controller.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + HANG_S
     for pid in marked_processes(conf, node):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)

@@ -56,8 +56,8 @@ def described(user: User, name: str) -> dict[str, Any]:
         return dict(json.loads(json.dumps(describe_group(RunGroup(user.run(name))))))
 
 
-def until(user: User, name: str, holds: Callable[[dict[str, Any]], bool], timeout: float = HANG_S) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout
+def until(user: User, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + HANG_S
     while not holds(row := described(user, name)):
         logs = [path.read_text()[-1500:] for path in (user.run(name) / "slurm").glob("*.log")]
         assert time.monotonic() < deadline, "\n".join([json.dumps(row, indent=1), *logs])

@@ -24,9 +24,9 @@ scontrol requeue "$SLURM_JOB_ID"
 """
 
 
-def until(condition: Callable[[], bool], timeout: float = HANG_S) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """Waits for what no state of a job tells."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + HANG_S
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

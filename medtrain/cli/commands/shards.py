@@ -136,7 +136,7 @@ def shard(
 def _recipe_of(dataset: str) -> str:
     """The recipe that will fit a dataset when it is packed."""
     source = datasets.source(dataset)
-    return recipe_of(dataset, "score" if source.clips else source.task or "multilabel")
+    return recipe_of(dataset, lambda: "score" if source.clips else source.task or "multilabel")
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:

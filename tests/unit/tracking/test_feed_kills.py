@@ -38,7 +38,7 @@ class Training:
 
     def trains(self) -> None:
         """Wait until a rank has taken up a checkpoint that the last one had not."""
-        wait_until(lambda: self._lives() > self.begun or self.supervisor.poll() is not None, 180)
+        wait_until(lambda: self._lives() > self.begun or self.supervisor.poll() is not None)
         assert self.supervisor.poll() is None, self.run.log.read_text()
         self.begun = self._lives()
 
@@ -78,7 +78,7 @@ def test_wandb_offline_has_every_step_once_however_often_training_is_killed(
             time.sleep(draw.uniform(0, 0.5))
         else:  # it has sent rows, and saves, rows and steps are on the way
             before, goal = fed(run), run.last_step() + draw.randint(4, 9)
-            wait_until(lambda before=before, goal=goal: step_of(run) >= goal and fed(run) != before, 180)  # type: ignore[misc]
+            wait_until(lambda before=before, goal=goal: step_of(run) >= goal and fed(run) != before)  # type: ignore[misc]
         whole = number % 2 == 0 or number == kills - 1
         training.kill(supervisor=whole)
         if whole and number < kills - 1:
