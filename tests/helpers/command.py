@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from fork_server import Forked
@@ -40,3 +42,12 @@ def medtrain(*arguments: object, check: bool = True, **options: Any) -> subproce
     done = run(command_line(*arguments), **options)
     assert not check or done.returncode == 0, f"{done.args} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def wait_until(holds: Callable[[], object], process: subprocess.Popen[Any], what: str = "it") -> None:
+    """Until something holds, while a process lives; else what it printed is shown."""
+    deadline = time.monotonic() + HANG_S
+    while not holds():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)

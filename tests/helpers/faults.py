@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cluster_user import User
 from limits import HANG_S
-from slurm_cluster import marked_processes
+from marked_processes import marked_processes
 
 URGENT = "#!/bin/bash\nsleep 1\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster_user import User
 from limits import HANG_S
-from slurm_cluster import marked_processes
+from marked_processes import marked_processes
 
 NUMBERS = re.compile(r" +(\d+) +(\d+) +(\d+)%$")
 VARYING = [

@@ -1,14 +1,11 @@
 """A real Slurm cluster for tests: its own munge, controller and nodes, all in one temporary folder.
 
-Every process of a cluster, from munged down to the last task, carries SLURM_CONF=<folder>/slurm.conf in its
-environment, and what belongs to a node SLURMD_NODENAME=<node> as well. By these marks processes are found and
-ended, not by parent or process group: slurmstepd leaves its parent, and tasks start groups of their own.
+Its processes are found and ended by marks in their environment (marked_processes).
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import pwd
 import random
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from limits import HANG_S
+from marked_processes import kill_marked, marked_processes
 
 # Daemons live in sbin, which the PATH of an ordinary user often lacks.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
@@ -54,38 +52,6 @@ PartitionName=nograce Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
 PartitionName=short Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=20 MaxTime=1
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
-
-
-def marked_processes(conf: Path, node: str = "") -> list[int]:
-    """Finds the processes whose environment says that they belong to a cluster, or to one node of it."""
-    marks = {f"SLURM_CONF={conf}".encode(), *([f"SLURMD_NODENAME={node}".encode()] if node else [])}
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (folder / "environ").read_bytes()
-        except OSError:  # ended meanwhile, or another user's
-            continue
-        if marks <= set(environment.split(b"\0")) and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return found
-
-
-def kill_marked(conf: Path, node: str = "") -> None:
-    """Kills a cluster's or a node's processes until none is left: one may start another while we look.
-
-    They are stopped first: else one would see another die, and tell the controller.
-    """
-    deadline = time.monotonic() + HANG_S
-    for pid in marked_processes(conf, node):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    while pids := marked_processes(conf, node):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {pids} of {conf.parent} survive SIGKILL")
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
 
 
 def claim_ports(count: int, block: int = 64) -> tuple[socket.socket, int]:

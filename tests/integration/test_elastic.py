@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import NETWORK, SMALL, command_line, medtrain
+from command import NETWORK, SMALL, command_line, medtrain, wait_until
 from fork_server import Forked
 from limits import HANG_S
 
@@ -45,11 +44,8 @@ def interrupted(shards: Path, runs: Path, name: str, *options: str) -> Path:
 
 
 def stop_after(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + HANG_S
     journal = run / "metrics.jsonl"
-    while not journal.exists() or f'"step": {step},' not in journal.read_text():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: journal.exists() and f'"step": {step},' in journal.read_text(), process, f"step {step}")
     process.terminate()
     assert process.wait(HANG_S) == 75
 

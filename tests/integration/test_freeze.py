@@ -13,19 +13,18 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SMALL, command_line, medtrain
+from command import SMALL, command_line, medtrain, wait_until
 from limits import HANG_S
 from places import REPOSITORY as CHECKOUT
 from process_table import children
 
 from medtrain.config import configfile
 from medtrain.core import processes
-from medtrain.core.errors import InputError, MachineError
+from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json, read_json, write_json
 from medtrain.runs import code_snapshot
 from medtrain.runs.checkpoint_manifest import FORMAT, manifest_bytes
@@ -70,14 +69,6 @@ def train_arguments(shards: Path, name: str, *more: str) -> list[str]:
 
 def tensors(run: Path) -> Any:
     return json.loads((run / "checkpoints" / "last" / "manifest.json").read_text())["tensors"]
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + HANG_S
-    while not true():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def command_lines_below(pid: int) -> dict[int, str]:
@@ -294,10 +285,3 @@ def test_a_copy_that_is_killed_in_the_making_is_whole_or_absent(tmp_path: Path) 
     code_snapshot.freeze(run)
     code_snapshot.refuse_damaged(run)
     assert not list(run.folder.glob(".code*")), "the next one clears up"
-
-
-def test_a_full_disk_is_named(small_disk: Callable[[int], Path]) -> None:
-    run = Run.create(small_disk(200_000) / "runs", "first")
-    with pytest.raises(MachineError, match="No space left"):
-        code_snapshot.freeze(run)
-    assert not run.code.exists()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from command import command_line, medtrain
 from fork_server import Forked
 from limits import HANG_S
 from short_training import arguments, rows, train
+
+from medtrain.core.errors import MachineError
+from medtrain.runs import code_snapshot
+from medtrain.runs.run import Run
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made with a small tmpfs, which needs root")
@@ -70,3 +75,10 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
             if subprocess.run(["umount", str(small)], check=False, capture_output=True).returncode == 0:
                 break
             time.sleep(0.2)
+
+
+def test_a_copy_of_medtrain_on_a_full_disk_is_named(small_disk: Callable[[int], Path]) -> None:
+    run = Run.create(small_disk(200_000) / "runs", "first")
+    with pytest.raises(MachineError, match="No space left"):
+        code_snapshot.freeze(run)
+    assert not run.code.exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SMALL, command_line, medtrain
+from command import SMALL, command_line, medtrain, wait_until
 from fork_server import Forked
 from limits import HANG_S
 from process_table import children
@@ -56,12 +56,10 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Until the journal has `step`; the journal is written one step late, so the run is just past it."""
-    deadline = time.monotonic() + HANG_S
     journal = run / "metrics.jsonl"
-    while not journal.exists() or journal.read_text().count('"kind": "step"') < step:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"step {step} was not reached: {(run / 'train.log').read_text()}"
-        time.sleep(0.02)
+    wait_until(
+        lambda: journal.exists() and journal.read_text().count('"kind": "step"') >= step, process, f"step {step}"
+    )
 
 
 def wait_for_save(run: Path, step: int, process: subprocess.Popen[str]) -> None:

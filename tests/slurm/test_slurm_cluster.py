@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from limits import HANG_S
+from marked_processes import marked_processes
 from places import HELPERS
-from slurm_cluster import Cluster, marked_processes
+from slurm_cluster import Cluster
 
 # Stopped in its first life, it asks for a second one, as a training job does: Slurm takes a batch script that
 # merely ends during the grace time for COMPLETED or FAILED, and does not requeue it.

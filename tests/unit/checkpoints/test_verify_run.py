@@ -8,14 +8,13 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from command import SMALL, command_line, medtrain
+from command import SMALL, command_line, medtrain, wait_until
 from fork_server import Forked
 from limits import HANG_S
 from spoiled import flip
@@ -155,10 +154,7 @@ def test_a_replay_that_is_cut_off_leaves_nothing(run: Run) -> None:
     before = everything(run.folder)
     process = Forked(command_line("verify", run.folder, "--from_step", 0), stdout=subprocess.PIPE)
     hidden = run.folder.parent / ".first.verify.unfinished"
-    deadline = time.monotonic() + HANG_S
-    while not (hidden / "first" / "metrics.jsonl").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until((hidden / "first" / "metrics.jsonl").exists, process)
     assert medtrain("status", "--runs", run.folder.parent, "--json").stdout.count('"run"') == 1
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=HANG_S)
@@ -228,10 +224,7 @@ def test_links_names_and_litter(run: Run) -> None:
 def test_a_run_that_is_under_way_is_refused(demo_shards: Path, tmp_path: Path) -> None:
     place = ["--shards", demo_shards, "--runs", tmp_path, "--run", "first", "--epochs", "90"]
     process = Forked(command_line("train", "mednist", *place, *SETTINGS[2:]), stdout=subprocess.DEVNULL)
-    run, deadline = Run(tmp_path / "first"), time.monotonic() + HANG_S
-    while not run.last_step():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(Run(tmp_path / "first").last_step, process)
     done = medtrain("verify", "first", "--runs", tmp_path, check=False)
     assert done.returncode == 2 and "under way (process" in done.stderr and "medtrain stop" in done.stderr
     process.terminate()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from dicom_files import as_bytes, dataset
-from PIL import Image
+from echo_tables import NAME, clip, table
 
 from medtrain import datasets
 from medtrain.cli.commands import check as cli_commands_check
@@ -21,29 +18,6 @@ from medtrain.datasets.record import Record
 from medtrain.datasets.sources import echo
 from medtrain.shards.plan import PackOptions
 from medtrain.shards.request import Request, records_of
-
-NAME = "Jane^Doe"  # stands in a file's name and tags, and is printed nowhere
-
-
-def clip(path: Path, patient: str = "", study: str = "", seed: int = 0, frames: int = 12) -> Path:
-    """A DICOM clip of noise in a disc, grey, 25 frames per second."""
-    y, x = np.mgrid[0:64, 0:80]
-    inside = np.hypot(x - 40, y - 32) < 28
-    pixels = (np.random.default_rng(seed).integers(40, 255, (frames, 64, 80)) * inside).astype(np.uint8)
-    told = {"StudyInstanceUID": study} if study else {}
-    made = dataset(
-        pixels[0], 8, BitsAllocated=8, NumberOfFrames=frames, PixelData=pixels.tobytes(), PatientID=patient,
-        PatientName=NAME, FrameTime="40", FrameIncrementPointer=0x00181063, Modality="US", **told,
-    )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(as_bytes(made))
-    return path
-
-
-def table(root: Path, *lines: str, head: str = "video_path,quality_score", name: str = "scores.csv") -> Path:
-    root.mkdir(exist_ok=True)
-    (root / name).write_text("\n".join((head, *lines)) + "\n")
-    return root / name
 
 
 def read(root: Path, *lines: str, head: str = "video_path,quality_score") -> list[Record]:
@@ -203,97 +177,6 @@ def test_a_request_keeps_the_table_and_the_shares_on_its_way_to_a_job(
     assert records_of(again) == []  # the clip is not there
     plain = Request("demo", tmp_path, PackOptions(), 0, False)
     assert Request.of(json.loads(json.dumps(plain.told()))) == plain
-
-
-@pytest.fixture
-def spoiled(tmp_path: Path) -> tuple[Path, Path]:
-    """Six clips, of which one is not there, one is no clip, one is cut off, and two are the same."""
-    root = tmp_path / "clips"
-    whole = clip(root / f"{NAME}.dcm", "A", "1.1")
-    (root / "copy.dcm").write_bytes(whole.read_bytes())
-    (root / "cut.dcm").write_bytes(whole.read_bytes()[:20_000])
-    (root / "text.mp4").write_text(NAME)
-    clip(root / "long.dcm", "B", "1.2", seed=1, frames=30)
-    scores = table(
-        tmp_path, f"{NAME},0.9,A4C,train", "copy,0.1,,train", "cut,0.5,,val", "text,0.3,,", "gone.mp4,0.4,,",
-        "long,0.6,PLAX,test", head="video_path,quality_score,view,split",
-    )  # fmt: skip
-    return root, scores
-
-
-def checked(spoiled: tuple[Path, Path], capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
-    cli_commands_check.check("echo", spoiled[0], annotations=spoiled[1], workers=1, json=True, **options)
-    out, err = capsys.readouterr()
-    assert NAME not in out + err
-    return json.loads(out)  # type: ignore[no-any-return]
-
-
-def test_check_tells_all_numbers_of_clips(spoiled: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    found = checked(spoiled, capsys)
-    unreadable = {each["clip"]: each["reason"] for each in found["clips"].pop("unreadable")}
-    assert list(unreadable) == ["line 4", "line 5"] and "truncated" in unreadable["line 4"]
-    assert found["clips"] == {"found": 5, "missing": 1} and found["missing_rows"] == ["line 6"]
-    assert found["frames"] == {"min": 12, "median": 12, "max": 30} and found["sizes"] == {"80x64": 3}
-    assert found["frame_rates"] == {"min": 25, "median": 25, "max": 25, "not_told": 0}
-    assert found["colour_spaces"] == {"MONOCHROME2": 3} and found["views"] == {"unknown": 4, "A4C": 1, "PLAX": 1}
-    assert (found["records"], found["patients"], found["clips_without_patient"]) == (6, 2, 3)
-    assert (found["duplicates"], found["conflicts"]) == (1, 1)
-    assert found["splits"] == {"test": 1, "train": 2, "val": 1}
-    assert found["labels"] == {"good": {"positive": 3, "negative": 2, "unknown": 0}}, "of the clips that are there"
-    assert found["scores"] == {
-        "kind": "share", "known": 6, "unknown": 0, "min": 0.1, "lower_quartile": 0.325, "median": 0.45,
-        "upper_quartile": 0.575, "max": 0.9,
-    }  # fmt: skip
-
-
-def test_check_in_words(spoiled: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    root, scores = spoiled
-    cli_commands_check.check("echo", root, annotations=scores, workers=1)
-    out, err = capsys.readouterr()
-    assert "clips       5 found, 1 missing, 2 unreadable (all were decoded)" in out
-    assert "frames      12 to 30 in a clip, median 12\nframe rate  25.0 to 25.0 per second, median 25.0\n" in out
-    assert "copies      1 (byte-identical to another clip; a split keeps them together)" in out
-    assert "min 0.1, lower quartile 0.325, median 0.45, upper quartile 0.575, max 0.9" in out
-    assert out.endswith(f"pack it: medtrain shard echo --root {root} --annotations {scores} --out shards/echo\n")
-    assert "warning: clips that are not there (1); packing leaves them out:\n  line 6\n" in err
-    assert "identical clips with different labels (1):\n  line 2 (good) = line 3 (not good)" in err
-    assert NAME not in out + err
-
-
-def test_a_quick_check_decodes_no_frame_and_compares_no_files(
-    spoiled: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = checked(spoiled, capsys, quick=True)
-    assert found["frames"]["max"] == 30 and len(found["clips"]["unreadable"]) == 2
-    assert (found["duplicates"], found["conflicts"]) == (None, None)
-    found = checked(spoiled, capsys, metadata_only=True)
-    assert found["clips"]["found"] is found["frames"] is found["missing_rows"] is None
-    cli_commands_check.check("echo", spoiled[0], annotations=spoiled[1], workers=1, quick=True)
-    assert "copies      not looked for" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("times", [1, 5])  # scores of 0..1, and of 0..5, of which nobody knows what is good
-def test_explore_draws_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str], times: int) -> None:
-    root = tmp_path / "clips"
-    for number in range(4):
-        clip(root / f"{number}.dcm", str(number), seed=number)
-    scores = table(tmp_path, *(f"{number},{number / 3 * times:.2f}" for number in range(4)))
-    cli_commands_data.data_explore("echo", root, out=tmp_path / "out", annotations=scores)
-    names = ("distributions", "contact_sheet", "group_sizes")
-    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / f"{name}.png") for name in names]
-    for name in names:
-        with Image.open(tmp_path / "out" / f"{name}.png") as image:
-            assert min(image.size) > 300
-
-
-def test_explore_of_clips_in_which_nothing_moves(tmp_path: Path) -> None:
-    root = tmp_path / "clips"
-    still = dataset(np.zeros((64, 80)), 8, BitsAllocated=8, NumberOfFrames=3, PixelData=bytes(3 * 64 * 80))
-    root.mkdir()
-    (root / "x.dcm").write_bytes(as_bytes(still))
-    with pytest.raises(InputError, match="has no echo clip in which something moves"):
-        cli_commands_data.data_explore("echo", root, out=tmp_path / "out", annotations=table(tmp_path, "x,1"))
-    assert not (tmp_path / "out").exists()
 
 
 def test_one_id_for_all_leaves_nothing_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
