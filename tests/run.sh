@@ -24,7 +24,10 @@ have dcmj2pnm || echo "!!! DCMTK is not here (apt-get install dcmtk); its compar
 bin=.venv/bin
 "$bin"/ruff check .
 "$bin"/ruff format --check .
-"$bin"/mypy
+"$bin"/mypy & # beside the tests: it has one thread, and they have more to do than cores
+types=$!
 workers=$(($(nproc) + 1)) # the tests on clusters mostly wait
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-exec "$bin"/python -m pytest -n "$workers" --dist worksteal "$@"
+"$bin"/python -m pytest -n "$workers" --dist worksteal "$@" && failed=0 || failed=$?
+wait "$types" || { echo "!!! mypy found errors: they stand above, where the tests began"; failed=1; }
+exit "$failed"

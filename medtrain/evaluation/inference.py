@@ -140,10 +140,7 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
         mixture.refuse_others(own, newest_manifest(run.checkpoints), run.name)
     classes = tuple(counts) or mixture.classes(own)
     if shards is not None:
-        others = PackedDataset.open(shards).classes
-        if others != classes:
-            raise InputError(f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(classes)}",
-                             "give a dataset packed with the same classes")  # fmt: skip
+        PackedDataset.open(shards).need_classes(classes)
         config = replace(config, data=replace(config.data, shards=str(shards), datasets=(), holdout=""))
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = process_group.join(config.precision if fits else "fp32")

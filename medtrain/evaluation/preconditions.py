@@ -84,12 +84,7 @@ def need_split(run: Run, split: str, shards: Path | None) -> None:
     """InputError where a packed dataset has no such split, or other labels than the run."""
     config = configfile.load(run.config_file)
     if shards is not None:
-        others, own = PackedDataset.open(shards).classes, labels_of(run)
-        if others != own:
-            raise InputError(
-                f"{shards}: its classes are {', '.join(others)}; the run knows {', '.join(own)}",
-                "give a dataset packed with the same classes",
-            )
+        PackedDataset.open(shards).need_classes(labels_of(run))
     folders = [shards] if shards is not None else mixture.folders(config.data)
     known = dict.fromkeys(name for folder in folders for name in PackedDataset.open(folder).splits)
     if shards is None and config.data.holdout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from medtrain.runs.run import Run
 
 DIFFERS = "this attempt differs from the first"  # in train.log, before what it computes with otherwise
-Facts = dict[str, str]  # medtrain, python, device, threads, and packages, each with what it is
+Facts = dict[str, str]  # medtrain, python, device, processor, threads, and packages, each with what it is
 
 
 def recorded(run: Run) -> Facts:

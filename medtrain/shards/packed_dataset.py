@@ -77,6 +77,14 @@ class PackedDataset:
         """The tar files of a split."""
         return tuple(ShardInfo(**shard) for shard in self.splits[split]["shards"])
 
+    def need_classes(self, known: tuple[str, ...]) -> None:
+        """InputError where a run that knows these classes cannot be judged by this dataset."""
+        if self.classes != known:
+            raise InputError(
+                f"{self.folder}: its classes are {', '.join(self.classes)}; the run knows {', '.join(known)}",
+                "give a dataset packed with the same classes",
+            )
+
 
 def is_packed(folder: Path) -> bool:
     """Whether a folder holds a dataset that is packed to its end: the manifest is the last file to appear."""

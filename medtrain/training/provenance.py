@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -18,15 +19,30 @@ from medtrain.tracking.run_log import log
 def note_environment(run: Run, world: World) -> None:
     """Write down what the run computes with; later attempts with other versions are warned that bits may differ."""
     names = ("torch", "torchvision", "numpy", "accelerate", "timm", "opencv-python-headless", "simplejpeg")
-    device = torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
+    on_gpu = world.device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else platform.machine()
     facts = {"medtrain": __version__, "python": platform.python_version(), "device": device}
+    if not on_gpu:
+        facts["processor"] = processor()
     facts |= {"threads": str(torch.get_num_threads()), **{name: _version(name) for name in names}}
-    if differs := differing(facts, recorded(run) if run.environment.exists() else facts):
+    known = recorded(run)  # earlier versions wrote down less, of which nothing can be said
+    if differs := differing({name: value for name, value in facts.items() if name in known}, known):
         told = ", ".join(f"{name} {value}" for name, value in sorted(differs.items()))
         log(run, f"warning: {DIFFERS} ({told}): last bits may differ too")
     else:
         with contextlib.suppress(OSError):  # a full disk stops no training
             record(run, facts)
+
+
+def processor() -> str:
+    """The CPU's model, and which of its instructions torch takes: libraries choose their kernels by both, so that two
+    models may sum in another order."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _version(package: str) -> str:

@@ -53,7 +53,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     runs = {name: unpacked(folder / name) for name in ("own", "thawed")}
     for name, run in runs.items():
         words = ["--thaw"] if name == "thawed" else []
-        done = medtrain("resume", "flat", "--runs", run.folder.parent, *words, cwd=folder)
+        done = medtrain("resume", "flat", "--runs", run.folder.parent, "--keep_last", "4", *words, cwd=folder)
         assert ("goes on with its own copy" in done.stderr) == (name == "own"), done.stderr
     return runs
 
@@ -76,8 +76,9 @@ def test_both_finish_with_the_same_bits_and_the_same_curve(resumed: dict[str, Ru
 
 @pytest.mark.parametrize("which", ["own", "thawed"])
 def test_its_last_steps_are_trained_again_and_it_is_evaluated(which: str, resumed: dict[str, Run]) -> None:
+    """From what was trained here: the steps before were of another CPU, whose sums may end in other bits."""
     run = resumed[which]
-    replayed = medtrain("verify", run.folder)
+    replayed = medtrain("verify", run.folder, "--from_step", 14)
     assert "bit for bit" in replayed.stdout, replayed.stdout
     before = read_json(run.report)
     medtrain("evaluate", "flat", "--runs", run.folder.parent)

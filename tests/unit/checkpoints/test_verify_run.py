@@ -129,7 +129,9 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     writer.save(replace(found.state, best=0.5), files, frozenset(), before=dict)
     assert not writer.outcome(None).error  # type: ignore[union-attr]
     assert verify(run, "--files_only")["faults"] == []
-    run.environment.write_text(run.environment.read_text().replace("torch ", "torch 0"))
+    run.environment.write_text(
+        run.environment.read_text().replace("torch ", "torch 0").replace("processor ", "processor 0")
+    )
     done = medtrain("verify", run.name, "--runs", run.folder.parent, check=False)
     assert done.returncode == 3
     first, second = [line for line in done.stdout.splitlines() if line.startswith("MISMATCH")]
@@ -137,6 +139,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     assert "the state's best is 0.5, and" in second
     assert "perhaps     every line of the curve is the same: it was changed in the last step" in done.stdout
     assert "perhaps     the run began with torch 0" in done.stdout and "began with threads" not in done.stdout
+    assert "perhaps     the run began with processor 0" in done.stdout
     assert "not proved  training does not make step-00000024-epoch-002" in done.stdout
 
 

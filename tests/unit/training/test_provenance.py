@@ -1,0 +1,38 @@
+"""training.provenance: whoever goes on with a run on another machine is told why the last bits may differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from medtrain.distributed import process_group
+from medtrain.runs.environment_record import recorded
+from medtrain.runs.run import Run
+from medtrain.training.provenance import note_environment, processor
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU computes here, and is named instead")
+
+
+def test_another_processor_is_said_and_the_first_one_stays_written_down(tmp_path: Path) -> None:
+    run, world = Run.create(tmp_path, "first"), process_group.join("fp32")
+    note_environment(run, world)
+    assert recorded(run)["processor"] == processor() != ""
+    note_environment(run, world)
+    assert not run.log.exists() or "warning" not in run.log.read_text()
+    other = run.environment.read_text().replace(processor(), "Another (AVX2)")
+    run.environment.write_text(other)
+    note_environment(run, world)
+    assert f"differs from the first (processor {processor()}): last bits may differ too" in run.log.read_text()
+    assert run.environment.read_text() == other
+
+
+def test_of_what_an_earlier_version_did_not_write_down_nothing_is_said(tmp_path: Path) -> None:
+    run, world = Run.create(tmp_path, "first"), process_group.join("fp32")
+    note_environment(run, world)
+    lines = run.environment.read_text().splitlines(keepends=True)
+    run.environment.write_text("".join(line for line in lines if not line.startswith("processor")))
+    note_environment(run, world)
+    assert not run.log.exists() or "warning" not in run.log.read_text()
+    assert torch.backends.cpu.get_cpu_capability() in recorded(run)["processor"]
