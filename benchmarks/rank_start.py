@@ -51,7 +51,8 @@ def main() -> None:
         for number in range(options.rounds):
             for checkout, folder in places.items():
                 rows[checkout].append(measured(checkout, folder))
-            print(f"round {number + 1}: {rows}", file=sys.stderr, flush=True)
+            latest = [" ".join(f"{value:.2f}" for value in of_one[-1]) for of_one in rows.values()]
+            print(f"round {number + 1}: before {latest[0]}, here {latest[1]}", file=sys.stderr, flush=True)
     show(options, *rows.values())
 
 
