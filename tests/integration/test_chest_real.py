@@ -15,6 +15,7 @@ from limits import HANG_S
 from PIL import Image
 from places import SHARED
 from safetensors.numpy import load_file
+from short_training import rows
 
 REAL = SHARED / "nih"
 PLAIN = ("--rotate_deg", "0", "--zoom_p", "0", "--shift", "0", "--brightness", "0", "--contrast", "0", "--erase", "0")
@@ -38,13 +39,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @no_images
 def test_real_images_are_learnt_and_explained(shards: Path, tmp_path: Path) -> None:
-    """A small network learns its 79 training images by heart; that says nothing of any other image."""
-    small = (*NETWORK, "--weights", "", "--image_size", "64", "--batch_size", "16", "--lr", "6e-3")
+    """A small network learns its 79 training images by heart. That is seen on the last weights: which are the best
+    chance decides, on 10 images of validation."""
+    small = (*NETWORK, "--weights", "", "--image_size", "64", "--batch_size", "16", "--lr", "3e-3")
     medtrain("train", "chest", "--shards", shards, "--runs", tmp_path, "--run", "real", "--tracker", "none", *small,
-             *PLAIN, "--epochs", "20", "--patience", "0", "--schedule", "cosine", "--seed", "2")  # fmt: skip
+             *PLAIN, "--epochs", "40", "--patience", "0", "--schedule", "cosine")  # fmt: skip
+    assert rows(tmp_path / "real", "epoch")[-1]["train_accuracy"] > 0.98
     report = json.loads(medtrain("evaluate", "real", "--runs", tmp_path, "--split", "train", "--json").stdout)
     assert report["macro_labels"]["auroc"] == 14
-    assert report["macro_auroc"] > 0.95
     image = sorted((REAL / "images").glob("*.png"))[0]
     words = ("--labels", "Effusion", "Mass", "--out", tmp_path / "why", "--json")
     (told,) = json.loads(medtrain("explain", "real", image, "--runs", tmp_path, *words).stdout)
