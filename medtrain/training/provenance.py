@@ -37,11 +37,9 @@ def note_environment(run: Run, world: World) -> None:
 def processor() -> str:
     """The CPU's model, and which of its instructions torch takes: libraries choose their kernels by both, so that two
     models may sum in another order."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    model = ""
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as lines:  # a paragraph a core
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return f"{model or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +64,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 def wait_for_save(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Until the checkpoint of `step` is durable; training has gone on meanwhile."""
     wait_for_step(run, step, process)
-    deadline = time.monotonic() + HANG_S
-    while not (run / "checkpoints" / f"step-{step:08d}").exists():
-        assert time.monotonic() < deadline, f"step {step} was not saved: {(run / 'train.log').read_text()}"
-        time.sleep(0.01)
+    wait_until((run / "checkpoints" / f"step-{step:08d}").exists, process, f"the save of step {step}")
 
 
 def test_a_run_that_is_stopped_again_and_again_ends_alike(undisturbed: Any, demo_shards: Path, tmp_path: Path) -> None:

@@ -113,13 +113,7 @@ def shard(
     options = options_for(dataset, asked)
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
-        ids = submit(request, out, jobs.tasks, resources(jobs), share=share)
-        if json:
-            say_json({"jobs": ids, "out": str(out)})
-        else:
-            say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
-            where, recipe = shlex.quote(str(out)), _recipe_of(dataset)
-            say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --after {ids[-1]}")
+        _show_jobs(dataset, out, submit(request, out, jobs.tasks, resources(jobs), share=share), json)
         return
     if out.exists():
         permissions.warn_of_open(out, share)
@@ -131,6 +125,16 @@ def shard(
     say(contents_table(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})")
     say(f"train on it: medtrain train {recipe_for(PackedDataset(out, manifest))} --shards {shlex.quote(str(out))}")
+
+
+def _show_jobs(dataset: str, out: Path, ids: list[str], json: bool) -> None:
+    """Of what packs the dataset on Slurm, and of what to do meanwhile."""
+    if json:
+        say_json({"jobs": ids, "out": str(out)})
+        return
+    say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
+    where, recipe = shlex.quote(str(out)), _recipe_of(dataset)
+    say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --after {ids[-1]}")
 
 
 def _recipe_of(dataset: str) -> str:

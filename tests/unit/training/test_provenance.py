@@ -1,4 +1,4 @@
-"""training.provenance: whoever goes on with a run on another machine is told why the last bits may differ."""
+"""training.provenance: resuming a run on another machine logs why the last bits may differ."""
 
 from __future__ import annotations
 
