@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from medtrain.config.schema import Config, DataConfig, SlurmConfig, TrackingConf
 from medtrain.core import processes as helper
 from medtrain.core.jsonfiles import read_json_lines
 from medtrain.runs.run import Run
-from medtrain.tracking.backends.wandb_file import history
+from medtrain.tracking.backends.wandb_file import history, records
 
 # A trainer as the helper sees it: cuts the journal to the checkpoint, starts the feeder, adds lines, closes or is
 # killed. The loss tells the attempt that wrote it.
@@ -173,6 +176,19 @@ def in_wandb(folder: Path) -> dict[int, dict[str, float]]:
         assert record.step.num not in rows, "a step twice"
         rows[record.step.num] = {key: value for key, value in values.items() if not key.startswith("_")}
     return rows
+
+
+def wandb_text(folder: Path) -> str:
+    """Each record of an offline run as protobuf's text: what it says, without the file's checksums."""
+    # Chosen at run time by the version of protobuf, so the type checker does not see it.
+    record_type = import_module("wandb.proto.wandb_internal_pb2").Record
+    (file,) = folder.glob("*.wandb")
+    return "\n".join(str(record_type.FromString(payload)) for payload in records(file))
+
+
+def names_this_machine(text: str) -> bool:
+    """A host may be called `vm`, which is in some of the random identities that W&B makes: whole words only."""
+    return re.search(rf"(?<![\w-]){re.escape(socket.gethostname())}(?![\w-])", text) is not None
 
 
 def require(*modules: str, extra: str) -> None:
