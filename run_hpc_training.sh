@@ -89,7 +89,7 @@ while [ $# -gt 0 ]; do
     --encoding) encoding=${2:?--encoding needs a value}; shift ;;
     --size) size=${2:?--size needs a number}; shift ;;
     --annotations) table=("$1" "$(absolute "${2:?--annotations needs a file}")"); shift ;;
-    --colours) packing+=("$1" "${2:?--colours needs a value}"); settings+=("$1" "$2"); shift ;;
+    --color[_-]mode | --colours) packing+=("$1" "${2:?$1 needs a value}"); settings+=("$1" "$2"); shift ;;
     --partial) packing+=("$1"); part=yes ;;
     --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); chain+=("$1" "$2"); shift ;;
     --views) packing+=("$1"); part=yes; while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
@@ -184,7 +184,7 @@ if [ -n "$here" ]; then
 elif [ -n "$group" ]; then
     "$medtrain" submit "${train[@]}"
 else
-    [ ${#jobs[@]} = 0 ] || train+=(--after "$(IFS=:; echo "${jobs[*]}")")
+    [ ${#jobs[@]} = 0 ] || train+=(--dependency "$(IFS=:; echo "${jobs[*]}")")
     answer=$("$medtrain" submit "${train[@]}" --json)
     folder=$(value_of folder "$answer")
     echo "run ${folder##*/} is in the queue; Ctrl-C ends the watching, not the job"

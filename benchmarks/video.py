@@ -70,7 +70,7 @@ from medtrain.shards.tar_writer import Shard, pack_shard
 
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]
-options = PackOptions(encoding="tiff", size=112, colours=colours)
+options = PackOptions(encoding="tiff", size=112, color_mode=colours)
 ((name, samples),) = make_plan(records, contents(records, out, Pool(1), clips=True), ("good",), options).items()
 pack_shard(Shard(out / name, samples, sample_dtype(1, len(samples[0].key), True), options), {})
 assert not list(out.glob("*.rejects.jsonl"))
@@ -234,7 +234,7 @@ def speed(case: str, records: list[Record], folder: Path, options: argparse.Name
     """Rows of the table for the same clips."""
     shards = folder / f"{case} packed"
     chosen = [replace(record, split="train") for record in records]
-    pack(chosen, echo.CLASSES, shards, PackOptions(encoding="tiff", size=SIDE, clips="grey"), max_rejects=0)
+    pack(chosen, echo.CLASSES, shards, PackOptions(encoding="tiff", size=SIDE, color_mode="gray"), max_rejects=0)
     contenders = {
         PEERS[0]: peer(records, options.workers),
         PEERS[1]: peer(records, options.workers, without_gdcm),
@@ -282,7 +282,7 @@ def memory(folder: Path) -> list[tuple[object, ...]]:
         short, long = folder / "short.dcm", folder / "long.dcm"
         save(short, scans(0, LENGTH))
         save(long, frames, LONG // len(frames))
-        for colours in ("grey", "rgb"):
+        for colours in ("gray", "rgb"):
             peaks = [peak(path, folder / f"{stored} {colours} {path.stem}", colours) for path in (short, long)]
             rows.append((stored, colours, *(f"{value:.0f}" for value in peaks), f"{peaks[1] - peaks[0]:.1f}"))
         long.unlink()

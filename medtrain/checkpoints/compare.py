@@ -133,7 +133,7 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     told += [f"it was made on {nodes}, the replay on {here()}" for nodes in {r["nodes"] for r in attempts} - {here()}]
     for entry in frozen(run).get("history", [])[1:]:
         if entry["step"] > plan.before["step"]:
-            told.append(f"the run took another medtrain at step {entry['step']} (resume --thaw)")
+            told.append(f"the run took another medtrain at step {entry['step']} (resume --update-code)")
     return told or ["nothing that medtrain knows of differs: suspect memory, disk or GPU, and replay once more"]
 
 

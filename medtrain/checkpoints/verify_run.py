@@ -127,7 +127,7 @@ def made_with_faults(run: Run, whole: list[Path]) -> list[str]:
     """Whether the settings, the copy of medtrain and the note of the versions are those of the newest checkpoint."""
     told = []
     if run.code.exists() and (text := changed(run)):
-        told.append(f"{run.code.name}: {text}; to take the installed one: {resume_command(run)} --thaw")
+        told.append(f"{run.code.name}: {text}; to take the installed one: {resume_command(run)} --update-code")
     if reason := obstacle(run):
         told.append(f"{run.config_file.name}: {reason}")
     written = read_manifest(whole[-1]).get("environment") if whole else None

@@ -66,7 +66,7 @@ COMMANDS = {
         "runs:resume",
         "go on with a run from its newest checkpoint",
         logged=True,
-        usage="RUN [--runs DIR] [-c FILE.yaml] [--here] [--thaw] [--json] [SETTINGS]",
+        usage="RUN [--runs DIR] [-c FILE.yaml] [--here] [--update-code] [--json] [SETTINGS]",
         switches=("here", "json"),
     ),
     "rm": Command("runs:rm", "remove a run or a group of runs; asks what it must not lose"),

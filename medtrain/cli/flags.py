@@ -18,6 +18,7 @@ import tyro
 
 from medtrain import datasets
 from medtrain.cli.command_table import COMMANDS
+from medtrain.cli.renamed_flags import with_new_names
 from medtrain.cli.words import take, take_values
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
@@ -39,6 +40,7 @@ def load(place: str) -> Callable[..., Any]:
 def call(place: str, command: str, rest: list[str]) -> int:
     """Call a command function with flags made from its signature and docstring."""
     function = load(place)
+    rest = with_new_names(command, rest, list(_flags(function)))
 
     # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
     @functools.wraps(function)
@@ -93,7 +95,7 @@ def data_check(rest: list[str]) -> list[str]:
 
 def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, bool]]:
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
-    first, rest = rest[0], rest[1:]
+    first, rest = rest[0], with_new_names(command, rest[1:])
     if first.startswith("-"):
         raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {usage(command)}")
     files = take_values(rest, ("-c", "--config"))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medtrain.cli.renamed_flags import for_older_copy
 from medtrain.cli.words import take_values
 from medtrain.core.errors import InputError
-from medtrain.runs.code_snapshot import hand_over, thaw
+from medtrain.runs.code_snapshot import UPDATE_CODE, hand_over, has_old_names, thaw
 from medtrain.runs.run import Run
 from medtrain.slurm import job_environment
 
 
 def resume_with(arguments: list[str]) -> list[str]:
-    """Let the run's own copy read what follows `resume`, with --thaw after it was replaced by the installed medtrain.
+    """Let the run's own copy read what follows `resume`; with --update-code the installed medtrain replaces it first.
 
-    Returns the arguments that are left for the medtrain that runs here. --thaw is about which medtrain reads the
-    others, so it is taken off before.
+    Returns the arguments that are left for the medtrain that runs here. --update-code (--thaw in older scripts) is
+    about which medtrain reads the others, so it is taken off before.
     """
-    words = [word for word in arguments if word != "--thaw"]
+    words = [word for word in arguments if word.replace("_", "-") not in (UPDATE_CODE, "--thaw")]
     try:
         runs = (take_values([*words], ("--runs",)) or ["runs"])[-1]
     except InputError:
@@ -32,5 +33,5 @@ def resume_with(arguments: list[str]) -> list[str]:
         job_environment.leave()
     else:
         job_environment.settle()
-    hand_over(run, ["resume", *words])
+    hand_over(run, ["resume", *(for_older_copy(run, words) if has_old_names(run) else words)])
     return words

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config.fingerprint import difference, flat, to_dict
+from medtrain.config.renamed import NEW_NAMES, current, with_old_names
 from medtrain.config.rules import problems
 from medtrain.config.schema import Config
 from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
+from medtrain.core.console import note
 from medtrain.core.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -44,7 +46,24 @@ def overlay(config: Config, files: list[str]) -> Config:
     for file in files:
         values = {key: value for key, value in read_yaml(Path(file)).items() if key != "recipe"}
         config = merge(config, values, file)
+        tell_renamed(file, {old: NEW_NAMES[old] for old in names_in(values) if old in NEW_NAMES})
     return config
+
+
+def tell_renamed(origin: str, renamed: dict[str, str]) -> None:
+    """A note for who still writes settings by their old names, which go on working."""
+    if renamed:
+        note(f"{origin}: " + ", ".join(f"{old} is {new} now" for old, new in renamed.items()))
+
+
+def names_in(values: dict[str, Any]) -> list[str]:
+    """The full names of the settings that a file has, `data.batch_size` and the like."""
+    found: list[str] = []
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        inner = [str(own).replace("-", "_") for own in value] if isinstance(value, dict) else []
+        found += [f"{name}.{own}" for own in inner] or [name]
+    return found
 
 
 def with_cluster(config: Config, name: str) -> Config:
@@ -68,12 +87,14 @@ def load(path: Path) -> Config:
     return merge(Config(), read_yaml(path), str(path))
 
 
-def save(config: Config, path: Path) -> None:
-    """Write `config` as plain YAML that is itself a valid `-c` file, and prove that it reads back the same."""
+def save(config: Config, path: Path, old_names: bool = False) -> None:
+    """Write `config` as plain YAML that is itself a valid `-c` file, and prove that it reads back the same; with
+    `old_names` for a run whose own copy of medtrain knows no others."""
     import yaml
 
     text = "# A valid settings file: medtrain train RECIPE -c THIS_FILE\n"
-    text += yaml.dump(to_dict(config), Dumper=dumper(), sort_keys=False, allow_unicode=True)
+    values = with_old_names(to_dict(config)) if old_names else to_dict(config)
+    text += yaml.dump(values, Dumper=dumper(), sort_keys=False, allow_unicode=True)
     again = merge(Config(), parse_yaml(text, str(path)), str(path))
     if again != config:
         raise RuntimeError(f"{path}: the config changed when read back: {difference(config, again)}")
@@ -99,7 +120,11 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
     changes: dict[str, Any] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
-        if name not in hints:
+        new, value = current(prefix + name, value)
+        name = new.removeprefix(prefix)
+        if name in changes:
+            found.append(f"{prefix}{name} is there twice, by an old name too")
+        elif name not in hints:
             known = [*hints, *flat(Config())]  # of this section first, then of all by their full names
             found.append(f"there is no setting {prefix}{key}{_elsewhere(name) or nearest(name, known)}")
         elif dataclasses.is_dataclass(hints[name]):
@@ -117,7 +142,8 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
 
 def _elsewhere(name: str) -> str:
     """Where a setting lives that was written in the wrong section."""
-    places = [full for full in flat(Config()) if full.split(".")[-1] == name]
+    new = next((new for old, new in NEW_NAMES.items() if old.split(".")[-1] == name), name).split(".")[-1]
+    places = [full for full in flat(Config()) if full.split(".")[-1] == new]
     return f" (it belongs at {places[0]})" if places else ""
 
 

@@ -7,8 +7,10 @@ import hashlib
 import json
 from typing import Any
 
+from medtrain.config.renamed import canonical
 from medtrain.config.schema import Config
 
+# By the canonical names, which are those of the first version (medtrain.config.renamed).
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
 FREE_FIELDS = (
     "run", "runs", "share", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers",
@@ -52,13 +54,13 @@ def difference(old: Config, new: Config) -> list[str]:
 
 
 def binding(config: Config) -> dict[str, Any]:
-    """The settings that decide the weights: those that a resumed run may not change.
+    """The settings that decide the weights, by their canonical names: those that a resumed run may not change.
 
     A setting that came later and is not used is left out, so that runs from before it go on.
     """
     decides = {
         name: value
-        for name, value in flat(config).items()
+        for name, value in (canonical(*setting) for setting in flat(config).items())
         if name not in FREE_FIELDS and name.split(".")[0] not in FREE_SECTIONS and value != ADDED_LATER.get(name, ...)
     }
     # A cosine is stretched over all epochs, so their number decides every learning rate of it.

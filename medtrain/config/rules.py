@@ -7,18 +7,18 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 
+from medtrain.config import dependency
 from medtrain.config.schema import Config
 from medtrain.core.errors import nearest
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
-JOBS = re.compile(r"\d+(_\d+)?(:\d+(_\d+)?)*")
 SHARE = re.compile(r"0?\.\d+")
 COUNTS = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 # task -> the numbers of its validation that can decide which checkpoint is the best
-WATCHED = {
+MONITORED = {
     "multiclass": ("accuracy", "macro_precision", "macro_recall", "macro_f1", "macro_auroc", "ece", "brier", "loss"),
     "multilabel": (
         "macro_auroc", "macro_average_precision", "macro_precision", "macro_recall", "macro_f1", "macro_ece",
@@ -33,11 +33,11 @@ PER_DATASET = "per_dataset_"  # before one of them: its mean over the datasets t
 AT_LEAST: dict[str, tuple[float, str]] = {
     "epochs": (1, ""),
     "patience": (0, "never"),
-    "hang_seconds": (5, ""),
+    "hang_timeout_seconds": (5, ""),
     "ensemble": (1, "no ensemble"),
     "data.batch_size": (1, ""),
     "data.eval_batch_size": (1, ""),
-    "data.accumulate": (1, ""),
+    "data.grad_accumulation": (1, ""),
     "data.global_batch": (0, "automatic"),
     "data.image_size": (16, ""),
     "data.max_samples": (0, "all"),
@@ -47,7 +47,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "data.stride": (1, ""),
     "data.fps": (0, "as recorded"),
     "data.clips": (1, ""),
-    "augment.erase": (0, "none"),
+    "augment.coarse_dropout": (0, "none"),
     "loss.focal_gamma": (0, "cross entropy"),
     "optim.weight_decay": (0, "none"),
     "optim.clip_norm": (0, "none"),
@@ -69,9 +69,9 @@ AT_LEAST: dict[str, tuple[float, str]] = {
 }
 PROBABILITIES = (
     "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",
-    "augment.contrast", "augment.light_p", "augment.erase_side", "augment.erase_p", "model.dropout",
-    "loss.label_smoothing", "optim.ema_decay", "augment.speckle", "augment.speckle_p", "augment.crop_time_p",
-    "augment.mask_time", "augment.mask_time_p",
+    "augment.contrast", "augment.brightness_contrast_p", "augment.coarse_dropout_side", "augment.coarse_dropout_p",
+    "model.dropout", "loss.label_smoothing", "optim.ema_decay", "augment.speckle", "augment.speckle_p",
+    "augment.crop_time_p", "augment.mask_time", "augment.mask_time_p",
 )  # fmt: skip
 
 
@@ -113,18 +113,18 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             f"holdout is {data.holdout!r}, and so is all of datasets: nothing is left to train on",
         ),
         (
-            data.normalise in ("fixed", "image") or config.model.channels == 3,
-            f"normalise is {data.normalise}, whose numbers are of three channels: give --channels 3",
+            data.normalize in ("fixed", "image") or config.model.channels == 3,
+            f"normalize is {data.normalize}, whose numbers are of three channels: give --channels 3",
         ),
         (
             config.task == "abnormality" or (config.ensemble <= 1 and data.study_type in ("", "combined")),
             f"study_type and ensemble are for the recipes of task abnormality, and the task is {config.task}",
         ),
         (
-            not data.good_from or config.task == "multilabel",
-            f"good_from is {data.good_from}: it makes a label of scores, and the task is {config.task}",
+            not data.score_threshold or config.task == "multilabel",
+            f"score_threshold is {data.score_threshold}: it makes a label of scores, and the task is {config.task}",
         ),
-        (data.colours == "grey" or config.model.channels == 3, "colours is rgb: give --channels 3"),
+        (data.color_mode == "gray" or config.model.channels == 3, "color_mode is rgb: give --channels 3"),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
         (
@@ -142,11 +142,11 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         ),
         (optim.lr > 0, f"lr is {optim.lr}: it must be above 0"),
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
-        (config.watch.removeprefix(PER_DATASET) in WATCHED[config.task], _bad_watch(config)),
+        (config.monitor.removeprefix(PER_DATASET) in MONITORED[config.task], _bad_monitor(config)),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
         (
-            not slurm.after or JOBS.fullmatch(slurm.after) is not None,
-            f"after is {slurm.after!r}: write 812, 812:813 or, for a task of an array, 812_3",
+            not slurm.dependency or dependency.clauses(slurm.dependency) is not None,
+            f"dependency is {slurm.dependency!r}: write it as for sbatch (afterok:812,afterany:813_4), or ids alone",
         ),
         (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
@@ -210,10 +210,10 @@ def _floats(config: Config) -> list[tuple[str, float]]:
     ]
 
 
-def _bad_watch(config: Config) -> str:
-    known = WATCHED[config.task]
-    what = f"which is no metric of task {config.task}{nearest(config.watch, known)}"
-    return f"watch is {config.watch!r}, {what}: choose {', '.join(known)}"
+def _bad_monitor(config: Config) -> str:
+    known = MONITORED[config.task]
+    what = f"which is no metric of task {config.task}{nearest(config.monitor, known)}"
+    return f"monitor is {config.monitor!r}, {what}: choose {', '.join(known)}"
 
 
 def _bad_name(name: str) -> str:

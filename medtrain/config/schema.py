@@ -24,13 +24,13 @@ class DataConfig:
     """Samples in one forward pass on one rank."""
     eval_batch_size: int = 64
     """Samples in one forward pass of an evaluation on one rank."""
-    accumulate: int = 1
+    grad_accumulation: int = 1
     """Forward passes that are summed into one optimizer step."""
     global_batch: int = 0
     """Samples in one optimizer step over all ranks (0: batch size x accumulation x ranks at the first start)."""
     image_size: int = 64
     """Height and width of the model's input in pixels."""
-    normalise: Literal["fixed", "imagenet", "kinetics", "echo", "image"] = "fixed"
+    normalize: Literal["fixed", "imagenet", "kinetics", "echo", "image"] = "fixed"
     """By `mean` and `std`, by those of each colour of ImageNet, Kinetics or echocardiograms, or by each image's own."""
     mean: float = 0.5
     """Subtracted from the pixels, which range from 0 to 1."""
@@ -40,7 +40,7 @@ class DataConfig:
     """Only the images of one study type, as XR_WRIST of MURA; all: a run for each; combined or empty: one of all."""
     frames: int = 0
     """Frames that the network sees of a clip; a shorter one goes round (0: the data are images)."""
-    colours: Literal["grey", "rgb"] = "grey"
+    color_mode: Literal["gray", "rgb"] = "gray"
     """How the clips were packed, and new ones are read."""
     stride: int = 1
     """Of a clip every so many-th frame is seen."""
@@ -48,7 +48,7 @@ class DataConfig:
     """Frames a second that a clip is brought to before every stride-th is taken (0: as it was recorded)."""
     clips: int = 1
     """Windows of a clip, evenly spread over it, whose mean score a test takes."""
-    good_from: float = 0.0
+    score_threshold: float = 0.0
     """Quality score from which on a clip is good (0: as it was packed, with 0.5 for scores that lie in 0 to 1)."""
     max_samples: int = 0
     """Use only this many samples of each split (0: all)."""
@@ -91,13 +91,13 @@ class AugmentConfig:
     """Add up to plus or minus this share of full brightness."""
     contrast: float = 0.0
     """Spread or narrow the pixels about mid-grey by up to this share."""
-    light_p: float = 0.5
+    brightness_contrast_p: float = 0.5
     """Probability of a change of brightness and contrast."""
-    erase: int = 0
-    """Rectangles to blacken at the most (coarse dropout)."""
-    erase_side: float = 0.125
+    coarse_dropout: int = 0
+    """Largest number of rectangles that are blackened (coarse dropout; DeVries and Taylor, 2017)."""
+    coarse_dropout_side: float = 0.125
     """Longest side of such a rectangle as a share of the image's."""
-    erase_p: float = 0.5
+    coarse_dropout_p: float = 0.5
     """Probability of blackening."""
     speckle: float = 0.0
     """Multiply each pixel of a clip by noise around 1 of up to this deviation."""
@@ -173,8 +173,8 @@ class ScheduleConfig:
     """A plateau multiplies the learning rate by this."""
     plateau_patience: int = 7
     """Epochs without an improvement that make a plateau."""
-    plateau_of: Literal["loss", "watch"] = "loss"
-    """What must improve: the validation loss, or the watched metric."""
+    plateau_of: Literal["loss", "monitor"] = "loss"
+    """What must improve: the validation loss, or the metric in `monitor`."""
     min_lr: float = 0.0
     """The learning rate never falls below this."""
     restart_epochs: int = 5
@@ -225,8 +225,8 @@ class SlurmConfig:
     """Node features."""
     signal_seconds: int = 120
     """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
-    after: str = ""
-    """Jobs that must have ended well before this one starts, by their ids (812:813); empty for none."""
+    dependency: str = ""
+    """What this job waits for, as sbatch has it (afterany:812); ids alone mean afterok (812:813); empty for nothing."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
 
@@ -261,21 +261,21 @@ class Config:
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
-    hang_seconds: float = 45.0
-    """End an attempt that gives no sign of life for so long (or three times its slowest step), and start it again."""
+    hang_timeout_seconds: float = 45.0
+    """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""
     seed: int = 42
     """Decides the start weights, the order of samples and every augmentation."""
     ensemble: int = 1
     """Runs with seeds of their own, whose probabilities are averaged (abnormality; 1: no ensemble)."""
     epochs: int = 10
-    """Passes over the training split at the most."""
+    """Largest number of passes over the training split."""
     patience: int = 0
-    """Stop after this many epochs without a better watched metric (0: never)."""
-    watch: str = "accuracy"
+    """Stop after this many epochs without a better value of `monitor` (0: never)."""
+    monitor: str = "accuracy"
     """Validation metric that decides which checkpoint is best (of loss, mae, rmse, ece and brier the lowest)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of the forward pass (auto: bf16 where the device has it, else fp16 on a GPU, else fp32)."""
-    save_dir: str = ""
+    weights_dir: str = ""
     """Folder that gets the best weights too, as STUDY_TYPE/model.pth or RUN/model.pth (empty: none)."""
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -289,5 +289,5 @@ class Config:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Of a name as in `watch`: whether it counts errors."""
+    """Of a name as in `monitor`: whether it counts errors."""
     return not {"loss", "mae", "rmse", "ece", "brier"}.isdisjoint(metric.split("_"))

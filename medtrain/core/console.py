@@ -44,6 +44,11 @@ def warn(text: str, *items: str) -> None:
     print(paint(lines, "33", sys.stderr), file=sys.stderr, flush=True)
 
 
+def note(text: str) -> None:
+    """A line on standard error that asks for nothing."""
+    print(in_line(f"note: {text}"), file=sys.stderr, flush=True)
+
+
 def show_error(problem: str, fix: str) -> None:
     """The two lines of a MedtrainError on standard error."""
     print(paint("error: ", "31;1", sys.stderr) + in_line(problem), file=sys.stderr)

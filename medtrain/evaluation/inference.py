@@ -120,7 +120,7 @@ class OpenRun:
     @cached_property
     def shape(self) -> Shape:
         """In which clips are read for it: as those that it was trained on were packed."""
-        own = {"side": self.config.data.image_size, "channels": CHANNELS[self.config.data.colours]}
+        own = {"side": self.config.data.image_size, "channels": CHANNELS[self.config.data.color_mode]}
         return Shape(**{**own, **read_json(self.run.clips)})
 
     def _normalised(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from medtrain.models import channels_last
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex
 
-CHANNELS = {"grey": 1, "rgb": 3}
+CHANNELS = {"gray": 1, "rgb": 3}
 # Mean and deviation of red, green and blue: of ImageNet, of Kinetics-400 (both as torchvision has them), and of the
 # echocardiograms that public video quality models were trained on.
 OF_COLOURS = {
@@ -56,7 +56,7 @@ def open_loader(
         workers=data.workers,
         prefetch=data.prefetch,
         max_samples=data.max_samples,
-        rule=LabelRule(**policies, scores=config.task == "score", good_from=data.good_from),
+        rule=LabelRule(**policies, scores=config.task == "score", score_threshold=data.score_threshold),
         times=mixture.times_of(data) if training else None,
         clip=_clips_of(config, index, windows),
     )
@@ -72,10 +72,10 @@ def _clips_of(config: Config, index: ShardIndex, windows: int) -> ClipSetup | No
         )
     if index.clips is None:
         return None
-    if index.clips.channels != CHANNELS[data.colours]:
+    if index.clips.channels != CHANNELS[data.color_mode]:
         told = next(name for name, channels in CHANNELS.items() if channels == index.clips.channels)
         raise InputError(
-            f"{index.folder} holds clips in {told}, and colours is {data.colours}", f"give --colours {told}"
+            f"{index.folder} holds clips in {told}, and color_mode is {data.color_mode}", f"give --color_mode {told}"
         )
     return clip_setup(data, index.clips, windows)
 
@@ -102,14 +102,14 @@ def pixels(batch: Batch, data: DataConfig, channels: int, device: torch.device) 
     clips [B, channels, T, H, W]."""
     inputs = batch.inputs.to(device, non_blocking=True).float()
     places = inputs.ndim - 2
-    if data.normalise == "image":
+    if data.normalize == "image":
         deviation, mean = torch.std_mean(inputs, dim=tuple(range(1, inputs.ndim)), correction=0, keepdim=True)
         inputs = inputs.sub_(mean).div_(deviation.clamp(min=1))  # a black image stays black
-    elif data.normalise == "fixed":
+    elif data.normalize == "fixed":
         inputs = inputs.mul_(1 / (255 * data.std)).sub_(data.mean / data.std)
     inputs = inputs.expand(-1, channels, *[-1] * places).contiguous(memory_format=channels_last(inputs.ndim))
-    if data.normalise in OF_COLOURS:
-        numbers = OF_COLOURS[data.normalise]
+    if data.normalize in OF_COLOURS:
+        numbers = OF_COLOURS[data.normalize]
         mean, deviation = (255 * torch.tensor(each, device=device).view(1, 3, *[1] * places) for each in numbers)
         inputs = inputs.sub_(mean).div_(deviation)
     return inputs

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from medtrain.config.dependency import OK, as_sbatch_has_it, clauses
 from medtrain.config.schema import Config
 from medtrain.core.console import show_error
 from medtrain.core.errors import InputError, MachineError, MedtrainError
@@ -26,10 +27,23 @@ from medtrain.slurm.queries import ENDED, Fields
 
 
 def looked_up(config: Config) -> Config:
-    """The config that waits only for what is still to come. InputError where `--after` names a job that Slurm does not
-    know, or one that has failed; MachineError where the controller does not answer."""
-    after = ":".join(job for name in config.slurm.after.split(":") if name for job in _live(name))
-    return replace(config, slurm=replace(config.slurm, after=after))
+    """The config that waits only for what is still to come. InputError where `--dependency` waits for the success of a
+    job that Slurm does not know, or that has failed; MachineError where the controller does not answer."""
+    conditions, joint = clauses(config.slurm.dependency) or ([], ",")
+    left = [_left(condition) for condition in conditions]
+    if joint == "?" and not all(left):  # one of several is enough, and it holds already
+        left = []
+    dependency = joint.join(filter(None, left))
+    return replace(config, slurm=replace(config.slurm, dependency=dependency))
+
+
+def _left(condition: str) -> str:
+    """What is still to wait for of one condition; all but afterok are Slurm's own affair."""
+    kind, _, jobs = condition.partition(":")
+    if kind != OK:
+        return condition
+    live = [job for name in jobs.split(":") for job in _live(name)]
+    return ":".join((OK, *live)) if live else ""
 
 
 def _live(job: str) -> list[str]:
@@ -38,21 +52,21 @@ def _live(job: str) -> list[str]:
     rows, problem = queries.records(job)
     if problem and "Invalid job id" not in problem:
         raise MachineError(
-            f"--after: whether job {job} is done is not known ({problem})",
+            f"--dependency: whether job {job} is done is not known ({problem})",
             queries.remedy(problem) + ", then try again",
         )
     if not rows:
         if queries.all_completed(job):
             return []
         raise InputError(
-            f"--after: Slurm does not know job {job} (a slip, or it ended long ago), and would not wait for it",
-            "name a job that is in the queue (squeue --me); where its work is done, leave --after out",
+            f"--dependency: Slurm does not know job {job} (a slip, or it ended long ago), and would not wait for it",
+            "name a job that is in the queue (squeue --me); where its work is done, omit --dependency",
         )
     if failed := [row for row in rows if row["JobState"] in ENDED - {"COMPLETED"}]:
         names = ", ".join(f"{_name(row)}: {row['JobState']}" for row in failed)
         raise InputError(
-            f"--after: job {job} has failed ({names})",
-            "send it again and name the new job; where its work has been done since, leave --after out",
+            f"--dependency: job {job} has failed ({names})",
+            "send it again and name the new job; where its work has been done since, omit --dependency",
         )
     left = [row for row in rows if row["JobState"] not in ENDED]
     new = len(left) == len(rows) and all(row.get("Restarts", "0") == "0" for row in rows)
@@ -73,7 +87,7 @@ def tasks(text: str) -> Iterator[int]:
 
 def prove_packed(run: Run, config: Config) -> None:
     """InputError unless each packed dataset of a run is whole, by its manifest, indexes and the sizes of its shards."""
-    waited = f" (this job waited for job {config.slurm.after})" if config.slurm.after else ""
+    waited = f" (this job waited for {as_sbatch_has_it(config.slurm.dependency)})" if config.slurm.dependency else ""
     for folder in mixture.folders(config.data):
         try:
             for split in PackedDataset.open(folder).splits:

@@ -142,7 +142,7 @@ def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = 
     for run in runs:
         if not by_slurm:
             resume.refuse_login_node(run, here)
-        config = configfile.load(run.config_file)
+        config = resume.waiting_for_nothing(configfile.load(run.config_file))
         config = replace(config, slurm=replace(config.slurm, **(request or {})))
         configfile.check(config, f"run {run.name}")
         resume.make_ready(run, config, packed=not (by_slurm and group.packing))

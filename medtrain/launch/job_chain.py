@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtrain.config.dependency import as_sbatch_has_it
 from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.launch import submit
@@ -38,7 +39,7 @@ def send(group: RunGroup, slurm: SlurmConfig, dry_run: bool = False) -> Sent:
     if not dry_run and not (queued and copy.code.exists()):
         code_snapshot.freeze(copy)  # whoever edits medtrain while jobs wait does not change what they do
     sender = _Sender(group, slurm, dry_run)
-    after = sender.prepare() if group.packing else slurm.after
+    after = sender.prepare() if group.packing else slurm.dependency
     train = sender.train(after)
     evaluated = sender.evaluate(train) if group.packing else []
     sender.report([job for job in (train, *evaluated) if job])
@@ -50,7 +51,7 @@ class _Sender:
 
     def __init__(self, group: RunGroup, slurm: SlurmConfig, dry_run: bool) -> None:
         self.group, self.dry_run = group, dry_run
-        self.slurm = replace(slurm, after="")
+        self.slurm = replace(slurm, dependency="")
         partition = group.packing.get("partition") or slurm.partition
         one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
         self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
@@ -89,7 +90,7 @@ class _Sender:
         if not self.dry_run:
             for run in own:
                 submit.before_sending(run)
-        job = self._array("train", lines, self.slurm, f"afterok:{after}" if after else "")
+        job = self._array("train", lines, self.slurm, as_sbatch_has_it(after))
         if not self.dry_run:
             for i, run in zip(lines, own, strict=True):
                 submit.note_sent(run, f"{job}_{i}")

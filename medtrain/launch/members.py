@@ -26,7 +26,7 @@ def wanted(config: Config) -> bool:
 
 def study_types(config: Config) -> tuple[str, ...]:
     """The study types that the packed dataset has images of to train on."""
-    if config.slurm.after and not is_packed(Path(config.data.shards)):
+    if config.slurm.dependency and not is_packed(Path(config.data.shards)):
         raise InputError(
             f"{config.data.shards} is not packed yet, and which study types it will have is not known",
             f"the whole chain at once: medtrain pipeline {config.recipe} --root DIR",
@@ -45,14 +45,14 @@ def members(config: Config, types: tuple[str, ...]) -> list[Config]:
             several = config.ensemble > 1
             named = "" if several and config.data.study_type != ALL else study_type or "combined"
             parts = (config.run, named, str(number + 1) if several else "")
-            folder = f"{config.save_dir}/{number + 1}" if config.save_dir and several else config.save_dir
+            folder = f"{config.weights_dir}/{number + 1}" if config.weights_dir and several else config.weights_dir
             found.append(
                 replace(
                     config,
                     run="-".join(filter(None, parts)),
                     seed=config.seed + number,
                     ensemble=1,
-                    save_dir=folder,
+                    weights_dir=folder,
                     data=replace(config.data, study_type=study_type),
                 )
             )

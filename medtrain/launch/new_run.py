@@ -44,10 +44,10 @@ def ready(config: Config, packed: bool = True) -> Config:
     may not be `packed` yet."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
-    if config.save_dir:
-        config = dataclasses.replace(config, save_dir=str(Path(config.save_dir).absolute()))
+    if config.weights_dir:
+        config = dataclasses.replace(config, weights_dir=str(Path(config.weights_dir).absolute()))
     config = with_shards(config, packed)
-    if packed and not config.slurm.after:  # what it waits for may be what packs them
+    if packed and not config.slurm.dependency:  # what it waits for may be what packs them
         compatibility.refuse_unfit(config)
     refuse_unfit_backbone(config)
     return with_weights(config)
@@ -66,7 +66,7 @@ def with_shards(config: Config, packed: bool = True) -> Config:
     """The config with an absolute shards folder, after a look at what is in it where it is `packed`."""
     shards = config.data.shards or ("shards" if config.data.datasets else f"shards/{config.recipe}")
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
-    if packed and not config.slurm.after:  # what it waits for may be what packs them
+    if packed and not config.slurm.dependency:  # what it waits for may be what packs them
         known = mixture.classes(data)
         if data.study_type not in (*mixture.TOGETHER, members.ALL):
             mixture.refuse_study_type(data.study_type, known)

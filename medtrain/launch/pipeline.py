@@ -27,7 +27,7 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
     if config.task != "abnormality":
         raise InputError(
             f"a pipeline is for studies of several types (mura); the task of {config.recipe} is {config.task}",
-            f"medtrain shard DATASET --slurm ..., then: medtrain submit {config.recipe} --after JOB",
+            f"medtrain shard DATASET --slurm ..., then: medtrain submit {config.recipe} --dependency JOB",
         )
     if "root" not in given:
         raise InputError("where the raw images are is not said", "give --root DIR")

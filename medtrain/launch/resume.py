@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from medtrain.config import configfile, fingerprint
+from medtrain.config import configfile, fingerprint, renamed
 from medtrain.config.schema import Config
 from medtrain.core import permissions
 from medtrain.core.console import say
 from medtrain.core.errors import InputError
+from medtrain.launch import dependencies
 from medtrain.launch.new_run import with_shards
 from medtrain.launch.submit import TRAIN_HERE, send, where
 from medtrain.runs import attempts, code_snapshot
@@ -36,6 +37,10 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     refuse_other_settings(run, before, config)
     refuse_login_node(run, here)
     permissions.apply(config.share)
+    if config.slurm.dependency == before.slurm.dependency:  # what it once waited for is long gone
+        config = waiting_for_nothing(config)
+    if run.job_file.exists() and not here:
+        config = dependencies.looked_up(config)
     config = make_ready(run, config)
     if changed:
         say("changed: " + "; ".join(changed))
@@ -54,14 +59,19 @@ def complete(run: Run) -> bool:
     return run.status().get("state") == "finished" and all(path.exists() for path in there)
 
 
+def waiting_for_nothing(config: Config) -> Config:
+    """The config of a job that may start at once."""
+    return dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, dependency=""))
+
+
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
-    """Prepare a run to go on with settings; what it once waited for is long gone."""
+    """Prepare a run to go on with settings."""
     take(run)
-    config = with_shards(dataclasses.replace(config, slurm=dataclasses.replace(config.slurm, after="")), packed)
+    config = with_shards(config, packed)
     mixture.refuse_others(config.data, newest_manifest(run.checkpoints), run.name)
     if not run.code.exists():
         code_snapshot.freeze(run)
-    configfile.save(config, run.config_file)
+    configfile.save(config, run.config_file, old_names=code_snapshot.has_old_names(run))
     if not (run.checkpoints / "last").exists():
         say(f"{run.name} has no checkpoint yet: it starts from the beginning")
     run.stop_file.unlink(missing_ok=True)
@@ -75,7 +85,8 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
         fingerprint.flat(before),
         fingerprint.flat(config),
     )  # a setting that is not used is in neither of the former
-    names = [name for name in has if old.get(name) != new.get(name)]
+    canonical = {name: renamed.canonical(name, None)[0] for name in has}
+    names = [name for name, known in canonical.items() if old.get(known) != new.get(known)]
     changed = [f"{name}: {had[name]} -> {has[name]}" for name in names]
     if changed:
         raise InputError(

@@ -34,18 +34,22 @@ class Share:
 @dataclass(frozen=True)
 class LabelRule:
     """What labels become for training: by the policies for what is not sure (see labels.settle), of clips good where
-    the score is `good_from` or more (0: as it was packed), or with `scores` the scores themselves."""
+    the score is `score_threshold` or more (0: as it was packed), or with `scores` the scores themselves."""
 
     uncertain: str = "nan"
     unmentioned: str = "nan"
     scores: bool = False
-    good_from: float = 0.0
+    score_threshold: float = 0.0
 
     def of(self, index: ShardIndex, samples: int) -> npt.NDArray[Any]:
         """Those of the first samples of a split: int8 [N, L], scores float32 [N, 1] and NaN where there is none."""
-        if self.scores or self.good_from:
+        if self.scores or self.score_threshold:
             given = index.scores[:samples, None]
-            return given if self.scores else np.where(np.isnan(given), UNKNOWN, given >= self.good_from).astype(np.int8)
+            return (
+                given
+                if self.scores
+                else np.where(np.isnan(given), UNKNOWN, given >= self.score_threshold).astype(np.int8)
+            )
         return settle(index.labels[:samples], self.uncertain, self.unmentioned)
 
 
@@ -107,7 +111,7 @@ class Loader:
         if self.steps == 0:
             raise InputError(
                 f"the {self.index.split} split has {self._drawn} samples, too few for a batch of {self.global_batch}",
-                "lower --batch_size or --accumulate, or pack more samples",
+                "lower --batch_size or --grad_accumulation, or pack more samples",
             )
         order = self._draws(epoch)
         own = self.share

@@ -28,8 +28,8 @@ def augment(
     warp(images, linear_maps(config, seed, epoch, samples), out, moved)
     if config.brightness or config.contrast:
         relight(config, uniform(seed, epoch, samples, 3, "light"), out)
-    if config.erase:
-        erase(config, uniform(seed, epoch, samples, 2 + 4 * config.erase, "erase"), out)
+    if config.coarse_dropout:
+        coarse_dropout(config, uniform(seed, epoch, samples, 2 + 4 * config.coarse_dropout, "erase"), out)
 
 
 def linear_maps(
@@ -107,19 +107,20 @@ def relight(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -
     """Change contrast about mid-grey and brightness of `out` [B, ...], by draws [B, 3]; what leaves 0..255 is cut."""
     gain = 1 + config.contrast * (2 * draw[:, 0] - 1)
     offset = 255 * config.brightness * (2 * draw[:, 1] - 1)
-    for i in np.flatnonzero(draw[:, 2] < config.light_p):
+    for i in np.flatnonzero(draw[:, 2] < config.brightness_contrast_p):
         values = np.clip(np.rint(gain[i] * (np.arange(256) - 127.5) + 127.5 + offset[i]), 0, 255).astype(np.uint8)
         pixels = out[i].reshape(len(out[i]), -1)
         cv2.LUT(pixels, values, pixels)
 
 
-def erase(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
-    """Blacken one to `erase` rectangles of `out` [B, H, W], by draws [B, 2 + 4 * erase] (DeVries and Taylor, 2017)."""
+def coarse_dropout(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
+    """Blacken one to `coarse_dropout` rectangles of `out` [B, H, W], by draws [B, 2 + 4 * coarse_dropout] (DeVries
+    and Taylor, 2017)."""
     height, width = out.shape[1:]
-    for i in np.flatnonzero(draw[:, 0] < config.erase_p):
-        for k in range(1 + int(draw[i, 1] * config.erase)):
+    for i in np.flatnonzero(draw[:, 0] < config.coarse_dropout_p):
+        for k in range(1 + int(draw[i, 1] * config.coarse_dropout)):
             y, x, tall, wide = draw[i, 2 + 4 * k : 6 + 4 * k]
-            rows, columns = (max(1, round(config.erase_side * side)) for side in (height * tall, width * wide))
+            rows, columns = (max(1, round(config.coarse_dropout_side * side)) for side in (height * tall, width * wide))
             top, left = int(y * (height - rows + 1)), int(x * (width - columns + 1))
             out[i, top : top + rows, left : left + columns] = 0
 

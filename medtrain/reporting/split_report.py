@@ -45,7 +45,7 @@ def report_finished(
         evaluate_best(run, config, task, model, world, split, say, each_round)
     if world.main:
         run.figures.mkdir(exist_ok=True, mode=0o750)
-        plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.watch)
+        plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.monitor)
 
 
 def evaluate_opened(opened: OpenRun, split: str, say: Callable[[str], None]) -> dict[str, Any]:

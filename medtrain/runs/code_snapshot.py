@@ -31,6 +31,7 @@ from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.runs.takeover import alive
 
 MANIFEST = "manifest.json"
+UPDATE_CODE = "--update-code"  # of `resume`: take the installed medtrain in place of the run's own copy
 # Those that compute or write what a run leaves behind.
 PACKAGES = (
     "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python-headless", "simplejpeg", "kornia_rs",
@@ -150,6 +151,11 @@ def frozen(run: Run) -> dict[str, Any]:
         return {}
 
 
+def has_old_names(run: Run) -> bool:
+    """Whether a run's own copy is from before settings were renamed (medtrain.config.renamed)."""
+    return run.code.exists() and not (run.code / "medtrain" / "config" / "renamed.py").exists()
+
+
 def is_here(run: Run) -> bool:
     """Whether what runs here is the run's own copy."""
     return run.code.exists() and run.code.samefile(processes.ROOT)
@@ -169,7 +175,7 @@ def refuse_damaged(run: Run) -> None:
     """A copy that somebody edited, or that is not whole, is not what the run was started with."""
     if told := changed(run):
         raise InputError(
-            f"{run.code}: {told}", f"put it back, or take the installed medtrain: {resume_command(run)} --thaw"
+            f"{run.code}: {told}", f"put it back, or take the installed medtrain: {resume_command(run)} {UPDATE_CODE}"
         )
 
 
@@ -181,7 +187,7 @@ def hand_over(run: Run, arguments: list[str]) -> None:
     refuse_damaged(run)
     if frozen(run)["digest"] != describe(sources(processes.ROOT))["digest"]:
         text = f"run {run.name} goes on with its own copy of medtrain, the installed one differs:"
-        print(f"{text} {command_for(run, 'diff')} shows how; resume --thaw takes it", file=sys.stderr)
+        print(f"{text} {command_for(run, 'diff')} shows how; resume {UPDATE_CODE} takes it", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, processes.command("medtrain.cli.main", *arguments, root=run.code))

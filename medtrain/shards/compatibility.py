@@ -39,7 +39,7 @@ def refuse_unfit(config: Config) -> None:
     index = mixture.open_split(data, "train")
     mixture.open_split(data, "val")
     drawn = _drawn(index, data)
-    if config.task != "score" and not data.good_from:
+    if config.task != "score" and not data.score_threshold:
         labels = settle(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
         if not known(labels).any():
             raise InputError(

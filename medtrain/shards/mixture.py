@@ -82,12 +82,12 @@ def classes(data: DataConfig) -> tuple[str, ...]:
 
 def refuse_watch(config: Config) -> None:
     """InputError where the mean over datasets is watched and validation is of one."""
-    if config.watch.startswith(PER_DATASET):
+    if config.monitor.startswith(PER_DATASET):
         names = sources(open_split(config.data, "val").samples)[0]
         if len(names) < 2:
             raise InputError(
-                f"watch is {config.watch!r}, a mean over datasets, and validation is of one ({', '.join(names)})",
-                f"write --watch {config.watch.removeprefix(PER_DATASET)}",
+                f"monitor is {config.monitor!r}, a mean over datasets, and validation is of one ({', '.join(names)})",
+                f"write --monitor {config.monitor.removeprefix(PER_DATASET)}",
             )
 
 

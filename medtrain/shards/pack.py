@@ -88,7 +88,7 @@ def pack(
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
     with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
-        contents(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.colours))
+        contents(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.color_mode))
 
 
 def pack_share(
@@ -128,11 +128,11 @@ def _plan(
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = refuse_others(records, classes, out, options)
     shuffled = chosen(records, options)
-    known = contents(shuffled, out / CONTENTS, pool, bool(options.colours))
+    known = contents(shuffled, out / CONTENTS, pool, bool(options.color_mode))
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
-    if options.colours:  # its first change of pixels is a second decoder in one dataset
+    if options.color_mode:  # its first change of pixels is a second decoder in one dataset
         claim["decoder"] = ", ".join(f"{name} {version}" for name, version in media_file.versions().items())
     if not is_claimed(out, claim):
         write_json(out / "plan.json", claim)
@@ -143,10 +143,11 @@ def _described(
     records: list[Record], classes: tuple[str, ...], options: PackOptions, claim: dict[str, str]
 ) -> dict[str, Any]:
     """What the manifest says of the whole."""
+    stored = options.described()
     return {
         "schema": SCHEMA, "dataset": dataset_names(records), "task": _task(records, classes), "classes": classes,
         "encoding": options.encoding,
-        "pixels": rule(options.encoding, options.size, options.colours), "options": options.described(),
+        "pixels": rule(options.encoding, options.size, stored.get("colours", "")), "options": stored,
         "split_rule": split_rule(records, options.fractions), "labels_sha256": claim["labels_sha256"],
         "plan": claim["plan"], "medtrain": __version__,
         **({"clips": asdict(options.shape), "decoder": claim["decoder"]} if options.shape else {}),
@@ -166,7 +167,7 @@ def _task(records: list[Record], classes: tuple[str, ...]) -> str:
 def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, pool: Pool) -> None:
     """Those of some of the plan's shards that are not there yet."""
     longest = max(len(sample.key) for samples in plan.values() for sample in samples)
-    row = sample_dtype(labels, longest, bool(options.colours))
+    row = sample_dtype(labels, longest, bool(options.color_mode))
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)

@@ -51,7 +51,7 @@ def submit(
         write_json(out / REQUEST, told)
     sent: list[str] = []
     for stage in STAGES:
-        asked = replace(slurm, after=sent[-1] if sent else after)
+        asked = replace(slurm, dependency=sent[-1] if sent else after)
         names = "%j" if stage == "finish" else "%A_%a"  # as Slurm's own commands name them
         array = {"output": f"{logs.absolute()}/{names}.log"} | (
             {} if stage == "finish" else {"array": f"0-{tasks - 1}"}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from medtrain.config.renamed import canonical, current
 from medtrain.datasets.labels import UNKNOWN
 from medtrain.datasets.record import FRACTIONS, TRAIN_VAL, Record, View, number_of
 from medtrain.imaging.encode import BYTES_A_PIXEL
@@ -30,23 +31,37 @@ class PackOptions:
     encoding: str = "copy"
     size: int = 0
     views: tuple[View, ...] = ()
-    colours: Literal["", "grey", "rgb"] = ""  # of clips; of images none
+    color_mode: Literal["", "gray", "rgb"] = ""  # of clips; of images none
     fractions: tuple[float, float, float] = FRACTIONS
     max_pixels: int = MAX_PIXELS  # of an image or a frame
 
     @property
     def unit(self) -> str:
         """What the samples are called."""
-        return "clips" if self.colours else "images"
+        return "clips" if self.color_mode else "images"
 
     @property
     def shape(self) -> Shape | None:
         """Of the clips that are packed; None for images."""
-        return Shape(self.size, 3 if self.colours == "rgb" else 1) if self.colours else None
+        return Shape(self.size, 3 if self.color_mode == "rgb" else 1) if self.color_mode else None
+
+    def stored(self) -> dict[str, Any]:
+        """All of it, by the names and values that files have had since the first version."""
+        old = (canonical(f"data.{name}", value) for name, value in asdict(self).items())
+        return {name.removeprefix("data."): value for name, value in old}
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> PackOptions:
+        """From what `stored` and JSON make of one."""
+        new = (current(f"data.{name}", value) for name, value in stored.items())
+        made: dict[str, Any] = {name.removeprefix("data."): value for name, value in new}
+        for name in {"views", "fractions"} & made.keys():  # JSON has lists
+            made[name] = tuple(made[name])
+        return cls(**made)
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
-        fields = asdict(self)
+        fields = self.stored()
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
         later = {"views": (), "colours": "", "fractions": FRACTIONS, "max_pixels": MAX_PIXELS}
         return {
@@ -108,7 +123,7 @@ def make_plan(
     groups = tie(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed, options.fractions)
-    keys = _keys_by_content(shuffled, contents) if options.colours else [sample_key(record) for record in shuffled]
+    keys = _keys_by_content(shuffled, contents) if options.color_mode else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [

@@ -9,7 +9,7 @@ from typing import Any
 from medtrain import datasets
 from medtrain.core.console import warn
 from medtrain.core.errors import InputError
-from medtrain.datasets.record import FRACTIONS, Record, with_validation, with_views
+from medtrain.datasets.record import Record, with_validation, with_views
 from medtrain.shards.file_hashes import there
 from medtrain.shards.plan import PackOptions
 
@@ -30,17 +30,21 @@ class Request:
     def told(self) -> dict[str, Any]:
         """As values for JSON; its paths hold in every folder."""
         annotations = str(self.annotations.absolute()) if self.annotations else None
-        return {**asdict(self), "root": str(self.root.absolute()), "annotations": annotations}
+        options = self.options.stored()
+        return {**asdict(self), "options": options, "root": str(self.root.absolute()), "annotations": annotations}
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Request:
         """From what `told` and JSON make of one."""
-        options = told["options"]
-        made = PackOptions(
-            **{**options, "views": tuple(options["views"]), "fractions": tuple(options.get("fractions", FRACTIONS))}
-        )
         annotations = Path(told["annotations"]) if told.get("annotations") else None
-        return cls(**{**told, "root": Path(told["root"]), "options": made, "annotations": annotations})
+        return cls(
+            **{
+                **told,
+                "root": Path(told["root"]),
+                "options": PackOptions.of(told["options"]),
+                "annotations": annotations,
+            }
+        )
 
 
 def options_for(dataset: str, asked: PackOptions) -> PackOptions:
@@ -48,12 +52,12 @@ def options_for(dataset: str, asked: PackOptions) -> PackOptions:
     size."""
     found = replace(asked, fractions=datasets.source(dataset).fractions)
     if not datasets.source(dataset).clips:
-        if asked.colours:
-            raise InputError(f"{dataset} holds images, and --colours is for clips", "leave it away")
+        if asked.color_mode:
+            raise InputError(f"{dataset} holds images, and --color_mode is for clips", "leave it away")
         return found
     if asked.encoding == "jpeg":
         raise InputError("clips are packed without loss", "leave --encoding away")
-    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, colours=asked.colours or "grey")
+    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, color_mode=asked.color_mode or "gray")
 
 
 def records_of(request: Request) -> list[Record]:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from medtrain.config.dependency import as_sbatch_has_it
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.console import say
 from medtrain.core.errors import MachineError
@@ -71,8 +72,8 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     more |= {option.replace("_", "-"): value for option, value in extra.items()}
     if slurm.time:
         more["time"] = slurm.time
-    if slurm.after:
-        more |= {"dependency": f"afterok:{slurm.after}", "kill-on-invalid-dep": "yes"}
+    if slurm.dependency:
+        more |= {"dependency": as_sbatch_has_it(slurm.dependency), "kill-on-invalid-dep": "yes"}
     made.update_parameters(
         **{option: value for option, value in request.items() if value},
         time=None,

@@ -98,7 +98,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 
     A step's sums are read one step late, or at once where a save needs them.
     """
-    trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
+    trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_timeout_seconds)
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
         values = optimizer_step(trainer, state.step, batch)
         state = state.after_step()
@@ -111,7 +111,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
         if asked.stop:
             return book(trainer, state)[0], True
         hear(trainer)
-        trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_seconds)
+        trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_timeout_seconds)
     state, asked = book(trainer, state)
     return state, asked.stop
 
@@ -157,7 +157,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
 
 def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
     """A sign of life between the rounds of an evaluation; never true, so that it can stand before a stop question."""
-    trainer.watchdog.alive(doing, patience * trainer.config.hang_seconds)
+    trainer.watchdog.alive(doing, patience * trainer.config.hang_timeout_seconds)
     return False
 
 
@@ -215,8 +215,8 @@ def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
 
 def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
     """The state after an epoch, and whether it is the best so far by the watched metric."""
-    value = report.get(config.watch)
-    sign = -1 if lower_is_better(config.watch) else 1
+    value = report.get(config.monitor)
+    sign = -1 if lower_is_better(config.monitor) else 1
     better = value is not None and (state.best is None or sign * value > sign * state.best)
     state = replace(state, epoch=state.epoch + 1, epoch_step=0, epoch_loss=0.0, epoch_correct=0.0)
     if better:
@@ -252,7 +252,9 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
     if world.main:
         leave_plain(trainer)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
-    best = f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
+    best = (
+        f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
+    )
     trainer.tracker.log(f"finished ({ended}): {best}")
     trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
     return EXIT_DONE
@@ -261,13 +263,13 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
 def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
     """An epoch in one line of the log: the watched metric, what else the task tells, and the best so far."""
     config = trainer.config
-    names = {config.watch: config.watch, **trainer.task.told}
+    names = {config.monitor: config.monitor, **trainer.task.told}
     numbers = ", ".join(
         f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
     )
     best = ""  # where the watched metric was never defined
     if state.best is not None:
-        so_far = "the best so far" if better else f"best {config.watch} {state.best:.4f} in epoch {state.best_epoch}"
+        so_far = "the best so far" if better else f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}"
         best = f" ({so_far})"
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.right}"

@@ -63,7 +63,7 @@ class Schedule:
 
     def __init__(self, config: ScheduleConfig, optimizer: Optimizer, epochs: int, watch: str = "loss") -> None:
         self._optimizer = optimizer
-        self._of = watch if config.plateau_of == "watch" else "loss"
+        self._of = watch if config.plateau_of == "monitor" else "loss"
         self._rule: ReduceLROnPlateau | LRScheduler | None = None
         if config.schedule == "plateau":
             self._rule = ReduceLROnPlateau(

@@ -88,14 +88,15 @@ def settle_best(run: Run, config: Config, found: Loaded, say: Callable[[str], No
     if not own or not faults:
         return state
     put_aside(own, say)
-    sign = -1 if lower_is_better(config.watch) else 1
-    told = {row["epoch"]: row.get(f"val_{config.watch}") for row in journal.rows(run.journal, "epoch")}
+    sign = -1 if lower_is_better(config.monitor) else 1
+    told = {row["epoch"]: row.get(f"val_{config.monitor}") for row in journal.rows(run.journal, "epoch")}
     values = {epoch: float(value) for epoch, value in told.items() if isinstance(value, int | float)}
     folders = {epoch: epoch_folder(run.checkpoints, epoch) for epoch in values}
     whole = [epoch for epoch, folder in folders.items() if folder and not damage(folder, optimizer=False)]
     best = max(whole, key=lambda epoch: (sign * values[epoch], -epoch), default=0)
     instead = f"epoch {best} counts as the best ({values[best]:.4f})" if best else "the best is looked for from here on"
-    say(f"epoch {state.best_epoch} was the best ({config.watch} {state.best}), but {own.name} is damaged ({faults[0]}):"
+    was = f"epoch {state.best_epoch} was the best ({config.monitor} {state.best})"
+    say(f"{was}, but {own.name} is damaged ({faults[0]}):"
         f" of those that are whole, {instead}")  # fmt: skip
     return replace(state, best=values[best] if best else None, best_epoch=best)
 

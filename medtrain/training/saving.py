@@ -39,7 +39,7 @@ def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, an
     """Tell the user what became of the save in flight, once it is known; returns the reason where it failed.
     Raises NumericalError where its tensors are not finite."""
     if wait:
-        trainer.watchdog.alive("waiting for a checkpoint", trainer.config.hang_seconds + PARTS_WITHIN_S)
+        trainer.watchdog.alive("waiting for a checkpoint", trainer.config.hang_timeout_seconds + PARTS_WITHIN_S)
     outcome = trainer.checkpoints.outcome(None if wait else 0)
     if outcome is None:
         return ""
@@ -58,12 +58,12 @@ def calmer(trainer: Trainer) -> str:
 
 
 def leave_plain(trainer: Trainer) -> None:
-    """Put the weights that the model has now into `save_dir`, as a plain state dict: STUDY_TYPE/model.pth, or
+    """Put the weights that the model has now into `weights_dir`, as a plain state dict: STUDY_TYPE/model.pth, or
     RUN/model.pth. It holds tensors alone, and `torch.load(..., weights_only=True)` reads it."""
     config = trainer.config
-    if not config.save_dir:
+    if not config.weights_dir:
         return
-    path = Path(config.save_dir) / (config.data.study_type or trainer.run.name) / "model.pth"
+    path = Path(config.weights_dir) / (config.data.study_type or trainer.run.name) / "model.pth"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     with whole(path, 0o640) as file:
         torch.save({name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}, file)

@@ -104,7 +104,7 @@ def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> 
         parallel=network.parallel,
         freezing=network.freezing,
         optimizer=network.optimizer,
-        schedule=Schedule(config.schedule, network.optimizer, config.epochs, config.watch),
+        schedule=Schedule(config.schedule, network.optimizer, config.epochs, config.monitor),
         training=training,
         validation=validation,
         checkpoints=checkpoints,
@@ -165,7 +165,7 @@ def meet_team(world: World) -> Team:
 def first_state(config: Config, world: World) -> TrainState:
     """Where a new run begins; what it settles now, later attempts keep."""
     data = config.data
-    asked = data.global_batch or data.batch_size * data.accumulate * world.size
+    asked = data.global_batch or data.batch_size * data.grad_accumulation * world.size
     # The number of threads decides the order of sums, in fast mode too: fp32 weight gradients of convolutions differ.
     state = TrainState(global_batch=asked, precision=world.precision, threads=torch.get_num_threads())
     if config.determinism == "fast":
@@ -179,7 +179,7 @@ def refuse_idle_ranks(state: TrainState, world: World) -> None:
     if parts < world.size:
         raise InputError(
             f"{world.size} ranks share a global batch of {state.global_batch} in {parts} parts: some would do nothing",
-            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --accumulate",
+            f"use {parts} ranks or fewer, or in a new run a larger --batch_size or --grad_accumulation",
         )
 
 
@@ -190,7 +190,7 @@ def unfreeze(trainer: Trainer, state: TrainState) -> None:
         return
     del trainer.parallel, trainer.reduction
     gc.collect()  # an old DDP keeps its hooks on the parameters until it is gone
-    trainer.watchdog.alive("unfreezing", trainer.config.hang_seconds)
+    trainer.watchdog.alive("unfreezing", trainer.config.hang_timeout_seconds)
     trainer.parallel, trainer.reduction = make_reduction(trainer.config, state, trainer.world, trainer.model)
     rehearse(trainer, state)
     trainer.tracker.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
@@ -257,7 +257,7 @@ def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
         epochs=config.epochs,
         steps_per_epoch=trainer.training.steps,
         best=state.best,
-        watch=config.watch,
+        watch=config.monitor,
         ranks=world.size,
         signal="",
         error="",

@@ -93,7 +93,7 @@ class Watchdog:
             return
         words, rank = blame(seen, self._size)
         problem = f"no sign of life for {self._limit:g} s while {self._doing}: {words}"
-        slow = f"{resume_command(self._run)} --hang_seconds 600"
+        slow = f"{resume_command(self._run)} --hang_timeout_seconds 600"
         fix = f"look at the stacks in {self._run.hangs}; if it was only slow: {slow}"
         self._end(Hang(problem, fix, rank))
 

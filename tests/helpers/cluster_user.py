@@ -20,8 +20,9 @@ from medtrain.runs.run import Run
 from medtrain.runs.status import describe
 
 SETTINGS = [
-    *NETWORK, "--epochs", "4000", "--patience", "0", "--batch_size", "2", "--accumulate", "1", "--precision", "fp32",
-    "--tracker", "none", "--image_size", "32", "--every_steps", "5", "--ema_decay", "0.9", "--workers", "1",
+    *NETWORK, "--epochs", "4000", "--patience", "0", "--batch_size", "2", "--grad_accumulation", "1",
+    "--precision", "fp32", "--tracker", "none", "--image_size", "32", "--every_steps", "5",
+    "--ema_decay", "0.9", "--workers", "1",
 ]  # fmt: skip
 TWO_NODES = ["--nodes", "2", "--tasks_per_node", "1", "--partition", "low"]
 TWO_BY_TWO = ["--nodes", "2", "--tasks_per_node", "2", "--partition", "low"]

@@ -14,7 +14,7 @@ from limits import HANG_S
 # Of timm, made for tests: a step takes a tenth of the time that DenseNet121 needs; it has BatchNorm and dropout, too.
 NETWORK = ["--backbone", "test_resnet"]
 BRIEF = [
-    "--epochs", "2", "--batch_size", "8", "--accumulate", "1", "--precision", "fp32", "--tracker", "none",
+    "--epochs", "2", "--batch_size", "8", "--grad_accumulation", "1", "--precision", "fp32", "--tracker", "none",
     "--workers", "1",
 ]  # fmt: skip
 SMALL = [*NETWORK, *BRIEF]

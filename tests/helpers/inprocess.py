@@ -15,7 +15,7 @@ from medtrain.training.stop_request import StopRequest
 SETTINGS: dict[str, Any] = {
     "epochs": 2,
     "precision": "fp32",
-    "data": {"batch_size": 8, "accumulate": 1, "workers": 1, "image_size": 32, "eval_batch_size": 4},
+    "data": {"batch_size": 8, "grad_accumulation": 1, "workers": 1, "image_size": 32, "eval_batch_size": 4},
     "model": {"backbone": "test_resnet"},
     "tracking": {"tracker": "none"},
     "checkpoint": {"every_steps": 3, "keep_last": 50},

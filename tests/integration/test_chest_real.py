@@ -18,7 +18,20 @@ from safetensors.numpy import load_file
 from short_training import rows
 
 REAL = SHARED / "nih"
-PLAIN = ("--rotate_deg", "0", "--zoom_p", "0", "--shift", "0", "--brightness", "0", "--contrast", "0", "--erase", "0")
+PLAIN = (
+    "--rotate_deg",
+    "0",
+    "--zoom_p",
+    "0",
+    "--shift",
+    "0",
+    "--brightness",
+    "0",
+    "--contrast",
+    "0",
+    "--coarse_dropout",
+    "0",
+)
 no_images = pytest.mark.skipif(
     not (REAL / "images").exists(), reason="!!! NOT TESTED on real data: no NIH images here (../shared/data/nih)"
 )

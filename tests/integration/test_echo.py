@@ -179,7 +179,7 @@ def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_p
 
 def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> None:
     """--task score: mean squared error, its numbers, a table of what was given and predicted, and predict."""
-    own = ["--runs", tmp_path, *BRIEF, *TINY, "--task", "score", "--watch", "spearman", "--unfreeze", "1"]
+    own = ["--runs", tmp_path, *BRIEF, *TINY, "--task", "score", "--monitor", "spearman", "--unfreeze", "1"]
     log = medtrain("train", "echo", "--shards", shards, "--run", "number", *own).stdout
     assert "scores: 35 of 35 clips have one; mean 0.464" in log and "mean absolute error" in log
     run = Run(tmp_path / "number")
@@ -198,7 +198,9 @@ def test_a_score_is_learned_too(shards: Path, tree: Path, tmp_path: Path) -> Non
 def test_from_which_score_on_a_clip_is_good(shards: Path) -> None:
     index = open_index(shards, "train")
     for limit in (0.0, 0.3, 0.9):
-        loader = Loader(index, global_batch=4, image_size=32, workers=1, clip=SEEN, rule=LabelRule(good_from=limit))
+        loader = Loader(
+            index, global_batch=4, image_size=32, workers=1, clip=SEEN, rule=LabelRule(score_threshold=limit)
+        )
         assert loader.labels[:, 0].tolist() == (index.scores >= (limit or 0.5)).tolist()
         loader.close()
 
@@ -217,8 +219,10 @@ def test_settings_for_the_other_kind_are_refused(shards: Path, demo_shards: Path
     assert images.returncode == 2 and "holds images, and recipe echo trains on clips" in images.stderr
     clips = medtrain("train", "mednist", "--shards", shards, "--run", "b", *own, check=False)
     assert clips.returncode == 2 and "holds clips, and recipe mednist trains on images" in clips.stderr
-    colours = medtrain("train", "echo", "--shards", shards, "--run", "c", *own, *TINY, "--colours", "rgb", check=False)
-    assert colours.returncode == 2 and "give --colours grey" in colours.stderr
+    colours = medtrain(
+        "train", "echo", "--shards", shards, "--run", "c", *own, *TINY, "--color_mode", "rgb", check=False
+    )
+    assert colours.returncode == 2 and "give --color_mode gray" in colours.stderr
 
 
 def test_what_cannot_be_packed_is_listed_by_its_line(tree: Path, tmp_path: Path) -> None:

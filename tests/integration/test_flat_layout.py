@@ -6,51 +6,31 @@ every 2 steps and ended by SIGTERM in its second epoch; with its shards. Made by
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 from command import medtrain
-from places import RECORDED
+from older_run import end_of, unpacked
 
 from medtrain.core import processes
-from medtrain.core.jsonfiles import read_json, read_json_lines, write_json
+from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.sources import demo
 from medtrain.runs.run import Run
 from medtrain.shards import packing_jobs, request
 from medtrain.shards.plan import PackOptions
 
+ARCHIVE = "run_of_the_flat_layout.tar.xz"
 # As the scripts of jobs have it that were sent then.
 OLD_START = "import sys; sys.path[:] = [sys.argv.pop(1), *sys.path]; from medtrain import helper; helper.begin()"
-
-
-def unpacked(folder: Path) -> Run:
-    """The run, at a place of its own."""
-    folder.mkdir()
-    with tarfile.open(RECORDED / "run_of_the_flat_layout.tar.xz") as archive:
-        archive.extractall(folder, filter="tar")  # `data` would refuse the link to the site's cluster files
-    run = Run(folder / "runs" / "flat")
-    run.config_file.write_text(run.config_file.read_text().replace(" /data/", f" {folder}/"))
-    return run
-
-
-def end_of(run: Run) -> tuple[dict[str, str], list[dict[str, object]]]:
-    """SHA-256 of the last checkpoint's tensors, and the curve without its times."""
-    last = (run.checkpoints / "last").resolve()
-    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in last.glob("*.safetensors")}
-    timed = ("time", "seconds", "data_seconds")
-    rows = [{key: value for key, value in row.items() if key not in timed} for row in read_json_lines(run.journal)]
-    return sums, rows
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The run resumed with its own copy, and a twin with the medtrain of today."""
     folder = tmp_path_factory.mktemp("flat")
-    runs = {name: unpacked(folder / name) for name in ("own", "thawed")}
+    runs = {name: unpacked(ARCHIVE, folder / name) for name in ("own", "thawed")}
     for name, run in runs.items():
         words = ["--thaw"] if name == "thawed" else []
         done = medtrain("resume", "flat", "--runs", run.folder.parent, "--keep_last", "4", *words, cwd=folder)
@@ -59,7 +39,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 def test_it_is_verified_before_it_goes_on(tmp_path: Path) -> None:
-    run = unpacked(tmp_path / "first")
+    run = unpacked(ARCHIVE, tmp_path / "first")
     assert "flat" in medtrain("status", "--runs", run.folder.parent).stdout
     done = medtrain("verify", run.folder, "--files-only")
     assert "every byte and tensor as it was written" in done.stdout, done.stdout

@@ -165,17 +165,17 @@ def test_resume_goes_on_with_the_copy_and_thaw_takes_the_installed_one(
     resumed = medtrain("resume", "calm", "--epochs", "1", "--json")
     assert json.loads(resumed.stdout)["state"] == "finished"
     (line,) = [line for line in resumed.stderr.splitlines() if "its own copy" in line]
-    assert "medtrain diff calm" in line and "--thaw" in line
+    assert "medtrain diff calm" in line and "--update-code" in line
     assert read_json(run.code / "manifest.json") == before
 
-    done = medtrain("resume", "calm", "--thaw", "--epochs", "2", check=False)
+    done = medtrain("resume", "calm", "--update-code", "--epochs", "2", check=False)
     assert "the installed medtrain" in done.stdout + done.stderr, "this is what runs now"
     after = read_json(run.code / "manifest.json")
     assert [row["digest"] for row in after["history"]] == [before["digest"], after["digest"]]
     assert after["history"][1]["step"] == run.last_step() > 0
 
     (installed / "training" / "loop.py").write_text(trainer)
-    resumed = medtrain("resume", "calm", "--thaw")
+    resumed = medtrain("resume", "calm", "--update-code")
     assert "goes on with this medtrain" in resumed.stderr and "its own copy" not in resumed.stderr
     assert len(read_json(run.code / "manifest.json")["history"]) == 3
 
@@ -204,7 +204,7 @@ def test_diff_shows_files_packages_and_settings(installed: Path, tmp_path: Path)
     assert "--- copy/medtrain/loading/order.py" in text and "+++ installed/medtrain/loading/order.py" in text
     assert "+NAMES = ()\n\\ No newline at end of file\n" in text
     assert re.search(r"^torch +1\.0 +\S+$", text, re.M) and re.search(r"^epochs +77 +8$", text, re.M)
-    assert "medtrain resume first --thaw" in text and "\x1b" not in text
+    assert "medtrain resume first --update-code" in text and "\x1b" not in text
     found = json.loads(medtrain("diff", "first", "--json").stdout)
     assert found["added"] == ["medtrain/models/families/new.py"] and found["removed"] == [
         "medtrain/metrics/classification.py"
@@ -220,7 +220,7 @@ def test_a_medtrain_that_cannot_go_on_with_a_run_is_not_taken(installed: Path, t
     (installed / "config" / "schema.py").write_text(config.replace("    dropout: float", "    drop: float"))
     before = code_snapshot.sources(run.code)
     assert "there is no setting model.dropout" in medtrain("diff", "first").stdout
-    done = medtrain("resume", "first", "--thaw", check=False)
+    done = medtrain("resume", "first", "--update-code", check=False)
     assert done.returncode == 2 and "there is no setting model.dropout" in done.stderr
     assert code_snapshot.sources(run.code) == before
     (installed / "config" / "schema.py").write_text(config)
@@ -228,7 +228,7 @@ def test_a_medtrain_that_cannot_go_on_with_a_run_is_not_taken(installed: Path, t
     for step, told in ((1, other), (2, b"")):  # a power loss left the newest one empty
         (run.checkpoints / f"step-{step:08d}").mkdir()
         (run.checkpoints / f"step-{step:08d}" / "manifest.json").write_bytes(told)
-    done = medtrain("resume", "first", "--thaw", check=False)
+    done = medtrain("resume", "first", "--update-code", check=False)
     assert done.returncode == 2 and "other settings that decide the weights" in done.stderr
 
 
@@ -250,7 +250,9 @@ def test_a_copy_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.M
     (run.code / "medtrain" / "training" / "optim.py").write_text("LR = 7\n")
     done = medtrain("resume", "first", check=False, cwd=tmp_path)
     assert (
-        done.returncode == 2 and "was changed (medtrain/training/optim.py)" in done.stderr and "--thaw" in done.stderr
+        done.returncode == 2
+        and "was changed (medtrain/training/optim.py)" in done.stderr
+        and "--update-code" in done.stderr
     )
     (run.code / "manifest.json").write_bytes(b"")
     with pytest.raises(InputError, match="was changed"):
@@ -267,7 +269,7 @@ def test_a_run_that_is_under_way_is_not_thawed(tmp_path: Path) -> None:
         append_json(run.attempts, row)
         (run.code / "manifest.json").touch()
         before = (run.code / "manifest.json").stat().st_mtime_ns
-        done = medtrain("resume", "first", "--runs", run.folder.parent, "--thaw", check=False)
+        done = medtrain("resume", "first", "--runs", run.folder.parent, "--update-code", check=False)
         assert done.returncode == 2 and "is under way with its own copy" in done.stderr
         assert (run.code / "manifest.json").stat().st_mtime_ns == before
         process.communicate(b"\n")

@@ -59,7 +59,7 @@ def ensemble(shards: Path) -> Path:
     """The folder of runs with a finished group: two models of each of the two types."""
     runs = shards.parent / "runs"
     words = ("--shards", shards, "--runs", runs, "--run", "bones", "--study_type", "all", "--ensemble", "2")
-    medtrain("train", "mura_demo", *words, "--save_dir", shards.parent / "models", *SMALL)
+    medtrain("train", "mura_demo", *words, "--weights_dir", shards.parent / "models", *SMALL)
     return runs
 
 
@@ -71,13 +71,13 @@ def asked(**changes: Any) -> Config:
 
 def test_names_seeds_and_folders_of_the_runs() -> None:
     def told(config: Config) -> list[tuple[str, str, int, str]]:
-        return [(own.run, own.data.study_type, own.seed, own.save_dir) for own in members.members(config, TYPES)]
+        return [(own.run, own.data.study_type, own.seed, own.weights_dir) for own in members.members(config, TYPES)]
 
-    assert told(asked(study_type="all", save_dir="m")) == [
+    assert told(asked(study_type="all", weights_dir="m")) == [
         ("bones-XR_HAND", "XR_HAND", 42, "m"),
         ("bones-XR_WRIST", "XR_WRIST", 42, "m"),
     ]
-    assert told(asked(study_type="XR_HAND", ensemble=2, save_dir="m")) == [
+    assert told(asked(study_type="XR_HAND", ensemble=2, weights_dir="m")) == [
         ("bones-1", "XR_HAND", 42, "m/1"),
         ("bones-2", "XR_HAND", 43, "m/2"),
     ]

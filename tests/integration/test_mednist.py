@@ -21,7 +21,7 @@ def test_a_subset_is_learnt_to_97_percent(network: str, tmp_path: Path) -> None:
     every_tenth = ["--wildcards", "*0.jpeg"]
     subprocess.run(["tar", "--extract", "--file", ARCHIVE, "--directory", tmp_path, *every_tenth], check=True)
     medtrain("shard", "mednist", "--root", tmp_path, "--out", tmp_path / "shards")
-    settings = ["--epochs", "1", "--batch_size", "32", "--accumulate", "1", "--schedule", "cosine"]
+    settings = ["--epochs", "1", "--batch_size", "32", "--grad_accumulation", "1", "--schedule", "cosine"]
     settings += [*NETWORK, "--lr", "3e-3"] if network == "small" else ["--lr", "1e-3"]
     medtrain("train", "mednist", "--shards", tmp_path / "shards", "--runs", tmp_path, "--run", "subset",
              "--tracker", "none", *settings)  # fmt: skip

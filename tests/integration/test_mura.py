@@ -172,10 +172,10 @@ def batch(values: Any) -> Batch:
 def test_pixels_are_normalised_as_asked() -> None:
     values = np.arange(32).reshape(2, 16) * 7
     values[1] = 9  # without any contrast
-    own = pixels(batch(values), DataConfig(normalise="image"), 1, torch.device("cpu")).numpy()
+    own = pixels(batch(values), DataConfig(normalize="image"), 1, torch.device("cpu")).numpy()
     assert np.allclose(own[0].ravel(), (values[0] - values[0].mean()) / values[0].std(), atol=1e-5)
     assert not own[1].any()
-    colours = pixels(batch(values), DataConfig(normalise="imagenet"), 3, torch.device("cpu")).numpy()
+    colours = pixels(batch(values), DataConfig(normalize="imagenet"), 3, torch.device("cpu")).numpy()
     for channel, (mean, deviation) in enumerate(((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))):
         assert np.allclose(colours[:, channel].reshape(2, 16), (values / 255 - mean) / deviation, atol=1e-5)
     fixed = pixels(batch(values), DataConfig(mean=0.4, std=0.2), 1, torch.device("cpu")).numpy()

@@ -16,7 +16,7 @@ from short_training import arguments, rows, train
 
 from medtrain import tasks
 from medtrain.cli.flags import parse_settings
-from medtrain.config.rules import WATCHED
+from medtrain.config.rules import MONITORED
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.launch import submit
@@ -139,15 +139,18 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--watch", "acuracy"], "watch is 'acuracy', which is no metric of task multiclass (did you mean accuracy?)"),
-        (["--watch", "per_dataset_accuracy"], "a mean over datasets, and validation is of one (demo)"),
+        (
+            ["--monitor", "acuracy"],
+            "monitor is 'acuracy', which is no metric of task multiclass (did you mean accuracy?)",
+        ),
+        (["--monitor", "per_dataset_accuracy"], "a mean over datasets, and validation is of one (demo)"),
         (["--backbone", "resnet5"], "there is no backbone 'resnet5'"),
         (["--backbone", "resnet50.a1_in1"], "there is no backbone 'resnet50.a1_in1'"),
         (["--backbone", "vit_tiny_patch16_224"], "vit_tiny_patch16_224 cannot take images of 64 x 64 pixels"),
         (["--image_size", "16"], "densenet121 cannot take images of 16 x 16 pixels"),
         (["--backbone", "r2plus1d_18"], "r2plus1d_18 cannot take images of 64 x 64 pixels"),
         # What the data say comes first: weights are looked for, and fetched, when they fit.
-        (["--weights", "no.pt", "--watch", "per_dataset_loss"], "a mean over datasets"),
+        (["--weights", "no.pt", "--monitor", "per_dataset_loss"], "a mean over datasets"),
         (["--weights", "no.pt", "--backbone", "resnet5"], "there is no backbone 'resnet5'"),
         (["--weights", "no.pt"], "no.pt: there is no such file of weights"),
     ],
@@ -165,14 +168,14 @@ def test_what_no_training_can_be_made_of_is_refused_before_a_folder_or_a_job_exi
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("kind", WATCHED)
+@pytest.mark.parametrize("kind", MONITORED)
 def test_every_number_of_a_task_and_no_other_can_be_watched(kind: str) -> None:
     task = tasks.make(Config(task=kind), ("a", "b"), {})  # type: ignore[arg-type]
     labels = np.zeros((0, 2), np.int8)
     report = task.metrics(np.zeros((0, task.outputs), np.float32), labels, np.zeros(0, np.uint64))
     numbers = {name for name, value in report.items() if not isinstance(value, dict | list)}
-    assert numbers - set(WATCHED[kind]) <= {"samples", "abnormal", "micro_known", "micro_positives"}  # counts
-    assert set(WATCHED[kind]) <= numbers
+    assert numbers - set(MONITORED[kind]) <= {"samples", "abnormal", "micro_known", "micro_positives"}  # counts
+    assert set(MONITORED[kind]) <= numbers
 
 
 def test_numbers_that_break_end_the_run_with_a_reason(demo_shards: Path, tmp_path: Path) -> None:

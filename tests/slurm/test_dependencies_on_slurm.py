@@ -40,12 +40,12 @@ def test_a_job_is_sent_after_jobs_that_exist_and_an_array_that_failed_once(user:
         ("99999", "Slurm does not know job 99999"),
         (array, f"job {array} has failed ({array}_0: FAILED)"),
     ):
-        refused = submit(user, "--after", job)
+        refused = submit(user, "--dependency", job)
         assert refused.returncode == 2 and why in refused.stderr, refused.stderr
         assert not (user.folder / "runs").exists()
     user.cluster.run("scontrol", "requeue", f"{array}_0")
     user.cluster.wait(f"{array}_0", "RUNNING", restarts=1)
-    sent = submit(user, "--after", array)
+    sent = submit(user, "--dependency", array)
     assert sent.returncode == 0, sent.stderr
     job = re.findall(r"job (\d+)", sent.stdout)[0]
     assert user.cluster.job(job)["Dependency"].startswith(f"afterok:{array}_0")

@@ -90,7 +90,7 @@ def test_here_without_slurm(door: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mine.yaml").write_text("seed: 7\n")
-    paths = ("--root", "../mine", "--runs", "my/runs", "--save_dir", "models", "-c", "mine.yaml", "--share", "group")
+    paths = ("--root", "../mine", "--runs", "my/runs", "--weights_dir", "models", "-c", "mine.yaml", "--share", "group")
     done = call(door, "chest", *paths, "--datasets", "nih", "--here", "--run", "first", *SMALL, env={}, cwd=elsewhere)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "records     60" in done.stdout

@@ -89,7 +89,7 @@ def test_a_training_waits_for_it(user: User, raw: Path) -> None:
     others = user.cluster.sbatch(*urgent)  # or a busy machine has packed before the training is sent
     user.cluster.wait(others, "RUNNING")
     last = shard(user, raw, "out", "--slurm", "--tasks", "2")["jobs"][-1]  # type: ignore[index]
-    words = ("--shards", user.folder / "out", "--run", "first", "--after", last, *SMALL)
+    words = ("--shards", user.folder / "out", "--run", "first", "--dependency", last, *SMALL)
     job = json.loads(user.medtrain("submit", "chest_demo", *words, "--json"))["job"]
     assert user.cluster.job(job)["Dependency"].startswith(f"afterok:{last}")
     user.cluster.run("scancel", others)

@@ -68,7 +68,7 @@ def test_lives_that_end_with_a_word(user: User) -> None:
 
 
 def test_lives_that_end_in_a_fault(user: User) -> None:
-    life = Life(user, "faults", *TWO_NODES, *NEVER_SAVE, "--hang_seconds", "5")
+    life = Life(user, "faults", *TWO_NODES, *NEVER_SAVE, "--hang_timeout_seconds", "5")
 
     life.trains(1)
     life.kill(1, signal.SIGKILL)

@@ -19,7 +19,7 @@ from faults import ANNOUNCED, HARMLESS, QUICK, SLOW, Fault, Target, corrupt_the_
 from limits import HANG_S
 
 INTERVAL = 5  # steps between saves, see SETTINGS
-STORM = [*SETTINGS, "--hang_seconds", "10"]
+STORM = [*SETTINGS, "--hang_timeout_seconds", "10"]
 
 
 def drawn(faults: int, seed: int) -> list[Fault]:

@@ -44,4 +44,4 @@ def diff(
     if found["obstacle"]:
         say(f"\nthe installed medtrain cannot go on with it: {found['obstacle']}")
     elif found["diff"]:
-        say(f"\nwith its own copy: {resume_command(run)}   with the installed one: {resume_command(run)} --thaw")
+        say(f"\nwith its own copy: {resume_command(run)}   with the installed one: {resume_command(run)} --update-code")

@@ -141,7 +141,7 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
 def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag = False) -> int:
     """Remove a run, or a group with all of its runs. Asks first where steps would be lost.
 
-    What a user laid into the folder stays, and so do copies of weights in a --save_dir.
+    What a user laid into the folder stays, and so do copies of weights in a --weights_dir.
 
     Args:
         name: Name of the run or group.

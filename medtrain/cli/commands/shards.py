@@ -75,7 +75,7 @@ def shard(
     encoding: Literal["copy", "jpeg", "tiff"] = "copy",
     size: int = 0,
     views: tuple[View, ...] = (),
-    colours: Literal["", "grey", "rgb"] = "",
+    color_mode: Literal["", "gray", "rgb"] = "",
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
     max_pixels: int = MAX_PIXELS,
@@ -98,7 +98,7 @@ def shard(
             TIFF without loss. Clips are always packed without loss.
         size: Shrink to this many pixels on the shorter side (0: as it is); of clips the side of the square (0: 112).
         views: Pack only images of these views (frontal: PA and AP too; none named: all).
-        colours: Pack clips in grey (as where none is said) or in colour.
+        color_mode: Pack clips in grey (the default for clips) or in colour.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         max_pixels: An image, or a frame of a clip, of more pixels is rejected before it is decoded.
@@ -109,7 +109,7 @@ def shard(
     """
     permissions.apply(share)
     out = out or Path("shards") / dataset
-    asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, colours, max_pixels=max_pixels)
+    asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, color_mode, max_pixels=max_pixels)
     options = options_for(dataset, asked)
     request = Request(dataset, root, options, max_rejects, partial, annotations)
     if jobs.slurm:
@@ -134,7 +134,7 @@ def _show_jobs(dataset: str, out: Path, ids: list[str], json: bool) -> None:
         return
     say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
     where, recipe = shlex.quote(str(out)), _recipe_of(dataset)
-    say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --after {ids[-1]}")
+    say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --dependency {ids[-1]}")
 
 
 def _recipe_of(dataset: str) -> str:

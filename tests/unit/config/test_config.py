@@ -11,6 +11,7 @@ import pytest
 
 from medtrain.config import configfile, fingerprint
 from medtrain.config.fingerprint import FREE_FIELDS, FREE_SECTIONS
+from medtrain.config.renamed import canonical
 from medtrain.config.rules import AT_LEAST, PROBABILITIES, problems
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
@@ -74,7 +75,11 @@ def test_probabilities(name: str) -> None:
         ("optim.layer_decay", 0.0, "layer_decay is 0.0"),
         ("data.sampling", ("nih:2",), "sampling is 'nih:2'"),
         ("data.std", 0.0, "std is 0.0"),
-        ("data.good_from", 70.0, "good_from is 70.0: it makes a label of scores, and the task is multiclass"),
+        (
+            "data.score_threshold",
+            70.0,
+            "score_threshold is 70.0: it makes a label of scores, and the task is multiclass",
+        ),
         ("augment.rotate_deg", 181.0, "rotate_deg is 181.0"),
         ("augment.zoom_min", 0.0, "zoom is 0.0 to 1.0"),
         ("augment.zoom_min", 1.5, "zoom is 1.5 to 1.0"),
@@ -127,14 +132,14 @@ def test_every_number_has_a_rule() -> None:
     numbers = {name for name, value in fingerprint.flat(Config()).items() if type(value) in (int, float)}
     by_hand = {"data.std", "data.mean", "augment.rotate_deg", "augment.zoom_min", "augment.zoom_max", "optim.lr"}
     by_hand |= {"schedule.factor", "seed", "optim.layer_decay", "augment.crop_time_min"}
-    by_hand |= {"model.channels", "data.good_from"}  # its type allows 1 and 3 only; any finite score
+    by_hand |= {"model.channels", "data.score_threshold"}  # its type allows 1 and 3 only; any finite score
     assert numbers - set(AT_LEAST) - set(PROBABILITIES) == by_hand
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_only_free_settings_leave_the_fingerprint_alone(name: str) -> None:
     new = changed(Config(), name, other_value(fingerprint.flat(Config())[name]))
-    free = name in FREE_FIELDS or name.split(".")[0] in FREE_SECTIONS
+    free = canonical(name, None)[0] in FREE_FIELDS or name.split(".")[0] in FREE_SECTIONS
     assert (fingerprint.fingerprint(new) == fingerprint.fingerprint(Config())) == free
     assert (fingerprint.binding(new) == fingerprint.binding(Config())) == free
 
@@ -147,7 +152,7 @@ def test_the_length_of_a_cosine_is_not_free() -> None:
 
 
 def test_free_names_are_settings() -> None:
-    assert set(FREE_FIELDS) <= set(SETTINGS)
+    assert set(FREE_FIELDS) <= {canonical(name, None)[0] for name in SETTINGS}
     assert set(FREE_SECTIONS) <= {name.split(".")[0] for name in SETTINGS if "." in name}
 
 

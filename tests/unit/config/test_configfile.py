@@ -41,7 +41,7 @@ def test_mednist_is_the_published_recipe() -> None:
     config = configfile.resolve("mednist")
     assert (config.recipe, config.epochs, config.data.image_size) == ("mednist", 100, 64)
     assert (config.optim.lr, config.optim.optimizer, config.schedule.schedule) == (1e-4, "adam", "plateau")
-    assert config.data.batch_size * config.data.accumulate == 8
+    assert config.data.batch_size * config.data.grad_accumulation == 8
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -47,7 +47,7 @@ def test_every_file_of_a_run_and_of_a_packed_set_is_closed_to_others(
     packing = medtrain("shard", "demo", "--root", demo_tree, "--out", out, *few, *shared)
     small = [*SMALL, "--epochs", "1", "--image_size", "32", "--max_samples", "16"]
     words = ["train", "demo", "--shards", out, "--runs", run.parent, "--run", run.name, *small, *shared]
-    training = medtrain(*words, "--save_dir", tmp_path / "models")
+    training = medtrain(*words, "--weights_dir", tmp_path / "models")
     for folder, said in ((out, packing), (run, training)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o2755, "what is the user's own is left as it is"
         assert f"warning: {folder} was there already, and others can see what it holds (mode 755)" in said.stderr

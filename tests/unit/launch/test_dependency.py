@@ -42,19 +42,23 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waits_for(after: str) -> str:
-    return dependencies.looked_up(Config(slurm=SlurmConfig(after=after))).slurm.after
+    return dependencies.looked_up(Config(slurm=SlurmConfig(dependency=after))).slurm.dependency
 
 
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
         ("", ""),
-        ("5", "5"),
+        ("5", "afterok:5"),
         ("6", ""),  # done: nothing to wait for
-        ("4:5", "5"),  # forgotten by the controller, and accounting says COMPLETED
-        ("8", "8"),  # an array that nothing has happened to
-        ("9", "9_1:9_2:9_3:9_4:9_7"),  # afterok:9 could never be met; of the tasks each can
-        ("10:5", "5"),
+        ("4:5", "afterok:5"),  # forgotten by the controller, and accounting says COMPLETED
+        ("8", "afterok:8"),  # an array that nothing has happened to
+        ("9", "afterok:9_1:9_2:9_3:9_4:9_7"),  # afterok:9 could never be met; of the tasks each can
+        ("10:5", "afterok:5"),
+        ("afterok:6,afterany:7", "afterany:7"),  # of afterany and the others Slurm's word is enough
+        ("afterok:5,after:12+30,singleton", "afterok:5,after:12+30,singleton"),
+        ("afterok:5?afternotok:7", "afterok:5?afternotok:7"),
+        ("afterok:5?afterok:6", ""),  # one of the two is enough, and is done
     ],
 )
 def test_only_what_is_still_to_come_is_waited_for(slurm: None, after: str, expected: str) -> None:
@@ -94,7 +98,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_training_proves_that_its_data_is_packed_to_the_end(run: Run, demo_shards: Path, tmp_path: Path) -> None:
-    config = Config(data=DataConfig(shards=str(demo_shards)), slurm=SlurmConfig(after="812"))
+    config = Config(data=DataConfig(shards=str(demo_shards)), slurm=SlurmConfig(dependency="812"))
     dependencies.prove_packed(run, config)
     for name, damage in {
         "manifest.json": Path.unlink,
@@ -108,7 +112,7 @@ def test_a_training_proves_that_its_data_is_packed_to_the_end(run: Run, demo_sha
             file for file in spoiled.iterdir() if file.name == name or (name.endswith(".tar") and file.suffix == ".tar")
         ]
         damage(names[0])
-        with pytest.raises(InputError, match="waited for job 812") as raised:
+        with pytest.raises(InputError, match="waited for afterok:812") as raised:
             dependencies.prove_packed(run, dataclasses.replace(config, data=DataConfig(shards=str(spoiled))))
         assert raised.value.fix.endswith(f"then: {again_command(run)}")
 

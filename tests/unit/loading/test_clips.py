@@ -14,7 +14,8 @@ from medtrain.loading.clip_sampling import ClipSetup, Drawn, part_of_clip, posit
 CLIP = ClipSetup(Shape(16, 1), frames=32, stride=2, fps=0.0, windows=1)
 ALL = AugmentConfig(
     rotate_deg=5, rotate_p=1, zoom_min=0.95, zoom_max=1.05, zoom_p=1, shift=0.05, shift_p=1, brightness=0.1,
-    contrast=0.1, light_p=1, speckle=0.02, speckle_p=1, crop_time_min=0.9, crop_time_p=1, mask_time=0.1, mask_time_p=1,
+    contrast=0.1, brightness_contrast_p=1, speckle=0.02, speckle_p=1, crop_time_min=0.9, crop_time_p=1,
+    mask_time=0.1, mask_time_p=1,
 )  # fmt: skip
 
 

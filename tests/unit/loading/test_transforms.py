@@ -181,7 +181,7 @@ def test_augment_is_the_warp_where_no_more_is_asked(image: Image) -> None:
 
 def test_new_changes_leave_the_draws_of_the_others_alone(image: Image) -> None:
     config = AugmentConfig(rotate_deg=15, flip_p=0.5)
-    more = dataclasses.replace(config, erase=2, erase_p=1)
+    more = dataclasses.replace(config, coarse_dropout=2, coarse_dropout_p=1)
     plain, erased = changed(config, image), changed(more, image)
     kept = erased > 0
     assert np.array_equal(erased[kept], plain[kept])
@@ -205,32 +205,32 @@ def test_a_shift_has_its_probability(image: Image) -> None:
 
 
 def test_light(image: Image) -> None:
-    for sample, out in enumerate(changed(AugmentConfig(brightness=0.2, light_p=1), image)):
+    for sample, out in enumerate(changed(AugmentConfig(brightness=0.2, brightness_contrast_p=1), image)):
         middle = (image > 60) & (image < 190)
         steps = out[middle].astype(int) - image[middle]
         assert np.ptp(steps) <= 1, sample
         assert abs(steps).max() <= 52
     flat = np.full((16, 16), 228, np.uint8)
-    narrower = changed(AugmentConfig(contrast=0.5, light_p=1), flat).astype(float) - 127.5
+    narrower = changed(AugmentConfig(contrast=0.5, brightness_contrast_p=1), flat).astype(float) - 127.5
     assert 0.5 * 100.5 - 1 <= narrower.min() < 100.5 < narrower.max()
-    assert np.array_equal(changed(AugmentConfig(brightness=0.2, light_p=0), image)[0], image)
+    assert np.array_equal(changed(AugmentConfig(brightness=0.2, brightness_contrast_p=0), image)[0], image)
 
 
 def test_rectangles_are_black_and_not_too_large() -> None:
     white = np.full((64, 64), 255, np.uint8)
-    one = changed(AugmentConfig(erase=1, erase_side=0.25, erase_p=1), white)
+    one = changed(AugmentConfig(coarse_dropout=1, coarse_dropout_side=0.25, coarse_dropout_p=1), white)
     for out in one:
         rows, columns = np.nonzero(out == 0)
         assert 1 <= np.ptp(rows) + 1 <= 16
         assert 1 <= np.ptp(columns) + 1 <= 16
         assert (out[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] == 0).all()
     assert len({out.tobytes() for out in one}) > 30
-    half = changed(AugmentConfig(erase=4, erase_p=0.5), white, samples=400)
+    half = changed(AugmentConfig(coarse_dropout=4, coarse_dropout_p=0.5), white, samples=400)
     assert 0.4 < (half == 255).all((1, 2)).mean() < 0.6
 
 
 def test_an_epoch_draws_anew_and_a_sample_always_alike(image: Image) -> None:
-    config = AugmentConfig(shift=0.1, brightness=0.1, contrast=0.1, erase=3)
+    config = AugmentConfig(shift=0.1, brightness=0.1, contrast=0.1, coarse_dropout=3)
     again = np.zeros((1, *image.shape), np.uint8)
     augment(config, 7, 0, np.array([17]), [image], again)
     assert np.array_equal(again[0], changed(config, image)[17]), "whatever its company"

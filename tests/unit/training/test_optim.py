@@ -86,12 +86,12 @@ def test_shares_survive_the_schedule_and_a_restart(model: torch.nn.Module, sched
 )  # fmt: skip
 def test_errors_are_better_low(metric: str, falls: bool) -> None:
     """What is watched gets ever smaller: that is no plateau of an error, and the last epoch is its best."""
-    config = ScheduleConfig("plateau", plateau_of="watch", plateau_patience=0)
+    config = ScheduleConfig("plateau", plateau_of="monitor", plateau_patience=0)
     rule = Schedule(config, make_optimizer(OptimConfig(lr=1e-3), torch.nn.Linear(2, 2)), 3, metric)
     state = TrainState()
     for value in (0.3, 0.2, 0.1):
         rule.epoch_done({metric: value})
-        state, better = judge(Config(watch=metric), state, {metric: value})
+        state, better = judge(Config(monitor=metric), state, {metric: value})
         assert better == (falls or value == 0.3)
     assert (rule.lr == 1e-3) == falls and state.best == (0.1 if falls else 0.3)
 

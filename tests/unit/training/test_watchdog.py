@@ -19,7 +19,7 @@ from process_table import children, gone
 
 from medtrain.training.watchdog import blame
 
-SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_seconds", "8", "--tasks_per_node", "2",
+SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_timeout_seconds", "8", "--tasks_per_node", "2",
             "--workers", "2", "--batch_size", "2"]  # fmt: skip
 
 

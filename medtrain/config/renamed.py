@@ -1,0 +1,53 @@
+"""Settings that have a new name: the old ones go on working, and what is compared or read by older code keeps them.
+
+A fingerprint is made of the old names and values for ever, so that a rename never parts a run from its checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# The name now -> the name until version 0.1, which is the one in fingerprints. Sections never changed theirs.
+OLD_NAMES = {
+    "monitor": "watch",
+    "hang_timeout_seconds": "hang_seconds",
+    "weights_dir": "save_dir",
+    "data.grad_accumulation": "data.accumulate",
+    "data.normalize": "data.normalise",
+    "data.color_mode": "data.colours",
+    "data.score_threshold": "data.good_from",
+    "augment.brightness_contrast_p": "augment.light_p",
+    "augment.coarse_dropout": "augment.erase",
+    "augment.coarse_dropout_side": "augment.erase_side",
+    "augment.coarse_dropout_p": "augment.erase_p",
+    "slurm.dependency": "slurm.after",
+}
+# Likewise of the values that a setting may have.
+OLD_VALUES = {"data.color_mode": {"gray": "grey"}, "schedule.plateau_of": {"monitor": "watch"}}
+
+NEW_NAMES = {old: new for new, old in OLD_NAMES.items()}
+NEW_VALUES = {name: {old: new for new, old in values.items()} for name, values in OLD_VALUES.items()}
+
+
+def canonical(name: str, value: Any) -> tuple[str, Any]:
+    """A setting as fingerprints and older versions have it."""
+    return OLD_NAMES.get(name, name), _among(OLD_VALUES.get(name), value)
+
+
+def current(name: str, value: Any) -> tuple[str, Any]:
+    """A setting by its name of today, from that or an older one."""
+    name = NEW_NAMES.get(name, name)
+    return name, _among(NEW_VALUES.get(name), value)
+
+
+def _among(values: dict[str, str] | None, value: Any) -> Any:
+    return values.get(value, value) if values and isinstance(value, str) else value
+
+
+def with_old_names(values: dict[str, Any], section: str = "") -> dict[str, Any]:
+    """Settings as a file has them, section by section, as older versions read them."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name, old = canonical(section + key, value)
+        found[name.removeprefix(section)] = with_old_names(value, f"{key}.") if isinstance(value, dict) else old
+    return found

@@ -1,0 +1,31 @@
+"""Runs that older versions made, at a place of their own, and what they end with."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+from places import RECORDED
+
+from medtrain.core.jsonfiles import read_json_lines
+from medtrain.runs.run import Run
+
+
+def unpacked(archive: str, folder: Path, name: str = "flat") -> Run:
+    """A run of an archive in tests/data, whose paths began with /data."""
+    folder.mkdir()
+    with tarfile.open(RECORDED / archive) as file:
+        file.extractall(folder, filter="tar")  # `data` would refuse the link to the site's cluster files
+    run = Run(folder / "runs" / name)
+    run.config_file.write_text(run.config_file.read_text().replace(" /data/", f" {folder}/"))
+    return run
+
+
+def end_of(run: Run) -> tuple[dict[str, str], list[dict[str, object]]]:
+    """SHA-256 of the last checkpoint's tensors, and the curve without its times."""
+    last = (run.checkpoints / "last").resolve()
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in last.glob("*.safetensors")}
+    timed = ("time", "seconds", "data_seconds")
+    rows = [{key: value for key, value in row.items() if key not in timed} for row in read_json_lines(run.journal)]
+    return sums, rows
