@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn, TextIO
 
@@ -21,8 +22,9 @@ from medtrain.core.files import locked, sweep
 from medtrain.core.processes import ASKING_OR_HANGUP, command
 from medtrain.runs.run import Run
 from medtrain.tracking.backends import open_feed
-from medtrain.tracking.backends.common import REMEDIES, Feed
+from medtrain.tracking.backends.common import REMEDIES, Feed, metric_names
 from medtrain.tracking.journal_reader import StepReader
+from medtrain.tracking.metric_names import of_test, renamed
 from medtrain.tracking.uploader_process import catch_up, feed_lock
 
 POLL_SECONDS = 1.0
@@ -90,21 +92,24 @@ def feed_run(run: Run, config: Config) -> None:
     note(f"feeding {config.tracking.tracker}")
     steps = StepReader(run.journal)
     feed = open_feed(run, config)
+    names = metric_names(run)
     ended = False
     while not ended:
         ended = wait_for_end(POLL_SECONDS)  # asked before reading: what is read after the end is the whole journal
-        send_new(steps, feed)
+        send_new(steps, feed, names)
     # Orphaned by a kill, with a server that never answers, it would block the helpers of later attempts for ever.
     signal.alarm(LAST_SECONDS)
     if steps.last and (feed.amends or steps.last_is_whole):
-        feed.send([steps.last])
+        feed.send([renamed(steps.last, names)])
+    if steps.last and (numbers := of_test(run)):
+        feed.send_test(renamed(steps.last._replace(values=numbers), names))
     feed.finish()
 
 
-def send_new(steps: StepReader, feed: Feed) -> None:
+def send_new(steps: StepReader, feed: Feed, names: Callable[[str], str]) -> None:
     """Send the steps that are complete by now."""
     while rows := steps.take(ROWS_AT_ONCE):
-        feed.send(rows)
+        feed.send([renamed(row, names) for row in rows])
     feed.settle()
 
 

@@ -26,6 +26,7 @@ from medtrain.core import processes as helper
 from medtrain.core.jsonfiles import read_json_lines
 from medtrain.runs.run import Run
 from medtrain.tracking.backends.wandb_file import history, records
+from medtrain.tracking.metric_names import grouped
 
 # A trainer as the helper sees it: cuts the journal to the checkpoint, starts the feeder, adds lines, closes or is
 # killed. The loss tells the attempt that wrote it.
@@ -134,10 +135,10 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def in_journal(run: Run) -> dict[int, dict[str, float]]:
-    """What a tracker should hold: the numbers of each step, the epoch's line over the step's."""
+    """What a tracker should hold: each step's numbers, the epoch's line over the step's, by the tracker's names."""
     rows: dict[int, dict[str, float]] = {}
     for entry in read_json_lines(run.journal):
-        numbers = {key: value for key, value in entry.items() if key not in ("kind", "step", "time")}
+        numbers = {grouped(key): value for key, value in entry.items() if key not in ("kind", "step", "time")}
         rows.setdefault(entry["step"], {}).update(numbers)
     return rows
 

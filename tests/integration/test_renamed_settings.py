@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import medtrain
+from feeding import require
 from older_run import end_of, unpacked
 
 from medtrain.config import configfile
@@ -63,6 +64,18 @@ def test_a_copy_reads_the_names_that_it_knows(resumed: dict[str, Run]) -> None:
         assert ("hang_timeout_seconds" in read_yaml(run.config_file)) == (way == "updated")
         config = configfile.load(run.config_file)
         assert (config.monitor, config.data.color_mode, config.augment.coarse_dropout) == ("macro_f1", "rgb", 2)
+
+
+def test_the_curve_in_tensorboard_keeps_its_names(resumed: dict[str, Run]) -> None:
+    require("tensorboard", extra="tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tags = {}
+    for way, run in resumed.items():
+        (folder,) = (run.trackers / "tensorboard").iterdir()
+        tags[way] = set(EventAccumulator(str(folder)).Reload().Tags()["scalars"])
+    assert {"loss", "train_loss", "val_macro_f1"} <= tags["own"] == tags["ready"]
+    assert tags["own"] <= tags["updated"] and all(name.startswith("test_") for name in tags["updated"] - tags["own"])
 
 
 @pytest.mark.parametrize("way", ["own", "updated"])

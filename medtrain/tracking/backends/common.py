@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from medtrain.config import fingerprint
+from medtrain.config.renamed import with_old_names
 from medtrain.config.schema import Config
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.runs.run import Run
 from medtrain.tracking.journal_reader import Row
+from medtrain.tracking.metric_names import grouped, unchanged
+
+GROUPED = "grouped"  # in id.json; missing in runs of version 0.1
 
 
 class Feed(Protocol):
@@ -21,6 +26,9 @@ class Feed(Protocol):
 
     def send(self, rows: list[Row]) -> None:
         """Pass these steps on."""
+
+    def send_test(self, row: Row) -> None:
+        """Pass the numbers of the test on, which are of the last step."""
 
     def settle(self) -> None:
         """The journal is read up: make durable what was sent, and drop what it replaces."""
@@ -47,19 +55,35 @@ REMEDIES = {
 
 
 def tracker_id(run: Run) -> str:
-    """The run's name in every tracker: drawn once, the same in all attempts."""
+    """The run's identity in every tracker: made once, the same in all attempts."""
+    return str(_identity(run)["id"])
+
+
+def metric_names(run: Run) -> Callable[[str], str]:
+    """What the run's tracker calls a number of the journal: a run keeps the names that it began with."""
+    return grouped if has_todays_names(run) else unchanged
+
+
+def has_todays_names(run: Run) -> bool:
+    """Whether a run began with grouped metrics, and settings by the names of today."""
+    return _identity(run).get("names") == GROUPED
+
+
+def _identity(run: Run) -> dict[str, Any]:
     file = run.trackers / "id.json"
     known = read_json(file)
     if not known:
-        known = {"id": secrets.token_hex(4)}
+        known = {"id": secrets.token_hex(4), "names": GROUPED}
         write_json(file, known)
-    return str(known["id"])
+    return known
 
 
-def public_config(config: Config) -> dict[str, Any]:
-    """The settings that a tracker may show: no account, no shell lines, and no paths of this machine."""
+def public_config(run: Run, config: Config) -> dict[str, Any]:
+    """The settings that a tracker may show: no account, no shell lines, and no paths of this machine; by the names that
+    the run began with."""
     values = fingerprint.to_dict(config)
     del values["runs"], values["data"]["shards"], values["slurm"]["account"], values["slurm"]["setup"]
+    del values["weights_dir"]
     values["model"]["weights"] = Path(config.model.weights).name
     values["slurm"]["cluster"] = Path(config.slurm.cluster).name
-    return values
+    return values if has_todays_names(run) else with_old_names(values)

@@ -37,7 +37,7 @@ class MlflowFeed:
             self._client.update_run(self._id, status="RUNNING")
             for name in mlflow_run.data.metrics:
                 self._there[name] = {metric.step for metric in self._client.get_metric_history(self._id, name)}
-        send_params(self._client, self._id, config, known=mlflow_run.data.params)
+        send_params(self._client, self._id, public_config(run, config), known=mlflow_run.data.params)
 
     def send(self, rows: list[Row]) -> None:
         """Log the values that MLflow does not have yet."""
@@ -51,6 +51,10 @@ class MlflowFeed:
         ]
         for start in range(0, len(new), METRICS_AT_ONCE):
             self._client.log_batch(self._id, metrics=new[start : start + METRICS_AT_ONCE])
+
+    def send_test(self, row: Row) -> None:
+        """Log them at the last step."""
+        self.send([row])
 
     def settle(self) -> None:
         """Nothing to do: an answered request is durable."""
@@ -108,12 +112,12 @@ def experiment_id(client: Any, run: Run, name: str) -> str:
     return str(experiment.experiment_id if experiment else client.create_experiment(name, artifact_location=place))
 
 
-def send_params(client: Any, run_id: str, config: Config, known: dict[str, str]) -> None:
+def send_params(client: Any, run_id: str, config: dict[str, Any], known: dict[str, str]) -> None:
     """Log the settings as `section.name`; MLflow forbids to change one, so those it knows stay as they are."""
     from mlflow.entities import Param
 
     settings: dict[str, Any] = {}
-    for name, value in public_config(config).items():
+    for name, value in config.items():
         section = value if isinstance(value, dict) else {"": value}
         settings.update({f"{name}.{key}".rstrip("."): inner for key, inner in section.items()})
     new = [Param(name, str(value)[:PARAM_CHARACTERS]) for name, value in settings.items() if name not in known]

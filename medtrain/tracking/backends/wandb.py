@@ -66,6 +66,11 @@ class WandbFeed:
                 self._wandb.log({**row.values, "_timestamp": row.time}, step=row.step)
                 self._sent += 1
 
+    @telling_of_its_death()
+    def send_test(self, row: Row) -> None:
+        """In the run's summary: a step that the server has takes no more values."""
+        self._wandb.summary.update(row.values)
+
     def settle(self) -> None:
         """W&B's own process writes; drop the older folders once it has written as much as they hold."""
         if not self._online:
@@ -116,7 +121,7 @@ def start_wandb(run: Run, config: Config, identity: str, online: bool) -> Any:
         disable_git=True,
         **{name: value for name, value in INTERNAL_SETTINGS.items() if name in wandb.Settings.model_fields},
     )
-    return wandb.init(config=public_config(config), allow_val_change=True, settings=settings)
+    return wandb.init(config=public_config(run, config), allow_val_change=True, settings=settings)
 
 
 def goes_online(mode: Literal["auto", "online", "offline"]) -> bool:

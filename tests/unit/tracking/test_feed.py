@@ -70,10 +70,12 @@ def test_rows_are_taken_in_portions(tmp_path: Path) -> None:
     assert portions == [list(range(1, 11)), list(range(11, 21)), list(range(21, 25)), []]
 
 
-def test_public_config_has_no_paths_and_no_account() -> None:
+def test_public_config_has_no_paths_and_no_account(tmp_path: Path) -> None:
     slurm = SlurmConfig(account="a", setup=("x",), cluster="/home/c")
     model, data = ModelConfig(weights="/home/me/w.safetensors"), DataConfig(shards="/home/s")
-    shown = public_config(Config(data=data, model=model, slurm=slurm, runs="/home/runs"))
+    config = Config(data=data, model=model, slurm=slurm, runs="/home/runs", weights_dir="/home/me")
+    (run := make_run(tmp_path, "none")).trackers.mkdir()
+    shown = public_config(run, config)
     assert "/home" not in json.dumps(shown) and not {"account", "setup"} & set(shown["slurm"])
     assert shown["model"]["weights"] == "w.safetensors" and shown["optim"]["lr"] == 1e-4
 
@@ -131,8 +133,10 @@ def test_wandb_offline_has_every_step_once_after_a_storm_of_kills(tmp_path: Path
     rows = in_wandb(folder)
     assert list(rows) == list(range(1, 201))
     assert rows == in_journal(run)
-    assert rows[120] == {"epoch": 6, "loss": 1 / 120 + 2, "lr": 1e-4, "train_loss": 1 / 120, "val_accuracy": 0.12}
-    assert [round(rows[step]["loss"] - 1 / step) for step in (10, 11, 121, 141)] == [1, 2, 3, 4]
+    assert rows[120] == {
+        "epoch": 6, "train/loss": 1 / 120 + 2, "train/lr": 1e-4, "train/loss_epoch": 1 / 120, "val/accuracy": 0.12,
+    }  # fmt: skip
+    assert [round(rows[step]["train/loss"] - 1 / step) for step in (10, 11, 121, 141)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
@@ -203,7 +207,7 @@ def test_tensorboard_has_every_step_once_after_a_storm_of_kills(tmp_path: Path) 
     expected = in_journal(run)
     assert sorted(rows) == sorted(expected)
     assert all(rows[step] == pytest.approx(values, rel=1e-6) for step, values in expected.items())
-    assert events.Scalars("loss")[0].wall_time == json.loads(run.journal.read_text().split("\n")[0])["time"]
+    assert events.Scalars("train/loss")[0].wall_time == json.loads(run.journal.read_text().split("\n")[0])["time"]
 
 
 def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_mlflow_goes_on_with_the_same_run(tmp_path: Path) -> None:
     assert found.info.status == "FINISHED" and found.info.run_name == "trial"
     assert found.data.params["optim.lr"] == "0.0001" and "slurm.account" not in found.data.params
     expected = in_journal(run)
-    for name in ("loss", "train_loss", "val_accuracy"):
+    for name in ("train/loss", "train/loss_epoch", "val/accuracy"):
         points = client.get_metric_history(found.info.run_id, name)
         assert len(points) == len({point.step for point in points}), "a step twice"
         assert {point.step: point.value for point in points} == {
