@@ -25,7 +25,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Team
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.console import table
@@ -109,7 +109,7 @@ def async_save(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
 def ours(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Contender:
     """medtrain's checkpoints, the last two kept."""
     (folder / "ours").mkdir()
-    checkpoints = Checkpoints(folder / "ours", CheckpointConfig(), Team(0, 1, "benchmark"), {"fingerprints": {}})
+    checkpoints = CheckpointStore(folder / "ours", CheckpointConfig(), Team(0, 1, "benchmark"), {"fingerprints": {}})
 
     def save(number: int) -> tuple[float, float]:
         start = time.perf_counter()

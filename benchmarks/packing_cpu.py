@@ -49,7 +49,9 @@ paths = sorted(source.iterdir())
 raw = {"quality_score": 1.0}
 records = [Record("drawn", p.name, p, {"any": 1}, patient=p.stem, split="train", raw=raw) for p in paths]
 images = PackOptions(shard_mb=4, encoding="jpeg", size=512)
-clips = PackOptions(shard_mb=4, encoding="tiff", size=112, color_mode="gray")
+renamed = "color_mode" in PackOptions.__dataclass_fields__
+color = {"color_mode": "gray"} if renamed else {"colours": "grey"}
+clips = PackOptions(shard_mb=4, encoding="tiff", size=112, **color)
 pack(records, ("any",), out, images if kind == "images" else clips, 2, max_rejects=0)
 """
 

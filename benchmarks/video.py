@@ -61,7 +61,7 @@ Epoch = Callable[[], Iterator[int]]  # one pass over the clips: how many are in 
 PACK = """
 import sys
 from pathlib import Path
-from medtrain.shards.file_hashes import contents
+from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.index import sample_dtype
 from medtrain.core.mortal import Pool
 from medtrain.shards.plan import PackOptions, make_plan
@@ -71,7 +71,7 @@ from medtrain.shards.tar_writer import Shard, pack_shard
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]
 options = PackOptions(encoding="tiff", size=112, color_mode=colours)
-((name, samples),) = make_plan(records, contents(records, out, Pool(1), clips=True), ("good",), options).items()
+((name, samples),) = make_plan(records, hash_files(records, out, Pool(1), clips=True), ("good",), options).items()
 pack_shard(Shard(out / name, samples, sample_dtype(1, len(samples[0].key), True), options), {})
 assert not list(out.glob("*.rejects.jsonl"))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from medtrain.checkpoints.format import damage
+from medtrain.checkpoints.format import find_corruption
 from medtrain.checkpoints.replay_plan import Plan
 from medtrain.core.errors import MachineError
 from medtrain.runs.attempts import here, rows_of, started
-from medtrain.runs.checkpoint_manifest import Damaged, read_manifest, read_state
-from medtrain.runs.code_snapshot import frozen
+from medtrain.runs.checkpoint_manifest import CorruptCheckpointError, read_manifest, read_state
+from medtrain.runs.code_snapshot import snapshot_manifest
 from medtrain.runs.environment_record import DIFFERS, differing, recorded
 from medtrain.runs.run import Run
 
@@ -37,11 +37,11 @@ class Comparison:
 def compare(plan: Plan, again: Run) -> Comparison:
     """Hold the newest checkpoint and the journal's lines up to it against those of its replay."""
     folder = again.checkpoints / plan.newest.name
-    if found := damage(folder):
+    if found := find_corruption(folder):
         raise MachineError(f"{folder}: the replay's own checkpoint is damaged ({found[0]})", "look at this disk")
     try:
         made, remade = (read_manifest(place)["tensors"] for place in (plan.newest, folder))
-    except Damaged as fault:  # it was whole a moment ago
+    except CorruptCheckpointError as fault:  # it was whole a moment ago
         raise MachineError(f"{plan.newest}: {fault}", "look at this disk") from None
     journal = _journal(plan, again)
     tensors = _tensors(plan.newest, made, folder, remade)
@@ -131,7 +131,7 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
     if len(counts) > 1 and not plan.after.get("virtual_ranks"):
         told.append(f"the steps between were made by {' and '.join(map(str, counts))} ranks (replay: {plan.ranks})")
     told += [f"it was made on {nodes}, the replay on {here()}" for nodes in {r["nodes"] for r in attempts} - {here()}]
-    for entry in frozen(run).get("history", [])[1:]:
+    for entry in snapshot_manifest(run).get("history", [])[1:]:
         if entry["step"] > plan.before["step"]:
             told.append(f"the run took another medtrain at step {entry['step']} (resume --update-code)")
     return told or ["nothing that medtrain knows of differs: suspect memory, disk or GPU, and replay once more"]

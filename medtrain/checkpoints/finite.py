@@ -61,7 +61,7 @@ class Gradients:
         """Whether the loss is scaled, so that a step may be skipped."""
         return self._scaler is not None
 
-    def judge(self, step: int, epoch: int, broken: bool, fix: str) -> None:
+    def check_step(self, step: int, epoch: int, broken: bool, fix: str) -> None:
         """Take the flag of a step in; raises NumericalError, which names the first bad one."""
         if not broken:
             self._skipped = 0

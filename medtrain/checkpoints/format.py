@@ -17,7 +17,7 @@ from medtrain.checkpoints.safetensors_layout import tensor_hash
 from medtrain.core.errors import MachineError
 from medtrain.runs.checkpoint_manifest import (
     STATE,
-    Damaged,
+    CorruptCheckpointError,
     TrainState,
     checkpoint_folders,
     parse_state,
@@ -31,7 +31,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Checkpoint:
     """A checkpoint that verified."""
 
     folder: Path
@@ -48,17 +48,17 @@ class Loaded:
         return {MODEL: self.model, OPTIMIZER: self.optimizer, AVERAGE: self.average}
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Loaded | None:
+def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint that verifies and is finite, or None; `say` hears which are not, and how."""
-    return next(good(folder, say), None)
+    return next(intact(folder, say), None)
 
 
-def good(folder: Path, say: Callable[[str], None]) -> Iterator[Loaded]:
+def intact(folder: Path, say: Callable[[str], None]) -> Iterator[Checkpoint]:
     """The checkpoints that verify and are finite, newest first."""
     for candidate in reversed(checkpoint_folders(folder)):
         try:
             found = load_checkpoint(candidate)
-        except Damaged as fault:
+        except CorruptCheckpointError as fault:
             say(f"checkpoint {candidate.name} is damaged ({fault}); trying the one before")
             continue
         broken = [text for name, tensors in found.files.items() for text in _broken(name, tensors)]
@@ -68,9 +68,9 @@ def good(folder: Path, say: Callable[[str], None]) -> Iterator[Loaded]:
             yield found
 
 
-def load_checkpoint(folder: Path, optimizer: bool = True) -> Loaded:
+def load_checkpoint(folder: Path, optimizer: bool = True) -> Checkpoint:
     """Read a checkpoint and verify every byte of it against its manifest; without the `optimizer`, twice the size of
-    the weights, for what only predicts. Raises Damaged."""
+    the weights, for what only predicts. Raises CorruptCheckpointError."""
     manifest = read_manifest(folder)
     own = _files(manifest, optimizer)
     data = {name: verified(folder / name, expected) for name, expected in own.items()}
@@ -78,15 +78,15 @@ def load_checkpoint(folder: Path, optimizer: bool = True) -> Loaded:
     tensors = {name: _tensors(name, data.pop(name), each) for name, each in hashes.items()}
     state = parse_state(data[STATE])
     model, moments, average = tensors[MODEL], tensors.get(OPTIMIZER, {}), tensors.get(AVERAGE, {})
-    return Loaded(folder, state, model, moments, average, manifest["fingerprints"], manifest.get("journal"))
+    return Checkpoint(folder, state, model, moments, average, manifest["fingerprints"], manifest.get("journal"))
 
 
-def damage(folder: Path, optimizer: bool = True) -> list[str]:
+def find_corruption(folder: Path, optimizer: bool = True) -> list[str]:
     """Every file of a checkpoint that is not as it was written, or that older versions wrote though its numbers were
     broken, one sentence each; empty where it is whole. Without the `optimizer` for what only predicts."""
     try:
         manifest = read_manifest(folder)
-    except Damaged as fault:
+    except CorruptCheckpointError as fault:
         return [str(fault)]
     found = []
     for name, expected in _files(manifest, optimizer).items():
@@ -94,18 +94,18 @@ def damage(folder: Path, optimizer: bool = True) -> list[str]:
             data = verified(folder / name, expected)
             if name in manifest["tensors"]:
                 found += _broken(name, _tensors(name, data, manifest["tensors"][name]))
-        except Damaged as fault:
+        except CorruptCheckpointError as fault:
             found.append(str(fault))
     return found
 
 
-def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Loaded:
+def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Checkpoint:
     """A checkpoint that rank 0 chose; on another node a shared filesystem may show it a little later."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
             return load_checkpoint(folder, optimizer)
-        except Damaged as fault:
+        except CorruptCheckpointError as fault:
             if time.monotonic() > deadline:
                 fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"
                 raise MachineError(f"{node_name()} cannot read {folder}: {fault}", fix) from None
@@ -122,11 +122,11 @@ def _tensors(name: str, data: bytes, hashes: dict[str, str]) -> dict[str, torch.
     try:
         tensors = tensors_from_bytes(data)
     except SafetensorError as error:
-        raise Damaged(f"{name}: {error}") from None
+        raise CorruptCheckpointError(f"{name}: {error}") from None
     found = {key: tensor_hash(tensor) for key, tensor in tensors.items()}
     if found != hashes:
         wrong = next(key for key in found | hashes if found.get(key) != hashes.get(key))
-        raise Damaged(f"{name}: tensor {wrong} does not match its checksum")
+        raise CorruptCheckpointError(f"{name}: tensor {wrong} does not match its checksum")
     return tensors
 
 

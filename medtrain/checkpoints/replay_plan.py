@@ -75,13 +75,13 @@ def plan(run: Run, from_step: int = -1, ranks: int = 0) -> Plan:
         )
     start = earlier[max(earlier) if from_step < 0 else from_step] if earlier and from_step else None
     if start is None and from_step < 0:
-        refuse_long(run, after["step"])
+        ensure_short(run, after["step"])
     before = states[start] if start else {"step": 0, "epoch": 0}
     made = read_manifest(newest)["ranks"]
-    return Plan(run, start, newest, before, after, settle_ranks(run, made, ranks, bool(after.get("virtual_ranks"))))
+    return Plan(run, start, newest, before, after, resolve_ranks(run, made, ranks, bool(after.get("virtual_ranks"))))
 
 
-def refuse_long(run: Run, steps: int) -> None:
+def ensure_short(run: Run, steps: int) -> None:
     """Training from the beginning may take days: raises InputError unless the journal says that it is short."""
     times = [row["time"] for row in journal.rows(run.journal, "step")]
     gaps = sorted(later - earlier for earlier, later in pairwise(times))
@@ -93,7 +93,7 @@ def refuse_long(run: Run, steps: int) -> None:
         )
 
 
-def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
+def resolve_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
     """How many ranks train here; raises where that number or this machine cannot give the same bits."""
     given = tasks_given() if in_slurm_job() else 0
     ranks = asked or (given if exact and given else made)
@@ -105,11 +105,11 @@ def settle_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
     if given and given != ranks:
         raise InputError(f"this allocation has {given} tasks, and {ranks} are needed", allocation(run, made))
     if not given and not in_task():
-        refuse_without_gpu(run, ranks, allocation(run, made))
+        ensure_gpu(run, ranks, allocation(run, made))
     return ranks
 
 
-def refuse_without_gpu(run: Run, ranks: int, fix: str) -> None:
+def ensure_gpu(run: Run, ranks: int, fix: str) -> None:
     """What a GPU computed, a CPU computes otherwise; and ranks that share a GPU may not fit into its memory."""
     device = recorded(run).get("device", "")
     if not device or device in CPUS:

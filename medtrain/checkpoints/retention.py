@@ -8,15 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medtrain.checkpoints.format import Loaded, Tensors
+from medtrain.checkpoints.format import Checkpoint, Tensors
 from medtrain.checkpoints.writer import Outcome, Save, Team, Writer
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.files import sync_folder
 from medtrain.runs import fence
-from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders, epoch_folder, read_state
+from medtrain.runs.checkpoint_manifest import (
+    CorruptCheckpointError,
+    TrainState,
+    checkpoint_folders,
+    epoch_folder,
+    read_state,
+)
 
 
-class Checkpoints:
+class CheckpointStore:
     """Saves behind the training step and keeps the last few, every n-th epoch's, and the best.
 
     `last` and `best` are links. `facts` (fingerprints, number of ranks) go into each manifest. All ranks of the team
@@ -32,7 +38,7 @@ class Checkpoints:
         self._writer = Writer(folder, team)
         self._saved_at = time.monotonic()
 
-    def take_up(self, found: Loaded | None) -> None:
+    def start_from(self, found: Checkpoint | None) -> None:
         """Begin from the checkpoint that was loaded, or from none; clear away what a killed attempt left."""
         self.durable = found.folder.name if found else ""
         if not self._lead:
@@ -86,7 +92,7 @@ class Checkpoints:
         """The epoch of the checkpoint that `best` points to; 0 where there is none that is whole."""
         try:
             return read_state(self.folder / "best").epoch
-        except Damaged:
+        except CorruptCheckpointError:
             return 0
 
     def _publish(self, hidden: Path, name: str, best: bool) -> None:

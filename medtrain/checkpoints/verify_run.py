@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.checkpoints import compare, replay, replay_plan
-from medtrain.checkpoints.format import damage
+from medtrain.checkpoints.format import find_corruption
 from medtrain.core.console import in_line, say, say_json, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.core.files import UNFINISHED
@@ -23,7 +23,7 @@ from medtrain.runs.checkpoint_manifest import (
     read_manifest,
     read_state,
 )
-from medtrain.runs.code_snapshot import changed, obstacle
+from medtrain.runs.code_snapshot import incompatibility, tampered
 from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.runs.takeover import VERIFYING, take
 from medtrain.slurm import job_environment
@@ -52,7 +52,7 @@ def _verify(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Pat
         say_files(found)
     told: dict[str, Any] | None = None
     if not files_only and not found.faults:
-        job_environment.settle()
+        job_environment.reconcile_environment()
         told = train_again(replay_plan.plan(run, from_step, ranks), scratch, json)
     if json:
         say_json({"run": run.name, "folder": str(run.folder), **vars(found), "replay": told})
@@ -92,7 +92,7 @@ def check_files(run: Run) -> Files:
     faults: dict[str, list[str]] = {}
     notes, files = [], 0
     for folder in folders:
-        faults[folder.name] = damage(folder) or misnamed(folder)
+        faults[folder.name] = find_corruption(folder) or misnamed(folder)
         known = {MANIFEST, *read_manifest(folder)["files"]} if not faults[folder.name] else set()
         there = {path.name for path in folder.iterdir()}
         files += len(there)
@@ -119,16 +119,16 @@ def journal_faults(run: Run, whole: list[Path], notes: list[str]) -> list[str]:
     if entry is None:
         notes.append(f"{run.journal.name} is not checked: the medtrain that wrote {whole[-1].name} kept no proof of it")
         return []
-    fault = journal.damage(run.journal, entry)
+    fault = journal.find_corruption(run.journal, entry)
     return [f"{fault} ({whole[-1].name})"] if fault else []
 
 
 def made_with_faults(run: Run, whole: list[Path]) -> list[str]:
     """Whether the settings, the copy of medtrain and the note of the versions are those of the newest checkpoint."""
     told = []
-    if run.code.exists() and (text := changed(run)):
+    if run.code.exists() and (text := tampered(run)):
         told.append(f"{run.code.name}: {text}; to take the installed one: {resume_command(run)} --update-code")
-    if reason := obstacle(run):
+    if reason := incompatibility(run):
         told.append(f"{run.config_file.name}: {reason}")
     written = read_manifest(whole[-1]).get("environment") if whole else None
     if written is not None and digest(run.environment) != written:

@@ -29,7 +29,7 @@ from medtrain.runs.checkpoint_manifest import FORMAT, MANIFEST, STATE, TrainStat
 
 PARTS_WITHIN_S = 600
 PIECE_BYTES = 1 << 24
-Place = tuple[str, str]  # file, tensor
+TensorKey = tuple[str, str]  # file, tensor
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Writer:
         self._team = team
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._job: Future[Outcome] | None = None
-        self._kept: dict[Place, torch.Tensor] = {}
+        self._kept: dict[TensorKey, torch.Tensor] = {}
         self._count = 0
 
     @property
@@ -109,7 +109,7 @@ class Writer:
             return found
         return None
 
-    def _copy(self, files: Mapping[str, Tensors], own: list[Place]) -> dict[Place, torch.Tensor]:
+    def _copy(self, files: Mapping[str, Tensors], own: list[TensorKey]) -> dict[TensorKey, torch.Tensor]:
         """The tensors as they are now, in memory that the next call uses again; on a GPU in its own memory."""
         tensors = [files[file][name].detach() for file, name in own]
         kept = [self._kept.get(place) for place in own]
@@ -122,7 +122,7 @@ class Writer:
         return self._kept
 
 
-def _share(save: Save, team: Team) -> list[Place]:
+def _share(save: Save, team: Team) -> list[TensorKey]:
     """The tensors that this rank writes: the lead the buffers, and each about as many bytes of the others.
 
     By name, because a resumed rank may hold its moments in another order than its neighbour.
@@ -147,7 +147,7 @@ class _Writing:
 
     save: Save
     team: Team
-    own: dict[Place, torch.Tensor]
+    own: dict[TensorKey, torch.Tensor]
     copied: torch.cuda.Event | None
     layouts: dict[str, Layout]
     hidden: Path

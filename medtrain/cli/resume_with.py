@@ -7,7 +7,7 @@ from pathlib import Path
 from medtrain.cli.renamed_flags import for_older_copy
 from medtrain.cli.words import take_values
 from medtrain.core.errors import InputError
-from medtrain.runs.code_snapshot import UPDATE_CODE, hand_over, has_old_names, thaw
+from medtrain.runs.code_snapshot import UPDATE_CODE, exec_snapshot, has_old_names, replace_snapshot
 from medtrain.runs.run import Run
 from medtrain.slurm import job_environment
 
@@ -27,11 +27,11 @@ def resume_with(arguments: list[str]) -> list[str]:
     if not words or not run.config_file.exists():
         return words
     if words != arguments and not {"-h", "--help"} & set(words):
-        thaw(run)
+        replace_snapshot(run)
     # That copy may be older than what keeps another job's variables out of its jobs and ranks.
     if run.job_file.exists() and not {"--here", "--here=True"} & set(words):
         job_environment.leave()
     else:
-        job_environment.settle()
-    hand_over(run, ["resume", *(for_older_copy(run, words) if has_old_names(run) else words)])
+        job_environment.reconcile_environment()
+    exec_snapshot(run, ["resume", *(for_older_copy(run, words) if has_old_names(run) else words)])
     return words

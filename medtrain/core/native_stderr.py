@@ -12,7 +12,7 @@ _LOCK = threading.Lock()  # two threads that exchange the descriptor at once cou
 
 
 @contextmanager
-def silence() -> Iterator[list[bytes]]:
+def capture_stderr() -> Iterator[list[bytes]]:
     """While it lasts nothing that this process writes to stderr arrives; afterwards the list holds what was said."""
     said: list[bytes] = []
     with _LOCK, tempfile.TemporaryFile() as file:

@@ -19,11 +19,11 @@ def opened(path: Path) -> BinaryIO:
 
     Links are followed. What is no regular file is not opened: to open one may wait for ever, or rewind a tape.
     """
-    _refuse_others(path.stat())
+    _ensure_regular(path.stat())
     # Somebody may have put another there since: that is not waited for, and refused too.
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))
     try:
-        _refuse_others(os.fstat(file.fileno()))
+        _ensure_regular(os.fstat(file.fileno()))
     except OSError:
         file.close()
         raise
@@ -36,7 +36,7 @@ def whole_file(path: Path) -> bytes:
         return file.read()
 
 
-def _refuse_others(status: os.stat_result) -> None:
+def _ensure_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = KINDS.get(stat.S_IFMT(status.st_mode), "of another kind")
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file")

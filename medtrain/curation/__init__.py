@@ -1,5 +1,5 @@
 """Raw datasets before they are packed: looked at, told of, put into tables, degraded.
 
 Imported by: `reporting` and `cli`.
-Door: `scan.look_at(records)`.
+Door: `scan.scan_files(records)`.
 """

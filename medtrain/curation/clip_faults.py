@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.curation.scan import Look
+from medtrain.curation.scan import FileScan
 from medtrain.datasets.record import Record
 
 
-def numbers(records: list[Record], looks: list[Look]) -> dict[str, Any]:
+def numbers(records: list[Record], looks: list[FileScan]) -> dict[str, Any]:
     """`missing_rows` (the rows whose clip is not there), `frames` of a clip and `frame_rates` per second: min, median,
     max, and how many clips do not tell their rate; `colour_spaces`: how many clips each has. None where no clip was
     looked at."""

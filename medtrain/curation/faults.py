@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.curation.scan import Look
+from medtrain.curation.scan import FileScan
 from medtrain.datasets import labels
 from medtrain.datasets.record import Record
 
 
-def copies_of(records: list[Record], looks: list[Look]) -> tuple[int, list[list[Record]]]:
+def copies_of(records: list[Record], looks: list[FileScan]) -> tuple[int, list[list[Record]]]:
     """How many images are byte-identical to an earlier one, and the groups of identical images with clashing labels."""
     groups: dict[int, list[Record]] = defaultdict(list)
     for record, look in zip(records, looks, strict=False):  # no looks where the images do not count
@@ -29,7 +29,7 @@ def _clash(group: list[Record]) -> bool:
 
 
 def summary_of(
-    dataset: str, root: Path, records: list[Record], looks: list[Look], kind: str = "images"
+    dataset: str, root: Path, records: list[Record], looks: list[FileScan], kind: str = "images"
 ) -> dict[str, Any]:
     """Everything but the labels, of the images that are there; what is not known without the images is None."""
     pairs = list(zip(records, looks, strict=False))  # no looks where the images do not count
@@ -57,7 +57,7 @@ def summary_of(
 def state_counts(name: str, records: list[Record], uncertain: str, unmentioned: str) -> dict[str, int]:
     """How many records have a label, have it not, and do not tell; a soft target counts as positive."""
     states = [labels.UNKNOWN if (state := record.labels.get(name)) is None else state for record in records]
-    settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
+    settled = labels.resolve_policy(np.array(states, np.int8), uncertain, unmentioned)
     return {
         "positive": int((settled > 0).sum()),
         "negative": int((settled == labels.ABSENT).sum()),

@@ -60,7 +60,7 @@ def indices_of(records: list[Record]) -> list[str]:
 def row_of(name: str, record: Record, uncertain: str, unmentioned: str) -> tuple[Any, ...]:
     """A record as a row of the table, its open labels settled."""
     states = [labels.UNKNOWN if (state := record.labels[label]) is None else state for label in labels.PATHOLOGIES]
-    settled = labels.settle(np.array(states, np.int8), uncertain, unmentioned)
+    settled = labels.resolve_policy(np.array(states, np.int8), uncertain, unmentioned)
     vector = " ".join(WORDS.get(int(state), "nan") for state in settled)
     path = record.path.absolute()
     about = (record.meta.get(key) for key in ("view", "sex", "age"))

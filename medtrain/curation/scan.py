@@ -22,7 +22,7 @@ from medtrain.imaging.video import reader
 CHUNK, CLIPS_CHUNK = 64, 4  # images and clips that a process gets at a time
 
 
-class Look(NamedTuple):
+class FileScan(NamedTuple):
     """What one file turned out to be; `reason` says why it cannot be used, or is empty. `mode` is how colours are
     stored; an image has no `frames`, and a clip that does not tell its time between frames has 0 `frame_ms`."""
 
@@ -36,9 +36,9 @@ class Look(NamedTuple):
     frame_ms: float = 0.0
 
 
-def look_at(
+def scan_files(
     records: list[Record], quick: bool, workers: int, quiet: bool, clips: bool = False, max_pixels: int = MAX_PIXELS
-) -> list[Look]:
+) -> list[FileScan]:
     """A Look at the file of each record, in order; `quiet` keeps the progress lines off standard output.
 
     With `quick`, images are not decoded, and of clips the header alone is read: they then have no digest.
@@ -47,7 +47,7 @@ def look_at(
     progress = Progress(len(records), "checking", kind, every_seconds=float("inf") if quiet else 30.0)
     paths = [record.path for record in records]
     tasks = [Task(paths[i : i + size], quick, clips, max_pixels) for i in range(0, len(paths), size)]
-    found: list[list[Look]] = [[] for _ in tasks]
+    found: list[list[FileScan]] = [[] for _ in tasks]
     try:
         with Pool(min(workers or len(os.sched_getaffinity(0)), len(tasks))) as pool:
             for number, looks in pool.run(LOOKING, tasks):
@@ -70,23 +70,25 @@ class Task(NamedTuple):
     max_pixels: int
 
 
-def _looks(task: Task, ended: Ended) -> list[Look]:
-    return [Look(reason=ended[number]) if number in ended else _one(task, number) for number in range(len(task.paths))]
+def _looks(task: Task, ended: Ended) -> list[FileScan]:
+    return [
+        FileScan(reason=ended[number]) if number in ended else _one(task, number) for number in range(len(task.paths))
+    ]
 
 
-def _one(task: Task, number: int) -> Look:
+def _one(task: Task, number: int) -> FileScan:
     announce(number)
     try:
         with pixel_limit.allowed(task.max_pixels):
             return (_look_at_clip if task.clips else _look)(task.paths[number], task.quick)
     except MemoryError:
-        return Look(reason=NO_MEMORY)
+        return FileScan(reason=NO_MEMORY)
 
 
 LOOKING = Work(_looks, _one)
 
 
-def _look(path: Path, quick: bool) -> Look:
+def _look(path: Path, quick: bool) -> FileScan:
     try:
         data = whole_file(path)
     except OSError as error:
@@ -97,11 +99,11 @@ def _look(path: Path, quick: bool) -> Look:
         if not quick:
             decode(data)
     except ValueError as error:
-        return Look(reason=str(error))
-    return Look(True, "", xxhash.xxh3_128_intdigest(data), *found)
+        return FileScan(reason=str(error))
+    return FileScan(True, "", xxhash.xxh3_128_intdigest(data), *found)
 
 
-def _look_at_clip(path: Path, quick: bool) -> Look:
+def _look_at_clip(path: Path, quick: bool) -> FileScan:
     """Of a clip that has gigabytes no more than a frame or a piece is in memory."""
     digest = xxhash.xxh3_128()
     try:
@@ -114,9 +116,9 @@ def _look_at_clip(path: Path, quick: bool) -> Look:
     except OSError as error:
         return _out_of_reach(error)
     except ValueError as error:
-        return Look(reason=str(error))
-    return Look(True, "", digest.intdigest(), told.width, told.height, told.colour, told.frames, told.frame_ms)
+        return FileScan(reason=str(error))
+    return FileScan(True, "", digest.intdigest(), told.width, told.height, told.colour, told.frames, told.frame_ms)
 
 
-def _out_of_reach(error: OSError) -> Look:
-    return Look(there=not isinstance(error, FileNotFoundError), reason=error.strerror or str(error))
+def _out_of_reach(error: OSError) -> FileScan:
+    return FileScan(there=not isinstance(error, FileNotFoundError), reason=error.strerror or str(error))

@@ -66,7 +66,7 @@ def task_of(labels: NDArray[np.int8]) -> str:
     return "abnormality" if (known(told).sum(1) == 1).all() else "multilabel"
 
 
-def settle(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:
+def resolve_policy(states: NDArray[np.int8], uncertain: str, unmentioned: str) -> NDArray[np.int8]:
     """States of any shape -> PRESENT, ABSENT, SOFT or UNKNOWN, by the policies for the two open ones (see AS)."""
     settled = np.where(states == UNCERTAIN, AS[uncertain], states)
     return np.where(settled == UNMENTIONED, AS[unmentioned], settled).astype(np.int8)

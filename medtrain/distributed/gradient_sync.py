@@ -11,7 +11,7 @@ from torch import nn
 from medtrain.config.schema import Config
 from medtrain.core.partition import share_of
 from medtrain.distributed.process_group import World, seed_step, wrap
-from medtrain.distributed.tree_sum import Tensors, Tree, sum_over_ranks
+from medtrain.distributed.tree_sum import Tensors, TreeSum, sum_over_ranks
 from medtrain.loading.batch import Batch
 from medtrain.models import channels_last
 from medtrain.runs.checkpoint_manifest import TrainState
@@ -22,7 +22,7 @@ COLUMNS = 5
 OF_SAMPLES = slice(LOSS, CORRECT + 1)  # what is a sum over samples, and not a question
 
 
-class Fast:
+class AllReduceSync:
     """DDP's all-reduce, under way while the backward pass still runs. The sums' last bits depend on the number of
     ranks; sample order, seeds and everything else do not."""
 
@@ -49,7 +49,7 @@ class Fast:
         """Nothing is left to do: DDP has reduced the gradients, and `total` is summed a step late."""
 
 
-class Exact:
+class FixedOrderSync:
     """Each micro-batch is a virtual rank, whose gradient is a leaf of one fixed tree (see tree_sum.py).
 
     Random numbers are keyed by virtual rank. Every virtual rank sees the same BatchNorm statistics and changes its own
@@ -68,7 +68,7 @@ class Exact:
         self._counters = [buffer for buffer in buffers if not buffer.is_floating_point()]
         self._before: Tensors = []
         self._counted: Tensors = []
-        self._tree = Tree(leaves)
+        self._tree = TreeSum(leaves)
 
     def micro_batches(self, batch: Batch) -> list[Batch]:
         """The batch cut by virtual rank."""
@@ -97,7 +97,7 @@ class Exact:
     def reduce(self, total: torch.Tensor) -> None:
         """Put the summed gradients and the mean statistics in place; rank 0's `total` gets the summed loss."""
         *values, summed = sum_over_ranks(self._tree, self._leaves, self._world.rank, self._world.size)
-        self._tree = Tree(self._leaves)
+        self._tree = TreeSum(self._leaves)
         for parameter, gradient in zip(self._parameters, values, strict=False):
             # In the parameter's own layout: the optimizer's loops round alike only over memory that lies alike.
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
@@ -109,16 +109,18 @@ class Exact:
             total[OF_SAMPLES] = summed
 
 
-def make_reduction(config: Config, state: TrainState, world: World, model: nn.Module) -> tuple[nn.Module, Fast | Exact]:
+def make_gradient_sync(
+    config: Config, state: TrainState, world: World, model: nn.Module
+) -> tuple[nn.Module, AllReduceSync | FixedOrderSync]:
     """What a batch passes through, and how this run sums the gradients of what trains now, which its first attempt has
     settled."""
     if state.virtual_ranks:
-        return model, Exact(world, model, config.seed, state.global_batch, state.virtual_ranks)
+        return model, FixedOrderSync(world, model, config.seed, state.global_batch, state.virtual_ranks)
     parallel = wrap(world, model)
-    return parallel, Fast(world, parallel, config.seed, config.data.batch_size)
+    return parallel, AllReduceSync(world, parallel, config.seed, config.data.batch_size)
 
 
-def pass_twice(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
+def priming_passes(model: nn.Module, shape: tuple[int, ...], device: torch.device) -> None:
     """Forward and backward, twice, on zeros of `shape`, [B, C, H, W] or [B, C, T, H, W]; the model stays as it is."""
     inputs = torch.zeros(shape, device=device).contiguous(memory_format=channels_last(len(shape)))
     buffers = [buffer.clone() for buffer in model.buffers()]

@@ -39,7 +39,7 @@ class World:
         return self.rank == 0
 
 
-def join(precision: str) -> World:
+def init_distributed(precision: str) -> World:
     """Meet the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT say where) and settle the arithmetic.
 
     Raises MachineError, naming the host, where fewer ranks meet than were started: Accelerate would otherwise let
@@ -61,7 +61,7 @@ def join(precision: str) -> World:
         os.environ["LOCAL_RANK"] = str(gpu_index(torch.cuda.device_count()))  # Accelerate's word for the device
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
-    chosen, reason = settle_precision(precision)
+    chosen, reason = resolve_precision(precision)
     accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu)
     if accelerator.num_processes != expected:
         raise MachineError(
@@ -69,7 +69,7 @@ def join(precision: str) -> World:
             "medtrain doctor   on that node shows whether its GPUs and network answer",
         )
     world = World(accelerator, accelerator.process_index, expected, chosen, reason)
-    if any_rank(world, share(world, chosen) != chosen):
+    if any_rank(world, broadcast_object(world, chosen) != chosen):
         raise MachineError(
             f"{node_name()}: the ranks chose different precisions (this one {chosen}: {reason})",
             "give one that all nodes support: --precision",
@@ -93,7 +93,7 @@ def compute_deterministically() -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def settle_precision(precision: str) -> tuple[str, str]:
+def resolve_precision(precision: str) -> tuple[str, str]:
     """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words)."""
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
@@ -120,7 +120,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
         torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(mixed)
 
 
-class StepSum:
+class AsyncMetricReducer:
     """Sums a few numbers over all ranks once a step, and reads the sum one step late, so that no step waits for it."""
 
     def __init__(self, world: World) -> None:
@@ -152,7 +152,7 @@ class StepSum:
         return step, values.tolist()
 
 
-def part(world: World) -> None:
+def shutdown(world: World) -> None:
     """Leave together: Slurm ends the other ranks as soon as one has gone. Only where every rank is well."""
     if world.size > 1:
         dist.barrier()
@@ -168,14 +168,14 @@ def any_rank(world: World, flag: bool) -> bool:
     return bool(value.item())
 
 
-def share_buffers(world: World, model: nn.Module) -> None:
+def broadcast_buffers(world: World, model: nn.Module) -> None:
     """Give every rank the buffers (BatchNorm statistics) of rank 0."""
     if world.size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
-def share(world: World, value: Any) -> Any:
+def broadcast_object(world: World, value: Any) -> Any:
     """Rank 0's `value` on every rank, so that machines that round differently still decide alike."""
     if world.size == 1:
         return value
@@ -184,7 +184,7 @@ def share(world: World, value: Any) -> Any:
     return box[0]
 
 
-def gather_rows(world: World, rows: torch.Tensor) -> torch.Tensor:
+def all_gather_ragged(world: World, rows: torch.Tensor) -> torch.Tensor:
     """[sum of n, ...] from every rank's [n, ...], in rank order; n may differ."""
     if world.size == 1:
         return rows

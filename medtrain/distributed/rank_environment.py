@@ -10,7 +10,7 @@ from medtrain.slurm.environment import in_task, node_name
 SUPERVISOR = "MEDTRAIN_SUPERVISOR"  # holds the process id of the one that started this rank on its own machine
 
 
-def take_place() -> None:
+def set_rank_environment() -> None:
     """Tell torch which rank this is where srun started it; a supervisor of this machine has said so already. Whoever
     else says so (torchrun, mpirun, a rank that started the shell) means another training.
 
@@ -30,7 +30,7 @@ def take_place() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores - 1)))
     # NumPy's and SciPy's own, which nothing here computes with: a thread a core, that costs time and memory to start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    refuse_shared_gpu()
+    ensure_gpu_not_shared()
 
 
 def supervised_here() -> bool:
@@ -39,7 +39,7 @@ def supervised_here() -> bool:
     return os.environ.get(SUPERVISOR) == str(os.getppid())
 
 
-def refuse_shared_gpu() -> None:
+def ensure_gpu_not_shared() -> None:
     """NCCL cannot have two ranks on one GPU, and says so late and in its own words."""
     local, gpus = int(os.environ.get("LOCAL_RANK", "0")), gpus_given()
     if gpus and local >= gpus:

@@ -18,7 +18,7 @@ Node = tuple[int, int]  # level, index
 Tensors = list[torch.Tensor]
 
 
-class Tree:
+class TreeSum:
     """The nodes that are known so far. Leaves and nodes are to be added from left to right."""
 
     def __init__(self, leaves: int) -> None:
@@ -46,13 +46,13 @@ class Tree:
 
 def own_nodes(leaves: int, rank: int, world: int) -> list[Node]:
     """The nodes that a process ends up with after adding all its leaves."""
-    tree = Tree(leaves)
+    tree = TreeSum(leaves)
     for leaf in share_of(leaves, rank, world):
         tree.add((0, leaf), None)
     return list(tree.nodes)
 
 
-def sum_over_ranks(tree: Tree, leaves: int, rank: int, world: int) -> Tensors:
+def sum_over_ranks(tree: TreeSum, leaves: int, rank: int, world: int) -> Tensors:
     """The root, the same bits on every process and for any number of them.
 
     Each process gets its chunk of all nodes, finishes the tree for it, and hands the result round: as much traffic as
@@ -71,7 +71,7 @@ def sum_over_ranks(tree: Tree, leaves: int, rank: int, world: int) -> Tensors:
     received = sent.new_empty(sum(counts))
     parcels = sent.view(len(sent), world, chunk).transpose(0, 1).contiguous()
     dist.all_to_all_single(received, parcels.view(-1), counts, [counts[rank]] * world)
-    whole = Tree(leaves)
+    whole = TreeSum(leaves)
     nodes = [node for some in everyone for node in some]
     for node, values in zip(nodes, received.view(-1, chunk), strict=True):
         whole.add(node, [values])

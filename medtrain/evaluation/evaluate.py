@@ -16,7 +16,7 @@ from medtrain.checkpoints.format import load_chosen
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError, NumericalError
 from medtrain.datasets.labels import are_scores, known
-from medtrain.distributed.process_group import World, gather_rows, share
+from medtrain.distributed.process_group import World, all_gather_ragged, broadcast_object
 from medtrain.evaluation.inputs import open_loader, pixels
 from medtrain.loading.loader import Loader
 from medtrain.metrics.numbers import plain
@@ -65,13 +65,13 @@ def score(
                 samples.append(torch.from_numpy(np.stack([batch.samples, batch.draws], 1)))
     for module in training:
         module.training = True
-    everyone = gather_rows(world, torch.cat(values).to(world.device)).cpu().numpy()
-    positions = gather_rows(world, torch.cat(samples).to(world.device)).cpu().numpy()
+    everyone = all_gather_ragged(world, torch.cat(values).to(world.device)).cpu().numpy()
+    positions = all_gather_ragged(world, torch.cat(samples).to(world.device)).cpu().numpy()
     order = np.lexsort(positions.T[::-1])
     return _mean_of_windows(everyone[order], positions[order, 0])
 
 
-def refuse_not_finite(scores: Scores, when: str, fix: str) -> None:
+def ensure_finite(scores: Scores, when: str, fix: str) -> None:
     """NumericalError where a network gives no numbers: every metric of them would be a lie."""
     bad = np.flatnonzero(~np.isfinite(scores.values).all(axis=1))
     if len(bad):
@@ -98,15 +98,18 @@ def measure(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     own, rows = distinct(scores, loader)
     copies = len(scores.samples) - len(rows)
     labels = loader.labels[own.samples]
-    report = {**judge(task, own.values, labels, rows), "copies_left_out": copies}
+    report = {**compute_task_metrics(task, own.values, labels, rows), "copies_left_out": copies}
     names, of = mixture.sources(rows)
     if len(names) == 1:
         return report
-    each = {name: judge(task, own.values[of == i], labels[of == i], rows[of == i]) for i, name in enumerate(names)}
+    each = {
+        name: compute_task_metrics(task, own.values[of == i], labels[of == i], rows[of == i])
+        for i, name in enumerate(names)
+    }
     return {**report, **_means(list(each.values())), "per_dataset": each}
 
 
-def judge(
+def compute_task_metrics(
     task: Task, values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
 ) -> dict[str, Any]:
     """The task's metrics, in its unit, of scores [N, K] and labels [N, L] of distinct images; `rows` [N] have a `study`
@@ -194,7 +197,7 @@ def score_split(
     loader.close()
     if scores is None:
         raise RuntimeError("an evaluation without a stop question was stopped")
-    refuse_not_finite(scores, f"in the {split} split", "evaluate in --precision fp32, or train with a lower --lr")
+    ensure_finite(scores, f"in the {split} split", "evaluate in --precision fp32, or train with a lower --lr")
     return loader, scores
 
 
@@ -204,7 +207,7 @@ def load_best(run: Run, model: nn.Module, world: World) -> None:
     Rank 0 says which: it may still be writing it when the others come here.
     """
     links = [run.checkpoints / link for link in ("best", "last")]
-    name = share(world, next((link.resolve().name for link in links if link.exists()), None))
+    name = broadcast_object(world, next((link.resolve().name for link in links if link.exists()), None))
     if name is None:
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
     best = load_chosen(run.checkpoints / name, wait_s=0 if world.main else 30, optimizer=False)

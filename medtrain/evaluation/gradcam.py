@@ -37,10 +37,10 @@ class Shown:
 def shown(task: Task, probabilities: NDArray[np.float64], labels: tuple[str, ...]) -> Shown:
     """What is explained of a sample with probabilities [K]: the labels asked for, or the most likely of those that were
     learned."""
-    likely = (task.answers[k] for k in np.argsort(-probabilities, kind="stable"))
+    likely = (task.output_names[k] for k in np.argsort(-probabilities, kind="stable"))
     names = labels or tuple(islice((label for label in likely if label not in task.unlearned), MOST))
-    found = {label: float(probabilities[task.answers.index(label)]) for label in names}
-    return Shown(found, task.probable and task.outputs == 1 and min(found.values(), default=1) < 0.5)
+    found = {label: float(probabilities[task.output_names.index(label)]) for label in names}
+    return Shown(found, task.outputs_probabilities and task.outputs == 1 and min(found.values(), default=1) < 0.5)
 
 
 def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: bool = False) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ from medtrain.tasks import Task
 
 
 @dataclass(frozen=True)
-class OpenRun:
+class TrainedModel:
     """A run's model, ready to score."""
 
     run: Run
@@ -77,15 +77,15 @@ class OpenRun:
         with torch.inference_mode(), self.world.accelerator.autocast():
             return self.task.scores(self.model(inputs)).cpu().numpy()
 
-    def says(self, scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Any]]:
+    def decisions(self, scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Any]]:
         """The task's verdict on each row of scores [N, K], with what each is the probability of."""
-        task = self.task.chosen_in(read_json(self.run.report))
-        if not task.probable:
-            return [task.verdict(row) for row in scores]
-        learned = [name not in task.unlearned for name in task.answers]
+        task = self.task.with_tuning_of(read_json(self.run.report))
+        if not task.outputs_probabilities:
+            return [task.decide(row) for row in scores]
+        learned = [name not in task.unlearned for name in task.output_names]
         rows = [[float(score) if known else None for score, known in zip(row, learned, strict=True)] for row in scores]
         return [
-            {**task.verdict(row), "probabilities": dict(zip(task.answers, own, strict=True))}
+            {**task.decide(row), "probabilities": dict(zip(task.output_names, own, strict=True))}
             for row, own in zip(scores, rows, strict=True)
         ]
 
@@ -129,7 +129,7 @@ class OpenRun:
         return pixels(batch, self.config.data, self.config.model.channels, self.world.device)
 
 
-def open_run(run: Run, shards: Path | None = None) -> OpenRun:
+def open_run(run: Run, shards: Path | None = None) -> TrainedModel:
     """Build a run's model, for which its shards need not be there any more; `shards` stands in for the dataset it was
     trained on and must have the same classes."""
     config = configfile.load(run.config_file)
@@ -137,20 +137,20 @@ def open_run(run: Run, shards: Path | None = None) -> OpenRun:
     own = config.data
     counts = run.counts()
     if not counts:  # then the manifest alone names the classes
-        mixture.refuse_others(own, newest_manifest(run.checkpoints), run.name)
+        mixture.ensure_same_shards(own, newest_manifest(run.checkpoints), run.name)
     classes = tuple(counts) or mixture.classes(own)
     if shards is not None:
         PackedDataset.open(shards).need_classes(classes)
         config = replace(config, data=replace(config.data, shards=str(shards), datasets=(), holdout=""))
     fits = config.precision != "fp16" or torch.cuda.is_available()
-    world = process_group.join(config.precision if fits else "fp32")
+    world = process_group.init_distributed(config.precision if fits else "fp32")
     task = tasks.make(config, classes, counts)
     model = build_undrawn(config.model, task.outputs)
     model.to(world.device).to(memory_format=models.channels_last(1 + len(input_shape(config))))
-    return OpenRun(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
+    return TrainedModel(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 
 
-def open_best(run: Run) -> OpenRun:
+def load_best_model(run: Run) -> TrainedModel:
     """The same with the run's best weights in place, ready to predict."""
     opened = open_run(run)
     load_best(run, opened.model, opened.world)

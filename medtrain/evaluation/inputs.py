@@ -15,7 +15,7 @@ from medtrain.distributed.process_group import World
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import ClipSetup
-from medtrain.loading.loader import LabelRule, Loader, Share
+from medtrain.loading.loader import LabelRule, Loader, RankShare
 from medtrain.models import channels_last
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex
@@ -52,7 +52,7 @@ def open_loader(
         image_size=data.image_size,
         seed=config.seed,
         augment=augment,
-        share=Share(world.rank, world.size, pieces),
+        share=RankShare(world.rank, world.size, pieces),
         workers=data.workers,
         prefetch=data.prefetch,
         max_samples=data.max_samples,

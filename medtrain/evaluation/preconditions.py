@@ -23,7 +23,7 @@ DICOM_AT, DICOM_MARK = 128, b"DICM"  # PS3.10 7.1: such files often have no suff
 ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networks have one output
 
 
-def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run]:
+def models_for(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run]:
     """The runs that answer for the name (or folder) of a run or a group: of a group its ensemble, or of one of its
     study types. InputError where none does, or one of them has no checkpoint."""
     marks = ("config.yaml", GROUP_FILE)
@@ -34,7 +34,7 @@ def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run
     configs = {run: configfile.load(run.config_file) for run in own}
     types = list(dict.fromkeys(config.data.study_type for config in configs.values()))
     if study_type:
-        mixture.refuse_study_type(study_type, labels_of(own[0]))
+        mixture.ensure_study_type(study_type, labels_of(own[0]))
         able = [run for run, own in configs.items() if own.data.study_type in (*mixture.TOGETHER, study_type)]
         if not able or any(own.task != "abnormality" for own in configs.values()):
             known = ", ".join(dict.fromkeys(own.data.study_type or own.task for own in configs.values()))
@@ -46,7 +46,7 @@ def judges(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run
             f"give one: --study_type {types[0]}   (of {', '.join(types)})",
         )
     for run in own:
-        need_checkpoint(run)
+        require_checkpoint(run)
     return own
 
 
@@ -65,22 +65,22 @@ def labels_of(run: Run) -> tuple[str, ...]:
     return tuple(run.counts()) or mixture.classes(configfile.load(run.config_file).data)
 
 
-def refuse_no_run(study_type: str, runs: Path | str) -> None:
+def ensure_run(study_type: str, runs: Path | str) -> None:
     """InputError where a predictor is made without a run: which study types there are, and which runs judge it."""
-    mixture.refuse_study_type(study_type, mura.CLASSES)
+    mixture.ensure_study_type(study_type, mura.CLASSES)
     known = ", ".join(run_names(runs)) or "none"
     raise InputError(
         f"no run is named that judges {study_type}", f"name one: run=NAME   (in {Path(runs).absolute()}: {known})"
     )
 
 
-def need_checkpoint(run: Run) -> None:
+def require_checkpoint(run: Run) -> None:
     """InputError where a run has no weights yet."""
     if not any((run.checkpoints / link).exists() for link in ("best", "last")):
         raise InputError(f"run {run.name} has no checkpoint yet", f"train it first: {resume_command(run)}")
 
 
-def need_split(run: Run, split: str, shards: Path | None) -> None:
+def require_split(run: Run, split: str, shards: Path | None) -> None:
     """InputError where a packed dataset has no such split, or other labels than the run."""
     config = configfile.load(run.config_file)
     if shards is not None:
@@ -93,7 +93,7 @@ def need_split(run: Run, split: str, shards: Path | None) -> None:
         raise InputError(f"there is no split {split!r}{nearest(split, list(known))}", "choose of " + ", ".join(known))
 
 
-def need_labels(run: Run, labels: Sequence[str]) -> None:
+def require_labels(run: Run, labels: Sequence[str]) -> None:
     """InputError where a run answers for no such label, or has learned nothing about it."""
     task = configfile.load(run.config_file).task
     answers = (ONE_ANSWER[task],) if task in ONE_ANSWER else labels_of(run)
@@ -126,11 +126,11 @@ def files(named: Sequence[Path]) -> tuple[Path, ...]:
         found += inside or [path]
     if wrong:
         raise InputError(f"cannot be read: {', '.join(wrong)}", "give image files or folders: JPEG, PNG, TIFF or DICOM")
-    need_images(found)
+    require_images(found)
     return tuple(found)
 
 
-def need_images(images: Sequence[Path]) -> None:
+def require_images(images: Sequence[Path]) -> None:
     """InputError where none is given."""
     if not images:
         raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")

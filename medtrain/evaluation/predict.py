@@ -11,7 +11,7 @@ import numpy as np
 from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
-from medtrain.evaluation.inference import OpenRun, open_best
+from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.imaging.isolated_decode import apart
 from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
@@ -28,28 +28,28 @@ def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bo
     """
     runs = [judges] if isinstance(judges, Run) else list(judges)
     data = configfile.load(runs[0].config_file).data
-    opened: list[OpenRun] = []
+    opened: list[TrainedModel] = []
     rows: list[dict[str, Any]] = []
     found = []
     at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
     for first in range(0, len(images), at_once):
         paths = images[first : first + at_once]
         if data.frames and not opened:
-            opened = [open_best(run) for run in runs]
+            opened = [load_best_model(run) for run in runs]
         read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
         good = [(path, pixels) for path, (pixels, _) in zip(paths, read, strict=True) if pixels is not None]
         if good and not opened:  # no model is built for nothing
-            opened = [open_best(run) for run in runs]
+            opened = [load_best_model(run) for run in runs]
         scores = _scores(opened, [pixels for _, pixels in good]) if good else np.empty((0, 0))
         found.append(scores)
-        said = iter(opened[0].says(scores) if good else [])
+        said = iter(opened[0].decisions(scores) if good else [])
         for path, (_, error) in zip(paths, read, strict=True):
             rows.append({"image": str(path), **({"error": error} if error else next(said))})
     if not study:
         return rows
     if bad := [row for row in rows if "error" in row]:
         raise InputError(unread(bad), "a study is judged whole: replace them, or leave them out")
-    return [{"images": [row["image"] for row in rows], **opened[0].says(_together(np.concatenate(found)))[0]}]
+    return [{"images": [row["image"] for row in rows], **opened[0].decisions(_together(np.concatenate(found)))[0]}]
 
 
 def unread(rows: list[dict[str, Any]]) -> str:
@@ -65,7 +65,7 @@ def _read(path: Path, how: Shape | int) -> tuple[Any, str]:
         return None, error.problem.removeprefix(f"{path}: ")
 
 
-def _scores(opened: list[OpenRun], pixels: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _scores(opened: list[TrainedModel], pixels: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """[N, K]: of several models their mean."""
     clips = opened[0].config.data.frames
     each = [one.predict_clips(pixels) if clips else one.predict(pixels) for one in opened]
@@ -86,17 +86,17 @@ class MURAPredictor:
 
     def __init__(self, study_type: str, run: str | Path = "", runs: str | Path = "runs") -> None:
         if not str(run):
-            preconditions.refuse_no_run(study_type, runs)
-        self._opened = [open_best(one) for one in preconditions.judges(runs, run, study_type)]
+            preconditions.ensure_run(study_type, runs)
+        self._opened = [load_best_model(one) for one in preconditions.models_for(runs, run, study_type)]
 
     def predict(self, images: str | Path | Sequence[str | Path]) -> dict[str, Any]:
         """`abnormal`, `confidence` and `probabilities` of an image file, or of several that are one study."""
         paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
-        preconditions.need_images(paths)
+        preconditions.require_images(paths)
         first = self._opened[0]
         pictures = [preconditions.read_image(path, first.config.data.image_size) for path in paths]
         scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
-        return first.says(_together(scores))[0]
+        return first.decisions(_together(scores))[0]
 
 
 class EchoPredictor:
@@ -110,12 +110,12 @@ class EchoPredictor:
         own = Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
         if not configfile.load(own.config_file).data.frames:
             raise InputError(f"run {own.name} judges images", "name a run that was trained on clips")
-        self._opened = open_best(own)
+        self._opened = load_best_model(own)
 
     def predict(self, clip: str | Path) -> dict[str, Any]:
         """The task's verdict on a clip file, and its `probabilities`."""
         read = read_file(Path(clip), self._opened.shape)
-        return self._opened.says(self._opened.predict_clips([read]))[0]
+        return self._opened.decisions(self._opened.predict_clips([read]))[0]
 
 
 def read_file(path: Path, shape: Shape) -> Clip:

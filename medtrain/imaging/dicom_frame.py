@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from medtrain.core.native_stderr import silence
+from medtrain.core.native_stderr import capture_stderr
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.codestream import Codestream, described
 from medtrain.imaging.dicom_faults import Damaged, Unusable
@@ -161,7 +161,7 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
     image.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, SYNTAXES[stream.kind])))
     allocated = 8 if stream.bits <= 8 else 16
     image.SetPixelFormat(gdcm.PixelFormat(stream.samples, allocated, stream.bits, stream.bits - 1, int(stream.signed)))
-    with silence() as said:
+    with capture_stderr() as said:
         buffer = image.GetBuffer()
     if buffer is None or any(
         words in said[0] for words in SAID_OF_DAMAGE

@@ -23,7 +23,7 @@ TIFF_KEPT = {
 }  # fmt: skip
 
 
-def without_texts(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """A JPEG or PNG without comments, EXIF and the like, the very same bytes where it has none.
 
     ValueError for a file that cannot be had without: DICOM, a TIFF with texts, one that is not as it should be.

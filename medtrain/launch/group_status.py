@@ -14,7 +14,7 @@ from medtrain.runs.run import Run, group_names, run_names
 from medtrain.runs.run_group import RunGroup, evaluated, finished
 from medtrain.runs.status import NOT_YET, describe, status_table
 from medtrain.shards.packed_dataset import is_packed
-from medtrain.slurm.queries import Place, queue_state
+from medtrain.slurm.queries import JobStatus, queue_state
 
 
 def describe_group(group: RunGroup) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _places(stage: str, known: dict[str, dict[str, str]], runs: list[dict[str, A
     return [_word(place) for place in places if place]
 
 
-def _word(place: Place) -> str:
+def _word(place: JobStatus) -> str:
     return "waiting" if place.waits else "running"
 
 

@@ -17,13 +17,13 @@ from medtrain.launch import dependencies, new_run, resume
 from medtrain.launch import members as launch_members
 from medtrain.launch import stop as launch_stop
 from medtrain.launch import submit as launch
-from medtrain.launch.job_chain import Sent, send, tree
+from medtrain.launch.job_chain import SubmittedJobs, send, tree
 from medtrain.runs import code_snapshot, removal, run_group
 from medtrain.runs.run import GROUP_FILE, Run, command_for
 from medtrain.runs.run_group import RunGroup
 from medtrain.runs.takeover import alive
 from medtrain.slurm import job_environment, sbatch
-from medtrain.slurm.environment import in_batch_script, in_slurm_job, refuse_step_of_many
+from medtrain.slurm.environment import ensure_not_one_of_many, in_batch_script, in_slurm_job
 from medtrain.slurm.queries import queue_state
 
 
@@ -32,7 +32,7 @@ def train(config: Config) -> int:
 
     Returns the exit code of the first that did not finish. In a batch script that Slurm has requeued it goes on.
     """
-    refuse_step_of_many()
+    ensure_not_one_of_many()
     requeued = "SLURM_RESTART_COUNT" in os.environ and in_slurm_job()
     group = RunGroup.find(config.runs, config.run)
     if group is None or not requeued or not all(map(launch.made_by_this_job, group.runs)):
@@ -52,7 +52,7 @@ def new_group(
     config = new_run.ready(config, packed=not packing)
     members = launch_members.members(config, types or launch_members.study_types(config))
     if not again:
-        launch_members.refuse_existing(config, members)
+        launch_members.ensure_new(config, members)
     for member in members:
         if not Run(Path(config.runs) / member.run).config_file.exists():
             new_run.new_run(member, packed=not packing)
@@ -70,19 +70,19 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
         if run not in group.open():  # somebody else has taken it up meanwhile
             continue
         if "SLURM_RESTART_COUNT" in os.environ:
-            code_snapshot.hand_over(run, sys.argv[1:])
+            code_snapshot.exec_snapshot(run, sys.argv[1:])
         say(f"run {run.name} ({group.runs.index(run) + 1} of {len(group.runs)})")
         codes[run] = supervise(run, alone=False)
         if codes[run] == EXIT_RESUMABLE:
             if not in_batch_script():
                 say(f"the others wait; go on with all: {group.again}")
             return EXIT_RESUMABLE
-    put_together(group)
+    build_report(group)
     bad = [codes.get(run, EXIT_ENVIRONMENT) for run in group.runs if not run_group.finished(run)]
     return bad[0] if bad else EXIT_DONE
 
 
-def put_together(group: RunGroup) -> None:
+def build_report(group: RunGroup) -> None:
     """Evaluate what the group's chain would, and write its report."""
     from medtrain.evaluation.inference import open_run
     from medtrain.reporting import group_report  # torch
@@ -92,15 +92,15 @@ def put_together(group: RunGroup) -> None:
         if run_group.finished(run) and not run_group.evaluated(run):
             evaluate_opened(open_run(run), "val", lambda text: None)
     try:
-        group_report.put_together(group, say)
+        group_report.build_report(group, say)
     except InputError as error:
         show_error(error.problem, error.fix)
 
 
-def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
+def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, SubmittedJobs]:
     """Send a new group to Slurm as one array and a job that puts its reports together, or print their scripts."""
     if not dry_run:
-        sbatch.need_slurm(launch.TRAIN_HERE)
+        sbatch.require_slurm(launch.TRAIN_HERE)
     if sbatch.there():
         config = dependencies.looked_up(config)
     if dry_run:
@@ -110,7 +110,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[RunGroup, Sent]:
     return send_new(new_group(config, by_slurm=True), config)
 
 
-def send_new(group: RunGroup, config: Config) -> tuple[RunGroup, Sent]:
+def send_new(group: RunGroup, config: Config) -> tuple[RunGroup, SubmittedJobs]:
     """Send a group that was just made; where Slurm takes nothing of it, nothing of it stays."""
     try:
         return group, send(group, config.slurm)
@@ -134,14 +134,14 @@ def planned(config: Config, types: tuple[str, ...], packing: dict[str, Any] | No
 def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = None) -> int:
     """Go on with what is neither finished nor under way, as it was started (or `here`); `request` changes what is asked
     of Slurm. Returns an exit code."""
-    job_environment.settle()
-    refuse_step_of_many()
+    job_environment.reconcile_environment()
+    ensure_not_one_of_many()
     by_slurm, runs = group.by_slurm and not here, group.open()
     if by_slurm:
-        sbatch.need_slurm(launch.TRAIN_HERE)
+        sbatch.require_slurm(launch.TRAIN_HERE)
     for run in runs:
         if not by_slurm:
-            resume.refuse_login_node(run, here)
+            resume.ensure_not_login_node(run, here)
         config = resume.waiting_for_nothing(configfile.load(run.config_file))
         config = replace(config, slurm=replace(config.slurm, **(request or {})))
         configfile.check(config, f"run {run.name}")
@@ -153,7 +153,7 @@ def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = 
     return EXIT_DONE
 
 
-def refuse_jobs(group: RunGroup) -> None:
+def ensure_no_jobs(group: RunGroup) -> None:
     """InputError where a job of a group's chain is still in the queue."""
     known = [job for jobs in group.jobs().values() for job in jobs.values()]
     if waiting := [job for job in dict.fromkeys(known) if queue_state(job)]:

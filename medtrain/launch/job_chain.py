@@ -22,22 +22,22 @@ from medtrain.slurm import sbatch
 from medtrain.slurm.queries import queue_state
 
 STAGES = ("check", "pack", "train", "evaluate", "report")
-Sent = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)
+SubmittedJobs = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)
 
 
-def tree(sent: Sent) -> str:
+def tree(sent: SubmittedJobs) -> str:
     """Jobs that wait for each other, a line each."""
     lines = [f"{name:<9} job {job}" + (f", {tasks} task(s)" if tasks else "") for name, job, tasks in sent]
     return "\n".join(f"{'  ' * depth}{'└ ' if depth else ''}{line}" for depth, line in enumerate(lines))
 
 
-def send(group: RunGroup, slurm: SlurmConfig, dry_run: bool = False) -> Sent:
+def send(group: RunGroup, slurm: SlurmConfig, dry_run: bool = False) -> SubmittedJobs:
     """Hand to Slurm what is not done and not under way: check, packing, an array of trainings, one of evaluations, each
     of which waits for its training, and the report, which waits for all, however they end."""
     copy = Run(group.folder)
     queued = any(_queued(job) for jobs in group.jobs().values() for job in jobs.values())
     if not dry_run and not (queued and copy.code.exists()):
-        code_snapshot.freeze(copy)  # whoever edits medtrain while jobs wait does not change what they do
+        code_snapshot.create_snapshot(copy)  # whoever edits medtrain while jobs wait does not change what they do
     sender = _Sender(group, slurm, dry_run)
     after = sender.prepare() if group.packing else slurm.dependency
     train = sender.train(after)
@@ -56,7 +56,7 @@ class _Sender:
         one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
         self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
         self.code = Run(group.folder).code  # the group's own copy of medtrain
-        self.sent: Sent = []
+        self.sent: SubmittedJobs = []
         self.trained: set[int] = set()
 
     def prepare(self) -> str:

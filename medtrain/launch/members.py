@@ -59,7 +59,7 @@ def members(config: Config, types: tuple[str, ...]) -> list[Config]:
     return found
 
 
-def refuse_existing(config: Config, runs: list[Config]) -> None:
+def ensure_new(config: Config, runs: list[Config]) -> None:
     """InputError where a run or group has one of the names: before any is made."""
     folder = Path(config.runs)
     old = RunGroup.find(folder, config.run)

@@ -26,14 +26,14 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     run = Run(Path(config.runs) / config.run)
     if removal.make_way(run):
         say(f"run {run.name} had ended before its first step: it is made anew")
-    run.refuse_existing()  # before anything is downloaded for it
+    run.ensure_new()  # before anything is downloaded for it
     if config.model.weights in PUBLISHED:
         from medtrain import models  # torch
 
         models.fetch(config.model.backbone, config.model.weights)
     run = Run.create(config.runs, config.run, config.share)
     take(run)
-    code_snapshot.freeze(run)  # first: its config.yaml is what makes a folder a run
+    code_snapshot.create_snapshot(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
     fence.release(run.folder)
     return run, config
@@ -48,18 +48,18 @@ def ready(config: Config, packed: bool = True) -> Config:
         config = dataclasses.replace(config, weights_dir=str(Path(config.weights_dir).absolute()))
     config = with_shards(config, packed)
     if packed and not config.slurm.dependency:  # what it waits for may be what packs them
-        compatibility.refuse_unfit(config)
-    refuse_unfit_backbone(config)
+        compatibility.ensure_fits(config)
+    ensure_backbone_fits(config)
     return with_weights(config)
 
 
-def refuse_unfit_backbone(config: Config) -> None:
+def ensure_backbone_fits(config: Config) -> None:
     """InputError where there is no such network, or it cannot take images or clips of that size."""
     if not surely_fits(config.model.backbone, config.data.image_size, config.data.frames):
         from medtrain import models  # torch
         from medtrain.evaluation import inputs
 
-        models.refuse_unfit(config.model, inputs.input_shape(config))
+        models.ensure_fits(config.model, inputs.input_shape(config))
 
 
 def with_shards(config: Config, packed: bool = True) -> Config:
@@ -69,8 +69,8 @@ def with_shards(config: Config, packed: bool = True) -> Config:
     if packed and not config.slurm.dependency:  # what it waits for may be what packs them
         known = mixture.classes(data)
         if data.study_type not in (*mixture.TOGETHER, members.ALL):
-            mixture.refuse_study_type(data.study_type, known)
-        mixture.refuse_watch(dataclasses.replace(config, data=data))
+            mixture.ensure_study_type(data.study_type, known)
+        mixture.ensure_monitor(dataclasses.replace(config, data=data))
     return dataclasses.replace(config, data=data)
 
 

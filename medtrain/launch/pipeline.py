@@ -13,7 +13,7 @@ from medtrain.datasets.record import Record
 from medtrain.launch import group_submit, job_chain, new_run
 from medtrain.launch.members import ALL
 from medtrain.runs.run_group import RunGroup
-from medtrain.shards.packing_jobs import refuse
+from medtrain.shards.packing_jobs import ensure_can_pack
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
 from medtrain.shards.request import Request, options_for
 from medtrain.slurm import sbatch
@@ -22,7 +22,7 @@ FLAGS = ("root", "encoding", "size", "tasks", "max_rejects")  # of a pipeline, b
 HERE = "a chain needs Slurm; here: ./run_hpc_training.sh RECIPE --root DIR"
 
 
-def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGroup, job_chain.Sent]:
+def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGroup, job_chain.SubmittedJobs]:
     """Send check, packing, training, evaluation and report, or print their scripts; `given` are the values of FLAGS."""
     if config.task != "abnormality":
         raise InputError(
@@ -32,7 +32,7 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
     if "root" not in given:
         raise InputError("where the raw images are is not said", "give --root DIR")
     if not dry_run:
-        sbatch.need_slurm(HERE)
+        sbatch.require_slurm(HERE)
     config = new_run.with_name(config)
     if not config.data.study_type and config.ensemble == 1:  # the paper's ensemble is of all types together
         config = replace(config, data=replace(config.data, study_type=ALL))
@@ -53,7 +53,7 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
     asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
     tasks = _number(given, "tasks", 8)
-    records = refuse(asked, out, tasks)
+    records = ensure_can_pack(asked, out, tasks)
     packing = {
         "request": asked.told(),
         "out": str(out),

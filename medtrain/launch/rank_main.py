@@ -17,7 +17,7 @@ from typing import Any, NoReturn  # noqa: E402
 from medtrain.config.configfile import load  # noqa: E402
 from medtrain.core import deferred_imports, outlet, permissions  # noqa: E402
 from medtrain.core.errors import EXIT_ENVIRONMENT, Hang, MedtrainError  # noqa: E402
-from medtrain.distributed.rank_environment import SUPERVISOR, take_place  # noqa: E402
+from medtrain.distributed.rank_environment import SUPERVISOR, set_rank_environment  # noqa: E402
 from medtrain.runs import fence, takeover  # noqa: E402
 from medtrain.runs.run import Run, command_for  # noqa: E402
 from medtrain.slurm.environment import node_name  # noqa: E402
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         config = load(run.config_file)
         permissions.apply(config.share)
-        take_place()
+        set_rank_environment()
         main = os.environ.get("RANK", "0") == "0"
         if not fence.join(run.folder, main) and main:
             takeover.take(run)  # without a supervisor; under one that told no number it would be refused

@@ -19,14 +19,14 @@ from medtrain.runs.run import Run, resume_command
 from medtrain.runs.takeover import LEAVING, alive, take, under_way
 from medtrain.shards import mixture
 from medtrain.slurm import job_environment, sbatch
-from medtrain.slurm.environment import refuse_step_of_many
+from medtrain.slurm.environment import ensure_not_one_of_many
 
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
     """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
-    job_environment.settle()
-    refuse_step_of_many()
-    refuse_if_alive(run)
+    job_environment.reconcile_environment()
+    ensure_not_one_of_many()
+    ensure_not_alive(run)
     before = configfile.load(run.config_file)
     changed = fingerprint.difference(before, config)
     if not changed and complete(run):
@@ -34,8 +34,8 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
         say(f"train it for longer: {resume_command(run)} --epochs N   (it has {before.epochs})")
         return 0
     configfile.check(config, f"run {run.name}")
-    refuse_other_settings(run, before, config)
-    refuse_login_node(run, here)
+    ensure_same_settings(run, before, config)
+    ensure_not_login_node(run, here)
     permissions.apply(config.share)
     if config.slurm.dependency == before.slurm.dependency:  # what it once waited for is long gone
         config = waiting_for_nothing(config)
@@ -45,7 +45,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     if changed:
         say("changed: " + "; ".join(changed))
     if run.job_file.exists() and not here:
-        sbatch.need_slurm(TRAIN_HERE)
+        sbatch.require_slurm(TRAIN_HERE)
         say(f"run {run.name}: job {send(run, config.slurm, resume_command(run))}")
         return 0
     from medtrain.launch.supervisor import supervise
@@ -68,9 +68,9 @@ def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
     """Prepare a run to go on with settings."""
     take(run)
     config = with_shards(config, packed)
-    mixture.refuse_others(config.data, newest_manifest(run.checkpoints), run.name)
+    mixture.ensure_same_shards(config.data, newest_manifest(run.checkpoints), run.name)
     if not run.code.exists():
-        code_snapshot.freeze(run)
+        code_snapshot.create_snapshot(run)
     configfile.save(config, run.config_file, old_names=code_snapshot.has_old_names(run))
     if not (run.checkpoints / "last").exists():
         say(f"{run.name} has no checkpoint yet: it starts from the beginning")
@@ -78,7 +78,7 @@ def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
     return config
 
 
-def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
+def ensure_same_settings(run: Run, before: Config, config: Config) -> None:
     """A run that goes on with other settings or shards would end with other weights than it promised."""
     old, new = fingerprint.binding(before), fingerprint.binding(config)
     had, has = (
@@ -95,7 +95,7 @@ def refuse_other_settings(run: Run, before: Config, config: Config) -> None:
         )
 
 
-def refuse_login_node(run: Run, here: bool) -> None:
+def ensure_not_login_node(run: Run, here: bool) -> None:
     """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
     starts = attempts.started(attempts.rows_of(run))
     by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
@@ -107,7 +107,7 @@ def refuse_login_node(run: Run, here: bool) -> None:
         )
 
 
-def refuse_if_alive(run: Run) -> None:
+def ensure_not_alive(run: Run) -> None:
     """Two owners of one folder would overwrite each other. For a rank that only saves and leaves, taking it waits."""
     place = alive(run, sure=True)
     if place is not None and place.state != LEAVING:

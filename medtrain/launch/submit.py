@@ -19,7 +19,7 @@ from medtrain.launch.new_run import new_run, ready, with_name
 from medtrain.runs import attempts, code_snapshot, fence, removal
 from medtrain.runs.run import Run, set_status
 from medtrain.slurm import sbatch
-from medtrain.slurm.environment import in_slurm_job, own_job, refuse_step_of_many
+from medtrain.slurm.environment import ensure_not_one_of_many, in_slurm_job, own_job
 
 TRAIN_HERE = "train here: medtrain train RECIPE ..."
 
@@ -32,14 +32,14 @@ def made_by_this_job(run: Run) -> bool:
 
 
 def train(config: Config) -> int:
-    """Train here under supervision; in a Slurm job or allocation, on all of its ranks, once `jobenv.settle` has been
-    called."""
-    refuse_step_of_many()
+    """Train here under supervision; in a Slurm job or allocation, on all of its ranks, once
+    `job_environment.reconcile_environment` has been called."""
+    ensure_not_one_of_many()
     config = with_name(config, here=True)
     run = Run(Path(config.runs) / config.run)
     requeued = "SLURM_RESTART_COUNT" in os.environ and run.config_file.exists() and made_by_this_job(run)
     if requeued:
-        code_snapshot.hand_over(run, sys.argv[1:])
+        code_snapshot.exec_snapshot(run, sys.argv[1:])
     from medtrain.launch.supervisor import supervise  # the installed one may be broken by now
 
     if not (requeued and in_slurm_job()):
@@ -72,7 +72,7 @@ def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:
         run = Run(Path(config.runs) / config.run)
         sbatch.send(executor(run, config.slurm), supervisor(run), "", dry_run)
         return run, ""
-    sbatch.need_slurm(TRAIN_HERE)
+    sbatch.require_slurm(TRAIN_HERE)
     config = dependencies.looked_up(config)
     run, config = new_run(config)
     try:

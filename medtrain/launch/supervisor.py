@@ -69,7 +69,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
             dependencies.prove_packed(run, config)
         except InputError as error:
             return cannot_begin(run, error)
-    asked = Asked(ranks, run).install()
+    asked = SignalForwarder(ranks, run).install()
     ends: list[attempts.Row] = []
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
@@ -97,7 +97,7 @@ def cannot_begin(run: Run, error: InputError) -> int:
     return error.exit_code
 
 
-def attempt(run: Run, ranks: Srun | LocalRanks, asked: Asked, warned_s: float) -> attempts.Row:
+def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s: float) -> attempts.Row:
     """One start of all ranks, written down before and after in attempts.jsonl. Returns what was written after.
 
     `warned_s` is how long before its time limit the job wants a signal.
@@ -201,14 +201,14 @@ def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
         tell(run, f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
 
 
-class Asked:
+class SignalForwarder:
     """Passes a signal on to the ranks and remembers it. A second Ctrl-C ends them at once."""
 
     def __init__(self, ranks: Srun | LocalRanks, run: Run) -> None:
         self.signal = ""
         self._ranks, self._run = ranks, run
 
-    def install(self) -> Asked:
+    def install(self) -> SignalForwarder:
         """Listen."""
         for number in ASKING_OR_HANGUP:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup wants HUP ignored
@@ -238,7 +238,7 @@ class Asked:
 
 if __name__ == "__main__":
     outlet.install(wait=False)
-    job_environment.settle()
+    job_environment.reconcile_environment()
     try:
         sys.exit(supervise(Run(sys.argv[1])))
     except MedtrainError as error:

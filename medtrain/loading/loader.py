@@ -12,18 +12,18 @@ import torch
 
 from medtrain.config.schema import AugmentConfig
 from medtrain.core.errors import InputError
-from medtrain.datasets.labels import UNKNOWN, known, settle
+from medtrain.datasets.labels import UNKNOWN, known, resolve_policy
 from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import ClipSetup
 from medtrain.loading.order import draws_of_epoch, rank_share
-from medtrain.loading.pool import LoaderPool, Part
+from medtrain.loading.pool import BatchRequest, LoaderPool
 from medtrain.loading.worker import Setup
 from medtrain.shards.index import ShardIndex
 from medtrain.shards.mixture import parts_and_times
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """Whose part of each global batch: the rank's among so many, in whole pieces where a batch is cut into `pieces`."""
 
     rank: int = 0
@@ -33,8 +33,8 @@ class Share:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What labels become for training: by the policies for what is not sure (see labels.settle), of clips good where
-    the score is `score_threshold` or more (0: as it was packed), or with `scores` the scores themselves."""
+    """What labels become for training: by the policies for what is not sure (see labels.resolve_policy), of clips good
+    where the score is `score_threshold` or more (0: as it was packed), or with `scores` the scores themselves."""
 
     uncertain: str = "nan"
     unmentioned: str = "nan"
@@ -50,7 +50,7 @@ class LabelRule:
                 if self.scores
                 else np.where(np.isnan(given), UNKNOWN, given >= self.score_threshold).astype(np.int8)
             )
-        return settle(index.labels[:samples], self.uncertain, self.unmentioned)
+        return resolve_policy(index.labels[:samples], self.uncertain, self.unmentioned)
 
 
 class Loader:
@@ -73,7 +73,7 @@ class Loader:
         image_size: int,
         seed: int = 0,
         augment: AugmentConfig | None = None,
-        share: Share = Share(),
+        share: RankShare = RankShare(),
         workers: int = 2,
         prefetch: int = 4,
         max_samples: int = 0,
@@ -117,7 +117,7 @@ class Loader:
         own = self.share
         share = rank_share(self.global_batch, own.rank, own.ranks, own.pieces or own.ranks)
         whole = (order[k * self.global_batch : (k + 1) * self.global_batch] for k in range(first_step, self.steps))
-        parts = (Part(step[share] % self.samples, step[share], step % self.samples, epoch) for step in whole)
+        parts = (BatchRequest(step[share] % self.samples, step[share], step % self.samples, epoch) for step in whole)
         yield from self._batches(parts, share.stop - share.start)
 
     def every_sample(self, batch_size: int) -> Iterator[Batch]:
@@ -130,7 +130,7 @@ class Loader:
         starts = range(self.share.rank * batch_size, count, self.share.ranks * batch_size)
         parts = (np.arange(start, min(start + batch_size, count)) for start in starts)
         pairs = (np.divmod(part, self._windows) for part in parts)
-        yield from self._batches((Part(samples, draws, samples, None) for samples, draws in pairs), batch_size)
+        yield from self._batches((BatchRequest(samples, draws, samples, None) for samples, draws in pairs), batch_size)
 
     def rounds(self, batch_size: int) -> int:
         """Batches of `every_sample` on the rank that has the most."""
@@ -143,7 +143,7 @@ class Loader:
     def _draws(self, epoch: int) -> npt.NDArray[np.int64]:
         return draws_of_epoch(self.seed, epoch, self.index.digest, *self._sources)
 
-    def _batches(self, parts: Iterator[Part], largest: int) -> Iterator[Batch]:
+    def _batches(self, parts: Iterator[BatchRequest], largest: int) -> Iterator[Batch]:
         for part, pixels in self._pool.make(parts, largest, self._prefetch):
             # A copy, which belongs to whoever has the batch; from pinned memory a GPU takes it while the CPU goes on.
             inputs = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=self._pin)

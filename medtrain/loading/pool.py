@@ -26,17 +26,17 @@ import numpy.typing as npt
 
 from medtrain.core import processes
 from medtrain.core.errors import InputError, MachineError
-from medtrain.loading.worker import PLACE, Fault, Piece, Setup
+from medtrain.loading.worker import SAMPLE_LOCATION, Fault, Setup, WorkItem
 from medtrain.shards.index import ShardIndex
 
 Samples = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-FEWEST = 128  # images in a piece: with fewer, what a piece costs adds to what small images cost; clips come alone
+MIN_CHUNK = 128  # images in a piece: with fewer, what a piece costs adds to what small images cost; clips come alone
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchRequest:
     """One rank's `samples` int64 [B] of a `step` (the global batch they are from); augmented by the numbers of `epoch`
     and `draws` [B], or only resized."""
 
@@ -47,10 +47,10 @@ class Part:
 
 
 @dataclass
-class _Order:
+class _PendingBatch:
     """A part in the making: where its pixels will be, how many pieces of it are not there yet, what went wrong."""
 
-    part: Part
+    part: BatchRequest
     pixels: Pixels
     missing: int = 0
     error: InputError | MachineError | None = None
@@ -60,7 +60,7 @@ class _Worker:
     """A process, the socket to it, and the pieces that it has been asked for, each with its first place in a part."""
 
     def __init__(self, memory: int, setup: Setup) -> None:
-        self.owed: deque[tuple[_Order, int]] = deque()
+        self.in_flight: deque[tuple[_PendingBatch, int]] = deque()
         self.connection, theirs = Pipe()
         with theirs:
             descriptors = (theirs.fileno(), memory)
@@ -71,22 +71,22 @@ class _Worker:
             )  # fmt: skip
         self.connection.send(setup)
 
-    def ask(self, order: _Order, first: int, piece: Piece) -> None:
+    def ask(self, order: _PendingBatch, first: int, piece: WorkItem) -> None:
         """Send a piece of an order."""
         order.missing += 1
-        self.owed.append((order, first))
+        self.in_flight.append((order, first))
         try:
             self.connection.send_bytes(piece.pack())
         except ConnectionError:
             raise self._died() from None
 
-    def hear(self) -> tuple[_Order, int, Fault | None]:
+    def hear(self) -> tuple[_PendingBatch, int, Fault | None]:
         """The order that one more piece of is there, or is at fault; waits for it."""
         try:
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
             raise self._died() from None
-        order, first = self.owed.popleft()
+        order, first = self.in_flight.popleft()
         order.missing -= 1
         return order, first, pickle.loads(answer) if answer else None
 
@@ -115,10 +115,10 @@ class LoaderPool:
 
     def __init__(self, index: ShardIndex, setup: Setup, workers: int) -> None:
         self._index, self._setup, self._count = index, setup, workers
-        self._shape, self._fewest = setup.shape, 1 if setup.clip else FEWEST
+        self._shape, self._fewest = setup.shape, 1 if setup.clip else MIN_CHUNK
         # The columns that workers need, by themselves: a row of the mapped index is wide, and on a page of its own.
-        self._places = np.zeros(len(index), PLACE)
-        for name in set(PLACE.names or ()) & set(index.samples.dtype.names or ()):
+        self._places = np.zeros(len(index), SAMPLE_LOCATION)
+        for name in set(SAMPLE_LOCATION.names or ()) & set(index.samples.dtype.names or ()):
             self._places[name] = index.samples[name]
         self._memory = os.memfd_create("medtrain-loader")
         self._pixels = np.empty(0, np.uint8)
@@ -136,7 +136,7 @@ class LoaderPool:
             self.close()
             raise MachineError(f"a loader process cannot be started ({error})", "choose fewer --workers") from None
 
-    def make(self, parts: Iterator[Part], largest: int, ahead: int) -> Iterator[tuple[Part, Pixels]]:
+    def make(self, parts: Iterator[BatchRequest], largest: int, ahead: int) -> Iterator[tuple[BatchRequest, Pixels]]:
         """Yield each part with its pixels, uint8 [B, *Setup.shape], which are good until the next one is asked for.
 
         No part may have more than `largest` samples. At least `ahead` parts are in the making while the caller works.
@@ -144,15 +144,15 @@ class LoaderPool:
         """
         self.start()
         self._callers += 1
-        caller, waiting = self._callers, deque[_Order]()
+        caller, waiting = self._callers, deque[_PendingBatch]()
         ring = self._ring(largest, ahead)
         for number, part in enumerate(parts):
-            self._refuse_earlier(caller)  # before its next part is made, in a slot that is another's by now
+            self._ensure_newest(caller)  # before its next part is made, in a slot that is another's by now
             waiting.append(self._order(part, ring, number % len(ring)))
             if len(waiting) == len(ring):
                 yield self._made(waiting.popleft())
         while waiting:
-            self._refuse_earlier(caller)
+            self._ensure_newest(caller)
             yield self._made(waiting.popleft())
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class LoaderPool:
 
     def _ring(self, batch: int, ahead: int) -> Pixels:
         """[slots, batch, ...] of shared memory that no worker writes to any more."""
-        while any(worker.owed for worker in self._workers):
+        while any(worker.in_flight for worker in self._workers):
             self._hear()
         keep_busy = -(-2 * len(self._workers) // self._cuts(batch))  # parts that have two pieces for every worker
         shape = (1 + max(ahead, keep_busy), batch, *self._shape)
@@ -180,24 +180,24 @@ class LoaderPool:
     def _cuts(self, samples: int) -> int:
         return max(1, min(len(self._workers), samples // self._fewest))
 
-    def _order(self, part: Part, ring: Pixels, slot: int) -> _Order:
+    def _order(self, part: BatchRequest, ring: Pixels, slot: int) -> _PendingBatch:
         self._hear(wait=False)
         count = len(part.samples)
-        order = _Order(part, ring[slot, :count])
+        order = _PendingBatch(part, ring[slot, :count])
         cuts = self._cuts(count)
         for start, end in pairwise(count * cut // cuts for cut in range(cuts + 1)):
             first_byte = (slot * ring.shape[1] + start) * math.prod(self._shape)
-            idlest = min(self._workers, key=lambda worker: len(worker.owed))
+            idlest = min(self._workers, key=lambda worker: len(worker.in_flight))
             places = self._places[part.samples[start:end]]
             places["draw"] = part.draws[start:end]
-            idlest.ask(order, start, Piece(first_byte, part.epoch, places))
+            idlest.ask(order, start, WorkItem(first_byte, part.epoch, places))
         return order
 
-    def _refuse_earlier(self, caller: int) -> None:
+    def _ensure_newest(self, caller: int) -> None:
         if caller != self._callers:
             raise RuntimeError("these batches ended when others of the same Loader began")
 
-    def _made(self, order: _Order) -> tuple[Part, Pixels]:
+    def _made(self, order: _PendingBatch) -> tuple[BatchRequest, Pixels]:
         while order.missing:
             self._hear()
         if order.error:

@@ -34,7 +34,7 @@ from medtrain.loading.clip_sampling import ClipSetup, Drawn, fit_clip, window
 
 CHUNK_BYTES = 1 << 20
 HEADER = struct.Struct("<qq")
-PLACE = np.dtype(
+SAMPLE_LOCATION = np.dtype(
     [
         ("shard", "<u4"), ("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("draw", "<i8"),
         ("frames", "<u4"), ("frame_ms", "<f4"),  # of a clip
@@ -60,9 +60,9 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some of a batch's images: `places` [n] of dtype PLACE, and the byte of the shared memory that their pixels start
-    at. With the draws of `epoch` they are augmented, with None only resized, and a draw is the number of a window of a
+class WorkItem:
+    """Some of a batch's images: `places` [n] of dtype SAMPLE_LOCATION, and the byte of the shared memory that their
+    pixels start at. With the draws of `epoch` they are augmented, with None only resized, and a draw is the number of a window of a
     clip."""
 
     start: int
@@ -74,10 +74,10 @@ class Piece:
         return HEADER.pack(self.start, -1 if self.epoch is None else self.epoch) + self.places.tobytes()
 
     @classmethod
-    def unpack(cls, message: bytes) -> Piece:
+    def unpack(cls, message: bytes) -> WorkItem:
         """From a message."""
         start, epoch = HEADER.unpack_from(message)
-        return cls(start, None if epoch < 0 else epoch, np.frombuffer(message, PLACE, offset=HEADER.size))
+        return cls(start, None if epoch < 0 else epoch, np.frombuffer(message, SAMPLE_LOCATION, offset=HEADER.size))
 
     def chunks(self) -> Iterator[slice]:
         """Cuts after each megabyte of files: what is read, then decoded, then augmented, so that the pixels of a few
@@ -102,7 +102,7 @@ class Images:
         self._setup = setup
         self._descriptors = Descriptors(setup.shards)
 
-    def make(self, piece: Piece, out: npt.NDArray[np.uint8]) -> None:
+    def make(self, piece: WorkItem, out: npt.NDArray[np.uint8]) -> None:
         """Fill `out` uint8 [n, size, size] with the piece's images; raises Fault."""
         augment, size = self._setup.augment, self._setup.image_size
         for chunk in piece.chunks():
@@ -136,7 +136,7 @@ class Clips:
         self._setup, self._clip = setup, clip
         self._descriptors = Descriptors(setup.shards)
 
-    def make(self, piece: Piece, out: npt.NDArray[np.uint8]) -> None:
+    def make(self, piece: WorkItem, out: npt.NDArray[np.uint8]) -> None:
         """Fill `out` uint8 [n, T, H, W, C] with the piece's clips; raises Fault."""
         setup, clip = self._setup, self._clip
         drawn = None
@@ -190,7 +190,7 @@ def serve(connection: Connection, memory: int) -> None:
     samples = Clips(setup, setup.clip) if setup.clip else Images(setup)
     pixels, shape = np.empty(0, np.uint8), setup.shape
     while True:
-        piece = Piece.unpack(connection.recv_bytes())
+        piece = WorkItem.unpack(connection.recv_bytes())
         end = piece.start + len(piece.places) * math.prod(shape)
         if end > len(pixels):  # the pool has made the memory larger
             pixels = np.frombuffer(mmap.mmap(memory, 0), np.uint8)

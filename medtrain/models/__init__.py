@@ -18,7 +18,7 @@ from torch import nn
 from medtrain.config.schema import ModelConfig
 from medtrain.core import permissions
 from medtrain.core.errors import InputError, MachineError, nearest
-from medtrain.models.weights import refuse_others
+from medtrain.models.weights import ensure_published
 
 
 class ExactLinear(nn.Linear):
@@ -55,7 +55,7 @@ def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: 
     return model
 
 
-def refuse_unfit(config: ModelConfig, shape: tuple[int, ...]) -> None:
+def ensure_fits(config: ModelConfig, shape: tuple[int, ...]) -> None:
     """InputError where there is no such backbone, or it cannot take samples of `shape`, which is that of one.
 
     On the meta device a network of any size costs next to nothing; what that device cannot do, or what does not fit
@@ -131,7 +131,7 @@ def fetch(backbone: str, asked: str = "") -> Path:
     """The file of a backbone's published weights, downloaded where it is not in the cache. Raises MachineError, and
     InputError where they are not those that were `asked` for."""
     family = _family(backbone)
-    refuse_others(backbone, asked or family.LEARNED_FROM, family.LEARNED_FROM)
+    ensure_published(backbone, asked or family.LEARNED_FROM, family.LEARNED_FROM)
     found = family.kept(backbone)
     try:
         with permissions.as_the_user_has_it():  # a cache may be a whole group's

@@ -33,7 +33,7 @@ def file_of(config: ModelConfig, learned_from: str, kept: Callable[[str], Path |
     """
     if config.weights not in PUBLISHED:
         return Path(config.weights)
-    refuse_others(config.backbone, config.weights, learned_from)
+    ensure_published(config.backbone, config.weights, learned_from)
     found = kept(config.backbone)
     if found is None:
         raise MachineError(
@@ -44,7 +44,7 @@ def file_of(config: ModelConfig, learned_from: str, kept: Callable[[str], Path |
     return found
 
 
-def refuse_others(backbone: str, asked: str, learned_from: str) -> None:
+def ensure_published(backbone: str, asked: str, learned_from: str) -> None:
     """InputError where the published weights of a backbone are of other data than was asked for."""
     if asked != learned_from:
         raise InputError(

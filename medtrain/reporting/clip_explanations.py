@@ -12,14 +12,16 @@ from torch.nn.functional import interpolate
 
 from medtrain import models
 from medtrain.evaluation.gradcam import grad_cam, shown
-from medtrain.evaluation.inference import OpenRun
+from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.predict import read_file
 from medtrain.imaging.video.clip_tiff import Frames
 from medtrain.loading.clip_sampling import FRAME_MS
 from medtrain.reporting import clip_figures
 
 
-def explain_clips(opened: OpenRun, paths: tuple[Path, ...], labels: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
+def explain_clips(
+    opened: TrainedModel, paths: tuple[Path, ...], labels: tuple[str, ...], out: Path
+) -> list[dict[str, Any]]:
     """`image`, `figure`, `animations` and `labels` (label -> probability) of each clip.
 
     The figures are of the window in the clip's middle, and their names number the clips: a file's name may be that of
@@ -31,7 +33,7 @@ def explain_clips(opened: OpenRun, paths: tuple[Path, ...], labels: tuple[str, .
         clip = read_file(path, opened.shape)
         said = shown(opened.task, opened.predict_clips([clip])[0], labels)
         seen = opened.seen(clip, 1)
-        places = [opened.task.answers.index(label) for label in said.labels]
+        places = [opened.task.output_names.index(label) for label in said.labels]
         maps = spread(grad_cam(opened.model, layer, opened.normalised(seen), places, said.against), seen[0])
         figure = out / f"clip-{number:03d}-explained.png"
         clip_figures.explained(seen[0], dict(zip(said.words, maps, strict=True)), figure)

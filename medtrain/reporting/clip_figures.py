@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.files import whole
-from medtrain.reporting.style import BLUE, INK, PALETTE, blank, need, ruled, save
+from medtrain.reporting.style import BLUE, INK, PALETTE, ensure_any, new_figure, save, style_axes
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -36,8 +36,8 @@ def distributions(
 
     ValueError without a clip.
     """
-    need("distributions", "a clip", frames)
-    figure = blank(10, 7)
+    ensure_any("distributions", "a clip", frames)
+    figure = new_figure(10, 7)
     (top_left, top_right), (left, right) = figure.subplots(2, 2)
     known = {split: own for split, own in scores.items() if len(own)}
     if {score for own in known.values() for score in own} <= {0, 1}:
@@ -53,9 +53,9 @@ def distributions(
 
 def explained(frames: Pixels, maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
     """Moments of a clip [T, H, W, C], and below each the same under every heat map `{title: [T, H, W] in 0..1}`."""
-    need("explained", "a heat map", list(maps))
+    ensure_any("explained", "a heat map", list(maps))
     moments = np.unique(np.linspace(0, len(frames) - 1, MOMENTS).round().astype(int))
-    figure = blank(1.5 * len(moments), 1.6 * (1 + len(maps)))
+    figure = new_figure(1.5 * len(moments), 1.6 * (1 + len(maps)))
     rows = figure.subplots(1 + len(maps), len(moments), squeeze=False)
     for axes, moment in zip(rows[0], moments, strict=True):
         axes.imshow(_in_colour(frames[moment]))
@@ -123,7 +123,7 @@ def _named(axes: Axes, title: str, unit: str, scores: Mapping[str, Sequence[floa
     axes.set(title=title, xlabel=unit, ylabel="clips")
     if len(scores) > 1:
         axes.legend(frameon=False)
-    ruled(axes)
+    style_axes(axes)
 
 
 def _histogram(axes: Axes, values: Sequence[float], title: str, unit: str) -> None:
@@ -137,7 +137,7 @@ def _histogram(axes: Axes, values: Sequence[float], title: str, unit: str) -> No
         axes.hist(values, bins=_bins(values), color=BLUE)
     axes.set(title=title, xlabel=unit, ylabel="clips")
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ruled(axes)
+    style_axes(axes)
 
 
 def _bins(values: Sequence[float]) -> int | list[float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrain.curation.scan import Look
+from medtrain.curation.scan import FileScan
 from medtrain.datasets.record import Record
 from medtrain.datasets.source import Source
 from medtrain.imaging.isolated_decode import apart, image
@@ -18,7 +18,7 @@ GRID_COLUMNS = 8
 SHEET_ROWS, SHEET_FRAMES = 4, 6  # clips of each class in the contact sheet, and how many frames of each
 
 
-Readable = list[tuple[Record, Look]]
+Readable = list[tuple[Record, FileScan]]
 Examples = dict[str, list[NDArray[np.uint8]]]
 
 

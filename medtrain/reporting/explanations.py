@@ -17,11 +17,11 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     """`image`, `figure` and `labels` (label -> probability) of each image, whose figure is written into `out`."""
     from medtrain import models
     from medtrain.evaluation.gradcam import grad_cam, shown
-    from medtrain.evaluation.inference import open_best
+    from medtrain.evaluation.inference import load_best_model
     from medtrain.reporting import plots
     from medtrain.reporting.clip_explanations import explain_clips
 
-    opened = open_best(run)
+    opened = load_best_model(run)
     if opened.config.data.frames:
         return explain_clips(opened, images, labels, out)
     pictures = [preconditions.read_image(path, opened.config.data.image_size) for path in images]
@@ -32,7 +32,7 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     found, stems = [], Counter(path.stem for path in images)  # CheXpert's files are all called view1_frontal.jpg
     for i, path in enumerate(images):
         said = shown(opened.task, probabilities[i], labels)
-        places = [opened.task.answers.index(label) for label in said.labels]
+        places = [opened.task.output_names.index(label) for label in said.labels]
         maps = grad_cam(opened.model, layer, inputs[i : i + 1], places, said.against)
         number = "" if stems[path.stem] == 1 else f"-{i + 1:03d}"
         figure = out / f"{path.stem}{number}-explained.png"

@@ -14,7 +14,7 @@ from medtrain.core import permissions
 from medtrain.core.console import table
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
-from medtrain.evaluation.evaluate import judge
+from medtrain.evaluation.evaluate import compute_task_metrics
 from medtrain.evaluation.inference import open_run
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.reporting import study_figures
@@ -29,7 +29,7 @@ from medtrain.shards import mixture
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
 
 
-def put_together(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
+def build_report(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     """Write and return the report of a group: that of its task over all studies, and of each run what it contributed.
 
     Of several runs on the same study type the probabilities of an image are averaged, of at most ENSEMBLE runs.
@@ -65,7 +65,7 @@ def evaluate_together(
         evaluate_opened(opened, split or mixture.tested(opened.config.data), lambda text: None)
         reports.setdefault(opened.own.study_type, []).append(run.evaluation / f"{name}.json")
     if not study_type and name == group.report.stem:
-        return put_together(group, say), group.report
+        return build_report(group, say), group.report
     task, judged = _judged(group, reports)
     judged["copies_left_out"] = sum(read_json(paths[0]).get("copies_left_out", 0) for paths in reports.values())
     path = group.evaluation / f"{'-'.join(filter(None, (name, study_type)))}.json"
@@ -80,7 +80,7 @@ def _judged(group: RunGroup, reports: dict[str, list[Path]]) -> tuple[Any, dict[
     parts = [_average([read_scores(path.with_suffix(".csv")) for path in paths]) for paths in reports.values()]
     task = tasks.make(configfile.load(group.runs[0].config_file), parts[0].classes, _counts(group))
     labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
-    return task, judge(task, scores, labels, np.concatenate([part.rows for part in parts]))
+    return task, compute_task_metrics(task, scores, labels, np.concatenate([part.rows for part in parts]))
 
 
 def _about(run: Run) -> dict[str, Any]:

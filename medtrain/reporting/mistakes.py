@@ -19,13 +19,13 @@ MOST = 8  # of each kind
 MOMENTS = 6  # of each clip
 
 
-def draw_mistakes(
+def draw_misclassified(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any], index: ShardIndex, task: Task,
     path: Path,
 ) -> None:  # fmt: skip
     """The figure of clips with scores [N, 1], labels [N, 1] and `rows` [N] of the index, each with its score and its
     key, by which the table of scores has it. Where nothing is judged wrongly there is no figure."""
-    called = np.array([bool(task.verdict(row)["present"]) for row in scores], bool)
+    called = np.array([bool(task.decide(row)["present"]) for row in scores], bool)
     false_positive = np.flatnonzero(called & (labels[:, 0] == ABSENT))
     false_negative = np.flatnonzero(~called & (labels[:, 0] == PRESENT))
     surest = {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.config.schema import lower_is_better
-from medtrain.reporting.style import BLUE, GREEN, INK, PALETTE, VERMILION, blank, need, ruled, save
+from medtrain.reporting.style import BLUE, GREEN, INK, PALETTE, VERMILION, ensure_any, new_figure, save, style_axes
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -26,12 +26,12 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
     gap. The epoch of the best is marked, the first of equals. Where the loss is watched, accuracy stands beside it.
     ValueError without rows.
     """
-    need("history", "an epoch", rows_by_epoch)
+    ensure_any("history", "an epoch", rows_by_epoch)
     rows = sorted(rows_by_epoch, key=lambda row: row["epoch"])
     epochs = np.array([row["epoch"] for row in rows])
     watched = _column(rows, f"val_{watch}") * (-1 if lower_is_better(watch) else 1)
     best = None if np.isnan(watched).all() else int(np.nanargmax(watched))
-    figure = blank(13, 4, laid_out=False)
+    figure = new_figure(13, 4, laid_out=False)
     places = {"left": 0.05, "right": 0.99, "bottom": 0.14, "top": 0.9, "wspace": 0.2}
     loss, metric, rate = figure.subplots(1, 3, width_ratios=[3, 3, 2], gridspec_kw=places)
     for axes, name in ((loss, "loss"), (metric, "accuracy" if watch == "loss" else watch)):
@@ -63,7 +63,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     side = max(3.6, 0.56 * len(classes))
     margin = 0.5 + 0.075 * max(map(len, classes))  # room for the names, in inches
     width, height = 2 * side + 2 * margin, side + margin + 0.4
-    figure = blank(width, height, laid_out=False)
+    figure = new_figure(width, height, laid_out=False)
     left, right = (
         figure.add_axes((x / width, margin / height, side / width, side / height)) for x in (margin, side + 2 * margin)
     )
@@ -79,8 +79,8 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     A label whose AUROC is None has no bar. ValueError without a label.
     """
-    need("label_scores", "a label", list(rows))
-    figure = blank(8, 1.2 + 0.34 * len(rows))
+    ensure_any("label_scores", "a label", list(rows))
+    figure = new_figure(8, 1.2 + 0.34 * len(rows))
     axes = figure.add_subplot(title="AUROC", xlim=(0, 1))
     places = np.arange(len(rows))
     areas = [row["auroc"] or 0.0 for row in rows.values()]
@@ -100,17 +100,17 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """What is predicted against what was given: mean and deviation in each tenth, `[{"given", "predicted", "deviation",
     "samples"}, ...]`. ValueError without a row."""
-    need("predicted_scores", "a score", rows)
+    ensure_any("predicted_scores", "a score", rows)
     given, predicted, deviation = (_column(rows, key) for key in ("given", "predicted", "deviation"))
     ends = (min(given.min(), (predicted - deviation).min()), max(given.max(), (predicted + deviation).max()))
-    figure = blank(5, 5)
+    figure = new_figure(5, 5)
     axes = figure.add_subplot(title="Scores", xlabel="given", ylabel="predicted (mean and deviation)")
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
     axes.errorbar(given, predicted, deviation, fmt="o", color=BLUE, capsize=3)
     for row in rows:
         axes.annotate(f"{row['samples']:,}", (row["given"], row["predicted"]), (6, -9), textcoords="offset points",
                       fontsize=8, color=INK)  # fmt: skip
-    ruled(axes)
+    style_axes(axes)
     save(figure, path)
 
 
@@ -124,9 +124,9 @@ def class_counts(
     without a class.
     """
     classes = list(dict.fromkeys(name for split in counts.values() for name in split))
-    need("class_counts", "a class", classes)
+    ensure_any("class_counts", "a class", classes)
     thickness = 0.8 / len(counts)
-    figure = blank(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
+    figure = new_figure(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
     axes = figure.add_subplot(title=title, xlabel=unit)
     places = np.arange(len(classes))
     for i, (split, by_class) in enumerate(counts.items()):
@@ -149,10 +149,10 @@ def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
 
     ValueError without groups.
     """
-    need("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
+    ensure_any("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
     from matplotlib.ticker import MaxNLocator
 
-    figure = blank(4.4 * len(tallies), 3.4)
+    figure = new_figure(4.4 * len(tallies), 3.4)
     panels = figure.subplots(1, len(tallies), squeeze=False)[0]
     for axes, (title, sizes) in zip(panels, tallies.items(), strict=True):
         bars = axes.bar(list(sizes), list(sizes.values()), 0.8, color=BLUE)
@@ -163,7 +163,7 @@ def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.margins(y=0.1)
-        ruled(axes)
+        style_axes(axes)
     save(figure, path)
 
 
@@ -172,11 +172,11 @@ def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
 
     The area of a dot grows with the share of the images that have the size. ValueError without images.
     """
-    need("image_sizes", "an image", sizes)
+    ensure_any("image_sizes", "an image", sizes)
     tally = Counter((int(width), int(height)) for width, height in sizes).most_common()
     points, counts = np.array([size for size, _ in tally]), np.array([count for _, count in tally])
     (width, height), most = tally[0]
-    figure = blank(6.2, 6.4)
+    figure = new_figure(6.2, 6.4)
     axes = figure.add_subplot(xlabel="width (pixels)", ylabel="height (pixels)", aspect="equal")
     often = f"{width} × {height} ({100 * most / len(sizes):.0f} %)"
     axes.set_title(f"{len(sizes):,} images, different sizes: {len(tally):,}\nmost often {often}")
@@ -193,7 +193,7 @@ def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
         label="a size (area: its images)",
     )
     axes.set(xlim=(0, end), ylim=(0, end))
-    ruled(axes)
+    style_axes(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)  # inside, it would hide dots
     save(figure, path)
 
@@ -204,8 +204,8 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
     ValueError without images, or naming the first image of another type or shape.
     """
     columns = max(map(len, images.values()), default=0)
-    need("sample_grid", "an image", range(columns))
-    figure = blank(1.4 + 1.25 * columns, 0.2 + 1.25 * len(images))
+    ensure_any("sample_grid", "an image", range(columns))
+    figure = new_figure(1.4 + 1.25 * columns, 0.2 + 1.25 * len(images))
     grid = figure.subplots(len(images), columns, squeeze=False)
     for row, (name, of_class) in zip(grid, images.items(), strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
@@ -223,8 +223,8 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
 
 def explanation(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
     """An image [H, W], and beside it the same under each heat map `{title: [h, w] in 0..1}`, spread over it."""
-    need("explanation", "a heat map", list(maps))
-    figure = blank(3.2 * (1 + len(maps)), 3.6)
+    ensure_any("explanation", "a heat map", list(maps))
+    figure = new_figure(3.2 * (1 + len(maps)), 3.6)
     panels = figure.subplots(1, 1 + len(maps))
     extent = (0.0, float(image.shape[1]), float(image.shape[0]), 0.0)
     for axes in panels:
@@ -260,7 +260,7 @@ def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.set(title=(title[0].upper() + title[1:]).replace("auroc", "AUROC"), xlabel="epoch")
-    ruled(axes)
+    style_axes(axes)
 
 
 def percent(share: float) -> str:

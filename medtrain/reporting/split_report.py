@@ -12,13 +12,13 @@ from torch import nn
 from medtrain.config.schema import Config
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.labels import are_scores
-from medtrain.distributed.process_group import World, share
+from medtrain.distributed.process_group import World, broadcast_object
 from medtrain.evaluation.evaluate import Scores, by_study, by_subgroup, distinct, load_best, measure, score_split
-from medtrain.evaluation.inference import OpenRun
+from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.loading.loader import Loader
 from medtrain.reporting import plots
-from medtrain.reporting.mistakes import draw_mistakes
+from medtrain.reporting.mistakes import draw_misclassified
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.task_figures import draw
 from medtrain.runs import journal
@@ -48,12 +48,12 @@ def report_finished(
         plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.monitor)
 
 
-def evaluate_opened(opened: OpenRun, split: str, say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate_opened(opened: TrainedModel, split: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Score a split of the packed dataset, or of the one that stands in for it; writes and returns the report."""
     if opened.elsewhere:
         opened.warn_of_seen(split)
     else:
-        mixture.refuse_others(opened.own, newest_manifest(opened.run.checkpoints), opened.run.name)
+        mixture.ensure_same_shards(opened.own, newest_manifest(opened.run.checkpoints), opened.run.name)
     return evaluate_best(
         opened.run, opened.config, opened.task, opened.model, opened.world, split, say, elsewhere=opened.elsewhere
     )
@@ -78,19 +78,19 @@ def evaluate_best(
     load_best(run, model, world)
     loader, scores = score_split(config, task, model, world, split, each_round)
     if elsewhere:
-        task = task.chosen_in(read_json(run.report))
-    elif task.chooses:
+        task = task.with_tuning_of(read_json(run.report))
+    elif task.needs_tuning:
         validation, seen = (
             (loader, scores) if split == "val" else score_split(config, task, model, world, "val", each_round)
         )
-        task = task.choose(seen.values, validation.labels[seen.samples])
+        task = task.tune_on(seen.values, validation.labels[seen.samples])
     about = (measure, by_study, by_subgroup) if world.main else ()
     found = [numbers(scores, task, loader) for numbers in about]
-    report: dict[str, Any] = share(world, {name: value for part in found for name, value in part.items()})
+    report: dict[str, Any] = broadcast_object(world, {name: value for part in found for name, value in part.items()})
     if world.main:
         write_report(run, report_name(split, elsewhere), report, task)
         write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
-        if loader.index.clips and task.chooses and task.outputs == 1:
+        if loader.index.clips and task.needs_tuning and task.outputs == 1:
             sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"
             if problem := _show_mistakes(scores, task, loader, sheet):
                 say(f"warning: no contact sheet of mistakes: {problem}")
@@ -103,7 +103,7 @@ def _show_mistakes(scores: Scores, task: Task, loader: Loader, sheet: Path) -> s
     cannot be drawn, should a frame be damaged that the test did not read."""
     own, rows = distinct(scores, loader)
     try:
-        draw_mistakes(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
+        draw_misclassified(own.values, loader.labels[own.samples], rows, loader.index, task, sheet)
     except (OSError, ValueError) as error:
         return str(error)
     return ""
@@ -115,8 +115,8 @@ def _table(scores: Scores, task: Task, loader: Loader) -> ScoreTable:
     ties = np.empty(len(rows), TIES)
     ties["study"], ties["group"] = rows["study"], rows["group"]
     labels, images = loader.labels[scores.samples], rows["key"].astype("U")
-    classes = task.answers if are_scores(labels) else loader.index.classes
-    return ScoreTable(images, ties, labels, scores.values, classes, task.answers)
+    classes = task.output_names if are_scores(labels) else loader.index.classes
+    return ScoreTable(images, ties, labels, scores.values, classes, task.output_names)
 
 
 def report_name(split: str, elsewhere: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtrain.reporting.plots import percent
-from medtrain.reporting.style import BLUE, INK, blank, need, save
+from medtrain.reporting.style import BLUE, INK, ensure_any, new_figure, save
 
 ACROSS = 4  # matrices beside each other
 
@@ -21,8 +21,8 @@ def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     The shades are the grades of Landis and Koch (1977). ValueError without a row.
     """
-    need("kappas", "a row", list(rows))
-    figure = blank(8, 1.2 + 0.36 * len(rows))
+    ensure_any("kappas", "a row", list(rows))
+    figure = new_figure(8, 1.2 + 0.36 * len(rows))
     axes = figure.add_subplot(xlabel="Cohen's kappa, 95 % interval by patient")
     for i, (low, name) in enumerate(((0.2, "fair"), (0.4, "moderate"), (0.6, "substantial"), (0.8, "almost perfect"))):
         axes.axvspan(low, low + 0.2, color=BLUE, alpha=0.04 * (i + 1), linewidth=0)
@@ -46,9 +46,9 @@ def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 def confusions(matrices: Mapping[str, ArrayLike], states: Sequence[str], path: Path) -> None:
     """A confusion matrix [C, C] of studies (rows are the truth) for each name: in each cell its share of the true state
     in percent, and the count. ValueError without a matrix."""
-    need("confusions", "a matrix", list(matrices))
+    ensure_any("confusions", "a matrix", list(matrices))
     high, wide = -(-len(matrices) // ACROSS), min(ACROSS, len(matrices))
-    figure = blank(2.3 * wide + 0.6, 2.5 * high + 0.3)
+    figure = new_figure(2.3 * wide + 0.6, 2.5 * high + 0.3)
     panels = figure.subplots(high, wide, squeeze=False).ravel()
     for axes in panels[len(matrices) :]:
         axes.set_axis_off()

@@ -19,13 +19,13 @@ INK, FAINT = "#444444", "#DDDDDD"
 DPI = 150
 
 
-def need(figure: str, what: str, items: Sequence[Any]) -> None:
+def ensure_any(figure: str, what: str, items: Sequence[Any]) -> None:
     """ValueError where a figure has none of what it shows."""
     if not len(items):
         raise ValueError(f"{figure} needs at least {what}; got none")
 
 
-def blank(width: float, height: float, laid_out: bool = True) -> Figure:
+def new_figure(width: float, height: float, laid_out: bool = True) -> Figure:
     """An empty figure of that size in inches, without pyplot, which keeps every figure in global state.
 
     `laid_out`: matplotlib finds room for all words, which takes half of the time that such a figure does; where their
@@ -46,7 +46,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12)
 
 
-def ruled(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """A faint grid, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=FAINT, linewidth=0.8)

@@ -20,11 +20,11 @@ from typing import Any
 from medtrain.core.console import warn
 from medtrain.core.jsonfiles import append_json, note_damaged, read_json_lines
 from medtrain.runs import fence
-from medtrain.runs.exit_causes import Cause, Evidence, judge
+from medtrain.runs.exit_causes import Cause, Evidence, diagnose
 from medtrain.runs.goodput import work
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import in_batch_script, own_job
-from medtrain.slurm.queries import RUNS, Fields, accounted, gone, preemptor, seconds, show
+from medtrain.slurm.queries import RUNS, Fields, failed_nodes, preemptor, sacct_record, seconds, show
 
 CRASHES = ("crashed", "killed", "hung", "memory")  # an attempt of these kinds failed by itself
 NODE_TO_BLAME = ("crashed", "killed", "hung")  # too little memory is not the node's fault
@@ -101,7 +101,7 @@ def log_file(run: Run, job: str) -> Path:
     return run.slurm / f"{job}.log"
 
 
-def said(run: Run, start: Row) -> str:
+def log_tail(run: Run, start: Row) -> str:
     """What srun, slurmstepd and the ranks of an attempt have printed: the last of it, should it be much."""
     path = log_file(run, start.get("job", ""))
     if not start.get("job") or not path.exists():
@@ -125,13 +125,14 @@ def hear(run: Run, name: str) -> Fields:
     return fields
 
 
-def end_row(run: Run, start: Row, code: int, first: str, heard: str, warned_s: float) -> Row:
+def end_row(run: Run, start: Row, code: int, first: str, name: str, warned_s: float) -> Row:
     """The line for an attempt whose ranks have just gone; the supervisor is there to ask what it wants to know.
 
-    `code` and `first` are the exit code and, where known, the rank that left with it. Whatever goes wrong in finding
+    `code` and `first` are the exit code and, where known, the rank that left with it; `name` is that of the signal
+    that the supervisor got. Whatever goes wrong in finding
     out why, the run goes on.
     """
-    known: dict[str, Any] = {"code": code, "first": first, "heard": heard, "warned_s": warned_s}
+    known: dict[str, Any] = {"code": code, "first": first, "signal": name, "warned_s": warned_s}
     evidence = Evidence(started=start["time"], ended=time.time(), status=run.status(), **known)
     try:
         left, stop = _left_behind(run, start), run.stop_file.exists()
@@ -193,11 +194,11 @@ def _left_behind(run: Run, start: Row) -> dict[str, Any]:
         "started": start["time"],
         "job": start["job"],
         "restarts": start.get("restarts", 0),
-        "until": start.get("until"),
+        "time_limit_at": start.get("until"),
         "status": run.status(),
         "failure": run.failure(),
-        "said": said(run, start),
-        "shown": tuple(row["shown"] for row in signals if row["shown"]),
+        "log_tail": log_tail(run, start),
+        "scontrol_records": tuple(row["shown"] for row in signals if row["shown"]),
         "preemptor": next((row["preemptor"] for row in signals if row["preemptor"]), ""),
     }
 
@@ -206,24 +207,26 @@ def _ask_slurm(known: Evidence, start: Row) -> Evidence:
     """The same evidence with what Slurm says now, and of the past where nobody saw the end."""
     fields, _ = show(start["job"])
     same_life = int(fields.get("Restarts", "0")) == known.restarts
-    shown = (*known.shown, fields) if fields else known.shown
+    records = (*known.scontrol_records, fields) if fields else known.scontrol_records
     # Of a job that has ended it is when that was, of one that runs when its limit comes.
-    until = seconds(fields, "EndTime") if same_life and fields.get("JobState") in RUNS else None
+    limit = seconds(fields, "EndTime") if same_life and fields.get("JobState") in RUNS else None
     unseen = known.code is None
     told = replace(
         known,
-        shown=shown,
-        until=until or known.until,
-        accounted=accounted(start["job"], start["time"]) if unseen else {},
-        gone=tuple(gone(start["nodes"], known.ended)) if unseen or "NODE FAILURE" in known.said else (),
+        scontrol_records=records,
+        time_limit_at=limit or known.time_limit_at,
+        sacct_record=sacct_record(start["job"], start["time"]) if unseen else {},
+        failed_nodes=tuple(failed_nodes(start["nodes"], known.ended))
+        if unseen or "NODE FAILURE" in known.log_tail
+        else (),
     )
-    if told.preemptor or judge(told).kind != "preempted":
+    if told.preemptor or diagnose(told).kind != "preempted":
         return told
     return replace(told, preemptor=preemptor(fields, start["nodes"], known.ended))  # it lists the whole queue
 
 
 def _end(run: Run, start: Row, evidence: Evidence) -> Row:
-    cause, done = judge(evidence), work(run.journal, start["time"], start["step"])
+    cause, done = diagnose(evidence), work(run.journal, start["time"], start["step"])
     return {
         "attempt": start["attempt"],
         "event": "end",

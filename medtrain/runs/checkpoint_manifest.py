@@ -49,7 +49,7 @@ class TrainState:
         return replace(self, step=self.step + 1, epoch_step=self.epoch_step + 1)
 
 
-class Damaged(Exception):
+class CorruptCheckpointError(Exception):
     """A checkpoint whose bytes are not those that were written; the message says which file and how."""
 
 
@@ -77,32 +77,32 @@ def manifest_bytes(manifest: dict[str, Any]) -> bytes:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint, to the byte as it was written; raises Damaged."""
+    """The manifest of a checkpoint, to the byte as it was written; raises CorruptCheckpointError."""
     try:
         data = (folder / MANIFEST).read_bytes()
         manifest: dict[str, Any] = json.loads(data)
     except (OSError, ValueError) as error:
-        raise Damaged(f"{MANIFEST}: {_reason(error)}") from None
+        raise CorruptCheckpointError(f"{MANIFEST}: {_reason(error)}") from None
     # The text and not what it says is looked at: to write it once more takes longer than all else about a checkpoint.
     checksum = CHECKSUM.search(data)
     if checksum is None or xxhash.xxh3_128_hexdigest(data[: checksum.start()] + b"\n}\n") != checksum[1].decode():
-        raise Damaged(f"{MANIFEST} does not match its checksum")
+        raise CorruptCheckpointError(f"{MANIFEST} does not match its checksum")
     del manifest["xxh3"]
     if manifest["format"] != FORMAT:
-        raise Damaged(f"{MANIFEST}: format {manifest['format']}; this version reads {FORMAT}")
+        raise CorruptCheckpointError(f"{MANIFEST}: format {manifest['format']}; this version reads {FORMAT}")
     return manifest
 
 
 def verified(path: Path, expected: dict[str, Any]) -> bytes:
-    """The bytes of a file, which are as its entry in a manifest says; raises Damaged."""
+    """The bytes of a file, which are as its entry in a manifest says; raises CorruptCheckpointError."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Damaged(f"{path.name}: {_reason(error)}") from None
+        raise CorruptCheckpointError(f"{path.name}: {_reason(error)}") from None
     if len(data) != expected["bytes"]:
-        raise Damaged(f"{path.name} has {len(data):,} bytes instead of {expected['bytes']:,}")
+        raise CorruptCheckpointError(f"{path.name} has {len(data):,} bytes instead of {expected['bytes']:,}")
     if xxhash.xxh3_128_hexdigest(data) != expected["xxh3"]:
-        raise Damaged(f"{path.name} does not match its checksum")
+        raise CorruptCheckpointError(f"{path.name} does not match its checksum")
     return data
 
 
@@ -115,16 +115,16 @@ def digest(path: Path) -> str:
 
 
 def read_state(folder: Path) -> TrainState:
-    """The state in a checkpoint, confirmed by the manifest beside it; raises Damaged."""
+    """The state in a checkpoint, confirmed by the manifest beside it; raises CorruptCheckpointError."""
     return parse_state(verified(folder / STATE, read_manifest(folder)["files"][STATE]))
 
 
 def parse_state(data: bytes) -> TrainState:
-    """From the bytes of a state.json; raises Damaged for one of another version."""
+    """From the bytes of a state.json; raises CorruptCheckpointError for one of another version."""
     try:
         return TrainState(**json.loads(data))
     except TypeError as error:
-        raise Damaged(f"{STATE} is of another version ({error})") from None
+        raise CorruptCheckpointError(f"{STATE} is of another version ({error})") from None
 
 
 def newest_manifest(folder: Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def newest_manifest(folder: Path) -> dict[str, Any]:
     for candidate in reversed(checkpoint_folders(folder)):
         try:
             return read_manifest(candidate)
-        except Damaged:
+        except CorruptCheckpointError:
             continue
     return {}
 
@@ -142,7 +142,7 @@ def newest_state(folder: Path) -> TrainState | None:
     for candidate in reversed(checkpoint_folders(folder)):
         try:
             return read_state(candidate)
-        except Damaged:
+        except CorruptCheckpointError:
             continue
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 from medtrain.config import configfile, fingerprint
 from medtrain.core import processes
 from medtrain.core.errors import MedtrainError
-from medtrain.runs.code_snapshot import describe, frozen, obstacle, sources
+from medtrain.runs.code_snapshot import describe, incompatibility, snapshot_manifest, sources
 from medtrain.runs.run import Run
 
 NOT_OF_THE_RECIPE = ("recipe", "run", "runs", "data.shards")
@@ -18,7 +18,7 @@ def compare(run: Run) -> dict[str, Any]:
     """What would change if a run went on with the installed medtrain: its files (and a unified diff from the copy to
     them), its packages as (copy's, installed), the settings that differ from its recipe as (recipe's, run's)."""
     old, new = sources(run.code), sources(processes.ROOT)
-    manifest, here = frozen(run), describe(new)
+    manifest, here = snapshot_manifest(run), describe(new)
     was = {"python": manifest.get("python", ""), **manifest.get("packages", {})}
     now = {"python": here["python"], **here["packages"]}
     return {
@@ -32,7 +32,7 @@ def compare(run: Run) -> dict[str, Any]:
         "diff": unified(old, new),
         "packages": {n: (was.get(n, ""), now.get(n, "")) for n in [*was, *now] if was.get(n, "") != now.get(n, "")},
         "settings": own_settings(run),
-        "obstacle": obstacle(run),
+        "obstacle": incompatibility(run),
     }
 
 

@@ -39,13 +39,13 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def freeze(run: Run) -> None:
+def create_snapshot(run: Run) -> None:
     """Copy the medtrain that runs here into a run, in place of an earlier copy."""
     files = sources(processes.ROOT)
-    refuse_broken(files)
+    ensure_compilable(files)
     manifest = describe(files)
     now = {key: manifest[key] for key in ("digest", "version")}
-    earlier = frozen(run).get("history", [])
+    earlier = snapshot_manifest(run).get("history", [])
     manifest["history"] = [*earlier, {**now, "step": run.last_step(), "time": time.time()}]
     try:
         write_copy(run, files, manifest)
@@ -91,7 +91,7 @@ def sources(root: Path) -> dict[str, bytes]:
     return files
 
 
-def refuse_broken(files: dict[str, bytes]) -> None:
+def ensure_compilable(files: dict[str, bytes]) -> None:
     """A source that Python cannot read would fail only when the job starts."""
     for name, content in files.items():
         if name.endswith(".py") and not is_compiled(processes.ROOT / name):
@@ -143,7 +143,7 @@ def version_of(package: str) -> str:
         return ""
 
 
-def frozen(run: Run) -> dict[str, Any]:
+def snapshot_manifest(run: Run) -> dict[str, Any]:
     """The manifest of a run's copy; `{}` where it has none yet, or one that a power loss left empty."""
     try:
         return read_json(run.code / MANIFEST)
@@ -156,14 +156,14 @@ def has_old_names(run: Run) -> bool:
     return run.code.exists() and not (run.code / "medtrain" / "config" / "renamed.py").exists()
 
 
-def is_here(run: Run) -> bool:
+def runs_here(run: Run) -> bool:
     """Whether what runs here is the run's own copy."""
     return run.code.exists() and run.code.samefile(processes.ROOT)
 
 
-def changed(run: Run) -> str:
+def tampered(run: Run) -> str:
     """What is not as it was when a run's copy of medtrain was made; empty where all is."""
-    written, (there, digest) = frozen(run), _hashes(sources(run.code))
+    written, (there, digest) = snapshot_manifest(run), _hashes(sources(run.code))
     told = written.get("files", {})
     bad = sorted(name for name in told | there if told.get(name) != there.get(name))
     if not bad and written.get("digest") == digest:
@@ -171,21 +171,21 @@ def changed(run: Run) -> str:
     return f"the run's copy of medtrain was changed ({', '.join(bad[:5] if told else ()) or MANIFEST})"
 
 
-def refuse_damaged(run: Run) -> None:
+def ensure_intact(run: Run) -> None:
     """A copy that somebody edited, or that is not whole, is not what the run was started with."""
-    if told := changed(run):
+    if told := tampered(run):
         raise InputError(
             f"{run.code}: {told}", f"put it back, or take the installed medtrain: {resume_command(run)} {UPDATE_CODE}"
         )
 
 
-def hand_over(run: Run, arguments: list[str]) -> None:
+def exec_snapshot(run: Run, arguments: list[str]) -> None:
     """Give this process to the run's own copy, which begins the command line anew. Returns where that runs already, or
     where the run is from before there were copies."""
-    if not run.code.exists() or is_here(run):
+    if not run.code.exists() or runs_here(run):
         return
-    refuse_damaged(run)
-    if frozen(run)["digest"] != describe(sources(processes.ROOT))["digest"]:
+    ensure_intact(run)
+    if snapshot_manifest(run)["digest"] != describe(sources(processes.ROOT))["digest"]:
         text = f"run {run.name} goes on with its own copy of medtrain, the installed one differs:"
         print(f"{text} {command_for(run, 'diff')} shows how; resume {UPDATE_CODE} takes it", file=sys.stderr)
     sys.stdout.flush()
@@ -193,7 +193,7 @@ def hand_over(run: Run, arguments: list[str]) -> None:
     os.execv(sys.executable, processes.command("medtrain.cli.main", *arguments, root=run.code))
 
 
-def thaw(run: Run) -> None:
+def replace_snapshot(run: Run) -> None:
     """Replace a run's copy by the installed medtrain, if that can go on with it."""
     place = alive(run, sure=True)
     if place is not None:
@@ -201,17 +201,19 @@ def thaw(run: Run) -> None:
             f"run {run.name} is under way with its own copy of medtrain ({place.kind} {place.id})",
             f"end it first: {command_for(run, 'stop')}",
         )
-    if reason := obstacle(run):
+    if reason := incompatibility(run):
         raise InputError(f"the installed medtrain cannot go on with run {run.name}: {reason}", resume_command(run))
-    before = frozen(run)
-    freeze(run)
+    before = snapshot_manifest(run)
+    create_snapshot(run)
     text = (
-        "had this medtrain already" if before.get("digest") == frozen(run)["digest"] else "goes on with this medtrain"
+        "had this medtrain already"
+        if before.get("digest") == snapshot_manifest(run)["digest"]
+        else "goes on with this medtrain"
     )
-    print(f"run {run.name} {text} ({__version__}, {frozen(run)['digest'][:12]})", file=sys.stderr)
+    print(f"run {run.name} {text} ({__version__}, {snapshot_manifest(run)['digest'][:12]})", file=sys.stderr)
 
 
-def obstacle(run: Run) -> str:
+def incompatibility(run: Run) -> str:
     """Why the medtrain that runs here cannot go on with a run, as far as its settings tell; empty if it can."""
     try:
         config = configfile.load(run.config_file)

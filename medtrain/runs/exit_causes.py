@@ -60,18 +60,18 @@ class Evidence:
     first: str = ""  # the rank that left with it, where the ranks are processes of this machine
     status: dict[str, Any] = field(default_factory=dict)  # status.json
     failure: dict[str, Any] = field(default_factory=dict)  # failure.json
-    said: str = ""  # by srun and slurmstepd in this attempt
+    log_tail: str = ""  # by srun and slurmstepd in this attempt
     asked_to_stop: bool = False  # the file that `medtrain stop` leaves
-    heard: str = ""  # the signal that the supervisor got
-    shown: tuple[Fields, ...] = ()  # what `scontrol show job` said, first to last
-    until: float | None = None  # when the job's time limit ends it
+    signal: str = ""  # the signal that the supervisor got
+    scontrol_records: tuple[Fields, ...] = ()  # what `scontrol show job` said, first to last
+    time_limit_at: float | None = None  # when the job's time limit ends it
     warned_s: float = 0.0  # how long before that it wanted a signal
     preemptor: str = ""
-    accounted: Fields = field(default_factory=dict)  # what sacct says
-    gone: tuple[str, ...] = ()  # nodes out of service or started anew since
+    sacct_record: Fields = field(default_factory=dict)  # what sacct says
+    failed_nodes: tuple[str, ...] = ()  # nodes out of service or started anew since
 
 
-def judge(evidence: Evidence) -> Cause:
+def diagnose(evidence: Evidence) -> Cause:
     """The cause that the evidence speaks for: the surest kind of evidence first."""
     for look in JUDGES:
         if found := look(evidence):
@@ -92,16 +92,16 @@ def _by_user(evidence: Evidence) -> Cause | None:
 
 def _slurm_wrote(evidence: Evidence) -> Cause | None:
     """slurmd's own words in the log of the step."""
-    due = DUE.search(evidence.said)
-    if lost := LOST_NODE.search(evidence.said):
+    due = DUE.search(evidence.log_tail)
+    if lost := LOST_NODE.search(evidence.log_tail):
         return _node_failure(lost[1])
     return BY_WORDS[due[1]](evidence) if due else None
 
 
 def _memory(evidence: Evidence) -> Cause | None:
-    found = MEMORY.search(evidence.said)
-    killed = next((task for task in TASK.finditer(evidence.said) if task["end"] == OUT_OF_MEMORY), None)
-    if found is None and killed is None and OUT_OF_MEMORY not in evidence.said:
+    found = MEMORY.search(evidence.log_tail)
+    killed = next((task for task in TASK.finditer(evidence.log_tail) if task["end"] == OUT_OF_MEMORY), None)
+    if found is None and killed is None and OUT_OF_MEMORY not in evidence.log_tail:
         return None
     failed = killed.groupdict() if killed else _first_to_fail(evidence)
     if found and found["rank"] and not killed:  # those of other nodes leave first, and are not to blame
@@ -119,7 +119,7 @@ def _killed_rank(evidence: Evidence) -> Cause | None:
     number = DEADLY.get(failed["end"].removesuffix(" (core dumped)"))
     if evidence.code is not None and evidence.code < 0:  # of a process here, which no srun reports
         number = signal.Signals(-evidence.code)
-    if number is None or evidence.heard in ("SIGINT", number.name):  # a second Ctrl-C kills
+    if number is None or evidence.signal in ("SIGINT", number.name):  # a second Ctrl-C kills
         return None
     if number == signal.SIGKILL and _was_preempted(evidence):
         return _preempted(evidence)  # its grace time was over
@@ -145,7 +145,7 @@ def _slurm_answered(evidence: Evidence) -> Cause | None:
     """What the controller said when it was asked, at the first signal and at the end."""
     if _was_preempted(evidence):
         return _preempted(evidence)
-    for fields in evidence.shown:
+    for fields in evidence.scontrol_records:
         state = fields.get("JobState", "")
         if int(fields.get("Restarts", "0")) > evidence.restarts:
             # Slurm requeues by itself after a node failure; with a supervisor alive to ask, somebody wanted it.
@@ -159,31 +159,35 @@ def _slurm_answered(evidence: Evidence) -> Cause | None:
 
 def _was_preempted(evidence: Evidence) -> bool:
     """Whether the job was preempted in this attempt, and not in an earlier one."""
-    times = [seconds(fields, "PreemptTime") for fields in evidence.shown]
+    times = [seconds(fields, "PreemptTime") for fields in evidence.scontrol_records]
     return any(time is not None and time >= evidence.started - 1 for time in times)
 
 
 def _sacct_answered(evidence: Evidence) -> Cause | None:
-    state = evidence.accounted.get("State", "").split(" ")[0]
+    state = evidence.sacct_record.get("State", "").split(" ")[0]
     return BY_STATE[state](evidence) if state in BY_STATE else None
 
 
 def _warned_of_limit(evidence: Evidence) -> Cause | None:
-    signalled = "SIGUSR2" in (evidence.heard, _signal(evidence))
-    if signalled and evidence.until and evidence.until - evidence.ended <= evidence.warned_s + LIMIT_SECONDS:
+    signalled = "SIGUSR2" in (evidence.signal, _signal(evidence))
+    if (
+        signalled
+        and evidence.time_limit_at
+        and evidence.time_limit_at - evidence.ended <= evidence.warned_s + LIMIT_SECONDS
+    ):
         return _time_limit(evidence)
     return None
 
 
 def _node_gone(evidence: Evidence) -> Cause | None:
-    otherwise = evidence.accounted.get("State", "").split(" ")[0] in ("FAILED", "COMPLETED")
-    if evidence.code is not None or not evidence.gone or _was_preempted(evidence) or otherwise:
+    otherwise = evidence.sacct_record.get("State", "").split(" ")[0] in ("FAILED", "COMPLETED")
+    if evidence.code is not None or not evidence.failed_nodes or _was_preempted(evidence) or otherwise:
         return None
-    return _node_failure(", ".join(evidence.gone))
+    return _node_failure(", ".join(evidence.failed_nodes))
 
 
 def _by_signal(evidence: Evidence) -> Cause | None:
-    name = _signal(evidence) or (evidence.heard if evidence.code else "")
+    name = _signal(evidence) or (evidence.signal if evidence.code else "")
     if name in ("SIGINT", "SIGHUP"):
         how = "Ctrl-C" if name == "SIGINT" else "its terminal was closed"
         return Cause("stopped", f"asked to stop by the user ({how})")
@@ -193,7 +197,7 @@ def _by_signal(evidence: Evidence) -> Cause | None:
 def _exit_code(evidence: Evidence) -> Cause | None:
     if evidence.code is None:
         return None
-    complaints = [kind.findall(evidence.said) for kind in COMPLAINTS]
+    complaints = [kind.findall(evidence.log_tail) for kind in COMPLAINTS]
     failed = _first_to_fail(evidence)
     if failed["ranks"] and not complaints[0]:
         return Cause("crashed", f"{_who(failed)}: {failed['end'][:1].lower()}{failed['end'][1:]}", **_place(failed))
@@ -208,19 +212,19 @@ def _signal(evidence: Evidence) -> str:
         return ""
     if evidence.status.get("updated", evidence.started) < evidence.started:  # of before: the disk may be full
         return ""
-    return evidence.heard or str(evidence.status.get("signal") or "a signal")
+    return evidence.signal or str(evidence.status.get("signal") or "a signal")
 
 
 def _first_to_fail(evidence: Evidence) -> dict[str, str]:
     """The first line of srun about a rank that ended badly; leaving with 75 or by srun's own TERM is not that."""
-    for found in TASK.finditer(evidence.said):
+    for found in TASK.finditer(evidence.log_tail):
         if found["end"] not in (f"Exited with exit code {EXIT_RESUMABLE}", "Terminated"):
             return found.groupdict()
     return {"node": "", "ranks": evidence.first, "end": f"left with exit code {evidence.code}"}
 
 
 def _node_of(evidence: Evidence, rank: str) -> str:
-    for found in TASK.finditer(evidence.said):
+    for found in TASK.finditer(evidence.log_tail):
         for part in found["ranks"].split(","):
             low, _, high = part.partition("-")
             if rank and int(low) <= int(rank) <= int(high or low):
@@ -256,7 +260,7 @@ def _cancelled(evidence: Evidence) -> Cause:
 
 
 def _node_failed(evidence: Evidence) -> Cause:
-    return _node_failure(", ".join(evidence.gone))
+    return _node_failure(", ".join(evidence.failed_nodes))
 
 
 def _node_failure(node: str) -> Cause:

@@ -123,12 +123,12 @@ def claim(run: Path, number: int, owner: Owner) -> bool:
         return False
     if not HELD:
         atexit.register(_release_all, os.getpid())
-    hold(run, number)
+    acquire_run_lock(run, number)
     _clear(run, number)
     return True
 
 
-def hold(run: Path, number: int, beat: bool = True) -> None:
+def acquire_run_lock(run: Path, number: int, beat: bool = True) -> None:
     """Publish under a number from now on, and show that its owner lives."""
     HELD[run] = number
     if beat and not any(thread.name == "fence" for thread in threading.enumerate()):
@@ -146,7 +146,7 @@ def join(run: Path, main: bool) -> bool:
     number = int(os.environ.get(NUMBER) or 0)
     if not number:
         return False
-    hold(run, number, beat=main)
+    acquire_run_lock(run, number, beat=main)
     if main:
         with suppress(OSError):
             file(run, number, "rank0").write_text(json.dumps(asdict(myself())) + "\n")

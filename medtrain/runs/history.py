@@ -7,10 +7,10 @@ import time
 from medtrain.runs.attempts import Row, rows_of, silent_end, started, unended
 from medtrain.runs.goodput import goodput, work
 from medtrain.runs.run import Run
-from medtrain.slurm.queries import Place
+from medtrain.slurm.queries import JobStatus
 
 
-def history(run: Run, place: Place | None) -> list[Row]:
+def attempt_history(run: Run, place: JobStatus | None) -> list[Row]:
     """One row for each attempt: start, end, nodes, cause, steps done and lost, goodput.
 
     `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
@@ -35,7 +35,7 @@ def history(run: Run, place: Place | None) -> list[Row]:
     return told
 
 
-def _same_life(start: Row, place: Place) -> bool:
+def _same_life(start: Row, place: JobStatus) -> bool:
     """Whether the attempt is what goes on at `place`, and not an earlier life of the same job."""
     if place.waits:
         return False
@@ -43,7 +43,7 @@ def _same_life(start: Row, place: Place) -> bool:
     return place.kind != "job" or restarts is None or int(restarts) == start.get("restarts", 0)
 
 
-def _so_far(run: Run, start: Row, place: Place | None) -> Row:
+def _so_far(run: Run, start: Row, place: JobStatus | None) -> Row:
     done = work(run.journal, start["time"], start["step"])
     silent = place is not None and place.kind == "job" and not place.fields
     words = "under way, as far as is known: Slurm does not answer" if silent else "under way"

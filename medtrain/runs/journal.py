@@ -71,7 +71,7 @@ class Journal:
             self._pending = self._pending[written:]
 
 
-def damage(path: Path, entry: dict[str, Any]) -> str:
+def find_corruption(path: Path, entry: dict[str, Any]) -> str:
     """How the journal differs from what a checkpoint's manifest says of it, in words; empty where it does not."""
     there = path.stat().st_size if path.exists() else 0
     if there < entry["bytes"]:

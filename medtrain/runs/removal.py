@@ -38,7 +38,7 @@ def make_way(run: Run) -> bool:
     return True
 
 
-def refuse_alive(run: Run) -> None:
+def ensure_not_alive(run: Run) -> None:
     """InputError where a run is under way, or waits in the queue."""
     place = alive(run, sure=True)
     if place is not None:

@@ -49,7 +49,7 @@ class Run:
     def create(cls, runs: Path | str, name: str, share: str = "private") -> Run:
         """Make the folder, private to the user ; an existing run is never touched."""
         run = cls(Path(runs) / name)
-        run.refuse_existing()
+        run.ensure_new()
         if run.folder.exists():
             permissions.warn_of_open(run.folder, share)
         run.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -57,9 +57,9 @@ class Run:
             folder.mkdir(exist_ok=True, mode=0o750)
         return run
 
-    def refuse_existing(self) -> None:
+    def ensure_new(self) -> None:
         """InputError where a run or group of that name is there."""
-        refuse_group(self.folder.parent, self.name)
+        ensure_not_a_group(self.folder.parent, self.name)
         if self.config_file.exists():
             raise InputError(
                 f"run {self.name} exists already in {self.folder.parent}",
@@ -72,7 +72,7 @@ class Run:
         """The existing run of that name, or an InputError with the nearest name."""
         run = cls(Path(runs) / name)
         if not name or not run.config_file.exists():
-            refuse_group(runs, name)
+            ensure_not_a_group(runs, name)
             known = run_names(runs)
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
             raise InputError(where, f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)")
@@ -123,7 +123,7 @@ def group_names(runs: Path | str) -> list[str]:
     return [path.parent.name for path in files]
 
 
-def refuse_group(runs: Path | str, name: str) -> None:
+def ensure_not_a_group(runs: Path | str, name: str) -> None:
     """InputError where a name is that of a group."""
     if name in group_names(runs):
         members = list(_said(Path(runs) / name / GROUP_FILE).get("runs", ()))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.console import table
-from medtrain.runs.history import history
+from medtrain.runs.history import attempt_history
 from medtrain.runs.run import Run, again_command, runs_flag
 from medtrain.runs.takeover import alive
-from medtrain.slurm.pending_reasons import words
-from medtrain.slurm.queries import NO_ANSWER, Place, seconds
+from medtrain.slurm.pending_reasons import explain_reason
+from medtrain.slurm.queries import NO_ANSWER, JobStatus, seconds
 
 NOT_YET = "not yet"  # the state of a run that never began
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
@@ -22,7 +22,7 @@ ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden
 def describe(run: Run) -> dict[str, Any]:
     """Everything that is known of a run, as plain values."""
     status, place = run.status(), alive(run)
-    told = history(run, place)
+    told = attempt_history(run, place)
     return {
         "run": run.name,
         "folder": str(run.folder),
@@ -46,16 +46,16 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _waiting(run: Run, place: Place | None) -> dict[str, Any] | None:
+def _waiting(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
     """Why a job waits, what helps, and when Slurm means to start it; None where none waits."""
     if place is None or not place.waits:
         return None
     named = shlex.quote(run.name) + runs_flag(run.folder.parent)
-    found = words(place.reason, {**place.fields, "run": named, "job": place.id})
+    found = explain_reason(place.reason, {**place.fields, "run": named, "job": place.id})
     return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
 
 
-def _state(status: dict[str, Any], place: Place | None, begun: bool) -> str:
+def _state(status: dict[str, Any], place: JobStatus | None, begun: bool) -> str:
     said = str(status.get("state", "new"))
     if place is None and said == "queued" and not begun:  # its job left the queue before it started
         return NOT_YET
@@ -66,7 +66,7 @@ def _state(status: dict[str, Any], place: Place | None, begun: bool) -> str:
     return said if said in ("running", "starting") else place.state.lower()
 
 
-def _note(run: Run, status: dict[str, Any], place: Place | None, told: list[dict[str, Any]]) -> str:
+def _note(run: Run, status: dict[str, Any], place: JobStatus | None, told: list[dict[str, Any]]) -> str:
     waiting = _waiting(run, place)
     if waiting:
         return str(waiting["why"])

@@ -16,7 +16,7 @@ from medtrain.runs.attempts import here, rows_of, started, unended
 from medtrain.runs.fence import HELD, Owner
 from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.slurm.environment import own_job
-from medtrain.slurm.queries import NO_ANSWER, Place, queue_state
+from medtrain.slurm.queries import NO_ANSWER, JobStatus, queue_state
 
 PERIODS = 3  # of an owner's beat, without a change, make it dead
 LEAVING, VERIFYING = "LEAVING", "VERIFYING"
@@ -25,7 +25,7 @@ SLACK_SECONDS = 60.0  # for attempts of older versions, which noted a time only
 _silent: set[tuple[Path, int]] = set()  # owners that were found dead by their silence
 
 
-def alive(run: Run, sure: bool = False) -> Place | None:
+def alive(run: Run, sure: bool = False) -> JobStatus | None:
     """Where a run is under way or waits in the queue; None where it is not.
 
     In Slurm the job's state tells (suspended, stopped and completing jobs live), on this machine the process, which is
@@ -48,7 +48,7 @@ def alive(run: Run, sure: bool = False) -> Place | None:
     return None if left else _where(run, number, owner, sure)
 
 
-def under_way(run: Run, place: Place) -> InputError:
+def under_way(run: Run, place: JobStatus) -> InputError:
     """What is said to who wants to continue a run that lives."""
     return InputError(
         f"run {run.name} is still under way ({place.kind} {place.id})",
@@ -89,13 +89,13 @@ def _claim(run: Run, doing: str) -> None:
         ) from None
 
 
-def _where(run: Run, number: int, owner: Owner | None, sure: bool) -> Place | None:
+def _where(run: Run, number: int, owner: Owner | None, sure: bool) -> JobStatus | None:
     """Where the owner of the highest number lives, who has not said that it left."""
     if owner and owner.machine == fence.this_machine():
         if _is(owner):
-            return None if owner.pid == os.getpid() else Place("process", str(owner.pid), owner.doing.upper())
+            return None if owner.pid == os.getpid() else JobStatus("process", str(owner.pid), owner.doing.upper())
         rank = fence.read(fence.file(run.folder, number, "rank0"))
-        return Place("process", str(rank.pid), LEAVING) if rank and _is(rank) else None
+        return JobStatus("process", str(rank.pid), LEAVING) if rank and _is(rank) else None
     if owner and owner.job:
         if owner.job == own_job():
             if owner.restarts < int(os.environ.get("SLURM_RESTART_COUNT") or 0):
@@ -107,10 +107,10 @@ def _where(run: Run, number: int, owner: Owner | None, sure: bool) -> Place | No
     place = f"{owner.host}, process {owner.pid}" if owner else "unknown"
     if sure:
         if _beats(run, number):
-            return Place("host", place, "RUNNING")
+            return JobStatus("host", place, "RUNNING")
         _silent.add((run.folder, number))
         return None
-    return Place("host", place, NO_ANSWER, "started on another machine: whether it lives shows when it is resumed")
+    return JobStatus("host", place, NO_ANSWER, "started on another machine: whether it lives shows when it is resumed")
 
 
 def _is(owner: Owner) -> bool:
@@ -143,7 +143,7 @@ def _signs(run: Run, number: int) -> list[bytes] | None:
     return [path.read_bytes() if path.exists() else b"" for path in files]
 
 
-def _older(rows: list[dict[str, Any]], last: dict[str, Any]) -> Place | None:
+def _older(rows: list[dict[str, Any]], last: dict[str, Any]) -> JobStatus | None:
     """The same of a run of an older version, which has no `attempts/`: a process of this host, by number and time."""
     if unended(rows) is None or last.get("nodes") != here():
         return None
@@ -154,4 +154,4 @@ def _older(rows: list[dict[str, Any]], last: dict[str, Any]) -> Place | None:
         return None
     begun = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + fence.started(pid) / os.sysconf("SC_CLK_TCK")
     lives = own and fence.started(pid) and begun <= last.get("time", 0.0) + SLACK_SECONDS
-    return Place("process", str(pid), "RUNNING") if lives else None
+    return JobStatus("process", str(pid), "RUNNING") if lives else None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medtrain.config import configfile
 from medtrain.config.schema import Config, DataConfig
 from medtrain.core.errors import InputError
-from medtrain.datasets.labels import known, settle, task_of
+from medtrain.datasets.labels import known, resolve_policy, task_of
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex, load_index
 from medtrain.shards.packed_dataset import PackedDataset
@@ -27,12 +27,12 @@ MEANT = {
 }
 
 
-def refuse_unfit(config: Config) -> None:
+def ensure_fits(config: Config) -> None:
     """InputError where the packed datasets are not what the settings train: of another task, clips for images, without
     a known label or enough samples to train on, or without what --sampling names."""
     mixture.classes(config.data)
     for folder in mixture.folders(config.data):
-        refuse_task(config, folder)
+        ensure_task_fits(config, folder)
     data = config.data
     if data.study_type == "all":  # a run for each, which is judged by itself
         data = replace(data, study_type="")
@@ -40,7 +40,7 @@ def refuse_unfit(config: Config) -> None:
     mixture.open_split(data, "val")
     drawn = _drawn(index, data)
     if config.task != "score" and not data.score_threshold:
-        labels = settle(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
+        labels = resolve_policy(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
         if not known(labels).any():
             raise InputError(
                 f"{data.shards}: no sample of the training split has a label",
@@ -48,7 +48,7 @@ def refuse_unfit(config: Config) -> None:
             )
 
 
-def refuse_task(config: Config, folder: Path) -> None:
+def ensure_task_fits(config: Config, folder: Path) -> None:
     """InputError where a packed dataset is of another task than the settings, or holds clips where they want images."""
     packed = PackedDataset.open(folder)
     fix = f"a recipe that fits: medtrain train {recipe_for(packed)} --shards {shlex.quote(str(folder))}"

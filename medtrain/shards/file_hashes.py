@@ -39,7 +39,7 @@ ASK = -1  # in place of the frames of a video, whose header C code reads
 AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
 
 
-def contents(records: list[Record], folder: Path, pool: Pool, clips: bool = False) -> list[tuple[int, int]]:
+def hash_files(records: list[Record], folder: Path, pool: Pool, clips: bool = False) -> list[tuple[int, int]]:
     """xxh3-64 and size of the file of each record; of `clips` their frames instead of a size. What `folder` knows of a
     file that did not change is not read again.
 

@@ -47,12 +47,12 @@ def _of_type(index: ShardIndex, study_type: str) -> ShardIndex:
     """The samples that a label speaks of; InputError where there is no such label."""
     if study_type in TOGETHER:
         return index
-    refuse_study_type(study_type, index.classes)
+    ensure_study_type(study_type, index.classes)
     told = index.samples["labels"][:, index.classes.index(study_type)] >= 0
     return replace(index, samples=index.samples[told])
 
 
-def refuse_study_type(study_type: str, known: Sequence[str]) -> None:
+def ensure_study_type(study_type: str, known: Sequence[str]) -> None:
     """InputError where there is no such study type."""
     if study_type not in known:
         raise InputError(
@@ -80,7 +80,7 @@ def classes(data: DataConfig) -> tuple[str, ...]:
     return found[first]
 
 
-def refuse_watch(config: Config) -> None:
+def ensure_monitor(config: Config) -> None:
     """InputError where the mean over datasets is watched and validation is of one."""
     if config.monitor.startswith(PER_DATASET):
         names = sources(open_split(config.data, "val").samples)[0]
@@ -116,7 +116,7 @@ def is_of(recorded: str, data: DataConfig) -> bool:
     return recorded == (now if NAMES in recorded else now.partition(NAMES)[0])
 
 
-def refuse_others(data: DataConfig, manifest: dict[str, Any], run: str) -> None:
+def ensure_same_shards(data: DataConfig, manifest: dict[str, Any], run: str) -> None:
     """InputError where the data are not those that a run's checkpoint was made with, by its manifest."""
     if manifest and not is_of(manifest["fingerprints"]["data"], data):
         raise InputError(

@@ -24,10 +24,10 @@ from medtrain.datasets.record import Record
 from medtrain.imaging.encode import rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
-from medtrain.shards.file_hashes import contents
+from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.index import index_digest, label_counts, read_rows, sample_dtype
 from medtrain.shards.npy import npy
-from medtrain.shards.pack_checks import check_options, check_records, dataset_names, is_claimed, refuse_others
+from medtrain.shards.pack_checks import check_options, check_records, dataset_names, ensure_same_dataset, is_claimed
 from medtrain.shards.packed_dataset import (
     CHECKSUM,
     MANIFEST,
@@ -88,7 +88,7 @@ def pack(
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
     with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
-        contents(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.color_mode))
+        hash_files(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.color_mode))
 
 
 def pack_share(
@@ -126,9 +126,9 @@ def _plan(
     records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, pool: Pool
 ) -> tuple[Plan, dict[str, str], list[dict[str, str]]]:
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
-    claim = refuse_others(records, classes, out, options)
+    claim = ensure_same_dataset(records, classes, out, options)
     shuffled = chosen(records, options)
-    known = contents(shuffled, out / CONTENTS, pool, bool(options.color_mode))
+    known = hash_files(shuffled, out / CONTENTS, pool, bool(options.color_mode))
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)

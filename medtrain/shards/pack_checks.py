@@ -70,7 +70,9 @@ def dataset_names(records: list[Record]) -> str:
     return "+".join(dict.fromkeys(record.source for record in records))
 
 
-def refuse_others(records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions) -> dict[str, str]:
+def ensure_same_dataset(
+    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions
+) -> dict[str, str]:
     """Refuse a folder that holds something else, before any file is read; what claims it for these records."""
     labels = labels_sha256(records)
     asked = json.dumps([classes, options.described(), labels])

@@ -16,7 +16,7 @@ from medtrain.core.errors import InputError, MedtrainError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
 from medtrain.shards.pack import pack, pack_share, read_share
-from medtrain.shards.pack_checks import check_options, check_records, refuse_others
+from medtrain.shards.pack_checks import check_options, check_records, ensure_same_dataset
 from medtrain.shards.request import Request, records_of
 from medtrain.slurm import job_environment, queries, sbatch
 
@@ -40,8 +40,8 @@ def submit(
     The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
     """
     if not dry_run:
-        sbatch.need_slurm("leave --slurm away")
-    refuse(request, out, tasks)
+        sbatch.require_slurm("leave --slurm away")
+    ensure_can_pack(request, out, tasks)
     logs = out / "slurm"
     told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after, "share": share}
     if not dry_run:
@@ -64,14 +64,14 @@ def submit(
     return sent
 
 
-def refuse(request: Request, out: Path, tasks: int) -> list[Record]:
+def ensure_can_pack(request: Request, out: Path, tasks: int) -> list[Record]:
     """The records that are packed; InputError where that cannot be done, or another job does it already."""
     if tasks < 1:
         raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
     check_options(request.options)
     records = records_of(request)
     check_records(records, request.options)
-    refuse_others(records, datasets.source(request.dataset).classes, out, request.options)
+    ensure_same_dataset(records, datasets.source(request.dataset).classes, out, request.options)
     for job in read_json(out / REQUEST).get("jobs", ()):
         if place := queries.queue_state(job):
             raise InputError(
@@ -104,7 +104,7 @@ def run(out: Path, stage: str) -> None:
 
 def main(out: str, stage: str) -> int:
     """Returns an exit code."""
-    job_environment.settle()
+    job_environment.reconcile_environment()
     permissions.apply()
     try:
         run(Path(out), stage)

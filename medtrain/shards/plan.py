@@ -72,7 +72,7 @@ class PackOptions:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedSample:
     """A sample's fixed place: everything a packing process needs to know of it; `size` counts a clip's frames."""
 
     path: str
@@ -87,7 +87,7 @@ class Planned:
     meta: dict[str, Any]
 
 
-Plan = dict[str, list[Planned]]  # shard name -> its samples, in the order of the tar
+Plan = dict[str, list[PlannedSample]]  # shard name -> its samples, in the order of the tar
 
 
 def chosen(records: list[Record], options: PackOptions) -> list[Record]:
@@ -120,14 +120,14 @@ def make_plan(
     shuffled: list[Record], contents: list[tuple[int, int]], classes: tuple[str, ...], options: PackOptions
 ) -> Plan:
     """Give every record a split, a shard and a place in it. `contents` are as of medtrain.shards.file_hashes."""
-    groups = tie(shuffled, [content for content, _ in contents])
+    groups = group_linked(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed, options.fractions)
     keys = _keys_by_content(shuffled, contents) if options.color_mode else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [
-            Planned(
+            PlannedSample(
                 str(record.path), record.image, key, group, study, content, size,
                 tuple(UNKNOWN if (value := record.labels[name]) is None else value for name in classes),
                 record.raw, record.meta,
@@ -141,7 +141,7 @@ def make_plan(
     return plan
 
 
-def tie(records: list[Record], contents: list[int]) -> list[int]:
+def group_linked(records: list[Record], contents: list[int]) -> list[int]:
     """One group number for all images tied by a patient or by identical bytes, over however many links.
 
     The number is the smallest content hash of the group: a patient's id has no part in it.
@@ -260,7 +260,7 @@ def _keys_by_content(records: list[Record], contents: list[tuple[int, int]]) -> 
     return keys
 
 
-def _cut(samples: list[Planned], split: str, options: PackOptions) -> Plan:
+def _cut(samples: list[PlannedSample], split: str, options: PackOptions) -> Plan:
     """Shards of at most `shard_mb`, at least 8 where a split is large enough, so that packing goes in parallel."""
     if not samples:
         return {}

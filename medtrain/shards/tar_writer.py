@@ -24,13 +24,13 @@ from medtrain.datasets.record import SCORE
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import decode, extension
 from medtrain.imaging.encode import encode
-from medtrain.imaging.strip_metadata import without_texts
+from medtrain.imaging.strip_metadata import strip_metadata
 from medtrain.imaging.video import clip_tiff
 from medtrain.imaging.video.clip_frames import prepared
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.shards.file_hashes import hashed, read
 from medtrain.shards.npy import npy
-from medtrain.shards.plan import PackOptions, Planned
+from medtrain.shards.plan import PackOptions, PlannedSample
 
 CHANGED = "the file changed while the dataset was packed"
 IN_MEMORY = 32 << 20  # bytes of a clip; a longer one goes through a file
@@ -41,7 +41,7 @@ class Shard:
     """A shard to be packed: where, of what, and with rows of which dtype in its index."""
 
     path: Path
-    samples: list[Planned]
+    samples: list[PlannedSample]
     row: np.dtype[Any]
     options: PackOptions
 
@@ -132,7 +132,7 @@ class Packed(NamedTuple):
     of_a_clip: tuple[Any, ...] = ()
 
 
-def _packed(sample: Planned, options: PackOptions, folder: Path) -> Packed:
+def _packed(sample: PlannedSample, options: PackOptions, folder: Path) -> Packed:
     with pixel_limit.allowed(options.max_pixels):
         return _clip(sample, options.shape, folder) if options.shape else _image(sample, options)
 
@@ -145,7 +145,7 @@ def _touch(shard: Shard, number: int) -> None:
 PACKING = Work(pack_shard, _touch)
 
 
-def _image(sample: Planned, options: PackOptions) -> Packed:
+def _image(sample: PlannedSample, options: PackOptions) -> Packed:
     """A sample's image; ValueError says why it cannot be used."""
     try:
         data = read(Path(sample.path))
@@ -154,11 +154,11 @@ def _image(sample: Planned, options: PackOptions) -> Packed:
     pixels = decode(data)
     if xxhash.xxh3_64_intdigest(data) != sample.content:
         raise ValueError(CHANGED)
-    data = without_texts(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)
+    data = strip_metadata(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)
     return Packed(io.BytesIO(data), extension(data), len(data), zlib.crc32(data))
 
 
-def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
+def _clip(sample: PlannedSample, shape: Shape, folder: Path) -> Packed:
     """A sample's clip, of which one frame at a time is in memory, and what is packed of it up to IN_MEMORY bytes;
     ValueError says why it cannot be used."""
     path = Path(sample.path)
@@ -182,7 +182,7 @@ def _clip(sample: Planned, shape: Shape, folder: Path) -> Packed:
     return Packed(file, "tif", written.size, written.crc32, told)
 
 
-def _sidecar(sample: Planned) -> bytes:
+def _sidecar(sample: PlannedSample) -> bytes:
     value = {"key": sample.key, "labels": sample.labels, "raw": sample.raw, "meta": sample.meta}
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 

@@ -40,7 +40,7 @@ def in_batch_script() -> bool:
     return in_slurm_job() and os.environ.get("ENVIRONMENT") == "BATCH"
 
 
-def refuse_step_of_many() -> None:
+def ensure_not_one_of_many() -> None:
     """Under the user's own srun every task would train a model of its own; raises InputError."""
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     if tasks > 1 and not in_slurm_job() and "SLURM_PTY_PORT" not in os.environ:  # a shell by srun --pty is one process

@@ -40,7 +40,7 @@ SLURM = {
 # Outside of any job these are the user's own; in one they are the job's: Slurm, a prolog or a launcher set them.
 OF_A_JOB = {
     r"(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|OMP_(PLACES|PROC_BIND)":
-        "torchrun, take_place, task prologs; the number of threads decides the order of sums, and so the bits",
+        "torchrun, medtrain, task prologs; the number of threads decides the order of sums, and so the bits",
     r"TMPDIR|TEMP|TMP": "slurmd (TmpFS) and prologs: a folder that goes with its job",
     r"(CUDA|ROCR|HIP)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK": "Slurm's GRES plugin (gres.conf)",
     r"SBATCH_(CPU|MEM)_BIND\w*": "sbatch (man sbatch, OUTPUT ENVIRONMENT VARIABLES)",
@@ -96,7 +96,7 @@ def forget_launcher() -> None:
     _drop(os.environ, *LAUNCHER)
 
 
-def settle() -> None:
+def reconcile_environment() -> None:
     """Leave in this process's environment only what its own job set, as its cgroup and Slurm say; to be called where
     ranks are started, before anything asks which job this is. A controller that is silent changes nothing."""
     forget_launcher()

@@ -134,7 +134,7 @@ REASONS = {
 }
 
 
-def words(reason: str, facts: dict[str, str]) -> Wait:
+def explain_reason(reason: str, facts: dict[str, str]) -> Wait:
     """A reason as scontrol or squeue writes it, in words.
 
     `facts` holds run and job, and the fields of `scontrol show job` where they are known.

@@ -43,7 +43,7 @@ Fields = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Place:
+class JobStatus:
     """Where a run is under way: a Slurm job (with its state and reason) or a process of this machine.
 
     A job that Slurm says nothing about, because its controller does not answer, may well be running: its state is
@@ -90,7 +90,7 @@ def ask(*command: str) -> tuple[str, str]:
     return answer, " ".join(complaint.split()) or f"{command[0]} left with exit code {process.returncode}"
 
 
-def silence() -> str:
+def why_no_answer() -> str:
     """Why the controller does not answer; empty where it does."""
     answer, problem = ask("scontrol", "ping")
     if "DOWN" in answer and "UP" not in answer:
@@ -107,7 +107,7 @@ def remedy(complaint: str) -> str:
 
 def ask_controller(*command: str) -> tuple[str, str]:
     """As `ask`, for what the controller answers: where it is down, a ping knows at once, and others try for 18 s."""
-    problem = silence()
+    problem = why_no_answer()
     return ("", problem) if "DOWN" in problem else ask(*command)
 
 
@@ -140,16 +140,16 @@ def all_completed(job: str) -> bool:
     return bool(text.split()) and set(text.split()) == {"COMPLETED"}
 
 
-def queue_state(job: str) -> Place | None:
+def queue_state(job: str) -> JobStatus | None:
     """A job that waits or runs; None where Slurm knows it no more, or there is no Slurm."""
     if shutil.which("scontrol") is None:
         return None
     text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)
     if problem and "Invalid job id" not in problem:
-        return Place("job", job, NO_ANSWER, f"Slurm does not answer ({problem})")
+        return JobStatus("job", job, NO_ANSWER, f"Slurm does not answer ({problem})")
     records = [] if problem else [parse(line) for line in text.splitlines()]  # of an array there are several
     live = [fields for fields in records if fields.get("JobState", "COMPLETED") not in ENDED]
-    return Place("job", job, live[0]["JobState"], live[0]["Reason"], live[0]) if live else None
+    return JobStatus("job", job, live[0]["JobState"], live[0]["Reason"], live[0]) if live else None
 
 
 def seconds(fields: Fields, name: str) -> float | None:
@@ -158,7 +158,7 @@ def seconds(fields: Fields, name: str) -> float | None:
     return float(text) if text.isdigit() else None
 
 
-def accounted(job: str, started: float) -> Fields:
+def sacct_record(job: str, started: float) -> Fields:
     """What sacct knows of the life of a job that ran at the time `started`; `{}` without accounting.
 
     A requeued job has a row for each of its lives.
@@ -207,7 +207,7 @@ def _unset(name: str) -> str:
     return "" if name in ("(null)", "N/A") else name
 
 
-def gone(nodes: str, since: float) -> list[str]:
+def failed_nodes(nodes: str, since: float) -> list[str]:
     """Which of the nodes are down, or started anew within minutes after the time `since`."""
     text, _ = ask_controller("scontrol", "--oneliner", "show", "node", nodes)
     found = []

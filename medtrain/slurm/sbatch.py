@@ -118,11 +118,11 @@ def mem(gigabytes: float) -> str:
     return f"{round(gigabytes * 1024)}M" if gigabytes else ""
 
 
-def need_slurm(instead: str) -> None:
+def require_slurm(instead: str) -> None:
     """Raise MachineError where there is no Slurm, `instead` says what to type there, or where its controller does not
     answer: before anything is made for a job that it could not take."""
-    need_commands(instead)
-    if problem := queries.silence():
+    require_commands(instead)
+    if problem := queries.why_no_answer():
         raise MachineError(f"Slurm does not answer ({problem})", f"{queries.remedy(problem)}, then: {AGAIN}")
 
 
@@ -131,7 +131,7 @@ def there() -> bool:
     return shutil.which("sbatch") is not None
 
 
-def need_commands(instead: str) -> None:
+def require_commands(instead: str) -> None:
     """Raise MachineError where Slurm's commands are not."""
     if not there():
         raise MachineError("there is no Slurm here (sbatch is not found)", f"{instead}   or log in to your cluster")

@@ -28,7 +28,7 @@ class Task(Protocol):
     unlearned: frozenset[str]
     """Labels that no training image shows: nothing is said of them."""
     outputs: int
-    answers: tuple[str, ...]
+    output_names: tuple[str, ...]
     """What each of the K scores is of."""
     label: str
     """What one of the dataset's labels is called."""
@@ -38,14 +38,14 @@ class Task(Protocol):
     """Heads of the table of a report -> names of the numbers in its `per_class`."""
     figure: str
     """Name of the figure of a report, which taskfigures draws."""
-    told: dict[str, str]
+    logged_metrics: dict[str, str]
     """Numbers of a report that the line of an epoch tells besides the loss, and what it calls them."""
-    probable: bool
+    outputs_probabilities: bool
     """Whether the scores are probabilities."""
-    right: str
+    accuracy_name: str
     """What `correct` counts."""
-    chooses: bool
-    """Whether `choose` has something to choose, which takes a pass over the validation split."""
+    needs_tuning: bool
+    """Whether `tune_on` has something to choose, which takes a pass over the validation split."""
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Sum over this batch divided by the known cells of the global batch: adding it up over micro-batches and
@@ -63,13 +63,13 @@ class Task(Protocol):
     ) -> dict[str, Any]:
         """Plain numbers from all scores [N, K] and labels [N, L] of a split; `groups` [N] are patients."""
 
-    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Task:
+    def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Task:
         """The same task with what validation decides, thresholds for instance: for the tests of a finished run."""
 
-    def chosen_in(self, report: dict[str, Any]) -> Task:
+    def with_tuning_of(self, report: dict[str, Any]) -> Task:
         """The same task with what was chosen for an earlier report; `{}` where there is none."""
 
-    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def decide(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """What the scores [K] of one sample say, as plain values by name; nothing of labels that are unlearned."""
 
     def details(self, report: dict[str, Any]) -> str:

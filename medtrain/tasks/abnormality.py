@@ -34,12 +34,12 @@ class Abnormality:
     label = "study type"
     unit = "studies"
     figure = "confusion"
-    told: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
-    probable = True
-    right = "accuracy"
-    chooses = False
+    logged_metrics: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
+    outputs_probabilities = True
+    accuracy_name = "accuracy"
+    needs_tuning = False
     outputs = 1
-    answers = ("abnormal",)
+    output_names = ("abnormal",)
 
     def __init__(
         self,
@@ -81,15 +81,15 @@ class Abnormality:
         """`abnormality_report` of scores [N, 1]."""
         return abnormality_report(scores[:, 0], labels, self.classes, groups, self.weights)
 
-    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Abnormality:
+    def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Abnormality:
         """Nothing is to be chosen: above 0.5 is abnormal."""
         return self
 
-    def chosen_in(self, report: dict[str, Any]) -> Abnormality:
+    def with_tuning_of(self, report: dict[str, Any]) -> Abnormality:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def decide(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """Whether it is abnormal, and how sure the network is of what it says."""
         probability = float(scores[0])
         abnormal = probability > THRESHOLD

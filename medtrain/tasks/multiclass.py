@@ -25,16 +25,16 @@ class Multiclass:
     label = "class"
     unit = "images"
     figure = "confusion"
-    told: ClassVar = {"accuracy": "accuracy"}
-    probable = True
-    right = "accuracy"
-    chooses = False
+    logged_metrics: ClassVar = {"accuracy": "accuracy"}
+    outputs_probabilities = True
+    accuracy_name = "accuracy"
+    needs_tuning = False
 
     def __init__(
         self, classes: tuple[str, ...], label_smoothing: float, unlearned: frozenset[str] = frozenset()
     ) -> None:
         self.unlearned = unlearned
-        self.classes = self.answers = classes
+        self.classes = self.output_names = classes
         self.columns = COLUMNS
         self.outputs = len(classes)
         self.label_smoothing = label_smoothing
@@ -68,15 +68,15 @@ class Multiclass:
         losses = (1 - smoothing) * true + smoothing * costs.mean(1)
         return {"loss": plain(losses.mean()) if len(losses) else None, **report}
 
-    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multiclass:
+    def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multiclass:
         """Nothing is to be chosen: the most likely class is the answer."""
         return self
 
-    def chosen_in(self, report: dict[str, Any]) -> Multiclass:
+    def with_tuning_of(self, report: dict[str, Any]) -> Multiclass:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def decide(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The most likely class."""
         return {"class": self.classes[scores.argmax()], "probability": float(scores.max())}
 

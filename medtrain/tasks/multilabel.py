@@ -42,15 +42,15 @@ class Multilabel:
 
     label = "label"
     figure = "auroc"
-    told: ClassVar = {
+    logged_metrics: ClassVar = {
         "macro_auroc": "AUROC",
         "macro_f1": "F1",
         "macro_precision": "precision",
         "macro_recall": "recall",
     }
-    probable = True
-    right = "accuracy"
-    chooses = True
+    outputs_probabilities = True
+    accuracy_name = "accuracy"
+    needs_tuning = True
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Multilabel:
     ) -> None:
         self.unlearned = unlearned
         self.unit = unit
-        self.classes = self.answers = classes
+        self.classes = self.output_names = classes
         self.weights = weights
         self.thresholds = thresholds
         self.temperature = temperature
@@ -119,12 +119,12 @@ class Multilabel:
                 report["per_class"][name] |= {"known": known, "positives": positives, "learned": False}
         return report
 
-    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multilabel:
+    def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int8]) -> Multilabel:
         """With the threshold of each label that gives it the highest F1, and the temperature that calibrates best."""
         learned = self._learned(labels)
         return self._judging(best_thresholds(scores, learned), chosen_temperature(scores, learned))
 
-    def chosen_in(self, report: dict[str, Any]) -> Multilabel:
+    def with_tuning_of(self, report: dict[str, Any]) -> Multilabel:
         """With the thresholds and the temperature of a report."""
         if "temperature" not in report:
             return self
@@ -141,7 +141,7 @@ class Multilabel:
         )
         return told
 
-    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def decide(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The labels from their threshold on (0.5 where none was chosen), the most likely one, and what all the
         probabilities are at the temperature that was chosen; None where the training had none that was present."""
         limits = dict(zip(self.classes, self.thresholds or (0.5,) * len(self.classes), strict=True))

@@ -30,14 +30,14 @@ class Score:
 
     label = "score"
     figure = "scores"
-    told: ClassVar = {"mae": "mean absolute error", "r2": "R2", "spearman": "Spearman"}
-    chooses = False
+    logged_metrics: ClassVar = {"mae": "mean absolute error", "r2": "R2", "spearman": "Spearman"}
+    needs_tuning = False
     outputs = 1
-    answers = ("score",)
+    output_names = ("score",)
     columns: ClassVar = COLUMNS
     unlearned: frozenset[str] = frozenset()
-    probable = False
-    right = f"within {CLOSE:g} of it"
+    outputs_probabilities = False
+    accuracy_name = f"within {CLOSE:g} of it"
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
@@ -63,15 +63,15 @@ class Score:
         """`score_report`."""
         return score_report(scores[:, 0], labels[:, 0], groups)
 
-    def choose(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> Score:
+    def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> Score:
         """Nothing is to be chosen."""
         return self
 
-    def chosen_in(self, report: dict[str, Any]) -> Score:
+    def with_tuning_of(self, report: dict[str, Any]) -> Score:
         """Nothing was chosen."""
         return self
 
-    def verdict(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    def decide(self, scores: npt.NDArray[np.float64]) -> dict[str, Any]:
         """The score."""
         return {"score": float(scores[0])}
 

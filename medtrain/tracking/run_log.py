@@ -35,7 +35,7 @@ def _into_log(run: Run, line: str) -> None:
         file.write(line + "\n")
 
 
-class Tracker:
+class RunLog:
     """Rank 0's voice; on other ranks every call does nothing. Open it after the journal was cut to the checkpoint."""
 
     def __init__(self, run: Run, main: bool, total_steps: int, done: int, global_batch: int, unit: str) -> None:

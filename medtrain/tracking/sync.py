@@ -10,7 +10,7 @@ from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import locked
 from medtrain.runs.run import Run, command_for
 from medtrain.runs.takeover import VERIFYING, alive
-from medtrain.tracking.uploader_process import catch_up, feed_lock
+from medtrain.tracking.uploader_process import catch_up, upload_lock
 
 
 def can_send(tracker: str, mode: str) -> bool:
@@ -20,7 +20,7 @@ def can_send(tracker: str, mode: str) -> bool:
     return tracker == "wandb" and (mode == "online" or goes_online("auto"))
 
 
-def refuse_if_fed(run: Run) -> None:
+def ensure_not_uploading(run: Run) -> None:
     """A helper that is at work sends everything itself, and two would send the same steps."""
     place = alive(run, sure=True)
     if place is not None and not place.waits and place.state != VERIFYING:
@@ -28,7 +28,7 @@ def refuse_if_fed(run: Run) -> None:
             f"run {run.name} is under way ({place.kind} {place.id}): its own helper feeds the tracker",
             f"wait for its end: {command_for(run, 'logs')} -f",
         )
-    with contextlib.suppress(FileNotFoundError), locked(feed_lock(run), wait=False) as own:
+    with contextlib.suppress(FileNotFoundError), locked(upload_lock(run), wait=False) as own:
         if not own:
             raise InputError(
                 f"run {run.name}: the helper of its last attempt still feeds the tracker",
@@ -36,7 +36,7 @@ def refuse_if_fed(run: Run) -> None:
             )
 
 
-def refuse_without_key(run: Run, tracker: str, mode: str) -> None:
+def ensure_can_upload(run: Run, tracker: str, mode: str) -> None:
     """The run is whole on the disk, but W&B was not asked."""
     if tracker == "wandb" and mode == "offline":
         from medtrain.tracking.backends.wandb import DISABLED, switch

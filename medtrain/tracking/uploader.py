@@ -21,11 +21,11 @@ from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError
 from medtrain.core.files import locked, sweep
 from medtrain.core.processes import ASKING_OR_HANGUP, command
 from medtrain.runs.run import Run
-from medtrain.tracking.backends import open_feed
-from medtrain.tracking.backends.common import REMEDIES, Feed, metric_names
+from medtrain.tracking.backends import open_backend
+from medtrain.tracking.backends.common import REMEDIES, TrackerBackend, metric_names
 from medtrain.tracking.journal_reader import StepReader
 from medtrain.tracking.metric_names import of_test, renamed
-from medtrain.tracking.uploader_process import catch_up, feed_lock
+from medtrain.tracking.uploader_process import catch_up, upload_lock
 
 POLL_SECONDS = 1.0
 ROWS_AT_ONCE = 500
@@ -61,9 +61,9 @@ def main(folder: str, asked: str = "") -> int:
             return 0
         run.trackers.mkdir(mode=0o750, exist_ok=True)
         divert_output(run)
-        with locked(feed_lock(run), wait=True):  # the helper of an earlier attempt may still be sending
+        with locked(upload_lock(run), wait=True):  # the helper of an earlier attempt may still be sending
             sweep(run.trackers)
-            feed_run(run, config)
+            upload_run(run, config)
         note(f"{tracker} has the whole journal")
     except ConnectionError as error:
         if int(os.environ.get(RESTARTS, "0")) >= MAX_RESTARTS:
@@ -87,11 +87,11 @@ def switched_off(config: Config) -> bool:
         return False
 
 
-def feed_run(run: Run, config: Config) -> None:
+def upload_run(run: Run, config: Config) -> None:
     """Send the journal from its first line, and what is added to it until the attempt ends."""
     note(f"feeding {config.tracking.tracker}")
     steps = StepReader(run.journal)
-    feed = open_feed(run, config)
+    feed = open_backend(run, config)
     names = metric_names(run)
     ended = False
     while not ended:
@@ -106,11 +106,11 @@ def feed_run(run: Run, config: Config) -> None:
     feed.finish()
 
 
-def send_new(steps: StepReader, feed: Feed, names: Callable[[str], str]) -> None:
+def send_new(steps: StepReader, feed: TrackerBackend, names: Callable[[str], str]) -> None:
     """Send the steps that are complete by now."""
     while rows := steps.take(ROWS_AT_ONCE):
         feed.send([renamed(row, names) for row in rows])
-    feed.settle()
+    feed.flush()
 
 
 def wait_for_end(seconds: float) -> bool:

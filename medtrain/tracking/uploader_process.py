@@ -10,7 +10,7 @@ from medtrain.core.console import warn
 from medtrain.runs.run import Run, command_for
 
 
-class Feeder:
+class UploaderProcess:
     """The helper process of one attempt. Nothing that happens to it stops training or raises here."""
 
     def __init__(self, run: Run, tracker: str) -> None:
@@ -47,7 +47,7 @@ class Feeder:
             warn(f"the tracker's helper ended with code {code}; send the rest: {catch_up(self._run)}")
 
 
-def feed_lock(run: Run) -> Path:
+def upload_lock(run: Run) -> Path:
     """Held by the one process that sends the run's curve: two would send the same steps."""
     return run.trackers / "feed.lock"
 

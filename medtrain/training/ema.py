@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Average:
+class EMA:
     """timm's ModelEmaV3 with its warm-up: after step t the average moves by max(1 - decay, t ** (-2/3)) of the way
     to the weights. BatchNorm statistics are averaged too; counters are copied."""
 

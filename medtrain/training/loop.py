@@ -17,8 +17,8 @@ from medtrain.checkpoints.finite import broken_gradients
 from medtrain.config.schema import Config, lower_is_better
 from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, Hang, NumericalError
 from medtrain.distributed.gradient_sync import BROKEN, COLUMNS, CORRECT, LOSS, SAVE, STOP
-from medtrain.distributed.process_group import World, any_rank, part, share, share_buffers
-from medtrain.evaluation.evaluate import measure, refuse_not_finite, score
+from medtrain.distributed.process_group import World, any_rank, broadcast_buffers, broadcast_object, shutdown
+from medtrain.evaluation.evaluate import ensure_finite, measure, score
 from medtrain.evaluation.inputs import pixels
 from medtrain.loading.batch import Batch
 from medtrain.runs import fence
@@ -26,8 +26,8 @@ from medtrain.runs.checkpoint_manifest import TrainState
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
 from medtrain.tasks import Task
-from medtrain.tracking.uploader_process import Feeder
-from medtrain.training.saving import calmer, hear, leave_plain, must_settle, save, settle
+from medtrain.tracking.uploader_process import UploaderProcess
+from medtrain.training.saving import export_state_dict, report_save, save, save_and_wait, save_final, stability_hint
 from medtrain.training.setup import Trainer, prepare, unfreeze
 from medtrain.training.stop_request import StopRequest
 from medtrain.training.watchdog import Watchdog
@@ -61,7 +61,7 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
     watchdog = Watchdog(run, rank, size, fail)
     trainer, state = prepare(run, config, stop, watchdog)
     gc.enable()  # see rank_main.main
-    feeder = Feeder(run, config.tracking.tracker)
+    feeder = UploaderProcess(run, config.tracking.tracker)
     if trainer.world.main:
         feeder.start()
     code = EXIT_RESUMABLE
@@ -70,26 +70,26 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
     finally:
         watchdog.close()
         trainer.checkpoints.outcome(LAST_SAVE_S)
-        trainer.tracker.close()
+        trainer.run_log.close()
         trainer.training.close()
         trainer.validation.close()
         # A stopped run has no time for a slow tracker: the next attempt sends everything again.
         feeder.finish(60 if code == EXIT_DONE else 5)
-    part(trainer.world)
+    shutdown(trainer.world)
     return code
 
 
 def train_epochs(trainer: Trainer, state: TrainState, report: Report) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
-    mixture.refuse_watch(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
-    while state.epoch < trainer.config.epochs and not stale(trainer, state):
+    mixture.ensure_monitor(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
+    while state.epoch < trainer.config.epochs and not should_stop_early(trainer, state):
         began = time.monotonic()
         unfreeze(trainer, state)
         state, stopped = train_epoch(trainer, state)
         if not stopped:
             state, stopped = end_epoch(trainer, state, began)
         if stopped:
-            return leave(trainer, state)
+            return stop_resumable(trainer, state)
     return finish(trainer, state, report)
 
 
@@ -102,30 +102,30 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
         values = optimizer_step(trainer, state.step, batch)
         state = state.after_step()
-        state, asked = book(trainer, state)
+        state, asked = record_step(trainer, state)
         trainer.sums.send(state.step, values)
         if asked.save or trainer.checkpoints.due_by_step(state):
-            state, now = book(trainer, state)
-            asked = Asked(asked.stop or now.stop)
+            state, now = record_step(trainer, state)
+            asked = StepRequests(asked.stop or now.stop)
             save(trainer, state)
         if asked.stop:
-            return book(trainer, state)[0], True
-        hear(trainer)
+            return record_step(trainer, state)[0], True
+        report_save(trainer)
         trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_timeout_seconds)
-    state, asked = book(trainer, state)
+    state, asked = record_step(trainer, state)
     return state, asked.stop
 
 
 def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainState, bool]:
     """Validate, move the learning rate, judge, save. The flag says that a stop was asked for; nothing has changed where
     it came before the end of the validation. What this attempt did of the epoch `began` at that monotonic time."""
-    share_buffers(trainer.world, trainer.model)
-    if trainer.average:
-        share_buffers(trainer.world, trainer.average.model)
+    broadcast_buffers(trainer.world, trainer.model)
+    if trainer.ema:
+        broadcast_buffers(trainer.world, trainer.ema.model)
     config, world = trainer.config, trainer.world
     started = time.monotonic()
     scores = score(
-        trainer.judged,
+        trainer.eval_model,
         trainer.task,
         trainer.validation,
         config,
@@ -134,8 +134,8 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
     )
     if scores is None:
         return state, True
-    refuse_not_finite(scores, f"after step {state.step} (epoch {state.epoch + 1})", calmer(trainer))
-    report = share(world, measure(scores, trainer.task, trainer.validation))
+    ensure_finite(scores, f"after step {state.step} (epoch {state.epoch + 1})", stability_hint(trainer))
+    report = broadcast_object(world, measure(scores, trainer.task, trainer.validation))
     row = {
         "step": state.step,
         "epoch": state.epoch + 1,
@@ -144,13 +144,13 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
         "train_accuracy": state.epoch_correct / state.epoch_step,
         **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
     }
-    state, better = judge(config, state, report)
+    state, better = update_best(config, state, report)
     trainer.schedule.epoch_done(report)
-    trainer.tracker.epoch(row)
+    trainer.run_log.epoch(row)
     now = time.monotonic()
     times = f"{now - began:.1f} s (validation {now - started:.1f} s), {clock(now - trainer.started)} since this start"
-    trainer.tracker.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
-    trainer.tracker.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
+    trainer.run_log.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
+    trainer.run_log.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
     save(trainer, state)
     return state, any_rank(world, bool(trainer.stop))
 
@@ -163,18 +163,19 @@ def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
 
 def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
     """Forward, backward, reduce, clip, update. Returns the columns of gradient_sync, of this rank's share."""
-    config, world, accelerator, reduction = trainer.config, trainer.world, trainer.world.accelerator, trainer.reduction
+    config, world, sync = trainer.config, trainer.world, trainer.gradient_sync
+    accelerator = world.accelerator
     total = torch.zeros(COLUMNS, device=world.device)
-    parts = reduction.micro_batches(batch)
+    parts = sync.micro_batches(batch)
     for number, micro in enumerate(parts):
         micro = replace(micro, labels=micro.labels.to(world.device, non_blocking=True))
-        with reduction.micro(step, number, len(parts), total):
+        with sync.micro(step, number, len(parts), total):
             logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
             loss = trainer.task.loss(logits, micro)
-            accelerator.backward(loss * reduction.scale)
+            accelerator.backward(loss * sync.scale)
             total[LOSS] += loss.detach()
             total[CORRECT] += trainer.task.correct(logits.detach(), micro)
-    reduction.reduce(total)
+    sync.reduce(total)
     if not trainer.gradients.scaled:  # before they are clipped, which spreads a NaN to all of them
         total[BROKEN] = broken_gradients(trainer.model.parameters(), world.device)
     if config.optim.clip_norm:
@@ -183,37 +184,39 @@ def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
     if trainer.gradients.scaled:  # the scaler has looked at them, and waited for the answer
         total[BROKEN] = float(accelerator.optimizer_step_was_skipped)
     trainer.optimizer.zero_grad()
-    if trainer.average:
-        trainer.average.update(trainer.model, step + 1)
+    if trainer.ema:
+        trainer.ema.update(trainer.model, step + 1)
     total[STOP] = float(bool(trainer.stop))
     total[SAVE] = float(trainer.checkpoints.due_by_time())
     return total
 
 
 @dataclass(frozen=True)
-class Asked:
+class StepRequests:
     """What some rank has asked of all."""
 
     stop: bool = False
     save: bool = False
 
 
-def book(trainer: Trainer, state: TrainState) -> tuple[TrainState, Asked]:
+def record_step(trainer: Trainer, state: TrainState) -> tuple[TrainState, StepRequests]:
     """Enter the numbers of the step sent last (over all ranks) in journal and state; what ranks asked for with it."""
     received = trainer.sums.receive()
     if received is None:
-        return state, Asked()
+        return state, StepRequests()
     step, told = received
     loss = told[LOSS]
     if not math.isfinite(loss):
-        raise NumericalError(f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", calmer(trainer))
-    trainer.gradients.judge(step, state.epoch + 1, told[BROKEN] > 0, calmer(trainer))
-    trainer.tracker.step(step, state.epoch + 1, loss, trainer.schedule.lr)
+        raise NumericalError(
+            f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", stability_hint(trainer)
+        )
+    trainer.gradients.check_step(step, state.epoch + 1, told[BROKEN] > 0, stability_hint(trainer))
+    trainer.run_log.step(step, state.epoch + 1, loss, trainer.schedule.lr)
     booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + told[CORRECT])
-    return booked, Asked(told[STOP] > 0, told[SAVE] > 0)
+    return booked, StepRequests(told[STOP] > 0, told[SAVE] > 0)
 
 
-def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
+def update_best(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
     """The state after an epoch, and whether it is the best so far by the watched metric."""
     value = report.get(config.monitor)
     sign = -1 if lower_is_better(config.monitor) else 1
@@ -225,45 +228,45 @@ def judge(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[Tr
     return replace(state, stale_epochs=state.stale_epochs + (value is not None)), False
 
 
-def stale(trainer: Trainer, state: TrainState) -> bool:
+def should_stop_early(trainer: Trainer, state: TrainState) -> bool:
     """Whether early stopping ends the run."""
     return 0 < trainer.config.patience <= state.stale_epochs
 
 
-def leave(trainer: Trainer, state: TrainState) -> int:
+def stop_resumable(trainer: Trainer, state: TrainState) -> int:
     """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
-    reason = settle(trainer, state)
-    trainer.tracker.log(
+    reason = save_and_wait(trainer, state)
+    trainer.run_log.log(
         f"{trainer.stop.signal or 'a stop on another rank'}: {'left' if reason else 'saved at'} step {state.step:,}"
     )
-    trainer.tracker.status(state="stopped", step=state.step, signal=trainer.stop.signal)
+    trainer.run_log.status(state="stopped", step=state.step, signal=trainer.stop.signal)
     return EXIT_RESUMABLE
 
 
 def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
     """Report on the best weights; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
-    must_settle(trainer, state)
+    save_final(trainer, state)
     fence.ensure_highest(run.folder)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
-        trainer.tracker.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
+        trainer.run_log.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
     # Intervals by patient take a while, on rank 0 alone.
-    report(run, config, trainer.task, trainer.model, world, trainer.tracker.log, lambda: alive(trainer, "testing", 10))
+    report(run, config, trainer.task, trainer.model, world, trainer.run_log.log, lambda: alive(trainer, "testing", 10))
     if world.main:
-        leave_plain(trainer)
+        export_state_dict(trainer)
     ended = "early stopping" if state.epoch < config.epochs else "all epochs done"
     best = (
         f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}" if state.best_epoch else "no best epoch"
     )
-    trainer.tracker.log(f"finished ({ended}): {best}")
-    trainer.tracker.status(state="finished", step=state.step, epoch=state.epoch)
+    trainer.run_log.log(f"finished ({ended}): {best}")
+    trainer.run_log.status(state="finished", step=state.step, epoch=state.epoch)
     return EXIT_DONE
 
 
 def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
     """An epoch in one line of the log: the watched metric, what else the task tells, and the best so far."""
     config = trainer.config
-    names = {config.monitor: config.monitor, **trainer.task.told}
+    names = {config.monitor: config.monitor, **trainer.task.logged_metrics}
     numbers = ", ".join(
         f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
     )
@@ -272,7 +275,7 @@ def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better:
         so_far = "the best so far" if better else f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}"
         best = f" ({so_far})"
     text = (
-        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.right}"
+        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.accuracy_name}"
         f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
         f"{best}; lr {row['lr']:.2g}; {times}"
     )

@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from medtrain import models
-from medtrain.checkpoints.format import Loaded
+from medtrain.checkpoints.format import Checkpoint
 from medtrain.config.schema import Config
-from medtrain.distributed.gradient_sync import Exact, Fast, make_reduction
+from medtrain.distributed.gradient_sync import AllReduceSync, FixedOrderSync, make_gradient_sync
 from medtrain.distributed.process_group import World
 from medtrain.evaluation.inputs import input_shape
 from medtrain.models.compile import compile_blocks
@@ -28,11 +28,11 @@ class Network(NamedTuple):
     parallel: nn.Module
     freezing: Freezing
     optimizer: Optimizer
-    reduction: Fast | Exact
+    gradient_sync: AllReduceSync | FixedOrderSync
 
 
 def build_network(
-    config: Config, world: World, state: TrainState, found: Loaded | None, outputs: int, bias: float
+    config: Config, world: World, state: TrainState, found: Checkpoint | None, outputs: int, bias: float
 ) -> Network:
     """The model on its device, compiled, frozen and wrapped as the settings want it, and its optimizer. Where a
     checkpoint was `found` its tensors come later, and no weights are drawn or read for nothing."""
@@ -46,5 +46,5 @@ def build_network(
     freezing = Freezing(config, model)
     freezing.begin(state.epoch)
     model = world.accelerator.prepare_model(model, evaluation_mode=True)  # precision; DDP may come more than once
-    parallel, reduction = make_reduction(config, state, world, model)
-    return Network(model, parallel, freezing, world.accelerator.prepare_optimizer(optimizer), reduction)
+    parallel, gradient_sync = make_gradient_sync(config, state, world, model)
+    return Network(model, parallel, freezing, world.accelerator.prepare_optimizer(optimizer), gradient_sync)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medtrain.checkpoints.format import Loaded, damage, good, load_chosen
+from medtrain.checkpoints.format import Checkpoint, find_corruption, intact, load_chosen
 from medtrain.config.schema import Config, lower_is_better
 from medtrain.core.errors import InputError
 from medtrain.core.files import sync_folder
-from medtrain.distributed.process_group import World, share
+from medtrain.distributed.process_group import World, broadcast_object
 from medtrain.runs import fence, journal
 from medtrain.runs.checkpoint_manifest import TrainState, checkpoint_folders, epoch_folder, newest_state
 from medtrain.runs.run import Run, resume_command
@@ -24,18 +24,18 @@ GIVEN_UP = ".given-up"  # ends the name of a journal that its user lets go
 class Choice:
     """A checkpoint (None: the beginning), and whether the journal beyond it must be kept because it is damaged."""
 
-    found: Loaded | None
+    found: Checkpoint | None
     journal_damaged: bool = False
 
 
-def choose(run: Run, say: Callable[[str], None]) -> Choice:
+def choose_checkpoint(run: Run, say: Callable[[str], None]) -> Choice:
     """The newest checkpoint that verifies, is finite, and before which the journal is as it was written; `say` hears
     why others are passed over. Raises InputError where the journal is damaged before the oldest of them: to train all
     again may take days, and is not done unasked."""
     given_up = run.journal.with_name(run.journal.name + GIVEN_UP)
     newest, first_fault = None, ""
-    for found in good(run.checkpoints, say):
-        fault = journal.damage(run.journal, found.journal) if found.journal else ""
+    for found in intact(run.checkpoints, say):
+        fault = journal.find_corruption(run.journal, found.journal) if found.journal else ""
         if found.journal is None:
             say(f"{found.folder.name} is of an older medtrain, which kept no proof of the journal: it is not checked")
         if fault and given_up.exists():
@@ -55,7 +55,7 @@ def choose(run: Run, say: Callable[[str], None]) -> Choice:
     )
 
 
-def make_way(run: Run, choice: Choice, say: Callable[[str], None]) -> None:
+def clear_newer(run: Run, choice: Choice, say: Callable[[str], None]) -> None:
     """Before the first new line and the first new checkpoint: put aside the checkpoints that are newer, keep a journal
     that is damaged, and cut off what was written after the checkpoint."""
     fence.ensure_highest(run.folder)
@@ -79,12 +79,12 @@ def put_aside(folder: Path, say: Callable[[str], None]) -> None:
     say(f"checkpoint {folder.name} is put aside, as {name.name}; delete it when nobody wants to look into it")
 
 
-def settle_best(run: Run, config: Config, found: Loaded, say: Callable[[str], None]) -> TrainState:
+def resolve_best(run: Run, config: Config, found: Checkpoint, say: Callable[[str], None]) -> TrainState:
     """The state of a checkpoint with a best epoch whose weights can be loaded at the end of the run: where they are
     damaged, the best of those that are whole, by the journal; none where none is."""
     state = found.state
     own = epoch_folder(run.checkpoints, state.best_epoch)
-    faults = damage(own, optimizer=False) if own and own != found.folder else []
+    faults = find_corruption(own, optimizer=False) if own and own != found.folder else []
     if not own or not faults:
         return state
     put_aside(own, say)
@@ -92,7 +92,7 @@ def settle_best(run: Run, config: Config, found: Loaded, say: Callable[[str], No
     told = {row["epoch"]: row.get(f"val_{config.monitor}") for row in journal.rows(run.journal, "epoch")}
     values = {epoch: float(value) for epoch, value in told.items() if isinstance(value, int | float)}
     folders = {epoch: epoch_folder(run.checkpoints, epoch) for epoch in values}
-    whole = [epoch for epoch, folder in folders.items() if folder and not damage(folder, optimizer=False)]
+    whole = [epoch for epoch, folder in folders.items() if folder and not find_corruption(folder, optimizer=False)]
     best = max(whole, key=lambda epoch: (sign * values[epoch], -epoch), default=0)
     instead = f"epoch {best} counts as the best ({values[best]:.4f})" if best else "the best is looked for from here on"
     was = f"epoch {state.best_epoch} was the best ({config.monitor} {state.best})"
@@ -107,29 +107,29 @@ def recorded_precision(run: Run) -> str:
     return state.precision if state else ""
 
 
-def take_up(run: Run, config: Config, fingerprints: dict[str, str], world: World) -> Loaded | None:
+def load_latest_checkpoint(run: Run, config: Config, fingerprints: dict[str, str], world: World) -> Checkpoint | None:
     """The newest good checkpoint, the same on every rank, with the way made free for what comes after it; refused where
     it was made from other settings or shards."""
 
     def say(text: str) -> None:
         log(run, f"warning: {text}")
 
-    choice = choose(run, say) if world.main else Choice(None)
+    choice = choose_checkpoint(run, say) if world.main else Choice(None)
     found = choice.found
     # One rank chooses: another may see an older folder for a while, or fail to read the newest.
-    name = share(world, found.folder.name if found else None)
+    name = broadcast_object(world, found.folder.name if found else None)
     if found is None and name is not None:
         found = load_chosen(run.checkpoints / name)
     if found is not None:
-        refuse_other(found, config, fingerprints)
+        ensure_same_fingerprints(found, config, fingerprints)
     if world.main:
-        make_way(run, choice, say)
+        clear_newer(run, choice, say)
     if found is None:
         return None
-    return replace(found, state=share(world, settle_best(run, config, found, say) if world.main else None))
+    return replace(found, state=broadcast_object(world, resolve_best(run, config, found, say) if world.main else None))
 
 
-def refuse_other(found: Loaded, config: Config, fingerprints: dict[str, str]) -> None:
+def ensure_same_fingerprints(found: Checkpoint, config: Config, fingerprints: dict[str, str]) -> None:
     """InputError where a checkpoint was made from other settings or shards."""
     changed = [] if mixture.is_of(found.fingerprints.get("data", ""), config.data) else ["data"]
     changed += ["config"] if found.fingerprints.get("config") != fingerprints["config"] else []

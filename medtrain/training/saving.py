@@ -11,7 +11,7 @@ from medtrain.checkpoints.format import AVERAGE, MODEL, OPTIMIZER
 from medtrain.checkpoints.writer import PARTS_WITHIN_S
 from medtrain.core.errors import MachineError, NumericalError
 from medtrain.core.files import whole
-from medtrain.distributed.process_group import share
+from medtrain.distributed.process_group import broadcast_object
 from medtrain.runs.checkpoint_manifest import TrainState, checkpoint_name
 from medtrain.runs.run import resume_command
 from medtrain.training.optim import optimizer_tensors
@@ -21,21 +21,23 @@ from medtrain.training.setup import Trainer
 def save(trainer: Trainer, state: TrainState) -> None:
     """Start writing a checkpoint, on every rank alike. A full disk is warned of when it is known, and the next save
     tries again."""
-    hear(trainer, wait=True)
+    report_save(trainer, wait=True)
     scaler = trainer.world.accelerator.scaler
     state = replace(state, schedule=trainer.schedule.state(), scaler=scaler.state_dict() if scaler is not None else {})
     files = {
         MODEL: trainer.model.state_dict(),
         OPTIMIZER: optimizer_tensors(trainer.optimizer, trainer.model),
     }
-    if trainer.average:
-        files[AVERAGE] = trainer.average.tensors()
+    if trainer.ema:
+        files[AVERAGE] = trainer.ema.tensors()
     buffers = frozenset(name for name, _ in trainer.model.named_buffers())
     # The journal's lines up to this step are durable before the manifest that claims them.
-    trainer.checkpoints.save(state, files, buffers, before=trainer.tracker.claim())
+    trainer.checkpoints.save(state, files, buffers, before=trainer.run_log.claim())
 
 
-def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again") -> str:
+def report_save(
+    trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again"
+) -> str:
     """Tell the user what became of the save in flight, once it is known; returns the reason where it failed.
     Raises NumericalError where its tensors are not finite."""
     if wait:
@@ -44,20 +46,20 @@ def hear(trainer: Trainer, wait: bool = False, then: str = "training goes on, an
     if outcome is None:
         return ""
     if outcome.not_finite:
-        raise NumericalError(f"step {outcome.step} is not saved: {outcome.error}", calmer(trainer))
+        raise NumericalError(f"step {outcome.step} is not saved: {outcome.error}", stability_hint(trainer))
     if not outcome.error:
-        trainer.tracker.status(saved_step=outcome.step, save_seconds=round(outcome.seconds, 3))
+        trainer.run_log.status(saved_step=outcome.step, save_seconds=round(outcome.seconds, 3))
     else:
-        trainer.tracker.log(f"warning: step {outcome.step} could not be saved: {outcome.error}; {then}")
+        trainer.run_log.log(f"warning: step {outcome.step} could not be saved: {outcome.error}; {then}")
     return outcome.error
 
 
-def calmer(trainer: Trainer) -> str:
+def stability_hint(trainer: Trainer) -> str:
     """What helps where numbers break."""
     return f"lower --lr, set --clip_norm 1, or try --precision fp32   (it was {trainer.world.precision})"
 
 
-def leave_plain(trainer: Trainer) -> None:
+def export_state_dict(trainer: Trainer) -> None:
     """Put the weights that the model has now into `weights_dir`, as a plain state dict: STUDY_TYPE/model.pth, or
     RUN/model.pth. It holds tensors alone, and `torch.load(..., weights_only=True)` reads it."""
     config = trainer.config
@@ -67,24 +69,24 @@ def leave_plain(trainer: Trainer) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     with whole(path, 0o640) as file:
         torch.save({name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()}, file)
-    trainer.tracker.log(f"the best weights are in {path} too")
+    trainer.run_log.log(f"the best weights are in {path} too")
 
 
-def settle(trainer: Trainer, state: TrainState) -> str:
+def save_and_wait(trainer: Trainer, state: TrainState) -> str:
     """Save this state unless it is durable already, and wait until it is. Returns why it is not, the same on every
     rank, or an empty string."""
-    hear(trainer, wait=True)
+    report_save(trainer, wait=True)
     name = checkpoint_name(state)
-    if share(trainer.world, trainer.checkpoints.durable == name):
+    if broadcast_object(trainer.world, trainer.checkpoints.durable == name):
         return ""
     save(trainer, state)
-    reason = hear(trainer, wait=True, then="this run ends here")
-    return str(share(trainer.world, "" if trainer.checkpoints.durable == name else reason))
+    reason = report_save(trainer, wait=True, then="this run ends here")
+    return str(broadcast_object(trainer.world, "" if trainer.checkpoints.durable == name else reason))
 
 
-def must_settle(trainer: Trainer, state: TrainState) -> None:
+def save_final(trainer: Trainer, state: TrainState) -> None:
     """The same at the end of a run, which counts as finished only when its end is durable; raises MachineError."""
-    reason = settle(trainer, state)
+    reason = save_and_wait(trainer, state)
     if reason:
         problem = f"step {state.step} could not be saved: {reason}"
         raise MachineError(problem, f"make room, then: {resume_command(trainer.run)}")

@@ -15,16 +15,16 @@ from torch.optim import Optimizer
 
 from medtrain import tasks
 from medtrain.checkpoints.finite import Gradients
-from medtrain.checkpoints.format import Loaded
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.format import Checkpoint
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Team
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import write_json
 from medtrain.distributed import process_group
-from medtrain.distributed.gradient_sync import Exact, Fast, make_reduction, pass_twice
-from medtrain.distributed.process_group import StepSum, World, gather_rows, share
+from medtrain.distributed.gradient_sync import AllReduceSync, FixedOrderSync, make_gradient_sync, priming_passes
+from medtrain.distributed.process_group import AsyncMetricReducer, World, all_gather_ragged, broadcast_object
 from medtrain.evaluation.inputs import input_shape, middle, open_loader
 from medtrain.loading.loader import Loader
 from medtrain.models.compile import not_compiled
@@ -35,13 +35,13 @@ from medtrain.runs.run import Run
 from medtrain.shards import compatibility, mixture
 from medtrain.slurm.environment import node_name
 from medtrain.tasks import Task
-from medtrain.tracking.run_log import Tracker
-from medtrain.training.ema import Average
+from medtrain.tracking.run_log import RunLog
+from medtrain.training.ema import EMA
 from medtrain.training.label_table import label_table
 from medtrain.training.network import build_network
 from medtrain.training.optim import Schedule, restore_optimizer
 from medtrain.training.provenance import note_environment
-from medtrain.training.resuming import recorded_precision, take_up
+from medtrain.training.resuming import load_latest_checkpoint, recorded_precision
 from medtrain.training.stop_request import StopRequest
 from medtrain.training.watchdog import Watchdog
 
@@ -63,20 +63,20 @@ class Trainer:
     schedule: Schedule
     training: Loader
     validation: Loader
-    checkpoints: Checkpoints
-    tracker: Tracker
+    checkpoints: CheckpointStore
+    run_log: RunLog
     stop: StopRequest
-    sums: StepSum
-    reduction: Fast | Exact
+    sums: AsyncMetricReducer
+    gradient_sync: AllReduceSync | FixedOrderSync
     watchdog: Watchdog
-    average: Average | None
+    ema: EMA | None
     gradients: Gradients
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def judged(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """What is validated, tested and kept as best: the average of the weights where there is one."""
-        return self.average.model if self.average else self.model
+        return self.ema.model if self.ema else self.model
 
 
 def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
@@ -87,8 +87,8 @@ def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> 
     vanish, comes before the checkpoint's tensors are put in place.
     """
     configfile.check(config, str(run.config_file))
-    world = meet(run, config, stop)
-    found, state, checkpoints = take_up_state(run, config, world)
+    world = init_world(run, config, stop)
+    found, state, checkpoints = restore_state(run, config, world)
     training = open_loader(config, world, "train", state.global_batch, config.augment, state.virtual_ranks, True)
     training.start()  # those of the validation have time until an epoch is over
     validation = open_loader(config, world, "val")
@@ -108,56 +108,56 @@ def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> 
         training=training,
         validation=validation,
         checkpoints=checkpoints,
-        tracker=Tracker(run, world.main, steps, state.step, state.global_batch, config.data.unit),
+        run_log=RunLog(run, world.main, steps, state.step, state.global_batch, config.data.unit),
         stop=stop,
-        sums=StepSum(world),
-        reduction=network.reduction,
+        sums=AsyncMetricReducer(world),
+        gradient_sync=network.gradient_sync,
         watchdog=watchdog,
-        average=Average(network.model, config.optim.ema_decay) if config.optim.ema_decay else None,
+        ema=EMA(network.model, config.optim.ema_decay) if config.optim.ema_decay else None,
         gradients=Gradients(world.accelerator.scaler),
     )
-    rehearse(trainer, state)
+    prime_reducer(trainer, state)
     if found:
         restore(trainer, found)
-    greet(trainer, state, found)
+    log_start(trainer, state, found)
     return trainer, state
 
 
-def meet(run: Run, config: Config, stop: StopRequest) -> World:
+def init_world(run: Run, config: Config, stop: StopRequest) -> World:
     """The ranks of this attempt, in the precision that the run began with; rank 0 looks for a stop file from now on."""
     if config.determinism == "exact":
         process_group.compute_deterministically()
-    world = process_group.join(recorded_precision(run) or config.precision)
+    world = process_group.init_distributed(recorded_precision(run) or config.precision)
     if world.main:
         fence.ensure_highest(run.folder)
         stop.watch(run.stop_file)
     return world
 
 
-def take_up_state(run: Run, config: Config, world: World) -> tuple[Loaded | None, TrainState, Checkpoints]:
+def restore_state(run: Run, config: Config, world: World) -> tuple[Checkpoint | None, TrainState, CheckpointStore]:
     """The newest good checkpoint, where there is one, the state to go on from, and where checkpoints are kept."""
     fingerprints = {"config": fingerprint.fingerprint(config), "data": mixture.fingerprint(config.data)}
-    found = take_up(run, config, fingerprints, world)
+    found = load_latest_checkpoint(run, config, fingerprints, world)
     state = found.state if found else first_state(config, world)
     if state.threads:
         torch.set_num_threads(state.threads)
-    refuse_idle_ranks(state, world)
+    ensure_no_idle_ranks(state, world)
     facts: dict[str, Any] = {"ranks": world.size, "fingerprints": fingerprints}
     if world.main:  # which writes the manifests
         note_environment(run, world)
         facts["environment"] = digest(run.environment)
-    checkpoints = Checkpoints(run.checkpoints, config.checkpoint, meet_team(world), facts)
-    checkpoints.take_up(found)
+    checkpoints = CheckpointStore(run.checkpoints, config.checkpoint, form_writer_team(world), facts)
+    checkpoints.start_from(found)
     if not found:  # it may have waited for what packed them
         for folder in mixture.folders(config.data):
-            compatibility.refuse_task(config, folder)
+            compatibility.ensure_task_fits(config, folder)
     return found, state, checkpoints
 
 
-def meet_team(world: World) -> Team:
+def form_writer_team(world: World) -> Team:
     """The ranks on rank 0's host write checkpoints together."""
-    first, word = share(world, (node_name(), secrets.token_hex(4)))
-    here = gather_rows(world, torch.tensor([[float(node_name() == first)]], device=world.device))
+    first, word = broadcast_object(world, (node_name(), secrets.token_hex(4)))
+    here = all_gather_ragged(world, torch.tensor([[float(node_name() == first)]], device=world.device))
     members = torch.nonzero(here[:, 0]).flatten().tolist()
     return Team(members.index(world.rank) if world.rank in members else None, len(members), word)
 
@@ -173,7 +173,7 @@ def first_state(config: Config, world: World) -> TrainState:
     return replace(state, virtual_ranks=-(-asked // data.batch_size))
 
 
-def refuse_idle_ranks(state: TrainState, world: World) -> None:
+def ensure_no_idle_ranks(state: TrainState, world: World) -> None:
     """Every rank must have a part of each global batch; raises InputError."""
     parts = state.virtual_ranks or state.global_batch
     if parts < world.size:
@@ -188,15 +188,15 @@ def unfreeze(trainer: Trainer, state: TrainState) -> None:
     have it that begins here."""
     if not trainer.freezing.begin(state.epoch):
         return
-    del trainer.parallel, trainer.reduction
+    del trainer.parallel, trainer.gradient_sync
     gc.collect()  # an old DDP keeps its hooks on the parameters until it is gone
     trainer.watchdog.alive("unfreezing", trainer.config.hang_timeout_seconds)
-    trainer.parallel, trainer.reduction = make_reduction(trainer.config, state, trainer.world, trainer.model)
-    rehearse(trainer, state)
-    trainer.tracker.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
+    trainer.parallel, trainer.gradient_sync = make_gradient_sync(trainer.config, state, trainer.world, trainer.model)
+    prime_reducer(trainer, state)
+    trainer.run_log.log(f"epoch {state.epoch + 1}: {trainer.freezing}")
 
 
-def rehearse(trainer: Trainer, state: TrainState) -> None:
+def prime_reducer(trainer: Trainer, state: TrainState) -> None:
     """Throw-away passes before the first step, and before the first one with other blocks that train.
 
     DDP orders its gradient buckets anew after its first backward pass, and a resumed process would otherwise sum its
@@ -204,20 +204,20 @@ def rehearse(trainer: Trainer, state: TrainState) -> None:
     """
     config, world = trainer.config, trainer.world
     shape = input_shape(config)
-    if world.size > 1 and isinstance(trainer.reduction, Fast):
+    if world.size > 1 and isinstance(trainer.gradient_sync, AllReduceSync):
         with not_compiled():
-            pass_twice(trainer.parallel, (2, *shape), world.device)
+            priming_passes(trainer.parallel, (2, *shape), world.device)
     if config.model.compile == "blocks":
         trainer.watchdog.alive("compiling", COMPILE_S)
         rows = min(config.data.batch_size, -(-state.global_batch // (state.virtual_ranks or world.size)))
-        pass_twice(trainer.model, (rows, *shape), world.device)
+        priming_passes(trainer.model, (rows, *shape), world.device)
 
 
-def restore(trainer: Trainer, found: Loaded) -> None:
+def restore(trainer: Trainer, found: Checkpoint) -> None:
     """Put a checkpoint's tensors and numbers in place."""
     trainer.model.load_state_dict(found.model)
-    if trainer.average:
-        trainer.average.model.load_state_dict(found.average)
+    if trainer.ema:
+        trainer.ema.model.load_state_dict(found.average)
     restore_optimizer(trainer.optimizer, trainer.model, found.optimizer)
     trainer.schedule.restore(found.state.schedule)
     scaler = trainer.world.accelerator.scaler
@@ -225,9 +225,9 @@ def restore(trainer: Trainer, found: Loaded) -> None:
         scaler.load_state_dict(found.state.scaler)
 
 
-def greet(trainer: Trainer, state: TrainState, found: Loaded | None) -> None:
+def log_start(trainer: Trainer, state: TrainState, found: Checkpoint | None) -> None:
     """Say what starts, and with which choices and why."""
-    world, tracker, config = trainer.world, trainer.tracker, trainer.config
+    world, tracker, config = trainer.world, trainer.run_log, trainer.config
     device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     an_epoch, all_of_them = trainer.training.steps * state.global_batch, trainer.training.samples
     of = "" if an_epoch == all_of_them else f" an epoch ({all_of_them:,} in the training split)"

@@ -72,11 +72,11 @@ def _touch(shard: tar_writer.Shard, number: int) -> None:
     _with_it(tar_writer.PACKING.touch)(shard, number)
 
 
-def _looks(task: scan.Task, ended: Ended) -> list[scan.Look]:
+def _looks(task: scan.Task, ended: Ended) -> list[scan.FileScan]:
     return _with_it(scan.LOOKING.do)(task, ended)  # type: ignore[no-any-return]
 
 
-def _one(task: scan.Task, number: int) -> scan.Look:
+def _one(task: scan.Task, number: int) -> scan.FileScan:
     return _with_it(scan.LOOKING.touch)(task, number)  # type: ignore[no-any-return]
 
 

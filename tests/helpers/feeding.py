@@ -32,14 +32,14 @@ from medtrain.tracking.metric_names import grouped
 # killed. The loss tells the attempt that wrote it.
 TRAINER = """
 import json, sys, time
-from medtrain.tracking.uploader_process import Feeder
+from medtrain.tracking.uploader_process import UploaderProcess
 from medtrain.runs.run import Run
 
 folder, attempt, checkpoint, end, pause = sys.argv[1], *map(float, sys.argv[2:])
 run = Run(folder)
 lines = run.journal.read_text().splitlines(True) if run.journal.exists() else []
 run.journal.write_text("".join(x for x in lines if x.endswith("\\n") and json.loads(x)["step"] <= checkpoint))
-feeder = Feeder(run, "of the settings")
+feeder = UploaderProcess(run, "of the settings")
 feeder.start()
 print(feeder._process.pid, flush=True)
 with run.journal.open("a") as journal:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Outcome, Team
 from medtrain.config.schema import CheckpointConfig
 from medtrain.runs.checkpoint_manifest import TrainState
@@ -34,11 +34,11 @@ def tensors_of(seed: int = 0) -> tuple[Files, frozenset[str]]:
     return files, frozenset(name for name, _ in model.named_buffers())
 
 
-def open_folder(folder: Path, team: Team | None = None, **config: Any) -> Checkpoints:
-    return Checkpoints(folder, CheckpointConfig(**config), team or Team(0, 1, "word"), FACTS)
+def open_folder(folder: Path, team: Team | None = None, **config: Any) -> CheckpointStore:
+    return CheckpointStore(folder, CheckpointConfig(**config), team or Team(0, 1, "word"), FACTS)
 
 
-def save(checkpoints: Checkpoints, state: TrainState, seed: int = 0) -> Outcome:
+def save(checkpoints: CheckpointStore, state: TrainState, seed: int = 0) -> Outcome:
     files, buffers = tensors_of(seed)
     checkpoints.save(state, files, buffers, before=dict)
     outcome = checkpoints.outcome(None)

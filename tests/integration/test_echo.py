@@ -27,7 +27,7 @@ from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.clip_sampling import ClipSetup
 from medtrain.loading.loader import LabelRule, Loader
-from medtrain.reporting.mistakes import draw_mistakes, moments
+from medtrain.reporting.mistakes import draw_misclassified, moments
 from medtrain.runs.run import Run
 from medtrain.shards.index import open_index
 from medtrain.tasks.multilabel import Multilabel
@@ -135,13 +135,13 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
     rows, labels = index.samples[:6], np.array([[0], [0], [1], [1], [-1], [0]], np.int8)
     scores = np.array([[0.9], [0.1], [0.2], [0.8], [0.9], [0.95]])
     sheet = tmp_path / "mistakes.png"
-    draw_mistakes(scores, labels, rows, index, task, sheet)
+    draw_misclassified(scores, labels, rows, index, task, sheet)
     with Image.open(sheet) as image:
         assert image.height > 400
     frames = moments(rows[0], index)
     assert frames.shape == (6, SIDE, SIDE)
     assert np.array_equal(frames[-1], pages(index.shard_path(0), int(rows[0]["offset"]))[-1])
-    draw_mistakes((labels > 0).astype(np.float64), labels, rows, index, task, sheet)
+    draw_misclassified((labels > 0).astype(np.float64), labels, rows, index, task, sheet)
     assert not sheet.exists()
 
 

@@ -58,7 +58,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_run(folder: Path) -> Run:
     """A run as `submit` leaves it, with this test's own medtrain as its copy."""
     run = Run.create(folder / "runs", "first")
-    code_snapshot.freeze(run)
+    code_snapshot.create_snapshot(run)
     configfile.save(configfile.resolve("demo"), run.config_file)
     return run
 
@@ -256,9 +256,9 @@ def test_a_copy_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.M
     )
     (run.code / "manifest.json").write_bytes(b"")
     with pytest.raises(InputError, match="was changed"):
-        code_snapshot.refuse_damaged(run)
-    code_snapshot.freeze(run)
-    code_snapshot.refuse_damaged(run)
+        code_snapshot.ensure_intact(run)
+    code_snapshot.create_snapshot(run)
+    code_snapshot.ensure_intact(run)
 
 
 def test_a_run_that_is_under_way_is_not_thawed(tmp_path: Path) -> None:
@@ -277,13 +277,14 @@ def test_a_run_that_is_under_way_is_not_thawed(tmp_path: Path) -> None:
 
 def test_a_copy_that_is_killed_in_the_making_is_whole_or_absent(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    code = "import sys; from medtrain.runs import code_snapshot as c, run\nwhile True: c.freeze(run.Run(sys.argv[1]))"
+    code = "import sys; from medtrain.runs import code_snapshot as c, run\n"
+    code += "while True: c.create_snapshot(run.Run(sys.argv[1]))"
     for number in range(12):
         with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], cwd=CHECKOUT) as process:
             time.sleep(0.3 + number * 0.061)
             process.kill()
         if run.code.exists():
-            code_snapshot.refuse_damaged(run)
-    code_snapshot.freeze(run)
-    code_snapshot.refuse_damaged(run)
+            code_snapshot.ensure_intact(run)
+    code_snapshot.create_snapshot(run)
+    code_snapshot.ensure_intact(run)
     assert not list(run.folder.glob(".code*")), "the next one clears up"

@@ -21,7 +21,7 @@ from test_resume import result, start, train_arguments, wait_for_step
 from medtrain import models
 from medtrain.config.schema import Config, ModelConfig, OptimConfig
 from medtrain.core.errors import InputError
-from medtrain.distributed.gradient_sync import Exact
+from medtrain.distributed.gradient_sync import FixedOrderSync
 from medtrain.distributed.process_group import World
 from medtrain.models.freezing import Freezing
 from medtrain.training.optim import make_optimizer
@@ -102,7 +102,7 @@ def test_the_mean_over_virtual_ranks_leaves_frozen_statistics_alone() -> None:
     frozen.running_mean.normal_()
     frozen.running_var.uniform_(0.5, 2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    exact = Exact(World(None, 0, 1, "fp32", ""), model, 42, 13, 13)  # type: ignore[arg-type]
+    exact = FixedOrderSync(World(None, 0, 1, "fp32", ""), model, 42, 13, 13)  # type: ignore[arg-type]
     total = torch.zeros(4)
     for leaf in range(13):
         with exact.micro(0, leaf, 13, total):

@@ -80,5 +80,5 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
 def test_a_copy_of_medtrain_on_a_full_disk_is_named(small_disk: Callable[[int], Path]) -> None:
     run = Run.create(small_disk(200_000) / "runs", "first")
     with pytest.raises(MachineError, match="No space left"):
-        code_snapshot.freeze(run)
+        code_snapshot.create_snapshot(run)
     assert not run.code.exists()

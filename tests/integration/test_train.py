@@ -158,7 +158,7 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
 def test_what_no_training_can_be_made_of_is_refused_before_a_folder_or_a_job_exists(
     words: list[str], said: str, demo_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sbatch, "need_slurm", lambda instead: None)  # it comes before, and there may be none here
+    monkeypatch.setattr(sbatch, "require_slurm", lambda instead: None)  # it comes before, and there may be none here
     known = ["demo", "--shards", str(demo_shards), "--runs", str(tmp_path / "runs"), "--run", "typo", *words]
     config, _ = parse_settings("train", known)
     for start in (submit.train, submit.submit, partial(submit.submit, dry_run=True)):

@@ -16,9 +16,9 @@ from slurm_there import MISSING, REASON
 RANK = """
 import os
 from medtrain.core.errors import MachineError
-from medtrain.distributed.rank_environment import gpu_index, take_place
+from medtrain.distributed.rank_environment import gpu_index, set_rank_environment
 try:
-    take_place()
+    set_rank_environment()
 except MachineError as error:
     raise SystemExit("refused: " + error.problem)
 shown = os.environ["CUDA_VISIBLE_DEVICES"].split(",")

@@ -19,7 +19,7 @@ import json, os, sys
 from medtrain.slurm import job_environment as jobenv
 from medtrain.slurm.environment import in_batch_script, own_job
 from medtrain.launch.rank_processes import Srun
-jobenv.settle()
+jobenv.reconcile_environment()
 lives = open(sys.argv[1], "a")
 ranks = Srun(sys.argv[1], []).count
 lives.write(json.dumps([own_job(), ranks, in_batch_script(), os.environ.get("SLURM_RESTART_COUNT", "0")]) + "\\n")

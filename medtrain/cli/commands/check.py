@@ -12,7 +12,7 @@ from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.hints import SHOWN, command, listing
 from medtrain.curation import clip_faults
 from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
-from medtrain.curation.scan import look_at
+from medtrain.curation.scan import scan_files
 from medtrain.datasets import read_records
 from medtrain.datasets.record import Record, View, with_views
 from medtrain.imaging.pixel_limit import MAX_PIXELS
@@ -52,7 +52,7 @@ def check(
     source = datasets.source(dataset)
     clips, kind = source.clips, source.unit
     records = with_views(read_records(dataset, root, annotations), views)
-    looks = [] if metadata_only else look_at(records, quick, workers, json, clips, max_pixels)
+    looks = [] if metadata_only else scan_files(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
     copies, conflicts = copies_of(records, looks) if compared else (0, [])
     there = [record for record, look in zip(records, looks, strict=True) if look.there] if looks else records

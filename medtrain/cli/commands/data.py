@@ -10,7 +10,7 @@ from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.hints import command
-from medtrain.curation.scan import look_at
+from medtrain.curation.scan import scan_files
 from medtrain.datasets import read_records
 from medtrain.reporting.dataset_figures import draw_dataset, examples_of
 
@@ -92,7 +92,7 @@ def data_explore(
     clips = source.clips
     records = read_records(dataset, root, annotations)
     see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
-    looks = look_at(records, True, 0, json, clips)
+    looks = scan_files(records, True, 0, json, clips)
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
     examples = examples_of(source, readable)
     if not any(examples.values()):

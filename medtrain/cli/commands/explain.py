@@ -36,8 +36,8 @@ def explain(
         json: Print one JSON document.
     """
     run, images = Run.find(runs, name), preconditions.files(images)
-    preconditions.need_checkpoint(run)
-    preconditions.need_labels(run, labels)
+    preconditions.require_checkpoint(run)
+    preconditions.require_labels(run, labels)
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

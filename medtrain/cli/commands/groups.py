@@ -73,10 +73,10 @@ def report(name: GroupName, runs: Path = Path("runs"), json: Flag = False) -> No
         runs: Folder that holds the runs.
         json: Print the report as one JSON document.
     """
-    from medtrain.reporting.group_report import put_together  # torch
+    from medtrain.reporting.group_report import build_report  # torch
 
     group = find(runs, name)
-    found = put_together(group, (lambda text: None) if json else say)
+    found = build_report(group, (lambda text: None) if json else say)
     if json:
         say_json(found)
     else:

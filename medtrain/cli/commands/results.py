@@ -49,8 +49,8 @@ def evaluate(
     if study_type:
         raise InputError(f"{name} is one run, and --study_type is for a group of them", "leave it out")
     run = Run.find(runs, name)
-    preconditions.need_checkpoint(run)
-    preconditions.need_split(run, split, shards)
+    preconditions.require_checkpoint(run)
+    preconditions.require_split(run, split, shards)
     from medtrain.evaluation.inference import open_run
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
@@ -71,13 +71,13 @@ def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type:
     from medtrain.evaluation import preconditions
 
     members = (
-        preconditions.judges(group.folder.parent, group.name, study_type)
+        preconditions.models_for(group.folder.parent, group.name, study_type)
         if study_type
         else preconditions.members(group)
     )
     for run in members:
-        preconditions.need_checkpoint(run)
-        preconditions.need_split(run, split, shards)
+        preconditions.require_checkpoint(run)
+        preconditions.require_split(run, split, shards)
     from medtrain.reporting.group_report import evaluate_together  # torch
 
     found, path = evaluate_together(group, members, split, shards, study_type, (lambda text: None) if json else say)
@@ -107,7 +107,7 @@ def predict(
     """
     from medtrain.evaluation import preconditions
 
-    judges, images = preconditions.judges(runs, name, study_type), preconditions.files(images)
+    judges, images = preconditions.models_for(runs, name, study_type), preconditions.files(images)
     data = configfile.load(judges[0].config_file).data
     if len(images) == 1 and not data.frames:
         preconditions.read_image(images[0], data.image_size)  # a wrong file is told before torch is imported

@@ -31,7 +31,7 @@ Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
 
 def train(config: Config, json: bool) -> int:
     """Train here, supervised: a crashed rank starts again, a signal saves at the next step's border."""
-    job_environment.settle()
+    job_environment.reconcile_environment()
     config = new_run.with_name(config, here=True)
     with talk_to_stderr(json):
         code = group_submit.train(config) if launch_members.wanted(config) else launch.train(config)
@@ -153,9 +153,9 @@ def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag =
     members = group.runs if group else [Run.find(runs, name)]
     there = [run for run in members if run.folder.is_dir()]
     for run in there:
-        removal.refuse_alive(run)
+        removal.ensure_not_alive(run)
     if group:
-        group_submit.refuse_jobs(group)
+        group_submit.ensure_no_jobs(group)
     lost = [words for run in there if (words := removal.loses(run))]
     if lost and not yes and not removal.asked(lost, command_for(Run(runs / name), "rm")):
         say("nothing was removed")

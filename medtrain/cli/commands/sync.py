@@ -11,7 +11,7 @@ from medtrain.core.console import say, say_json
 from medtrain.core.errors import EXIT_ENVIRONMENT
 from medtrain.core.processes import command
 from medtrain.runs.run import Run
-from medtrain.tracking.sync import can_send, destination, refuse_if_fed, refuse_without_key
+from medtrain.tracking.sync import can_send, destination, ensure_can_upload, ensure_not_uploading
 
 
 def sync(
@@ -29,14 +29,14 @@ def sync(
     run = Run.find(runs, name)
     tracking = configfile.load(run.config_file).tracking
     if tracking.tracker != "none":
-        refuse_if_fed(run)
+        ensure_not_uploading(run)
         mode = "online" if can_send(tracking.tracker, tracking.mode) else "offline"
         done = subprocess.run(
             command("medtrain.tracking.uploader", str(run.folder), mode), stdin=subprocess.DEVNULL, check=False
         )
         if done.returncode != 0:
             return EXIT_ENVIRONMENT  # it has said why
-        refuse_without_key(run, tracking.tracker, mode)
+        ensure_can_upload(run, tracking.tracker, mode)
     where = destination(run, tracking.tracker)
     if json:
         say_json({"run": run.name, "tracker": tracking.tracker, "where": where})

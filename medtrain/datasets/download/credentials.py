@@ -11,7 +11,7 @@ from medtrain.core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Access:
+class Credentials:
     """What to send to a site, and what to do where it refuses. A login that is None is looked for in ~/.netrc."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
@@ -19,19 +19,19 @@ class Access:
     refused: str = "look at the page of the dataset: what does it ask of its users?"
 
 
-OPEN = Access()
+OPEN = Credentials()
 
 
-def physionet(site: str, page: str) -> Access:
+def physionet(site: str, page: str) -> Credentials:
     """The login of a PhysioNet user: PHYSIONET_USER and PHYSIONET_PASSWORD, ~/.netrc, or asked for at a terminal."""
     from requests.utils import get_netrc_auth
 
     refused = f"is the password right, your account credentialed and the agreement of {page} signed?"
     user, password = os.environ.get("PHYSIONET_USER", ""), os.environ.get("PHYSIONET_PASSWORD", "")
     if user and password:
-        return Access(login=(user, password), refused=refused)
+        return Credentials(login=(user, password), refused=refused)
     if get_netrc_auth(site):
-        return Access(refused=f"{refused}   (the login is that of ~/.netrc)")
+        return Credentials(refused=f"{refused}   (the login is that of ~/.netrc)")
     if not sys.stdin.isatty():
         raise InputError(
             "PhysioNet asks for a user and a password",
@@ -39,16 +39,16 @@ def physionet(site: str, page: str) -> Access:
             " into ~/.netrc (chmod 600)",
         )
     user = user or input("PhysioNet user: ")
-    return Access(login=(user, getpass.getpass("PhysioNet password: ")), refused=refused)
+    return Credentials(login=(user, getpass.getpass("PhysioNet password: ")), refused=refused)
 
 
-def hugging_face(page: str) -> Access:
+def hugging_face(page: str) -> Credentials:
     """The token of a Hugging Face user: HF_TOKEN, or what `hf auth login` keeps."""
     from huggingface_hub import get_token
 
     token = get_token()
     if not token:
         raise InputError("Hugging Face asks for a token", "set HF_TOKEN, or log in once: hf auth login")
-    return Access(
+    return Credentials(
         {"Authorization": f"Bearer {token}"}, refused=f"accept the agreement of {page} with this token's user"
     )

@@ -20,7 +20,7 @@ from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sync_folder
 from medtrain.core.jsonfiles import read_json, write_json
-from medtrain.datasets.download.credentials import Access
+from medtrain.datasets.download.credentials import Credentials
 
 if TYPE_CHECKING:
     import requests
@@ -47,7 +47,7 @@ class _Broken(Exception):
     """The rest of a file did not come; another try may bring it."""
 
 
-def fetch(remotes: list[Remote], root: Path, access: Access, workers: int = 4) -> None:
+def fetch(remotes: list[Remote], root: Path, access: Credentials, workers: int = 4) -> None:
     """Bring files into `root`. What is there already stays; what broke off goes on from its last byte.
 
     A file has its name when its length and its checksum are right. InputError where the site refuses or has no such
@@ -73,7 +73,7 @@ def fetch(remotes: list[Remote], root: Path, access: Access, workers: int = 4) -
 class _Fetcher:
     """What the threads share, and a connection for each."""
 
-    def __init__(self, root: Path, access: Access, progress: Progress) -> None:
+    def __init__(self, root: Path, access: Credentials, progress: Progress) -> None:
         self.root, self.access, self.progress = root, access, progress
         self.end = threading.Event()
         self._bytes = 0

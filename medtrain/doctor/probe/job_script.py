@@ -171,7 +171,7 @@ def main() -> int:
     for number in ASKING:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
-    job_environment.settle()
+    job_environment.reconcile_environment()
     place = Path(sys.argv[1])
     life = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     note(place, "begun", life=life)

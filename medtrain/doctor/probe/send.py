@@ -57,7 +57,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         config = configfile.overlay(config, [str(settings)])
     configfile.check(config, f"cluster {profile}")
     failed = False
-    sbatch.need_commands("leave --cluster away")
+    sbatch.require_commands("leave --cluster away")
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
@@ -192,7 +192,7 @@ def read(course: Course, path: Path) -> None:
 def not_started(fields: queries.Fields, late: float, again: bool) -> Finding:
     """Why the job waits, in words."""
     reason = fields.get("Reason", "no answer")
-    words = pending_reasons.words(reason, {**fields, "job": fields.get("JobId", ""), "run": "RUN"})
+    words = pending_reasons.explain_reason(reason, {**fields, "job": fields.get("JobId", ""), "run": "RUN"})
     helps = words.helps.replace(pending_reasons.STOP.format(run="RUN"), "change the profile:")
     what = "was requeued and did not come back" if again else "did not start"
     passes = reason.partition(",")[0] in PASSING or words.helps == pending_reasons.LIMITED

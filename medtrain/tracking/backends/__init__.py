@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from medtrain.config.schema import Config
 from medtrain.runs.run import Run
-from medtrain.tracking.backends.common import Feed, tracker_id
+from medtrain.tracking.backends.common import TrackerBackend, tracker_id
 
 
-def open_feed(run: Run, config: Config) -> Feed:
+def open_backend(run: Run, config: Config) -> TrackerBackend:
     """The tracker that `config` names, ready for the first row of the journal."""
     identity = tracker_id(run)
     if config.tracking.tracker == "wandb":
-        from medtrain.tracking.backends.wandb import WandbFeed
+        from medtrain.tracking.backends.wandb import WandbBackend
 
-        return WandbFeed(run, config, identity)
+        return WandbBackend(run, config, identity)
     if config.tracking.tracker == "mlflow":
-        from medtrain.tracking.backends.mlflow import MlflowFeed
+        from medtrain.tracking.backends.mlflow import MlflowBackend
 
-        return MlflowFeed(run, config, identity)
-    from medtrain.tracking.backends.tensorboard import TensorboardFeed
+        return MlflowBackend(run, config, identity)
+    from medtrain.tracking.backends.tensorboard import TensorboardBackend
 
-    return TensorboardFeed(run)
+    return TensorboardBackend(run)

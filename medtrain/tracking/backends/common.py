@@ -18,7 +18,7 @@ from medtrain.tracking.metric_names import grouped, unchanged
 GROUPED = "grouped"  # in id.json; missing in runs of version 0.1
 
 
-class Feed(Protocol):
+class TrackerBackend(Protocol):
     """A tracker that takes rows in the order of their steps."""
 
     amends: bool
@@ -30,7 +30,7 @@ class Feed(Protocol):
     def send_test(self, row: Row) -> None:
         """Pass the numbers of the test on, which are of the last step."""
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """The journal is read up: make durable what was sent, and drop what it replaces."""
 
     def finish(self) -> None:

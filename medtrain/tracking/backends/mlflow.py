@@ -21,7 +21,7 @@ PARAMS_AT_ONCE = 100
 PARAM_CHARACTERS = 6000
 
 
-class MlflowFeed:
+class MlflowBackend:
     """MLflow makes a second point of a step that is sent twice, and removes none: it is asked first what it has."""
 
     amends = True
@@ -56,7 +56,7 @@ class MlflowFeed:
         """Log them at the last step."""
         self.send([row])
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Nothing to do: an answered request is durable."""
 
     def finish(self) -> None:

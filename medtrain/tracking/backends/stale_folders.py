@@ -9,7 +9,7 @@ from pathlib import Path
 DROPPED = ".dropped-"
 
 
-class Earlier:
+class StaleFolders:
     """The folders that match `pattern` in `parent` at the start of an attempt; they hold files named `files`."""
 
     def __init__(self, parent: Path, pattern: str, files: str) -> None:

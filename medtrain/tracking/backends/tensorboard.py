@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from medtrain.runs.run import Run
-from medtrain.tracking.backends.stale_folders import Earlier
+from medtrain.tracking.backends.stale_folders import StaleFolders
 from medtrain.tracking.journal_reader import Row
 
 
-class TensorboardFeed:
+class TensorboardBackend:
     """TensorBoard's own record writer: no torch, no thread, and no host name in the name of the file."""
 
     amends = True
@@ -22,7 +22,7 @@ class TensorboardFeed:
 
         self._event, self._summary = Event, Summary
         parent = run.trackers / "tensorboard"
-        self._earlier = Earlier(parent, "*", "events.*")
+        self._earlier = StaleFolders(parent, "*", "events.*")
         now = time.time()
         # Nanoseconds: an attempt that is restarted at once must get a folder of its own.
         folder = parent / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{time.time_ns() % 10**9:09d}"
@@ -42,7 +42,7 @@ class TensorboardFeed:
         """Write them at the last step."""
         self.send([row])
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Write out, then drop the older folders once this one holds as much."""
         self._file.flush()
         self._earlier.drop_once_replayed(self._path)

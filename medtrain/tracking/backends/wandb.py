@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from medtrain.config.schema import Config
 from medtrain.runs.run import Run
 from medtrain.tracking.backends.common import public_config
-from medtrain.tracking.backends.stale_folders import Earlier
+from medtrain.tracking.backends.stale_folders import StaleFolders
 from medtrain.tracking.backends.wandb_file import history
 from medtrain.tracking.journal_reader import Row
 
@@ -32,7 +32,7 @@ INTERNAL_SETTINGS: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def telling_of_its_death() -> Iterator[None]:
+def detecting_service_exit() -> Iterator[None]:
     """Raise ConnectionError where W&B's own process is gone: of all signals, SIGTERM from Slurm ends it for sure."""
     try:
         yield
@@ -42,7 +42,7 @@ def telling_of_its_death() -> Iterator[None]:
         raise
 
 
-class WandbFeed:
+class WandbBackend:
     """One W&B run for all attempts.
 
     Offline, W&B cannot go on with a run: each start begins a folder of its own. A folder with every step and the same
@@ -52,13 +52,13 @@ class WandbFeed:
     def __init__(self, run: Run, config: Config, identity: str) -> None:
         self._online = goes_online(config.tracking.mode)
         self.amends = not self._online
-        self._earlier = Earlier(run.trackers / "wandb", "*run-*", "*.wandb")
+        self._earlier = StaleFolders(run.trackers / "wandb", "*run-*", "*.wandb")
         self._wandb = start_wandb(run, config, identity, self._online)
         self._first = self._wandb.starting_step if self._online else 0
         self._file = Path(self._wandb.settings.sync_file)
         self._sent = 0
 
-    @telling_of_its_death()
+    @detecting_service_exit()
     def send(self, rows: list[Row]) -> None:
         """Log each step under its own number and time."""
         for row in rows:
@@ -66,17 +66,17 @@ class WandbFeed:
                 self._wandb.log({**row.values, "_timestamp": row.time}, step=row.step)
                 self._sent += 1
 
-    @telling_of_its_death()
+    @detecting_service_exit()
     def send_test(self, row: Row) -> None:
         """In the run's summary: a step that the server has takes no more values."""
         self._wandb.summary.update(row.values)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """W&B's own process writes; drop the older folders once it has written as much as they hold."""
         if not self._online:
             self._earlier.drop_once_replayed(self._file)
 
-    @telling_of_its_death()
+    @detecting_service_exit()
     def finish(self) -> None:
         """Wait until W&B has written or uploaded everything."""
         import wandb
@@ -94,7 +94,7 @@ class WandbFeed:
             raise ConnectionError(errno.ENOSPC, f"W&B wrote {written} of {self._sent} steps", str(self._file))
 
 
-@telling_of_its_death()
+@detecting_service_exit()
 def start_wandb(run: Run, config: Config, identity: str, online: bool) -> Any:
     """A W&B run that tells W&B the settings and nothing of the code, the machine or its user."""
     # A home folder may be small, or not there on compute nodes.

@@ -20,7 +20,7 @@ from saved import FACTS, open_folder, refuse, save, tensors_of
 from medtrain.checkpoints import writer
 from medtrain.checkpoints.format import load_checkpoint, newest
 from medtrain.checkpoints.writer import Team
-from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders
+from medtrain.runs.checkpoint_manifest import CorruptCheckpointError, TrainState, checkpoint_folders
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_corruption_matrix(pair: Path, tmp_path: Path, name: str) -> None:
 def test_a_manifest_of_another_checkpoint_is_found(pair: Path, tmp_path: Path) -> None:
     shutil.copytree(pair, tmp_path / "c", symlinks=True)
     shutil.copy(tmp_path / "c/step-00000001/manifest.json", tmp_path / "c/step-00000002/manifest.json")
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptCheckpointError):
         load_checkpoint(tmp_path / "c/step-00000002")
 
 
@@ -150,7 +150,7 @@ def test_a_team_ignores_what_a_killed_attempt_left(tmp_path: Path) -> None:
     team = [open_folder(tmp_path, Team(place, 2, "new")) for place in range(2)]
     files, buffers = tensors_of()
     for member in team:
-        member.take_up(None)
+        member.start_from(None)
         member.save(TrainState(step=1), files, buffers, before=dict)
     assert all(not member.outcome(None).error for member in team)  # type: ignore[union-attr]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "step-00000001"]
@@ -211,7 +211,7 @@ def test_links_that_a_kill_prevented_are_made_up_for(tmp_path: Path) -> None:
         (tmp_path / link).symlink_to("step-00000010-epoch-001")
     (tmp_path / ".tmp-last").symlink_to("step-00000020-epoch-002")
     again = open_folder(tmp_path)
-    again.take_up(newest(tmp_path, refuse))
+    again.start_from(newest(tmp_path, refuse))
     assert again.durable == "step-00000020-epoch-002" and again.best_epoch() == 2
     assert (tmp_path / "last").resolve().name == "step-00000020-epoch-002"
     assert not list(tmp_path.glob(".tmp-*"))

@@ -21,14 +21,14 @@ import sys, torch
 from pathlib import Path
 from medtrain.checkpoints.format import newest
 from medtrain.checkpoints.writer import Team
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.config.schema import CheckpointConfig
 from medtrain.runs.checkpoint_manifest import TrainState
 
 folder = Path(sys.argv[1])
-checkpoints = Checkpoints(folder, CheckpointConfig(), Team(0, 1, sys.argv[2]), {"fingerprints": {}})
+checkpoints = CheckpointStore(folder, CheckpointConfig(), Team(0, 1, sys.argv[2]), {"fingerprints": {}})
 found = newest(folder, say=lambda text: sys.exit(f"damaged: {text}"))
-checkpoints.take_up(found)
+checkpoints.start_from(found)
 step = found.state.step if found else 0
 print(step, flush=True)
 while True:
@@ -63,6 +63,6 @@ def test_sigkill_at_any_instant_of_saving_loses_at_most_the_save_in_flight(tmp_p
         assert found is not None and found.state.step > reached
         reached = found.state.step
         assert all(bool((tensor == reached).all()) for tensor in found.model.values())
-    open_folder(tmp_path).take_up(newest(tmp_path, refuse))
+    open_folder(tmp_path).start_from(newest(tmp_path, refuse))
     assert not list(tmp_path.glob(".*"))
     assert len(checkpoint_folders(tmp_path)) <= 3

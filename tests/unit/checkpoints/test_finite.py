@@ -22,8 +22,8 @@ from medtrain.checkpoints.finite import (
     broken_gradients,
     finite,
 )
-from medtrain.checkpoints.format import damage, newest
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.format import find_corruption, newest
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Outcome, Team
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.errors import NumericalError
@@ -74,9 +74,9 @@ def test_a_parameter_without_a_gradient_has_no_broken_one() -> None:
 
 def test_without_a_scaler_the_first_broken_step_ends_it() -> None:
     gradients = Gradients(None)
-    gradients.judge(6, 1, False, "fix")
+    gradients.check_step(6, 1, False, "fix")
     with pytest.raises(NumericalError, match=r"the gradients of step 7 \(epoch 1\) are not finite") as caught:
-        gradients.judge(7, 1, True, "fix")
+        gradients.check_step(7, 1, True, "fix")
     assert caught.value.exit_code == 3
 
 
@@ -84,12 +84,12 @@ def test_fp16_skips_steps_and_only_many_in_a_row_are_an_error() -> None:
     """torch.amp.GradScaler begins at 2 ** 16 and halves; it finds a usable scale in the first steps of most runs."""
     gradients = Gradients(SimpleNamespace(get_scale=lambda: 1.0))
     for step in range(1, SKIPS_IN_A_ROW):
-        gradients.judge(step, 1, True, "fix")
-    gradients.judge(SKIPS_IN_A_ROW, 1, False, "fix")
+        gradients.check_step(step, 1, True, "fix")
+    gradients.check_step(SKIPS_IN_A_ROW, 1, False, "fix")
     for step in range(101, 100 + SKIPS_IN_A_ROW):
-        gradients.judge(step, 2, True, "fix")
+        gradients.check_step(step, 2, True, "fix")
     with pytest.raises(NumericalError, match=r"from step 101 on \(epoch 2\): 30 steps in a row were skipped"):
-        gradients.judge(100 + SKIPS_IN_A_ROW, 2, True, "fix")
+        gradients.check_step(100 + SKIPS_IN_A_ROW, 2, True, "fix")
 
 
 def test_fp16_with_a_tiny_scale_is_an_error_though_steps_between_were_taken() -> None:
@@ -102,7 +102,7 @@ def test_fp16_with_a_tiny_scale_is_an_error_though_steps_between_were_taken() ->
         scaler.unscale_(optimizer)
         scaler.step(optimizer)
         scaler.update()
-        gradients.judge(number, 1, not np.isfinite(value), "fix")
+        gradients.check_step(number, 1, not np.isfinite(value), "fix")
 
     scaler.scale(torch.ones(1))
     step(1, torch.inf)
@@ -156,7 +156,7 @@ def test_answers_that_are_first_seen_broken_in_validation_end_it(demo_shards: Pa
 
 def save(folder: Path, step: int, value: float, team: tuple[Team, ...] = (Team(0, 1, "word"),)) -> list[Outcome]:
     """A checkpoint of a model with a moment of which one number is `value`; the outcome of each rank of the team."""
-    members = [Checkpoints(folder, CheckpointConfig(), own, {"ranks": 1, "fingerprints": {}}) for own in team]
+    members = [CheckpointStore(folder, CheckpointConfig(), own, {"ranks": 1, "fingerprints": {}}) for own in team]
     for member in members:
         weights, moments = {"a": torch.ones(50), "z": torch.ones(40)}, {"z:exp_avg_sq": torch.ones(9)}
         moments["z:exp_avg_sq"][4] = value
@@ -185,7 +185,7 @@ def test_an_older_versions_checkpoint_of_nan_is_named_and_the_one_before_taken(
         older.setattr(writer, "finite", lambda tensor: True)
         save(tmp_path, 2, torch.nan)
     what = "optimizer.safetensors: 1 of 1 tensors are not finite, the first is z:exp_avg_sq"
-    assert damage(tmp_path / "step-00000002") == [what] and damage(tmp_path / "step-00000001") == []
+    assert find_corruption(tmp_path / "step-00000002") == [what] and find_corruption(tmp_path / "step-00000001") == []
     told: list[str] = []
     found = newest(tmp_path, told.append)
     assert found is not None and found.state.step == 1

@@ -22,7 +22,7 @@ from spoiled import flip
 from medtrain.checkpoints.format import load_checkpoint
 from medtrain.checkpoints.replay import scratch
 from medtrain.checkpoints.replay_plan import LONG_S, plan
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.verify_run import check_files, verify_run
 from medtrain.checkpoints.writer import Team
 from medtrain.config.schema import CheckpointConfig
@@ -125,7 +125,7 @@ def test_a_checkpoint_that_is_whole_but_wrong_is_caught(run: Run) -> None:
     found.model["fc.weight"][2, 7] += 1e-6
     facts = {name: read_json(newest / MANIFEST)[name] for name in ("ranks", "fingerprints")}
     files = {"model.safetensors": found.model, "optimizer.safetensors": found.optimizer}
-    writer = Checkpoints(run.checkpoints, CheckpointConfig(keep_last=4), Team(0, 1, "word"), facts)
+    writer = CheckpointStore(run.checkpoints, CheckpointConfig(keep_last=4), Team(0, 1, "word"), facts)
     writer.save(replace(found.state, best=0.5), files, frozenset(), before=dict)
     assert not writer.outcome(None).error  # type: ignore[union-attr]
     assert verify(run, "--files_only")["faults"] == []

@@ -161,5 +161,5 @@ def test_a_setting_that_came_later_cannot_change_either(tmp_path: Path, before: 
     """It is in the fingerprint only where it is used: to begin or to end its use is a change all the same."""
     old, new = (changed(Config(), "augment.shift", value) for value in (before, after))
     with pytest.raises(InputError, match=f"augment.shift: {before} -> {after}"):
-        resume.refuse_other_settings(Run(tmp_path / "first"), old, new)
-    resume.refuse_other_settings(Run(tmp_path / "first"), old, old)
+        resume.ensure_same_settings(Run(tmp_path / "first"), old, new)
+    resume.ensure_same_settings(Run(tmp_path / "first"), old, old)

@@ -114,10 +114,10 @@ def test_an_old_name_in_the_wrong_section_is_told_where_it_belongs() -> None:
 def test_a_resumed_run_may_not_change_what_binds_by_its_new_name(old: str, value: Any, _: str, tmp_path: Path) -> None:
     changed = configfile.merge(Config(), nested(old, value), "x")
     if fingerprint.fingerprint(changed) == fingerprint.fingerprint(Config()):
-        resume.refuse_other_settings(Run(tmp_path / "first"), Config(), changed)
+        resume.ensure_same_settings(Run(tmp_path / "first"), Config(), changed)
         return
     with pytest.raises(InputError, match=f"{current(old, value)[0]}: "):
-        resume.refuse_other_settings(Run(tmp_path / "first"), Config(), changed)
+        resume.ensure_same_settings(Run(tmp_path / "first"), Config(), changed)
 
 
 def test_values_are_translated_with_their_names() -> None:

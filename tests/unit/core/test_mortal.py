@@ -84,7 +84,7 @@ def test_a_file_at_which_a_packer_was_killed_by_chance_is_tried_again_alone_and_
 
 def test_check_names_the_file_at_which_a_decoder_ends_its_process(tmp_path: Path, deadly_decoder: None) -> None:
     deaths = {0: "kill", 20: "memory"}
-    looks = scan.look_at(images(tmp_path / "raw", deaths), False, 2, True)
+    looks = scan.scan_files(images(tmp_path / "raw", deaths), False, 2, True)
     assert {number: one.reason for number, one in enumerate(looks) if one.reason} == {
         number: ENDS[how] for number, how in deaths.items()
     }

@@ -180,16 +180,16 @@ def test_identical_images_clash_only_where_one_says_yes_and_the_other_no(tmp_pat
     def records(*labels: dict[str, int | None]) -> list[Record]:
         return [Record("s", str(i), tmp_path, each) for i, each in enumerate(labels)]
 
-    same = [faults.Look(digest=1)] * 3
+    same = [faults.FileScan(digest=1)] * 3
     assert faults.copies_of(records({"a": 1}, {"a": None}, {"a": 1}), same) == (2, [])
     clash = records({"a": 1, "b": 0}, {"a": 1, "b": None}, {"a": 1, "b": 1})
     assert faults.copies_of(clash, same) == (2, [clash])
-    assert faults.copies_of(clash, [faults.Look(reason="the file is empty")] * 3) == (0, [])
+    assert faults.copies_of(clash, [faults.FileScan(reason="the file is empty")] * 3) == (0, [])
 
 
 def test_patients_and_unknown_labels_are_counted(tmp_path: Path) -> None:
     records = [Record("s", str(i), tmp_path, {"a": state}, patient=f"p{i % 2}") for i, state in enumerate((1, 0, None))]
-    assert faults.summary_of("s", tmp_path, records, [faults.Look()] * 3)["patients"] == 2
+    assert faults.summary_of("s", tmp_path, records, [faults.FileScan()] * 3)["patients"] == 2
     assert faults.state_counts("a", records, "nan", "nan") == {"positive": 1, "negative": 1, "unknown": 1}
 
 

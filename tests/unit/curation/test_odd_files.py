@@ -18,7 +18,7 @@ from dicom_files import as_bytes
 
 from medtrain.cli.commands.check import check
 from medtrain.core.jsonfiles import read_json_lines
-from medtrain.curation.scan import look_at
+from medtrain.curation.scan import scan_files
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import mednist
 from medtrain.imaging import pixel_limit
@@ -55,7 +55,7 @@ def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     odd = odd_files(tmp_path / "raw")
     records = [Record("drawn", path.name, path, {"a": 1}) for path in sorted((tmp_path / "raw").iterdir())]
-    looks = look_at(records, False, 1, True)
+    looks = scan_files(records, False, 1, True)
     assert {record.image: look.reason for record, look in zip(records, looks, strict=True) if look.reason} == odd
     manifest = pack(records, ("a",), tmp_path / "out", PackOptions(), 1)
     told = {row["image"]: row["reason"] for row in read_json_lines(tmp_path / "out" / "rejects.jsonl")}
@@ -65,7 +65,7 @@ def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path: Path, m
 def test_a_clip_that_is_no_regular_file(tmp_path: Path) -> None:
     path = tmp_path / "clip.dcm"
     os.mkfifo(path)
-    (look,) = look_at([Record("drawn", "one", path, {})], False, 1, True, clips=True)
+    (look,) = scan_files([Record("drawn", "one", path, {})], False, 1, True, clips=True)
     assert look.reason == "it is a FIFO, not a regular file"
     for read in (reader.header, lambda path: list(reader.frames(path))):
         with pytest.raises(OSError, match="it is a FIFO"):
@@ -132,7 +132,7 @@ def test_the_limit_is_a_setting_of_check_and_of_packing(tmp_path: Path) -> None:
         path.write_bytes(simplejpeg.encode_jpeg(np.full((side, side, 1), 99, np.uint8), colorspace="GRAY"))
         records.append(Record("drawn", path.name, path, {"a": 1}, patient=str(number)))
     reason = "40 x 40 pixels are more than the 1,000 allowed (--max_pixels)"
-    assert [look.reason for look in look_at(records, True, 1, True, max_pixels=1000)] == ["", reason]
+    assert [look.reason for look in scan_files(records, True, 1, True, max_pixels=1000)] == ["", reason]
     pack(records, ("a",), tmp_path / "out", PackOptions(max_pixels=1000), 1)
     assert read_json_lines(tmp_path / "out" / "rejects.jsonl") == [{"image": "1.jpg", "reason": reason}]
     assert PackOptions().described() == PackOptions(max_pixels=pixel_limit.MAX_PIXELS).described()

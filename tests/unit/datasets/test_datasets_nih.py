@@ -18,7 +18,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.labels import PATHOLOGIES
 from medtrain.datasets.record import labels_sha256
 from medtrain.datasets.sources import nih
-from medtrain.shards.plan import assign_splits, tie
+from medtrain.shards.plan import assign_splits, group_linked
 
 REAL = SHARED / "nih"
 HEADER = (
@@ -88,7 +88,7 @@ def test_the_official_split_has_no_newline_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "test_list.txt").write_text("00000002_000.png")
     records = nih.records(tmp_path)
     assert [record.split for record in records] == ["train+val", "train+val", "test"]
-    assert assign_splits(records, tie(records, [1, 2, 3]), seed=0)[2] == "test"
+    assert assign_splits(records, group_linked(records, [1, 2, 3]), seed=0)[2] == "test"
     (tmp_path / "test_list.txt").write_text("")
     with pytest.raises(InputError, match="are in none of train_val_list"):
         nih.records(tmp_path)

@@ -18,7 +18,7 @@ from web import LARGE, Site, tar
 from medtrain.core.errors import InputError, MachineError
 from medtrain.datasets.download import http_client
 from medtrain.datasets.download.archives import unpack, unpack_zstd
-from medtrain.datasets.download.credentials import OPEN, Access
+from medtrain.datasets.download.credentials import OPEN, Credentials
 from medtrain.datasets.download.http_client import Remote
 
 
@@ -156,9 +156,11 @@ def test_no_such_file_and_not_let_in(site: Site, tmp_path: Path) -> None:
         http_client.fetch([Remote(f"{site.url}/gone", "gone")], tmp_path, OPEN)
     site.login = "ann:right"
     with pytest.raises(InputError, match="refuses \\(401\\)") as error:
-        http_client.fetch([remote(site, "small")], tmp_path, Access(login=("ann", "wrong"), refused="mend the login"))
-    assert error.value.fix == "mend the login"
-    assert "wrong" not in str(error.value) + repr(Access(login=("ann", "wrong"), headers={"a": "wrong"}))
+        http_client.fetch(
+            [remote(site, "small")], tmp_path, Credentials(login=("ann", "wrong"), refused="fix the login")
+        )
+    assert error.value.fix == "fix the login"
+    assert "wrong" not in str(error.value) + repr(Credentials(login=("ann", "wrong"), headers={"a": "wrong"}))
 
 
 def test_a_login_goes_to_no_other_site(site: Site, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_login_goes_to_no_other_site(site: Site, tmp_path: Path) -> None:
     site.url = other.url.replace("127.0.0.1", "localhost")  # where the redirect leads
     http_client.fetch(
         [Remote(f"http://127.0.0.1:{site._server.server_port}/small", "small")], tmp_path,
-        Access({"Authorization": "Bearer secret"}),
+        Credentials({"Authorization": "Bearer secret"}),
     )  # fmt: skip
     other.close()
     assert (tmp_path / "small").read_bytes() == b"stored"

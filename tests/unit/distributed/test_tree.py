@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from medtrain.core.partition import share_of
-from medtrain.distributed.tree_sum import Tree, own_nodes
+from medtrain.distributed.tree_sum import TreeSum, own_nodes
 
 
 def added(leaves: int, world: int, values: list[Any]) -> Any:
     """The root by way of `world` processes: each adds up its own, then all nodes from left to right."""
-    whole = Tree(leaves)
+    whole = TreeSum(leaves)
     for rank in range(world):
-        own = Tree(leaves)
+        own = TreeSum(leaves)
         for leaf in share_of(leaves, rank, world):
             own.add((0, leaf), [values[leaf].clone()])
         assert list(own.nodes) == own_nodes(leaves, rank, world)

@@ -77,6 +77,6 @@ def test_a_folder_stands_for_the_images_in_it(tmp_path: Path) -> None:
 def test_a_run_is_found_by_its_folder_too(demo_shards: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", demo_shards)
     for runs, name in ((tmp_path / "runs", "first"), ("elsewhere", run.folder)):
-        assert [one.folder for one in preconditions.judges(runs, name)] == [run.folder]
+        assert [one.folder for one in preconditions.models_for(runs, name)] == [run.folder]
     with pytest.raises(InputError, match="there is no run 'frist'"):
-        preconditions.judges(tmp_path / "runs", "frist")
+        preconditions.models_for(tmp_path / "runs", "frist")

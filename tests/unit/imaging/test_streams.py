@@ -22,7 +22,7 @@ from PIL import Image
 from places import RECORDED
 
 from medtrain.core.jsonfiles import read_json_lines
-from medtrain.curation.scan import look_at
+from medtrain.curation.scan import scan_files
 from medtrain.datasets.record import Record
 from medtrain.imaging.decode import decode
 from medtrain.shards.pack import pack
@@ -97,7 +97,7 @@ def streams(kinds: dict[str, bytes], folder: Path, count: int) -> list[Record]:
 
 def told(records: list[Record], out: Path, options: PackOptions) -> dict[str, str]:
     """Why files are rejected: the same of check and of packing."""
-    looks = look_at(records, False, 2, True, bool(options.color_mode))
+    looks = scan_files(records, False, 2, True, bool(options.color_mode))
     checked = {record.image: look.reason for record, look in zip(records, looks, strict=True) if look.reason}
     pack(records, ("a",), out, options, 2, max_rejects=len(records))
     rejected = {row["image"]: row["reason"] for row in read_json_lines(out / "rejects.jsonl")}

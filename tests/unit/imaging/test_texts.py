@@ -13,7 +13,7 @@ import simplejpeg
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from medtrain.imaging.decode import decode
-from medtrain.imaging.strip_metadata import without_texts
+from medtrain.imaging.strip_metadata import strip_metadata
 
 NAME = b"DOE^JANE"
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
@@ -55,14 +55,14 @@ def jpeg_with_everything(**options: Any) -> bytes:
     ],
 )  # fmt: skip
 def test_names_go_and_the_picture_stays(data: bytes) -> None:
-    plain = without_texts(data)
+    plain = strip_metadata(data)
     assert NAME in data and NAME not in plain and b"Exif" not in plain and b"eXIf" not in plain
     if b"profile" in data:
         assert plain.count(b"profile") == 100, "it says how to read the colours"
     one, other = (np.asarray(Image.open(io.BytesIO(each))) for each in (data, plain))
     assert np.array_equal(one, other)
     assert np.array_equal(decode(data), decode(plain))
-    assert without_texts(plain) == plain
+    assert strip_metadata(plain) == plain
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,18 @@ def test_names_go_and_the_picture_stays(data: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_file_without_words_stays_as_it_is(data: bytes) -> None:
-    assert without_texts(data) == data
+    assert strip_metadata(data) == data
 
 
 def test_a_tiff_with_words_is_not_copied() -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[270] = NAME.decode()
     with pytest.raises(ValueError, match="holds more than a picture"):
-        without_texts(saved("TIFF", tiffinfo=tags))
+        strip_metadata(saved("TIFF", tiffinfo=tags))
 
 
 def test_what_is_not_as_it_should_be_is_not_copied() -> None:
     jpeg = saved("JPEG")
     for odd in (jpeg[:-2], jpeg[:20] + b"\0" + jpeg[20:], jpeg[:4], saved("PNG")[:-12]):
         with pytest.raises(ValueError, match="cannot be told from its picture"):
-            without_texts(odd)
+            strip_metadata(odd)

@@ -18,7 +18,7 @@ from PIL import Image
 from medtrain.datasets.record import Record
 from medtrain.imaging.decode import Header, decode, header
 from medtrain.imaging.encode import encode
-from medtrain.imaging.strip_metadata import without_texts
+from medtrain.imaging.strip_metadata import strip_metadata
 from medtrain.shards.pack import pack
 from medtrain.shards.plan import PackOptions
 
@@ -246,8 +246,8 @@ def test_an_odd_tiff_never_stops_the_packing_of_the_others(tmp_path: Path) -> No
 
 def test_copying_asks_the_same_reader() -> None:
     for data in (tiff(DEEP >> 6, 10, MIN_IS_BLACK), tiff(COLOUR, 8, RGB, planar=True)):
-        assert without_texts(data) == data
+        assert strip_metadata(data) == data
     with pytest.raises(ValueError, match="holds more than a picture"):
-        without_texts(tiff(DEEP, 16, MIN_IS_BLACK, t700=[65, 66, 67]))
+        strip_metadata(tiff(DEEP, 16, MIN_IS_BLACK, t700=[65, 66, 67]))
     with pytest.raises(ValueError, match="damaged TIFF"):
-        without_texts(tiff(DEEP, 16, MIN_IS_BLACK)[:30])
+        strip_metadata(tiff(DEEP, 16, MIN_IS_BLACK)[:30])

@@ -21,11 +21,11 @@ from slurm_answers import BROUGHT_BACK, Answers
 from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.launch import grace_time, stop, supervisor
 from medtrain.runs import attempts
-from medtrain.runs.exit_causes import Evidence, judge
+from medtrain.runs.exit_causes import Evidence, diagnose
 from medtrain.runs.run import Run, again_command, set_status
 from medtrain.runs.status import describe
 from medtrain.slurm import sbatch
-from medtrain.slurm.pending_reasons import words
+from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import parse, queue_state, show
 
 
@@ -169,7 +169,7 @@ def test_every_reason_to_wait_has_words_and_a_remedy(version: str) -> None:
     """Without one are those in which only patience helps."""
     names = (RECORDED / f"slurm-{version}" / "reasons.txt").read_text().split()
     assert len(names) > 190
-    told = {name: words(name, {"run": "r", "job": "7", "Partition": "low"}) for name in names}
+    told = {name: explain_reason(name, {"run": "r", "job": "7", "Partition": "low"}) for name in names}
     assert [name for name, wait in told.items() if wait.why.startswith("Slurm says")] == []
     assert [name for name, wait in told.items() if "{" in wait.why + wait.helps] == []
     helpless = {name for name, wait in told.items() if not wait.helps}
@@ -195,24 +195,24 @@ def test_every_reason_to_wait_has_words_and_a_remedy(version: str) -> None:
     ],
 )  # fmt: skip
 def test_limits_are_told_apart(reason: str, why: str) -> None:
-    assert words(reason, {"Partition": "low"}).why == why
+    assert explain_reason(reason, {"Partition": "low"}).why == why
 
 
 def died(log: str, **known: Any) -> Evidence:
     """Evidence of an attempt in which the supervisor saw srun leave with 137."""
-    return Evidence(started=0.0, ended=9.0, code=137, said=log, **known)
+    return Evidence(started=0.0, ended=9.0, code=137, log_tail=log, **known)
 
 
 def test_too_little_memory_is_told_with_the_rank_and_node_that_had_it(version: str) -> None:
     """From 25.05 on the line names no node; srun names first the rank of another node that only noticed."""
     folder = RECORDED / f"slurm-{version}"
-    cause = judge(died((folder / "memory.log").read_text()))
+    cause = diagnose(died((folder / "memory.log").read_text()))
     assert (cause.kind, cause.words) == ("memory", "out of memory on n2: 413 MiB used, 200 allowed")
     assert (cause.rank, cause.node) == ("1", "n2")
-    cause = judge(died((folder / "oom_kill.log").read_text()))
+    cause = diagnose(died((folder / "oom_kill.log").read_text()))
     assert (cause.kind, cause.words, cause.rank, cause.node) == ("memory", "out of memory on n2", "1", "n2")
     silent = "".join(line for line in (folder / "memory.log").open() if "task 1" not in line)
-    assert judge(died(silent)).node == ("n2" if version < "25.05" else ""), "no other node is blamed"
+    assert diagnose(died(silent)).node == ("n2" if version < "25.05" else ""), "no other node is blamed"
 
 
 @pytest.mark.parametrize(

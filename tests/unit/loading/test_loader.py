@@ -20,7 +20,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.sources import demo
 from medtrain.imaging.decode import decode
 from medtrain.loading.batch import Batch
-from medtrain.loading.loader import Loader, Share
+from medtrain.loading.loader import Loader, RankShare
 from medtrain.shards.index import ShardIndex, open_index
 from medtrain.shards.pack import PackOptions, pack
 
@@ -66,7 +66,7 @@ def global_batches(index: ShardIndex, world: int, workers: int, epoch: int = 0, 
     """What all ranks together train on, step by step."""
     ranks = []
     for rank in range(world):
-        loader = make(index, share=Share(rank, world), workers=workers)
+        loader = make(index, share=RankShare(rank, world), workers=workers)
         ranks.append(taken(loader.batches(epoch, first_step)))
         loader.close()
     assert len({len(rank) for rank in ranks}) == 1
@@ -143,7 +143,7 @@ def test_every_sample_gives_each_once_over_all_ranks(index: ShardIndex, world: i
     whole = list(chain(*taken(alone.every_sample(10))))
     found: list[tuple[int, str]] = []
     for rank in range(world):
-        loader = make(index, share=Share(rank, world), max_samples=max_samples)  # with augmentation for training
+        loader = make(index, share=RankShare(rank, world), max_samples=max_samples)  # with augmentation for training
         found += chain(*taken(loader.every_sample(10)))
         loader.close()
     alone.close()
@@ -160,7 +160,7 @@ def test_every_rank_makes_the_same_number_of_steps(index: ShardIndex, tmp_path: 
     for world in (3, 20):
         steps = []
         for rank in range(world):
-            loader = make(small, share=Share(rank, world), workers=1)
+            loader = make(small, share=RankShare(rank, world), workers=1)
             steps.append(sum(1 for _ in loader.batches(0)))
             loader.close()
         assert steps == [len(small) // GLOBAL_BATCH] * world and steps[0] == 2

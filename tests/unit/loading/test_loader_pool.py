@@ -25,7 +25,7 @@ from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.datasets.sources import demo
 from medtrain.loading.batch import Batch
 from medtrain.loading.loader import Loader
-from medtrain.loading.worker import PLACE, Fault, Images, Piece, Setup
+from medtrain.loading.worker import SAMPLE_LOCATION, Fault, Images, Setup, WorkItem
 from medtrain.shards.index import ShardIndex, open_index
 from medtrain.shards.pack import PackOptions, pack
 
@@ -88,17 +88,17 @@ def test_a_batch_in_many_pieces_is_the_same(index: ShardIndex, monkeypatch: pyte
     expected = digests(whole.batches(0))
     whole.close()
     for fewest in (1, 7, 20):
-        monkeypatch.setattr("medtrain.loading.pool.FEWEST", fewest)
+        monkeypatch.setattr("medtrain.loading.pool.MIN_CHUNK", fewest)
         cut = make(index, global_batch=40, workers=3)
         assert digests(cut.batches(0)) == expected
         cut.close()
 
 
 def test_chunks_cover_a_piece_and_leave_its_pixels_alone(index: ShardIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = np.zeros(100, PLACE)
+    places = np.zeros(100, SAMPLE_LOCATION)
     for name in ("shard", "offset", "size", "crc32"):
         places[name] = index.samples[name][:100]
-    piece = Piece(0, 1, places)
+    piece = WorkItem(0, 1, places)
     setup = Setup(tuple(str(index.shard_path(shard)) for shard in range(len(index.shards))), 48, AUGMENT, 3)
     made = []
     for limit in (1, 5_000, 1 << 20):
@@ -107,7 +107,7 @@ def test_chunks_cover_a_piece_and_leave_its_pixels_alone(index: ShardIndex, monk
         assert np.concatenate([np.arange(100)[chunk] for chunk in chunks]).tolist() == list(range(100))
         assert all(places["size"][chunk][:-1].sum() <= limit for chunk in chunks)
         made.append(np.zeros((100, 48, 48), np.uint8))
-        Images(setup).make(Piece.unpack(piece.pack()), made[-1])
+        Images(setup).make(WorkItem.unpack(piece.pack()), made[-1])
     assert len(chunks) == 1
     assert all(np.array_equal(pixels, made[0]) for pixels in made)
 
@@ -231,7 +231,7 @@ def test_a_shard_that_is_gone_is_the_filesystems_fault(tmp_path: Path, index: Sh
 def test_a_fault_in_a_later_piece_names_its_sample(
     tmp_path: Path, index: ShardIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("medtrain.loading.pool.FEWEST", 10)
+    monkeypatch.setattr("medtrain.loading.pool.MIN_CHUNK", 10)
     for file in index.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     damaged = open_index(tmp_path, "train")

@@ -111,5 +111,5 @@ def test_an_image_of_which_nothing_is_known_teaches_nothing() -> None:
 
 def test_what_is_said_of_an_image() -> None:
     task = Abnormality(NAMES)
-    assert task.verdict(np.array([0.875], np.float32)) == {"abnormal": True, "confidence": 0.875}
-    assert task.verdict(np.array([0.25], np.float32)) == {"abnormal": False, "confidence": 0.75}
+    assert task.decide(np.array([0.875], np.float32)) == {"abnormal": True, "confidence": 0.875}
+    assert task.decide(np.array([0.25], np.float32)) == {"abnormal": False, "confidence": 0.75}

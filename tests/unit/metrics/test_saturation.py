@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtrain.evaluation.evaluate import _mean_of_windows, judge
+from medtrain.evaluation.evaluate import _mean_of_windows, compute_task_metrics
 from medtrain.evaluation.score_table import TIES, ScoreTable, read_scores, write_scores
 from medtrain.loading.batch import Batch
 from medtrain.metrics import calibration, classification
@@ -35,7 +35,7 @@ def test_sigmoids_of_large_logits_are_ranked_as_the_logits(shift: float) -> None
     several, study = Multilabel(("a",), 0), Abnormality(("a",))
     report = several.metrics(several.scores(logits).numpy(), labels, GROUPS)
     assert report["macro_auroc"] == pytest.approx(AREA, abs=1e-4)
-    final = several.choose(several.scores(logits).numpy(), labels)
+    final = several.tune_on(several.scores(logits).numpy(), labels)
     report = final.metrics(several.scores(logits).numpy(), labels, GROUPS)
     low, high = report["macro_auroc_interval"]
     assert low < AREA < high and report["per_class"]["a"]["f1"] > 0.75, "threshold and bootstrap see the order too"
@@ -83,7 +83,9 @@ def test_means_over_windows_and_studies_are_not_rounded() -> None:
     rows["study"] = rows["group"] = [1, 1, 2, 2]
     values = Abnormality(("a",)).scores(torch.tensor([[20.0], [21.0], [20.0], [20.5]])).numpy()
     labels = np.array([[1], [1], [0], [0]], np.int8)
-    assert judge(Abnormality(("a",)), values, labels, rows)["auroc"] == 1.0, "the first study is the surer one"
+    assert compute_task_metrics(Abnormality(("a",)), values, labels, rows)["auroc"] == 1.0, (
+        "the first study is the surer one"
+    )
 
 
 def test_losses_and_temperature_of_sure_mistakes() -> None:
@@ -118,7 +120,7 @@ def test_training_and_validation_have_the_same_loss_and_accuracy(gamma: float, f
     weights = ((0.3, 0.7), (0.5, 0.5), (0.8, 0.2))
     task = Multilabel(("a", "b", "never"), gamma, weights=weights, unlearned=frozenset(["never"]))
     loss, accuracy = of_training(task, logits, labels)
-    judged = task.choose(task.scores(logits).numpy(), labels) if final else task
+    judged = task.tune_on(task.scores(logits).numpy(), labels) if final else task
     report = judged.metrics(task.scores(logits).numpy(), labels, GROUPS[:60])
     assert report["loss"] == pytest.approx(loss, rel=1e-5)
     if not final:  # a finished run calls by thresholds of its own

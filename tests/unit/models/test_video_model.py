@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from medtrain import models
 from medtrain.config.schema import ModelConfig
 from medtrain.core.errors import InputError, MachineError
-from medtrain.distributed.gradient_sync import pass_twice
+from medtrain.distributed.gradient_sync import priming_passes
 from medtrain.doctor.probe import machine
 from medtrain.models.families import r2plus1d
 
@@ -80,7 +80,7 @@ def test_clips_lie_in_memory_channels_last_and_a_rehearsal_leaves_no_trace() -> 
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last_3d)
     torch.testing.assert_close(model(clips), before, rtol=1e-4, atol=1e-4)
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    pass_twice(model.train(), tuple(clips.shape), torch.device("cpu"))
+    priming_passes(model.train(), tuple(clips.shape), torch.device("cpu"))
     assert all(torch.equal(tensor, kept[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 

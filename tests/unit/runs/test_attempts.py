@@ -22,11 +22,11 @@ from process_table import children
 
 from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
 from medtrain.runs.attempts import end_row, nodes_to_avoid, note, silent_end, started, unended
-from medtrain.runs.exit_causes import Evidence, judge
+from medtrain.runs.exit_causes import Evidence, diagnose
 from medtrain.runs.goodput import Work, goodput, work
-from medtrain.runs.history import history
+from medtrain.runs.history import attempt_history
 from medtrain.runs.run import Run, set_status
-from medtrain.slurm.pending_reasons import words
+from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import parse
 
 NOW = 1_000_000.0
@@ -35,33 +35,37 @@ NOW = 1_000_000.0
 def evidence(log: str = "", **known: Any) -> Evidence:
     """Evidence of an attempt that just ended, with a recorded log of its step."""
     said = (RECORDED / f"{log}.log").read_text() if log else ""
-    return Evidence(**{"started": NOW - 60, "ended": NOW, "code": 75, "said": said, **known})
+    return Evidence(**{"started": NOW - 60, "ended": NOW, "code": 75, "log_tail": said, **known})
 
 
 STOPPED = {"state": "stopped", "signal": "SIGTERM"}
 RUNNING = {"JobState": "RUNNING", "Restarts": "0"}
+GRACE = ({**RUNNING, "PreemptTime": "999990"},)
+NOT_PREEMPTED = ({**RUNNING, "PreemptTime": "None"},)
 USR2 = {"state": "stopped", "signal": "SIGUSR2"}
 PEER = {"error": "RuntimeError: Connection closed by peer", "exit_code": 1}
 LIVES = {
     "preempted without grace": (evidence("preempted", preemptor="4", status=STOPPED), "preempted by job 4"),
     "preempted by one that is not seen": (evidence("preempted"), "preempted"),
     "preempted in its grace time": (
-        evidence("preempted_in_grace", status=STOPPED, preemptor="2", shown=({**RUNNING, "PreemptTime": "999990"},)),
+        evidence("preempted_in_grace", status=STOPPED, preemptor="2", scontrol_records=GRACE),
         "preempted by job 2",
     ),
     "preempted, and killed at the end of its grace time": (
-        evidence("killed", preemptor="2", shown=({**RUNNING, "PreemptTime": "999990"},)), "preempted by job 2",
+        evidence("killed", preemptor="2", scontrol_records=GRACE),
+        "preempted by job 2",
     ),
     "preempted in an earlier life": (
-        evidence("preempted_in_grace", status=STOPPED, shown=({**RUNNING, "PreemptTime": "999000"},)),
+        evidence("preempted_in_grace", status=STOPPED, scontrol_records=({**RUNNING, "PreemptTime": "999000"},)),
         "asked to stop by SIGTERM",
     ),
     "requeued": (evidence("requeued", status=STOPPED), "requeued by scontrol requeue"),
     "requeued, and the log is gone": (
-        evidence(status=STOPPED, shown=({"JobState": "COMPLETING", "Restarts": "1"},)), "requeued by scontrol requeue",
+        evidence(status=STOPPED, scontrol_records=({"JobState": "COMPLETING", "Restarts": "1"},)),
+        "requeued by scontrol requeue",
     ),
     "cancelled": (
-        evidence("cancelled", status=STOPPED, shown=({"JobState": "COMPLETING", "Restarts": "0"},)),
+        evidence("cancelled", status=STOPPED, scontrol_records=({"JobState": "COMPLETING", "Restarts": "0"},)),
         "cancelled by scancel",
     ),
     "a node taken down": (evidence("node_down", status=STOPPED), "node failure (127.0.0.2)"),
@@ -75,41 +79,46 @@ LIVES = {
     ),
     "memory": (evidence("memory", code=137), "out of memory on 127.0.0.2: 413 MiB used, 200 allowed"),
     "a time limit": (
-        evidence(status=USR2, until=NOW + 100, warned_s=120, shown=({**RUNNING, "PreemptTime": "None"},)), "time limit",
+        evidence(status=USR2, time_limit_at=NOW + 100, warned_s=120, scontrol_records=NOT_PREEMPTED),
+        "time limit",
     ),
     "a time limit that came before the save": (
-        evidence(status=USR2, shown=({**RUNNING, "JobState": "COMPLETING", "Reason": "TimeLimit"},)), "time limit",
+        evidence(status=USR2, scontrol_records=({**RUNNING, "JobState": "COMPLETING", "Reason": "TimeLimit"},)),
+        "time limit",
     ),
     "a signal of an earlier attempt": (
         evidence(code=1, status={**USR2, "updated": NOW - 100}), "a rank left with exit code 1",
     ),
     "preempted, and the node was rebooted": (
-        evidence(code=None, gone=("gpu1",), shown=({**RUNNING, "PreemptTime": "999990"},)), "preempted",
+        evidence(code=None, failed_nodes=("gpu1",), scontrol_records=GRACE),
+        "preempted",
     ),
     "failed, and the node was rebooted": (
-        evidence(code=None, gone=("gpu1",), accounted={"State": "FAILED"}),
+        evidence(code=None, failed_nodes=("gpu1",), sacct_record={"State": "FAILED"}),
         "ended without a word: node failure, power loss, or everything was killed",
     ),
     "the same signal long before the limit": (
-        evidence(status=USR2, until=NOW + 5000, warned_s=120), "asked to stop by SIGUSR2",
+        evidence(status=USR2, time_limit_at=NOW + 5000, warned_s=120), "asked to stop by SIGUSR2",
     ),
     "medtrain stop": (evidence(status=STOPPED, asked_to_stop=True), "asked to stop by the user (medtrain stop)"),
-    "Ctrl-C": (evidence(status=STOPPED, heard="SIGINT"), "asked to stop by the user (Ctrl-C)"),
+    "Ctrl-C": (evidence(status=STOPPED, signal="SIGINT"), "asked to stop by the user (Ctrl-C)"),
     "Ctrl-C twice": (
-        evidence(code=-9, heard="SIGINT", status={"state": "crashed"}), "asked to stop by the user (Ctrl-C)",
+        evidence(code=-9, signal="SIGINT", status={"state": "crashed"}), "asked to stop by the user (Ctrl-C)",
     ),
     "a closed terminal": (
-        evidence(status=STOPPED, heard="SIGHUP"), "asked to stop by the user (its terminal was closed)",
+        evidence(status=STOPPED, signal="SIGHUP"), "asked to stop by the user (its terminal was closed)",
     ),
     "a process here killed": (evidence(code=-9, first="0", failure=PEER), "rank 0 killed by signal 9 (SIGKILL)"),
     "an error here": (evidence(code=1, first="1", failure=PEER), "rank 1: RuntimeError: Connection closed by peer"),
     "finished": (evidence(code=0, status={"state": "finished"}), "finished"),
     "power loss, by sacct": (
-        evidence(code=None, failure=PEER, accounted={"State": "NODE_FAIL"}, gone=("gpu1",)), "node failure (gpu1)",
+        evidence(code=None, failure=PEER, sacct_record={"State": "NODE_FAIL"}, failed_nodes=("gpu1",)),
+        "node failure (gpu1)",
     ),
-    "power loss, without accounting": (evidence(code=None, failure=PEER, gone=("gpu1",)), "node failure (gpu1)"),
-    "cancelled, by sacct": (evidence(code=None, accounted={"State": "CANCELLED by 0"}), "cancelled by scancel"),
-    "time-out, by sacct": (evidence(code=None, accounted={"State": "TIMEOUT"}), "time limit"),
+    "power loss, without accounting": (evidence(code=None, failure=PEER, failed_nodes=("gpu1",)),
+        "node failure (gpu1)"),
+    "cancelled, by sacct": (evidence(code=None, sacct_record={"State": "CANCELLED by 0"}), "cancelled by scancel"),
+    "time-out, by sacct": (evidence(code=None, sacct_record={"State": "TIMEOUT"}), "time limit"),
     "nobody knows": (evidence(code=None), "ended without a word: node failure, power loss, or everything was killed"),
 }  # fmt: skip
 
@@ -117,15 +126,15 @@ LIVES = {
 @pytest.mark.parametrize("life", LIVES)
 def test_causes(life: str) -> None:
     known, expected = LIVES[life]
-    assert judge(known).words == expected
+    assert diagnose(known).words == expected
 
 
 def test_a_hang_names_the_rank_and_its_node() -> None:
     error = "no sign of life for 5 s while step 7: rank 1 does not answer (stopped, or its node is gone)"
-    cause = judge(evidence("killed", code=1, failure={"error": error, "hung": "1"}))
+    cause = diagnose(evidence("killed", code=1, failure={"error": error, "hung": "1"}))
     assert cause.words.startswith("rank 1 on 127.0.0.2 killed"), "srun saw it die before the others left"
     said = "srun: error: a: task 0: Exited with exit code 1\nsrun: error: b: tasks 1-2: Killed\n"
-    cause = judge(evidence(code=1, failure={"error": error, "hung": "1"}, said=said))
+    cause = diagnose(evidence(code=1, failure={"error": error, "hung": "1"}, log_tail=said))
     assert (cause.kind, cause.words, cause.rank, cause.node) == ("hung", f"hung: {error}", "1", "b")
 
 
@@ -139,14 +148,14 @@ WAITING = {
 
 def test_recorded_reasons_to_wait() -> None:
     jobs = [parse(line) for line in (RECORDED / "waiting_jobs.txt").read_text().splitlines()]
-    assert {job["Reason"]: words(job["Reason"], job).why for job in jobs} == WAITING
-    assert all(words(job["Reason"], {**job, "run": "r", "job": job["JobId"]}).helps for job in jobs)
+    assert {job["Reason"]: explain_reason(job["Reason"], job).why for job in jobs} == WAITING
+    assert all(explain_reason(job["Reason"], {**job, "run": "r", "job": job["JobId"]}).helps for job in jobs)
 
 
 def test_unknown_reasons_are_told_as_they_are() -> None:
-    assert words("SomethingNew", {}).why == "Slurm says: SomethingNew"
-    assert words("AssocGrpBillingMinutes", {}).why == "the computing time of your account is used up"
-    assert words("QOSMinGRES", {}).why == "it asks for less than your QOS requires: it never starts so"
+    assert explain_reason("SomethingNew", {}).why == "Slurm says: SomethingNew"
+    assert explain_reason("AssocGrpBillingMinutes", {}).why == "the computing time of your account is used up"
+    assert explain_reason("QOSMinGRES", {}).why == "it asks for less than your QOS requires: it never starts so"
 
 
 def step(number: int, when: float) -> dict[str, Any]:
@@ -204,7 +213,7 @@ def test_lost_steps_are_counted_from_where_the_next_attempt_began(tmp_path: Path
     ended(run, 1, NOW, kind="killed", first=0, reached=30, step_seconds=6.0)
     ended(run, 2, NOW + 20, kind="killed", first=20, reached=25, step_seconds=1.0)
     (run.checkpoints / "step-00000022").mkdir()
-    told = history(run, None)
+    told = attempt_history(run, None)
     assert [(row["steps"], row["lost"]) for row in told] == [(30, 10), (5, 3)]
     assert told[0]["goodput_percent"] == pytest.approx(100 * 6 * (20 / 30) / 9, abs=0.1)
 

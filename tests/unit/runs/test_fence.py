@@ -82,16 +82,16 @@ def test_a_number_that_was_cleared_away_while_its_taker_slept_is_not_taken(run: 
 
 
 def test_an_owner_of_old_publishes_no_status_no_attempt_no_journal_and_no_checkpoint(run: Run, tmp_path: Path) -> None:
-    from medtrain.checkpoints.retention import Checkpoints
+    from medtrain.checkpoints.retention import CheckpointStore
     from medtrain.checkpoints.writer import Team
     from medtrain.config.schema import CheckpointConfig
-    from medtrain.tracking.run_log import Tracker
+    from medtrain.tracking.run_log import RunLog
 
     take(run)
     set_status(run, state="running")
-    tracker = Tracker(run, True, 9, 0, 8, "images")
+    tracker = RunLog(run, True, 9, 0, 8, "images")
     tracker.step(1, 1, 0.5, 0.1)
-    checkpoints = Checkpoints(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
+    checkpoints = CheckpointStore(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
     hidden = run.checkpoints / ".tmp-word-1"
     hidden.mkdir()
     fence.file(run.folder, 2, "lock").write_text(json.dumps(asdict(replace(myself(), host="elsewhere", pid=7))))
@@ -103,7 +103,7 @@ def test_an_owner_of_old_publishes_no_status_no_attempt_no_journal_and_no_checkp
         lambda: tracker.step(2, 1, 0.5, 0.1),
         lambda: tracker.epoch({"step": 2, "epoch": 1}),
         lambda: checkpoints._publish(hidden, "step-00000002", best=True),
-        lambda: checkpoints.take_up(None),
+        lambda: checkpoints.start_from(None),
     ):
         with pytest.raises(Superseded, match=r"taken over as attempt 2 \(process 7 on elsewhere\): attempt 1 leaves"):
             publish()

@@ -16,18 +16,24 @@ from inprocess import new_run, train_here
 from safetensors.torch import load_file
 from spoiled import flip
 
-from medtrain.checkpoints.format import Loaded, load_checkpoint
-from medtrain.checkpoints.retention import Checkpoints
+from medtrain.checkpoints.format import Checkpoint, load_checkpoint
+from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.verify_run import check_files
 from medtrain.checkpoints.writer import Team
 from medtrain.config import configfile
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.errors import InputError
 from medtrain.runs import journal
-from medtrain.runs.checkpoint_manifest import Damaged, TrainState, checkpoint_folders, read_manifest, read_state
+from medtrain.runs.checkpoint_manifest import (
+    CorruptCheckpointError,
+    TrainState,
+    checkpoint_folders,
+    read_manifest,
+    read_state,
+)
 from medtrain.runs.journal import Journal
 from medtrain.runs.run import Run
-from medtrain.training.resuming import choose, make_way, recorded_precision, settle_best
+from medtrain.training.resuming import choose_checkpoint, clear_newer, recorded_precision, resolve_best
 
 
 def line(step: int, kind: str = "step", epoch: int = 1) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def test_one_bit_in_any_byte_of_the_journal_is_found(run: Run) -> None:
     proof = read_manifest(newest)["journal"]
     for place in [0, len(whole) - 1, *(rng.randrange(len(whole)) for _ in range(100))]:
         flip(run.journal, place, rng.randrange(8))
-        assert "is not what had been written by then" in journal.damage(run.journal, proof), place
+        assert "is not what had been written by then" in journal.find_corruption(run.journal, proof), place
         run.journal.write_bytes(whole)
     flip(run.journal, 700, 1)
     assert check_files(run).faults == (f"metrics.jsonl is not what had been written by then ({newest.name})",)
@@ -174,16 +180,16 @@ def test_damage_before_the_oldest_checkpoint_is_refused_until_the_curve_is_given
     flip(run.journal, in_line(run, 2), 1)
     before = sorted(path.name for path in run.folder.rglob("*"))
     with pytest.raises(InputError, match="nor by any older checkpoint") as caught:
-        choose(run, lambda text: None)
+        choose_checkpoint(run, lambda text: None)
     assert str(run.journal) in caught.value.problem and caught.value.exit_code == 2
     assert sorted(path.name for path in run.folder.rglob("*")) == before, "nothing is lost, nothing is changed"
     _, old, new = caught.value.fix[caught.value.fix.index("mv ") :].split()[:3]
     Path(old).rename(new)
     told: list[str] = []
     for _ in range(2):  # the attempt that began it anew may have been killed before it saved
-        choice = choose(run, told.append)
+        choice = choose_checkpoint(run, told.append)
         assert choice.found is not None and choice.found.state.step == 24
-        make_way(run, choice, told.append)
+        clear_newer(run, choice, told.append)
         run.journal.write_text(json.dumps(line(25, epoch=3)) + "\n")
     assert all("its curve is given up, and begins anew behind step-00000024-epoch-002" in text for text in told)
 
@@ -193,8 +199,8 @@ def test_a_torn_end_beyond_the_newest_checkpoint_is_cut_off_without_a_word(run: 
     with run.journal.open("ab") as file:
         file.write(b'{"kind": "step", "step": 25, "ep\0\0\0')
     told: list[str] = []
-    choice = choose(run, told.append)
-    make_way(run, choice, told.append)
+    choice = choose_checkpoint(run, told.append)
+    clear_newer(run, choice, told.append)
     assert run.journal.read_bytes() == whole and told == []
 
 
@@ -203,13 +209,13 @@ def test_an_older_versions_checkpoint_is_not_checked_and_that_is_said(run: Run) 
     (newest,) = [folder for folder in checkpoint_folders(run.checkpoints) if folder.name.endswith("epoch-002")]
     found = load_checkpoint(newest)
     facts = {name: read_manifest(newest)[name] for name in ("ranks", "fingerprints")}
-    writer = Checkpoints(run.checkpoints, CheckpointConfig(keep_last=50), Team(0, 1, "word"), facts)
+    writer = CheckpointStore(run.checkpoints, CheckpointConfig(keep_last=50), Team(0, 1, "word"), facts)
     files = {"model.safetensors": found.model, "optimizer.safetensors": found.optimizer}
     writer.save(found.state, files, frozenset(), before=dict)
     assert not writer.outcome(None).error  # type: ignore[union-attr]
     flip(run.journal, in_line(run, 3), 1)
     told: list[str] = []
-    choice = choose(run, told.append)
+    choice = choose_checkpoint(run, told.append)
     assert choice.found is not None and choice.found.state.step == 24
     assert told == [f"{newest.name} is of an older medtrain, which kept no proof of the journal: it is not checked"]
     found_files = check_files(run)
@@ -234,12 +240,12 @@ def test_precision_is_that_of_a_state_that_its_manifest_confirms(run: Run) -> No
 # ---- the best epoch -------------------------------------------------------------------------------------------------
 
 
-def with_best(run: Run, epoch: int) -> tuple[Loaded, TrainState]:
+def with_best(run: Run, epoch: int) -> tuple[Checkpoint, TrainState]:
     """The newest checkpoint of a run, had that epoch been the best, and the state that its best is settled to."""
     newest = load_checkpoint(checkpoint_folders(run.checkpoints)[-1])
     found = replace(newest, state=replace(newest.state, best_epoch=epoch, best=0.75))
     told: list[str] = []
-    state = settle_best(run, configfile.load(run.config_file), found, told.append)
+    state = resolve_best(run, configfile.load(run.config_file), found, told.append)
     (run.folder / "told").write_text("\n".join(told))
     return found, state
 
@@ -255,8 +261,8 @@ def test_a_damaged_best_is_found_at_a_resume_and_another_epoch_counts_as_the_bes
     told = (run.folder / "told").read_text()
     assert "epoch 1 was the best (accuracy 0.75), but step-00000012-epoch-001 is damaged (model.safetensors" in told
     assert "of those that are whole, epoch 2 counts as the best" in told
-    checkpoints = Checkpoints(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
-    checkpoints.take_up(replace(found, state=state))
+    checkpoints = CheckpointStore(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
+    checkpoints.start_from(replace(found, state=state))
     assert checkpoints.best_epoch() == 2
     assert (run.checkpoints / "aside-1-step-00000012-epoch-001").exists(), "nothing is deleted"
 
@@ -267,8 +273,8 @@ def test_where_no_epoch_is_whole_the_best_is_looked_for_from_there_on(run: Run) 
     found, state = with_best(run, 1)
     assert (state.best_epoch, state.best) == (0, None)
     assert "the best is looked for from here on" in (run.folder / "told").read_text()
-    checkpoints = Checkpoints(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
-    checkpoints.take_up(replace(found, state=state))
+    checkpoints = CheckpointStore(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
+    checkpoints.start_from(replace(found, state=state))
     assert not (run.checkpoints / "best").is_symlink() and checkpoints.best_epoch() == 0
 
 
@@ -279,7 +285,7 @@ def test_the_best_needs_no_optimizer_and_a_resume_does(run: Run) -> None:
     found, state = with_best(run, 1)
     assert state.best_epoch == 1 and found.folder != best
     assert load_checkpoint(best, optimizer=False).optimizer == {}
-    with pytest.raises(Damaged, match=r"optimizer\.safetensors does not match its checksum"):
+    with pytest.raises(CorruptCheckpointError, match=r"optimizer\.safetensors does not match its checksum"):
         load_checkpoint(best)
 
 

@@ -84,10 +84,10 @@ def test_rm_says_what_it_removed_and_what_it_left(tmp_path: Path, capsys: pytest
 
 
 def test_rm_refuses_a_run_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medtrain.slurm.queries import Place
+    from medtrain.slurm.queries import JobStatus
 
     run = made(tmp_path, "first")
-    monkeypatch.setattr(removal, "alive", lambda one, sure=False: Place("job", "12", "PENDING"))
+    monkeypatch.setattr(removal, "alive", lambda one, sure=False: JobStatus("job", "12", "PENDING"))
     with pytest.raises(InputError, match=r"still under way \(job 12\)"):
         runs.rm("first", tmp_path, yes=True)
     assert removal.make_way(run) is False and run.log.exists()

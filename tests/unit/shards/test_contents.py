@@ -13,13 +13,13 @@ from medtrain.core.errors import MachineError
 from medtrain.core.mortal import Pool
 from medtrain.datasets.record import Record
 from medtrain.shards import file_hashes as module
-from medtrain.shards.file_hashes import contents
+from medtrain.shards.file_hashes import hash_files
 
 
 def known(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
     """`contents` by so many threads."""
     with Pool(workers) as pool:
-        return contents(records, folder, pool)
+        return hash_files(records, folder, pool)
 
 
 def whole(i: int) -> bytes:

@@ -71,7 +71,7 @@ def test_a_manifest_states_the_task_and_an_older_one_is_judged_by_its_labels(
     for folder in (packed / name, before):
         assert compatibility.stated(PackedDataset.open(folder)) == task
         assert compatibility.recipe_for(PackedDataset.open(folder)) == recipe
-        compatibility.refuse_unfit(settings(recipe, folder))
+        compatibility.ensure_fits(settings(recipe, folder))
 
 
 @pytest.mark.parametrize(("recipe", "name"), WRONG)
@@ -81,13 +81,13 @@ def test_another_task_is_refused_with_the_recipe_that_fits(
 ) -> None:
     folder = older(packed / name, tmp_path / name) if old else packed / name
     with pytest.raises(InputError, match=f"its labels are .* and the task of recipe {recipe} is") as caught:
-        compatibility.refuse_unfit(settings(recipe, folder))
+        compatibility.ensure_fits(settings(recipe, folder))
     assert f"medtrain train {OWN[name][0]} --shards {folder}" in caught.value.fix
 
 
 def test_clips_and_images_are_told_apart(packed: Path) -> None:
     with pytest.raises(InputError, match="holds images, and recipe echo_demo trains on clips"):
-        compatibility.refuse_unfit(settings("echo_demo", packed / "chest"))
+        compatibility.ensure_fits(settings("echo_demo", packed / "chest"))
 
 
 @pytest.mark.parametrize("start", ["train", "submit", "dry run"])
@@ -106,14 +106,14 @@ def test_train_submit_and_dry_run_refuse_before_there_is_a_folder(packed: Path, 
 
 def test_sampling_of_what_is_not_there_is_refused_first(packed: Path) -> None:
     with pytest.raises(InputError, match=r"--sampling names chest_dem \(did you mean chest_demo\?\)"):
-        compatibility.refuse_unfit(settings("chest_demo", packed / "chest", sampling=("chest_dem=2",)))
+        compatibility.ensure_fits(settings("chest_demo", packed / "chest", sampling=("chest_dem=2",)))
     with pytest.raises(InputError, match="leaves nothing to train on"):
-        compatibility.refuse_unfit(settings("chest_demo", packed / "chest", sampling=("chest_demo=0",)))
+        compatibility.ensure_fits(settings("chest_demo", packed / "chest", sampling=("chest_demo=0",)))
 
 
 def test_a_table_without_any_label_is_refused_first(packed: Path) -> None:
     with pytest.raises(InputError, match="no sample of the training split has a label"):
-        compatibility.refuse_unfit(settings("chest_demo", packed / "blank"))
+        compatibility.ensure_fits(settings("chest_demo", packed / "blank"))
 
 
 def test_names_of_folders_and_of_datasets_are_told_apart(packed: Path) -> None:
@@ -121,7 +121,7 @@ def test_names_of_folders_and_of_datasets_are_told_apart(packed: Path) -> None:
         with pytest.raises(InputError, match=r"no packed dataset is there.*chest holds chest_demo"):
             mixture.classes(settings("chest_demo", packed, **names).data)
     with pytest.raises(InputError, match=r"names of the datasets that were packed, whatever their folders") as caught:
-        compatibility.refuse_unfit(settings("chest_demo", packed, datasets=("chest",), sampling=("chest=2",)))
+        compatibility.ensure_fits(settings("chest_demo", packed, datasets=("chest",), sampling=("chest=2",)))
     assert caught.value.fix == "choose of chest_demo"
 
 

@@ -113,8 +113,8 @@ def test_a_run_knows_its_classes_and_an_older_one_goes_on(folder: Path) -> None:
     splits = PackedDataset.open(folder).splits
     before = f"{splits['train']['digest']}/{splits['val']['digest']}"  # as runs of 2026-11-22 have it
     for recorded in (now, before):
-        mixture.refuse_others(data, {"fingerprints": {"data": recorded}}, "mine")
+        mixture.ensure_same_shards(data, {"fingerprints": {"data": recorded}}, "mine")
     change(folder, lambda m: m.update(classes=m["classes"][::-1]), sealed=False)
-    mixture.refuse_others(data, {"fingerprints": {"data": before}}, "mine")
+    mixture.ensure_same_shards(data, {"fingerprints": {"data": before}}, "mine")
     with pytest.raises(InputError, match="its classes have other names now"):
-        mixture.refuse_others(data, {"fingerprints": {"data": now}}, "mine")
+        mixture.ensure_same_shards(data, {"fingerprints": {"data": now}}, "mine")

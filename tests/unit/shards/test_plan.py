@@ -11,18 +11,18 @@ import pytest
 
 from medtrain.core.mortal import Pool
 from medtrain.datasets.record import TRAIN_VAL, Record
-from medtrain.shards.file_hashes import contents
+from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.packed_dataset import SPLITS
 from medtrain.shards.plan import (
     PackOptions,
     Plan,
-    Planned,
+    PlannedSample,
     assign_splits,
     chosen,
+    group_linked,
     make_plan,
     sample_key,
     split_rule,
-    tie,
     without_copies,
 )
 
@@ -30,7 +30,7 @@ from medtrain.shards.plan import (
 def known(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
     """`contents` by so many threads."""
     with Pool(workers) as pool:
-        return contents(records, folder, pool)
+        return hash_files(records, folder, pool)
 
 
 def record(number: int, label: str = "a", patient: str = "", split: str = "") -> Record:
@@ -80,7 +80,7 @@ def test_patients_are_never_in_two_splits() -> None:
     rng = np.random.default_rng(0)
     patients = [f"patient{number}" for number in rng.geometric(0.01, 3000)]
     records = [record(number, "abc"[number % 3], patient) for number, patient in enumerate(patients)]
-    splits = assign_splits(records, tie(records, list(range(3000))), seed=2)
+    splits = assign_splits(records, group_linked(records, list(range(3000))), seed=2)
     assert all(len(found) == 1 for found in splits_by(patients, splits).values())
     assert np.allclose(shares(splits), [0.8, 0.1, 0.1], atol=0.03)
 
@@ -94,7 +94,7 @@ def test_identical_images_are_never_in_two_splits_whoevers_they_are() -> None:
         for content in [*shared, patient][:3]:
             contents.append(content)
             records.append(record(len(records), "a", f"p{patient}"))
-    splits = assign_splits(records, tie(records, contents), seed=0)
+    splits = assign_splits(records, group_linked(records, contents), seed=0)
     assert len({*contents}) < len(contents)
     assert all(len(found) == 1 for found in splits_by(list(map(str, contents)), splits).values())
     assert all(len(found) == 1 for found in splits_by([r.patient for r in records], splits).values())
@@ -105,12 +105,12 @@ def test_identical_images_are_never_in_two_splits_whoevers_they_are() -> None:
 
 def test_ties_are_transitive_and_numbered_by_content() -> None:
     records = [record(number, patient=patient) for number, patient in enumerate(["p", "p", "q", "q", "", "", "r"])]
-    assert tie(records, [50, 40, 40, 30, 20, 20, 10]) == [30, 30, 30, 30, 20, 20, 10]
+    assert group_linked(records, [50, 40, 40, 30, 20, 20, 10]) == [30, 30, 30, 30, 20, 20, 10]
 
 
 def test_the_same_patient_id_in_two_sources_is_two_patients() -> None:
     one, other = record(0, patient="1"), replace(record(1, patient="1"), source="other")
-    assert tie([one, other], [1, 2]) == [1, 2]
+    assert group_linked([one, other], [1, 2]) == [1, 2]
 
 
 def test_official_splits_are_kept() -> None:
@@ -133,7 +133,7 @@ def test_what_is_tested_on_is_not_trained_on_and_takes_nobody_along() -> None:
         ("a/3.jpg", "the same bytes are in the official val split"),
     ]
     assert [content for content, _ in found] == [1, 7, 8, 9, 7, 10]
-    splits = assign_splits(kept, tie(kept, [content for content, _ in found]), seed=0)
+    splits = assign_splits(kept, group_linked(kept, [content for content, _ in found]), seed=0)
     assert splits[0] in ("train", "val")
     assert splits[1:] == ["test", "val", "train", "test", "test"], "what has no official split follows its copy"
 
@@ -143,7 +143,7 @@ def test_images_without_an_official_split_follow_their_patient() -> None:
     follow = [record(number + 100, patient=f"p{number}") for number in range(10)]
     free = [record(number + 200, patient=f"q{number}") for number in range(100)]
     records = told + follow + free
-    splits = assign_splits(records, tie(records, list(range(len(records)))), seed=0)
+    splits = assign_splits(records, group_linked(records, list(range(len(records)))), seed=0)
     assert set(splits[:20]) == {"test"}
     assert np.allclose(shares(splits[20:]), [0.8, 0.1, 0.1], atol=0.01)
     assert split_rule(records).startswith("official where there is one, else 80/10/10")
@@ -199,7 +199,7 @@ def test_a_plan_holds_each_record_once_in_shards_of_the_size_asked(drawn: list[R
 def test_a_plan_does_not_depend_on_the_order_of_records_or_the_place_of_files(
     drawn: list[Record], tmp_path: Path
 ) -> None:
-    def plan(records: list[Record]) -> dict[str, list[Planned]]:
+    def plan(records: list[Record]) -> dict[str, list[PlannedSample]]:
         made = planned(records, PackOptions(), tmp_path)
         return {name: [replace(sample, path="") for sample in samples] for name, samples in made.items()}
 

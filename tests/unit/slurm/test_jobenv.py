@@ -9,7 +9,7 @@ import sys
 import pytest
 from places import REPOSITORY
 
-from medtrain.distributed.rank_environment import SUPERVISOR, take_place
+from medtrain.distributed.rank_environment import SUPERVISOR, set_rank_environment
 from medtrain.launch.rank_processes import for_srun
 from medtrain.slurm import job_environment, queries
 from medtrain.slurm.environment import in_slurm_job, own_job
@@ -116,7 +116,7 @@ def test_variables_of_a_job_that_is_over_are_not_used(
         queries, "ask_controller", lambda *words: ("", "slurm_load_jobs error: Invalid job id specified")
     )
     monkeypatch.setattr(os, "environ", {**HOME, **STEP})
-    job_environment.settle()
+    job_environment.reconcile_environment()
     assert not in_slurm_job() and own_job() == ""
     assert os.environ["SLURM_CONF"] == "/etc/slurm.conf"
     assert "Slurm job 1, which is over" in capfd.readouterr().err
@@ -127,7 +127,7 @@ def test_a_silent_controller_takes_nothing_from_a_running_job(monkeypatch: pytes
     monkeypatch.setattr(
         os, "environ", {**HOME, "SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
     )
-    job_environment.settle()
+    job_environment.reconcile_environment()
     assert own_job() == "7_2"
 
 
@@ -137,15 +137,15 @@ def test_a_rank_does_not_believe_a_leaked_place(monkeypatch: pytest.MonkeyPatch)
             "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.9", "SLURM_CPUS_PER_TASK": "2"}  # fmt: skip
     leaked = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "5", "LOCAL_WORLD_SIZE": "8", SUPERVISOR: "1"}
     monkeypatch.setattr(os, "environ", {**step, **leaked})
-    take_place()
+    set_rank_environment()
     assert [os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")] == ["1", "2", "0"]
 
     monkeypatch.setattr(os, "environ", {**leaked, SUPERVISOR: str(os.getppid())})
-    take_place()
+    set_rank_environment()
     assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == ("5", "8"), "its own supervisor is believed"
 
     monkeypatch.setattr(os, "environ", dict(leaked))
-    take_place()
+    set_rank_environment()
     assert "RANK" not in os.environ and "WORLD_SIZE" not in os.environ, "alone, and no part of another training"
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from places import RECORDED
 
-from medtrain.distributed.rank_environment import take_place
+from medtrain.distributed.rank_environment import set_rank_environment
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import in_batch_script, in_slurm_job, in_task
 
@@ -43,7 +43,7 @@ def test_each_version_of_slurm_says_in_its_own_way_what_is_a_task(
     """From 26.05 on the batch script has a SLURM_STEP_ID too: taken for a task, it would train on one rank alone."""
     monkeypatch.setattr(os, "environ", {**environment(version, place), "OMP_NUM_THREADS": "1"})
     assert (in_slurm_job(), in_batch_script(), in_task()) == PLACES[place]
-    take_place()
+    set_rank_environment()
     expected = ("1", "2", "192.0.2.1") if place == "task" else (None, None, None)
     assert tuple(map(os.environ.get, ("RANK", "WORLD_SIZE", "MASTER_ADDR"))) == expected
 

@@ -162,7 +162,7 @@ def test_policies() -> None:
         ("soft", "zero"): [1, 0, -1, labels.SOFT, 0],
     }
     for (uncertain, unmentioned), settled in expected.items():
-        assert labels.settle(states, uncertain, unmentioned).tolist() == settled
+        assert labels.resolve_policy(states, uncertain, unmentioned).tolist() == settled
 
 
 def test_numbers_equal_scikit_learn() -> None:
@@ -221,7 +221,7 @@ def test_thresholds_have_the_highest_f1() -> None:
 def test_a_finished_run_has_thresholds_and_intervals() -> None:
     rng = np.random.default_rng(4)
     states, scores = drawn(rng, 300), rng.random((300, len(NAMES))).astype(np.float32)
-    task = Multilabel(NAMES, 2.0).choose(scores, states)
+    task = Multilabel(NAMES, 2.0).tune_on(scores, states)
     report = task.metrics(scores, states, np.arange(300, dtype=np.uint64))
     for row in report["per_class"].values():
         low, high = row["auroc_interval"]

@@ -38,7 +38,7 @@ from medtrain.runs.run import set_status
 from medtrain.tracking.backends.common import public_config
 from medtrain.tracking.backends.wandb import goes_online
 from medtrain.tracking.journal_reader import StepReader
-from medtrain.tracking.uploader_process import Feeder
+from medtrain.tracking.uploader_process import UploaderProcess
 
 
 def test_rows_of_a_growing_journal(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_wandbs_own_switches_are_obeyed(word: str, tmp_path: Path, monkeypatch: 
 
 def test_the_trainer_side_is_light_and_does_nothing_for_none(tmp_path: Path) -> None:
     run = make_run(tmp_path, "none")
-    feeder = Feeder(run, "none")
+    feeder = UploaderProcess(run, "none")
     feeder.start()
     feeder.finish()
     assert not run.trackers.exists()

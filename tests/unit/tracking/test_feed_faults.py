@@ -19,7 +19,7 @@ from feeding import (
 from feeding import no_network as no_network
 
 from medtrain.runs.run import Run
-from medtrain.tracking.uploader_process import Feeder, catch_up
+from medtrain.tracking.uploader_process import UploaderProcess, catch_up
 
 
 def test_a_missing_package_is_one_line_that_names_it(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def expect_one_warning(run: Run, done: subprocess.CompletedProcess[str], remedy:
 def test_a_helper_that_does_not_end_is_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path, "tensorboard")
     run.trackers.mkdir()
-    feeder = Feeder(run, "tensorboard")
+    feeder = UploaderProcess(run, "tensorboard")
     with (run.trackers / "feed.lock").open("w") as lock:  # as if an earlier helper was still at work
         fcntl.flock(lock, fcntl.LOCK_EX)
         feeder.start()

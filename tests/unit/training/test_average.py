@@ -10,14 +10,14 @@ from command import SMALL, medtrain
 from safetensors.torch import load_file
 from torch import nn
 
-from medtrain.evaluation.inference import open_best
+from medtrain.evaluation.inference import load_best_model
 from medtrain.runs.run import Run
-from medtrain.training.ema import Average
+from medtrain.training.ema import EMA
 
 
 def test_the_rule() -> None:
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average, weight = Average(model, decay=0.8), 0.0
+    average, weight = EMA(model, decay=0.8), 0.0
     for step in range(1, 12):
         with torch.no_grad():
             model[0].weight.fill_(step * step)
@@ -38,5 +38,5 @@ def test_the_average_is_saved_and_is_what_predicts(demo_shards: Path, tmp_path: 
     average, weights = load_file(best / "ema.safetensors"), load_file(best / "model.safetensors")
     assert average.keys() == weights.keys()
     assert not torch.equal(average["fc.weight"], weights["fc.weight"])
-    opened = open_best(Run(tmp_path / "smooth"))
+    opened = load_best_model(Run(tmp_path / "smooth"))
     assert all(torch.equal(value, average[name]) for name, value in opened.model.state_dict().items())

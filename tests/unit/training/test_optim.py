@@ -13,7 +13,7 @@ from medtrain import models
 from medtrain.config.schema import Config, ModelConfig, OptimConfig, ScheduleConfig
 from medtrain.core.errors import InputError
 from medtrain.runs.checkpoint_manifest import TrainState
-from medtrain.training.loop import judge
+from medtrain.training.loop import update_best
 from medtrain.training.optim import Schedule, make_optimizer
 
 DECAYED = OptimConfig(optimizer="adamw", lr=1e-3, weight_decay=0.05, layer_decay=0.8)
@@ -91,7 +91,7 @@ def test_errors_are_better_low(metric: str, falls: bool) -> None:
     state = TrainState()
     for value in (0.3, 0.2, 0.1):
         rule.epoch_done({metric: value})
-        state, better = judge(Config(monitor=metric), state, {metric: value})
+        state, better = update_best(Config(monitor=metric), state, {metric: value})
         assert better == (falls or value == 0.3)
     assert (rule.lr == 1e-3) == falls and state.best == (0.1 if falls else 0.3)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU compu
 
 
 def test_another_processor_is_said_and_the_first_one_stays_written_down(tmp_path: Path) -> None:
-    run, world = Run.create(tmp_path, "first"), process_group.join("fp32")
+    run, world = Run.create(tmp_path, "first"), process_group.init_distributed("fp32")
     note_environment(run, world)
     assert recorded(run)["processor"] == processor() != ""
     note_environment(run, world)
@@ -29,7 +29,7 @@ def test_another_processor_is_said_and_the_first_one_stays_written_down(tmp_path
 
 
 def test_of_what_an_earlier_version_did_not_write_down_nothing_is_said(tmp_path: Path) -> None:
-    run, world = Run.create(tmp_path, "first"), process_group.join("fp32")
+    run, world = Run.create(tmp_path, "first"), process_group.init_distributed("fp32")
     note_environment(run, world)
     lines = run.environment.read_text().splitlines(keepends=True)
     run.environment.write_text("".join(line for line in lines if not line.startswith("processor")))
