@@ -85,7 +85,7 @@ def _how(made: torch.Tensor, remade: torch.Tensor) -> str:
     one, other = (tensor.reshape(-1).view(torch.uint8).reshape(tensor.numel(), -1) for tensor in (made, remade))
     count = int((one != other).any(dim=1).sum())  # by their bits: a NaN is like itself
     largest = (made.double() - remade.double()).abs().max().item()
-    return f"in {count:,} of {made.numel():,} values, by {largest:.3g} at the most"
+    return f"in {count:,} of {made.numel():,} values, by at most {largest:.3g}"
 
 
 def _values(path: Path) -> int:

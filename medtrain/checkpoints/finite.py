@@ -15,7 +15,7 @@ SMALLEST_SCALE = 1e-4  # fairseq's --min-loss-scale
 
 
 class NotFinite(Exception):
-    """Tensors that nothing can go on from; the message names the first."""
+    """Tensors that no run can resume from; the message names the first."""
 
 
 def any_not_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

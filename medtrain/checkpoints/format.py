@@ -63,7 +63,7 @@ def intact(folder: Path, say: Callable[[str], None]) -> Iterator[Checkpoint]:
             continue
         broken = [text for name, tensors in found.files.items() for text in _broken(name, tensors)]
         if broken:
-            say(f"nothing can go on from checkpoint {candidate.name} ({broken[0]}); trying the one before")
+            say(f"no run can resume from checkpoint {candidate.name} ({broken[0]}); trying the one before")
         else:
             yield found
 
@@ -107,7 +107,7 @@ def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Che
             return load_checkpoint(folder, optimizer)
         except CorruptCheckpointError as fault:
             if time.monotonic() > deadline:
-                fix = "restore it, or remove it to go on from the one before; medtrain doctor looks at the folder"
+                fix = "restore it, or remove it to resume from the one before; medtrain doctor checks the folder"
                 raise MachineError(f"{node_name()} cannot read {folder}: {fault}", fix) from None
             time.sleep(0.5)
 

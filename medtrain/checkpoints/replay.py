@@ -134,7 +134,7 @@ def train(plan: Plan, again: Run) -> float:
         raise MachineError(
             f"run {plan.run.name} could not be trained again from step {plan.before['step']}:"
             f" {told.get('error') or 'it ended before step ' + str(plan.after['step'])}",
-            "mend what it says above, or prove the files alone: --files_only",
+            "fix what it says above, or prove the files alone: --files_only",
         )
     return time.monotonic() - began
 

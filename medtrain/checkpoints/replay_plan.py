@@ -100,7 +100,7 @@ def resolve_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
     if ranks != made and not exact:
         raise InputError(
             f"the newest checkpoint of run {run.name} was made by {made} rank(s); {ranks} would sum in another order",
-            "leave --ranks away (only --determinism exact gives the same bits at any number)",
+            "omit --ranks (only --determinism exact gives the same bits at any number)",
         )
     if given and given != ranks:
         raise InputError(f"this allocation has {given} tasks, and {ranks} are needed", allocation(run, made))

@@ -58,7 +58,7 @@ def _verify(run: Run, files_only: bool, from_step: int, ranks: int, scratch: Pat
         say_json({"run": run.name, "folder": str(run.folder), **vars(found), "replay": told})
     if found.faults:
         if not json:
-            say(f"not replayed. Put back what is damaged; or go on from the newest whole one: {resume_command(run)}")
+            say(f"not replayed. Put back what is damaged; or resume from the newest intact one: {resume_command(run)}")
         return EXIT_INPUT
     return EXIT_NUMERICAL if told and not told["same"] else EXIT_DONE
 
@@ -159,7 +159,7 @@ def stale_links(run: Run, newest: Path) -> list[str]:
     notes = []
     last = (run.checkpoints / "last").resolve().name
     if last != newest.name:
-        notes.append(f"last points to {last}, and {newest.name} is newer; resume mends it")
+        notes.append(f"last points to {last}, and {newest.name} is newer; resume fixes it")
     best, epoch = run.checkpoints / "best", read_state(newest).best_epoch
     held = read_state(best).epoch if best.exists() else None
     if epoch and held != epoch:

@@ -51,7 +51,7 @@ def overlay(config: Config, files: list[str]) -> Config:
 
 
 def tell_renamed(origin: str, renamed: dict[str, str]) -> None:
-    """A note for who still writes settings by their old names, which go on working."""
+    """A note for who still writes settings by their old names, which keep working."""
     if renamed:
         note(f"{origin}: " + ", ".join(f"{old} is {new} now" for old, new in renamed.items()))
 

@@ -1,4 +1,4 @@
-"""Settings that have a new name: the old ones go on working, and what is compared or read by older code keeps them.
+"""Settings that have a new name: the old ones keep working, and what is compared or read by older code keeps them.
 
 A fingerprint is made of the old names and values for ever, so that a rename never parts a run from its checkpoints.
 """

@@ -105,7 +105,7 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         ),
         (
             len(set(data.datasets)) == len(data.datasets),
-            f"datasets is {' '.join(data.datasets)!r}: name each once (--sampling NAME=2 draws one twice as often)",
+            f"datasets is {' '.join(data.datasets)!r}: name each once (--sampling NAME=2 samples one twice as often)",
         ),
         (not data.holdout or bool(data.datasets), "holdout needs datasets: name those that are trained on"),
         (
@@ -169,7 +169,7 @@ def _unfreezing(config: Config) -> list[tuple[bool, str]]:
         (counts == sorted(set(counts)), f"unfreeze is {told}: each number must be larger than the one before it"),
         (
             len(counts) <= 1 or every != 0,
-            f"unfreeze is {told}: say after how many epochs it goes on to the next number (--unfreeze_every 3)",
+            f"unfreeze is {told}: say after how many epochs the next number holds (--unfreeze_every 3)",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of their keys, so that nothing has to be stored to go on with them."""
+"""Random numbers that are a function of their keys, so that nothing has to be stored to continue them."""
 
 from __future__ import annotations
 

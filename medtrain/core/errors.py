@@ -12,7 +12,7 @@ EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: stopped early, go on later
 
 
 class MedtrainError(Exception):
-    """A fault that the user can mend: printed as two lines, without a traceback.
+    """A fault that the user can fix: printed as two lines, without a traceback.
 
     `problem` says what is wrong and where; `fix` says what to do.
     """
@@ -55,14 +55,14 @@ REMEDIES = {
     errno.EDQUOT: "your quota is used up: make room, then give the same command again",
     errno.EFBIG: "the system allows no file of that size: ulimit -f",
     errno.ENAMETOOLONG: "choose a shorter name or path",
-    errno.EACCES: "look at who may use it (ls -ld), or choose another path",
-    errno.EPERM: "look at who may use it (ls -ld), or choose another path",
+    errno.EACCES: "check who may use it (ls -ld), or choose another path",
+    errno.EPERM: "check who may use it (ls -ld), or choose another path",
     errno.EROFS: "it lies on a filesystem that cannot be written to: choose another path",
-    errno.ENOENT: "look at the path: something on it is not there (any more)",
-    errno.ENOTDIR: "look at the path: a file stands where a folder must be",
-    errno.EISDIR: "look at the path: a folder stands where a file must be",
+    errno.ENOENT: "check the path: something on it is not there (any more)",
+    errno.ENOTDIR: "check the path: a file stands where a folder must be",
+    errno.EISDIR: "check the path: a folder stands where a file must be",
     errno.EEXIST: "move away what is there, or choose another path",
-    errno.ELOOP: "look at the path: its links lead in a ring",
+    errno.ELOOP: "check the path: its links lead in a ring",
     errno.EIO: "the disk or the network filesystem fails: tell your administrator",
     errno.ESTALE: "the network filesystem has lost it: give the same command again",
     errno.EMFILE: "too many files are open: ulimit -n, or fewer --workers",

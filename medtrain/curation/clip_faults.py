@@ -33,9 +33,9 @@ def told(found: dict[str, Any]) -> str:
     frames, rates = found["frames"], found["frame_rates"]
     if not frames or frames["max"] is None:
         return ""
-    said = "not told by any clip"
+    said = "unknown for every clip"
     if rates["max"] is not None:
-        some = f" (not told: {rates['not_told']:,})" if rates["not_told"] else ""
+        some = f" (unknown: {rates['not_told']:,})" if rates["not_told"] else ""
         said = f"{rates['min']:.1f} to {rates['max']:.1f} per second, median {rates['median']:.1f}{some}"
     colours = ", ".join(f"{name} ({count:,})" for name, count in found["colour_spaces"].items())
     many = f"{frames['min']:,} to {frames['max']:,} in a clip, median {frames['median']:,g}"

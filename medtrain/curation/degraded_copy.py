@@ -18,11 +18,11 @@ from medtrain.shards.tar_writer import write_rejects
 VERSIONS = ("original", "degraded")  # the folders of the new set
 HEADER = (*echo.NEEDED, *echo.OPTIONAL, "pair")
 CLAIM = "degrade.json"  # what the clips of a folder are made of
-AGAIN = "then give the same command again: it goes on with what is missing"
+AGAIN = "then give the same command again: it continues with what is missing"
 
 
 def _claim(out: Path, asked: dict[str, object]) -> None:
-    """Make the folder, or go on with it; InputError where it holds anything else."""
+    """Make the folder, or continue in it; InputError where it holds anything else."""
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     claimed = read_json(out / CLAIM)
     if claimed != asked and (claimed or any(not path.name.startswith(".") for path in out.iterdir())):
@@ -77,7 +77,7 @@ def _end(records: list[Record], faults: dict[str, str], out: Path, score: float)
     if len(faults) == len(records):
         first = f"{records[0].image}: {faults[records[0].image]}"
         problem = f"none of {len(records):,} clips can be used (first: {first})"
-        raise InputError(problem, f"see {out / 'rejects.jsonl'}; mend what it says, {AGAIN}")
+        raise InputError(problem, f"see {out / 'rejects.jsonl'}; fix what it says, {AGAIN}")
     people: dict[tuple[str, str], str] = {}
     rows = []
     for record in records:

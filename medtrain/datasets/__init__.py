@@ -48,7 +48,7 @@ def read(name: str, root: Path, annotations: Path | None = None) -> list[Record]
     if annotations is None:
         return own.records(root)
     if not own.annotated:
-        raise InputError(f"{name} takes no --annotations: its tables lie with its images", "leave --annotations away")
+        raise InputError(f"{name} takes no --annotations: its tables lie with its images", "omit --annotations")
     return own.records(root, annotations)
 
 

@@ -21,7 +21,7 @@ class Source:
     classes: tuple[str, ...]
     """Names of the labels, in the order of the model's outputs."""
     images: int
-    """About how many images the complete dataset has; 0 where nobody can say."""
+    """About how many images the complete dataset has; 0 where it is unknown."""
     licence: str
     """What the images may be used for, and whom to cite."""
     access: str
@@ -42,7 +42,7 @@ class Source:
     fractions: tuple[float, float, float] = FRACTIONS
     """The shares of train, val and test of what nobody has split."""
     download: Callable[[Path], None] | None = None
-    """Fetches or draws it: what it leaves in the folder under its own name is whole, and given again it goes on with
+    """Fetches or draws it: what it leaves in the folder under its own name is whole, and given again it continues with
     what is missing."""
     reports: Callable[[Path], list[Report]] | None = None
     """Its radiology reports."""

@@ -50,7 +50,7 @@ def init_distributed(precision: str) -> World:
     if on_cpu and gpus_given():
         raise MachineError(
             f"{node_name()}: Slurm gave this job GPUs, but PyTorch can use none of them",
-            "medtrain doctor   on that node says why; leave it out with sbatch --exclude",
+            "medtrain doctor   on that node says why; exclude it with sbatch --exclude",
         )
     if on_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "1"
@@ -99,10 +99,10 @@ def resolve_precision(precision: str) -> tuple[str, str]:
     if precision == "fp16" and not gpu:
         raise MachineError(
             f"{node_name()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
-            "a new run: --precision auto; a run that began in fp16: go on with it on a GPU",
+            "a new run: --precision auto; a run that began in fp16: resume it on a GPU",
         )
     if precision != "auto":
-        return precision, "as asked"
+        return precision, "as configured"
     if gpu and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16", "the GPU supports it"
     if gpu:

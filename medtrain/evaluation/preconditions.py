@@ -42,7 +42,7 @@ def models_for(runs: Path | str, name: str | Path, study_type: str = "") -> list
         own = able
     elif len(types) > 1:
         raise InputError(
-            f"{group.name} is a group of {len(types)} study types, and which one is asked for is not said",
+            f"{group.name} is a group of {len(types)} study types, and none is named",
             f"give one: --study_type {types[0]}   (of {', '.join(types)})",
         )
     for run in own:
@@ -104,7 +104,7 @@ def require_labels(run: Run, labels: Sequence[str]) -> None:
             raise InputError(f"run {run.name} knows no label {label!r}{near}", "choose " + ", ".join(answers))
         if label in counts and not counts[label][1]:
             raise InputError(
-                f"run {run.name} has learned nothing about {label}: no image of its training shows it", "leave it out"
+                f"run {run.name} has learned nothing about {label}: no image of its training shows it", "omit it"
             )
 
 

@@ -48,7 +48,7 @@ def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bo
     if not study:
         return rows
     if bad := [row for row in rows if "error" in row]:
-        raise InputError(unread(bad), "a study is judged whole: replace them, or leave them out")
+        raise InputError(unread(bad), "a study is judged whole: replace them, or omit them")
     return [{"images": [row["image"] for row in rows], **opened[0].decisions(_together(np.concatenate(found)))[0]}]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 GREY = 0  # the colour type, beside which stands how deep
 DECODERS = {8: decode_image_png_u8, 16: decode_image_png_u16}
-DENSEST = 1100  # bytes that deflate makes of one at the most, with a margin: a header that says more is not true
+DENSEST = 1100  # bytes that deflate makes of one at most, with a margin: a header that says more is not true
 
 
 def grey(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:

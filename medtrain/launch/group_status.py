@@ -104,7 +104,7 @@ def group_text(row: dict[str, Any]) -> str:
             lines += [f"  log    {why['log']}"] if why["log"] else []
             lines.append(f"  helps  {why['remedy']}")
     if row["state"] in ("failed", "stopped", "not yet"):
-        lines.append(f"\ngo on with what is not done: {row['again']}")
+        lines.append(f"\nresume what is not done: {row['again']}")
     if row["report"]:
         lines.append(f"\nreport  {row['report']}")
     return "\n".join(lines)

@@ -28,7 +28,7 @@ from medtrain.slurm.queries import queue_state
 
 
 def train(config: Config) -> int:
-    """Train every run of a new group here, one after another; one that fails is left, and the others go on.
+    """Train every run of a new group here, one after another; one that fails is left, and the others continue.
 
     Returns the exit code of the first that did not finish. In a batch script that Slurm has requeued it goes on.
     """
@@ -62,7 +62,7 @@ def new_group(
 
 
 def go_on(group: RunGroup, runs: list[Run]) -> int:
-    """Supervise runs one after another, then put together what there is. A stop ends it at once."""
+    """Supervise runs one after another, then build the report of what there is. A stop ends it at once."""
     from medtrain.launch.supervisor import supervise
 
     codes: dict[Run, int] = {}
@@ -75,7 +75,7 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
         codes[run] = supervise(run, alone=False)
         if codes[run] == EXIT_RESUMABLE:
             if not in_batch_script():
-                say(f"the others wait; go on with all: {group.again}")
+                say(f"the others wait; resume all: {group.again}")
             return EXIT_RESUMABLE
     build_report(group)
     bad = [codes.get(run, EXIT_ENVIRONMENT) for run in group.runs if not run_group.finished(run)]

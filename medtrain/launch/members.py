@@ -69,7 +69,7 @@ def ensure_new(config: Config, runs: list[Config]) -> None:
         if (folder / name / GROUP_FILE).exists():
             raise InputError(
                 f"there is a group {name} in {config.runs} already",
-                f"go on with it: {command_for(Run(folder / name), 'retry')}   remove it:"
+                f"resume it: {command_for(Run(folder / name), 'retry')}   remove it:"
                 f" {command_for(Run(folder / name), 'rm')}   or choose another --run",
             )
     found = [Run(folder / name) for name in (config.run, *(own.run for own in runs))]

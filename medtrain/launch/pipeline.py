@@ -30,7 +30,7 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
             f"medtrain shard DATASET --slurm ..., then: medtrain submit {config.recipe} --dependency JOB",
         )
     if "root" not in given:
-        raise InputError("where the raw images are is not said", "give --root DIR")
+        raise InputError("the folder of the raw images is not given", "give --root DIR")
     if not dry_run:
         sbatch.require_slurm(HERE)
     config = new_run.with_name(config)

@@ -65,7 +65,7 @@ def waiting_for_nothing(config: Config) -> Config:
 
 
 def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
-    """Prepare a run to go on with settings."""
+    """Prepare a run to resume with settings."""
     take(run)
     config = with_shards(config, packed)
     mixture.ensure_same_shards(config.data, newest_manifest(run.checkpoints), run.name)
@@ -79,7 +79,7 @@ def make_ready(run: Run, config: Config, packed: bool = True) -> Config:
 
 
 def ensure_same_settings(run: Run, before: Config, config: Config) -> None:
-    """A run that goes on with other settings or shards would end with other weights than it promised."""
+    """A run that resumes with other settings or shards would end with other weights than it promised."""
     old, new = fingerprint.binding(before), fingerprint.binding(config)
     had, has = (
         fingerprint.flat(before),
@@ -90,13 +90,13 @@ def ensure_same_settings(run: Run, before: Config, config: Config) -> None:
     changed = [f"{name}: {had[name]} -> {has[name]}" for name in names]
     if changed:
         raise InputError(
-            f"run {run.name} cannot go on with other settings ({'; '.join(changed)})",
+            f"run {run.name} cannot resume with other settings ({'; '.join(changed)})",
             "start a new run with another --run",
         )
 
 
 def ensure_not_login_node(run: Run, here: bool) -> None:
-    """A run of a hand-written batch script goes on in one, not by accident on the machine this is typed on."""
+    """A run of a hand-written batch script resumes in one, not by accident on the machine this is typed on."""
     starts = attempts.started(attempts.rows_of(run))
     by_hand = bool(starts) and bool(starts[-1]["job"]) and not run.job_file.exists()
     again = resume_command(run)

@@ -18,7 +18,7 @@ def stop(run: Run, wait_s: float = 120) -> str:
     place = alive(run, sure=True)
     if place is None or place.state == VERIFYING:
         return f"run {run.name} is not under way" + (f": process {place.id} verifies it" if place else "")
-    again = f"go on with: {resume_command(run)}"
+    again = f"resume: {resume_command(run)}"
     if place.waits:
         cancel(place.id)
         attempts.close_silent(run)
@@ -33,7 +33,7 @@ def stop(run: Run, wait_s: float = 120) -> str:
     deadline = time.monotonic() + wait_s
     while alive(run) is not None:
         if time.monotonic() > deadline:
-            return f"run {run.name}: {place.kind} {place.id} was asked to save and end, and has not yet"
+            return f"run {run.name}: {place.kind} {place.id} was asked to save and stop, and has not ended yet"
         time.sleep(0.5)
     return f"run {run.name} is saved at step {run.last_step():,} and has ended; {again}"
 

@@ -85,7 +85,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
         if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
         if not asked.signal:
-            tell(run, f"{run.name}: the attempt ended early ({end['cause']}); going on from step {run.last_step():,}")
+            tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
         takeover.again(run)
     return leave(run)
 
@@ -152,10 +152,10 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
 
 
 def leave(run: Run) -> int:
-    """The user asked for a stop: say how to go on."""
+    """The user asked for a stop: say how to resume."""
     set_status(run, state="stopped")
     run.stop_file.unlink(missing_ok=True)
-    tell(run, f"{run.name}: stopped at step {run.last_step():,}; go on with: {resume_command(run)}")
+    tell(run, f"{run.name}: stopped at step {run.last_step():,}; resume: {resume_command(run)}")
     grace_time.stay_away()
     return EXIT_RESUMABLE
 
@@ -175,30 +175,30 @@ def requeue(run: Run) -> int:
         if grace_time.brings_back(job):
             if bad:
                 note_avoided(run, bad, "Slurm itself requeues a job that it preempts")
-            tell(run, f"{run.name}: Slurm requeues job {job}; it will go on from step {run.last_step():,}")
+            tell(run, f"{run.name}: Slurm requeues job {job}; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
         _, problem = queries.ask_controller("scontrol", "requeue", job)
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, queries.exclude(job, left_out) if left_out else why_not)
-            tell(run, f"{run.name}: job {job} goes back to the queue; it will go on from step {run.last_step():,}")
+            tell(run, f"{run.name}: job {job} goes back to the queue; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
         if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
-    warn(f"job {job} could not be requeued: {problem}; go on with: {resume_command(run)}")
+    warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
     return EXIT_RESUMABLE
 
 
 def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
-    """Say and write down that the next attempt keeps off nodes where two attempts crashed, or why it does not."""
+    """Say and write down that the next attempt avoids nodes where two attempts crashed, or why it does not."""
     number = attempts.started(attempts.rows_of(run))[-1]["attempt"]
     note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
     names = ", ".join(sorted(nodes))
     if problem:
         warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
     else:
-        tell(run, f"{run.name}: two attempts crashed on {names}; the next one keeps off it")
+        tell(run, f"{run.name}: two attempts crashed on {names}; the next one avoids it")
 
 
 class SignalForwarder:

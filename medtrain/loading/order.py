@@ -43,7 +43,7 @@ def draws_of_epoch(
 
 
 def rank_share(global_batch: int, rank: int, world: int, pieces: int) -> slice:
-    """The contiguous pieces of a global batch that a rank takes; pieces differ by one sample at the most, ranks by one
+    """The contiguous pieces of a global batch that a rank takes; pieces differ by at most one sample, ranks by one
     piece."""
     own = share_of(pieces, rank, world)
     return slice(share_of(global_batch, own.start, pieces).start, share_of(global_batch, own.stop, pieces).start)

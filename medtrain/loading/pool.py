@@ -216,7 +216,7 @@ class LoaderPool:
         path = self._index.shard_path(int(row["shard"]))
         problem = f"{path}: sample {row['key'].decode()} at byte {row['offset']}: {fault.reason}"
         if fault.filesystem:
-            return MachineError(problem, "look at the filesystem, then go on: medtrain resume NAME")
+            return MachineError(problem, "check the filesystem, then resume: medtrain resume NAME")
         folder = shlex.quote(str(path.parent))
         remedy = f"find every fault: medtrain verify {folder} --level decode   then pack that shard again"
         return InputError(problem, remedy)

@@ -62,8 +62,8 @@ class Setup:
 @dataclass(frozen=True)
 class WorkItem:
     """Some of a batch's images: `places` [n] of dtype SAMPLE_LOCATION, and the byte of the shared memory that their
-    pixels start at. With the draws of `epoch` they are augmented, with None only resized, and a draw is the number of a window of a
-    clip."""
+    pixels start at. With the draws of `epoch` they are augmented, with None only resized, and a draw is the number of a
+    window of a clip."""
 
     start: int
     epoch: int | None

@@ -28,7 +28,7 @@ class Freezing:
         if max(self._counts, default=0) > len(self._stages):
             raise InputError(
                 f"unfreeze is {config.optim.unfreeze}, and {config.model.backbone} has {len(self._stages)} blocks",
-                f"give --unfreeze {len(self._stages)} at the most, or '' to train all",
+                f"give at most --unfreeze {len(self._stages)}, or '' to train all",
             )
 
     def begin(self, epoch: int) -> bool:

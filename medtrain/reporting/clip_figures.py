@@ -46,7 +46,7 @@ def distributions(
         _scores(top_left, known)
     _histogram(top_right, frames, "Frames of a clip", "frames")
     untold = len(frames) - len(rates)
-    _histogram(left, rates, "Frame rate" + (f" (not told: {untold:,})" if untold else ""), "frames per second")
+    _histogram(left, rates, "Frame rate" + (f" (unknown: {untold:,})" if untold else ""), "frames per second")
     _sizes(right, sizes)
     save(figure, path)
 

@@ -152,4 +152,4 @@ def _runs_table(told: dict[str, dict[str, Any]]) -> str:
 def _missing(group: RunGroup, told: dict[str, dict[str, Any]]) -> str:
     """The runs without a result, and what helps."""
     lines = [f"{run} has no result: {own['error'] or own['state']}" for run, own in told.items() if not own["finished"]]
-    return "".join(f"\n{line}" for line in [*lines, f"go on with them: {group.again}"]) if lines else ""
+    return "".join(f"\n{line}" for line in [*lines, f"resume them: {group.again}"]) if lines else ""

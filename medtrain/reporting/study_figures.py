@@ -69,6 +69,6 @@ def confusions(matrices: Mapping[str, ArrayLike], states: Sequence[str], path: P
         axes.tick_params(length=0, labelsize=8)
         axes.spines[:].set_visible(False)
     figure.suptitle("percent of the true state (studies)", fontsize=9)
-    figure.supxlabel("called", fontsize=9)
+    figure.supxlabel("predicted", fontsize=9)
     figure.supylabel("true", fontsize=9)
     save(figure, path)

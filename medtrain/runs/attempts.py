@@ -44,7 +44,7 @@ _writing = threading.Lock()  # a signal's line may come while another is written
 
 
 def note(run: Run, row: Row) -> None:
-    """Write a line about an attempt; where the disk is full the run still goes on."""
+    """Write a line about an attempt; where the disk is full the run still continues."""
     fence.ensure_highest(run.folder)
     try:
         with _writing:
@@ -170,7 +170,7 @@ def ended_by_user(run: Run, end: Row) -> bool:
 def silent_end(run: Run, start: Row) -> Row:
     """The line for an attempt that nobody saw end, from what it left behind and from what Slurm still knows.
 
-    It ended at its last sign of life: a step in the journal, a word in its log or in status.json.
+    It ended at its last heartbeat: a step in the journal, a word in its log or in status.json.
     """
     signs = [
         run.status().get("updated") or 0.0,

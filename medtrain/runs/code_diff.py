@@ -1,4 +1,4 @@
-"""The command diff: what would change if a run went on with the installed medtrain."""
+"""The command diff: what would change if a run resumed with the installed medtrain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_OF_THE_RECIPE = ("recipe", "run", "runs", "data.shards")
 
 
 def compare(run: Run) -> dict[str, Any]:
-    """What would change if a run went on with the installed medtrain: its files (and a unified diff from the copy to
+    """What would change if a run resumed with the installed medtrain: its files (and a unified diff from the copy to
     them), its packages as (copy's, installed), the settings that differ from its recipe as (recipe's, run's)."""
     old, new = sources(run.code), sources(processes.ROOT)
     manifest, here = snapshot_manifest(run), describe(new)

@@ -101,7 +101,7 @@ def ensure_compilable(files: dict[str, bytes]) -> None:
                 line = getattr(error, "lineno", None)
                 raise InputError(
                     f"{processes.ROOT / name}: not valid Python ({error.args[0]}, line {line})",
-                    "mend it: a run takes a copy of it",
+                    "fix it: a run takes a copy of it",
                 ) from None
 
 
@@ -186,7 +186,7 @@ def exec_snapshot(run: Run, arguments: list[str]) -> None:
         return
     ensure_intact(run)
     if snapshot_manifest(run)["digest"] != describe(sources(processes.ROOT))["digest"]:
-        text = f"run {run.name} goes on with its own copy of medtrain, the installed one differs:"
+        text = f"run {run.name} resumes with its own copy of medtrain, the installed one differs:"
         print(f"{text} {command_for(run, 'diff')} shows how; resume {UPDATE_CODE} takes it", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -194,7 +194,7 @@ def exec_snapshot(run: Run, arguments: list[str]) -> None:
 
 
 def replace_snapshot(run: Run) -> None:
-    """Replace a run's copy by the installed medtrain, if that can go on with it."""
+    """Replace a run's copy by the installed medtrain, if that can resume it."""
     place = alive(run, sure=True)
     if place is not None:
         raise InputError(
@@ -202,19 +202,19 @@ def replace_snapshot(run: Run) -> None:
             f"end it first: {command_for(run, 'stop')}",
         )
     if reason := incompatibility(run):
-        raise InputError(f"the installed medtrain cannot go on with run {run.name}: {reason}", resume_command(run))
+        raise InputError(f"the installed medtrain cannot resume run {run.name}: {reason}", resume_command(run))
     before = snapshot_manifest(run)
     create_snapshot(run)
     text = (
         "had this medtrain already"
         if before.get("digest") == snapshot_manifest(run)["digest"]
-        else "goes on with this medtrain"
+        else "resumes with this medtrain"
     )
     print(f"run {run.name} {text} ({__version__}, {snapshot_manifest(run)['digest'][:12]})", file=sys.stderr)
 
 
 def incompatibility(run: Run) -> str:
-    """Why the medtrain that runs here cannot go on with a run, as far as its settings tell; empty if it can."""
+    """Why the medtrain that runs here cannot resume a run, as far as its settings tell; empty if it can."""
     try:
         config = configfile.load(run.config_file)
     except MedtrainError as error:
@@ -226,5 +226,5 @@ def incompatibility(run: Run) -> str:
 
 
 def root_of(run: Run) -> Path:
-    """The folder of the medtrain that a run goes on with: its own copy, once it has one."""
+    """The folder of the medtrain that a run resumes with: its own copy, once it has one."""
     return run.code if run.code.exists() else ROOT

@@ -86,7 +86,7 @@ def _finished(evidence: Evidence) -> Cause | None:
 def _by_user(evidence: Evidence) -> Cause | None:
     stopped = evidence.status.get("state") == "stopped"
     if evidence.asked_to_stop and (stopped or evidence.code in (0, EXIT_RESUMABLE)):
-        return Cause("stopped", "asked to stop by the user (medtrain stop)")
+        return Cause("stopped", "stopped by the user (medtrain stop)")
     return None
 
 
@@ -190,8 +190,8 @@ def _by_signal(evidence: Evidence) -> Cause | None:
     name = _signal(evidence) or (evidence.signal if evidence.code else "")
     if name in ("SIGINT", "SIGHUP"):
         how = "Ctrl-C" if name == "SIGINT" else "its terminal was closed"
-        return Cause("stopped", f"asked to stop by the user ({how})")
-    return Cause("asked", f"asked to stop by {name}") if name else None
+        return Cause("stopped", f"stopped by the user ({how})")
+    return Cause("asked", f"stopped by {name}") if name else None
 
 
 def _exit_code(evidence: Evidence) -> Cause | None:

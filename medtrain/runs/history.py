@@ -36,7 +36,7 @@ def attempt_history(run: Run, place: JobStatus | None) -> list[Row]:
 
 
 def _same_life(start: Row, place: JobStatus) -> bool:
-    """Whether the attempt is what goes on at `place`, and not an earlier life of the same job."""
+    """Whether the attempt is what runs at `place`, and not an earlier life of the same job."""
     if place.waits:
         return False
     restarts = place.fields.get("Restarts")

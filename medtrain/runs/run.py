@@ -63,8 +63,7 @@ class Run:
         if self.config_file.exists():
             raise InputError(
                 f"run {self.name} exists already in {self.folder.parent}",
-                f"go on with it: {resume_command(self)}   remove it: {command_for(self, 'rm')}   or choose another"
-                " --run",
+                f"resume it: {resume_command(self)}   remove it: {command_for(self, 'rm')}   or choose another --run",
             )
 
     @classmethod
@@ -145,12 +144,12 @@ def command_for(run: Run, command: str) -> str:
 
 
 def resume_command(run: Run) -> str:
-    """The same to go on with it."""
+    """The same to resume it."""
     return command_for(run, "resume")
 
 
 def again_command(run: Run) -> str:
-    """The same where it may never have begun: of a chain that packs first, the chain goes on and not the run."""
+    """The same where it may never have begun: of a chain that packs first, the chain resumes and not the run."""
     chain = next((name for name in group_names(run.folder.parent) if run.name in _packs_for(run, name)), "")
     return (
         command_for(Run(run.folder.parent / chain), "retry") if chain and not run.last_step() else resume_command(run)

@@ -51,7 +51,7 @@ class RunGroup:
 
     @property
     def again(self) -> str:
-        """What a person types to go on with what is not finished."""
+        """What a person types to resume what is not finished."""
         return command_for(Run(self.folder), "retry")
 
     def jobs(self) -> dict[str, dict[str, str]]:

@@ -76,7 +76,7 @@ def _note(run: Run, status: dict[str, Any], place: JobStatus | None, told: list[
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
         cause = f"{told[-1]['cause']}; " if told and status["state"] == "crashed" else ""
-        return f"{cause}go on with: {again_command(run)}"
+        return f"{cause}resume: {again_command(run)}"
     return ""
 
 

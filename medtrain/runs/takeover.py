@@ -52,7 +52,7 @@ def under_way(run: Run, place: JobStatus) -> InputError:
     """What is said to who wants to continue a run that lives."""
     return InputError(
         f"run {run.name} is still under way ({place.kind} {place.id})",
-        f"watch it: {command_for(run, 'logs')} -f   or end it: {command_for(run, 'stop')}",
+        f"follow it: {command_for(run, 'logs')} -f   or end it: {command_for(run, 'stop')}",
     )
 
 

@@ -44,7 +44,7 @@ def ensure_fits(config: Config) -> None:
         if not known(labels).any():
             raise InputError(
                 f"{data.shards}: no sample of the training split has a label",
-                "look at the table and pack it again   (open states count with --uncertain, --unmentioned)",
+                "check the table and pack it again   (open states count with --uncertain, --unmentioned)",
             )
 
 

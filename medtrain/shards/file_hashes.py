@@ -36,7 +36,7 @@ FOR_GOOD = (
 WAITS_S = (0.5, 2.0)  # before another try
 VIDEOS_AT_ONCE = 16  # whose headers a process reads in one go
 ASK = -1  # in place of the frames of a video, whose header C code reads
-AT_ONCE = 5_000  # files whose hashes are kept together: what a killed packer reads again at the most
+AT_ONCE = 5_000  # files whose hashes are kept together: at most what a killed packer reads again
 
 
 def hash_files(records: list[Record], folder: Path, pool: Pool, clips: bool = False) -> list[tuple[int, int]]:
@@ -160,7 +160,7 @@ def _patiently(ask: Callable[[], Answer], path: Path) -> Answer:
                 raise
             wait = next(waits, None)
             if wait is None:
-                fix = "look at the filesystem, then give the same command again: it goes on with what is missing"
+                fix = "check the filesystem, then give the same command again: it continues with what is missing"
                 raise MachineError(f"{path}: cannot be read for now ({error.strerror})", fix) from None
         time.sleep(wait)
 

@@ -72,7 +72,7 @@ class ShardIndex:
         """[N] quality scores, NaN where there is none; InputError where it is no dataset of clips."""
         if self.clips is None:
             raise InputError(
-                f"{self.folder} holds images, which have no scores", "leave --task score, --score_threshold away"
+                f"{self.folder} holds images, which have no scores", "omit --task score, --score_threshold"
             )
         return np.asarray(self.samples["score"], np.float32)
 

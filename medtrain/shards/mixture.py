@@ -208,7 +208,7 @@ def _without(
 
 
 def _share(data: DataConfig, part: ShardIndex, parts: list[ShardIndex]) -> int:
-    """How many samples of a part stay, so that all together are `max_samples` at the most."""
+    """How many samples of a part stay, so that all together are at most `max_samples`."""
     total = sum(map(len, parts))
     return len(part) * data.max_samples // total if 0 < data.max_samples < total else len(part)
 

@@ -108,7 +108,7 @@ def _cores() -> int:
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     """Say in words what goes wrong with the folder that is written."""
-    again = "then give the same command again: it goes on with what is missing"
+    again = "then give the same command again: it continues with what is missing"
     try:
         out.mkdir(parents=True, exist_ok=True, mode=0o750)
         yield
@@ -119,7 +119,7 @@ def _writing(out: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         problem = f"{out}: cannot be written ({error.strerror}); whole shards are kept"
-        raise MachineError(problem, f"{'make room' if full else 'mend that'}, {again}") from None
+        raise MachineError(problem, f"{'make room' if full else 'fix that'}, {again}") from None
 
 
 def _plan(
@@ -195,7 +195,7 @@ def _finish(
     if len(rejects) > max_rejects:
         raise InputError(
             f"{len(rejects):,} {unit} cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
-            f"see {out / 'rejects.jsonl'}; mend the dataset, or allow it: --max_rejects {len(rejects)}",
+            f"see {out / 'rejects.jsonl'}; fix the dataset, or allow it: --max_rejects {len(rejects)}",
         )
     splits = {}
     for split in SPLITS:

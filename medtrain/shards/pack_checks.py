@@ -22,7 +22,7 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
     if options.shard_mb < 0.001:
         raise InputError(f"shard_mb is {options.shard_mb}: it must be above 0", "give --shard_mb 256")
     if options.max_pixels < 1:
-        raise InputError(f"max_pixels is {options.max_pixels}: an image has some", "leave it out, or give more")
+        raise InputError(f"max_pixels is {options.max_pixels}: an image has some", "omit it, or give more")
     if min(options.max_samples, options.size, workers) < 0:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.encoding not in ENCODINGS:
@@ -36,7 +36,7 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
 def check_records(records: list[Record], options: PackOptions) -> None:
     """InputError where there is nothing to pack, or only what could not be packed so, or an image twice."""
     if not records:
-        raise InputError("there is no image to pack", "look at the dataset: medtrain check DATASET --root DIR")
+        raise InputError("there is no image to pack", "check the dataset: medtrain check DATASET --root DIR")
     if told := _named_twice(records):
         raise InputError(told, "keep one row of each in the table")
     if options.encoding == "copy":

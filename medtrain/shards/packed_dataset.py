@@ -105,7 +105,7 @@ def _read(folder: Path) -> dict[str, Any]:
         unfinished = (folder / "plan.json").exists()
         raise InputError(
             f"{folder}: {'packing was not finished' if unfinished else 'no packed dataset (manifest.json) is there'}",
-            "pack it (goes on where it stopped): medtrain shard DATASET --root DIR --out " + shlex.quote(str(folder)),
+            "pack it (continues where it stopped): medtrain shard DATASET --root DIR --out " + shlex.quote(str(folder)),
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None

@@ -37,10 +37,10 @@ def submit(
     """Send the three jobs, each of which waits for the one before, the first for the job `after`, which writes the file
     `needs`; returns their ids.
 
-    The bytes are those of `medtrain shard` without Slurm. Given again, it goes on with what is missing.
+    The bytes are those of `medtrain shard` without Slurm. Given again, it continues with what is missing.
     """
     if not dry_run:
-        sbatch.require_slurm("leave --slurm away")
+        sbatch.require_slurm("omit --slurm")
     ensure_can_pack(request, out, tasks)
     logs = out / "slurm"
     told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after, "share": share}

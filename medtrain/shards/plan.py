@@ -227,7 +227,7 @@ def _cut_at(position: float, no_test: bool, fractions: tuple[float, float, float
 def split_rule(records: list[Record], fractions: tuple[float, float, float] = FRACTIONS) -> str:
     """The rule that `assign_splits` follows, in words, for the manifest."""
     percent = [round(100 * part) for part in fractions]
-    cut = f"{'/'.join(map(str, percent))} by patient or identical bytes, in proportion within labels"
+    cut = f"{'/'.join(map(str, percent))} grouped by patient and by duplicate files, stratified by label"
     told = sum(bool(record.split) for record in records)
     if any(record.split == TRAIN_VAL for record in records):
         ratio = Fraction(percent[0], percent[1])

@@ -53,10 +53,10 @@ def options_for(dataset: str, asked: PackOptions) -> PackOptions:
     found = replace(asked, fractions=datasets.source(dataset).fractions)
     if not datasets.source(dataset).clips:
         if asked.color_mode:
-            raise InputError(f"{dataset} holds images, and --color_mode is for clips", "leave it away")
+            raise InputError(f"{dataset} holds images, and --color_mode is for clips", "omit it")
         return found
     if asked.encoding == "jpeg":
-        raise InputError("clips are packed without loss", "leave --encoding away")
+        raise InputError("clips are packed without loss", "omit --encoding")
     return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, color_mode=asked.color_mode or "gray")
 
 

@@ -40,7 +40,7 @@ def verify_shards(folder: Path, level: Level = "quick", workers: int = 0) -> lis
             index = load_index(folder, split)
         except InputError as error:
             where = _index_difference(folder, split, [shard.name for shard in packed.shards(split)])
-            faults.append(f"{error.problem}{where}; the images of this split were not looked at")
+            faults.append(f"{error.problem}{where}; the images of this split were not checked")
             continue
         indexes.append(index)
         for number in range(len(index.shards)):

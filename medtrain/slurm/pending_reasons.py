@@ -41,13 +41,13 @@ PATTERNS = (
     (r"Job_is_at_or_exceeds_(QOS|association)", "AccountingPolicy"),
 )
 REASONS = {
-    "None": Wait("the scheduler has not looked at it yet"),
+    "None": Wait("the scheduler has not considered it yet"),
     "Priority": Wait("jobs of higher priority come first", LESS),
     "Resources": Wait("the nodes asked for are busy", LESS),
     "BeginTime": Wait("it was requeued and starts again in a moment"),
     "Dependency": Wait("it waits for another job to end ({dependency})"),
     "DependencyNeverSatisfied": Wait(
-        "it waits for another job that ended otherwise than asked ({dependency}): it never starts", STOP
+        "it waits for another job that did not end as required ({dependency}): it never starts", STOP
     ),
     "Prolog": Wait("its nodes are being prepared (the prolog runs)"),
     "Cleaning": Wait("its last attempt is still being cleaned up"),
@@ -86,11 +86,11 @@ REASONS = {
     ),
     "BadConstraints": Wait(
         "no nodes of the partition fit what it asks for (constraint, memory, GPUs, excluded nodes)",
-        "see what was asked: scontrol show job {job}; " + STOP,
+        "see what was requested: scontrol show job {job}; " + STOP,
     ),
     "Constraints": Wait(
         "no node that has what it asks for (constraint, memory, GPUs) is free or in service",
-        "wait, or see what was asked: scontrol show job {job}; " + STOP,
+        "wait, or see what was requested: scontrol show job {job}; " + STOP,
     ),
     "Licenses": Wait("the licences that it asks for are in use", "wait (scontrol show licenses)"),
     "Reservation": Wait("its reservation has not begun, or is full", "wait (scontrol show reservation)"),
@@ -106,7 +106,7 @@ REASONS = {
     "AccountNotAllowed": Wait("its account may not use partition {partition}", STOP + " --account A or --partition P"),
     "QOSNotAllowed": Wait("its QOS may not be used in partition {partition}", STOP + " --qos Q or --partition P"),
     "FrontEndDown": Wait("the cluster's front end is down", ADMIN),
-    "SchedDefer": Wait("Slurm starts no job at once when it is submitted, and will look at it soon"),
+    "SchedDefer": Wait("Slurm starts no job at once when it is submitted, and will consider it soon"),
     "MpiPortsBusy": Wait("the ports for MPI of its nodes are in use", "wait; if it lasts: " + ADMIN),
     "NvidiaImexChannels": Wait("all channels between nodes for NVIDIA GPUs (IMEX) are in use", "wait; " + LESS),
     "MaxPoweredUpNodes": Wait("as many nodes are switched on as the cluster allows", "wait until others are free"),

@@ -220,7 +220,7 @@ def failed_nodes(nodes: str, since: float) -> list[str]:
 
 
 def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
-    """The list of nodes that a job must keep off to keep off these too, or an empty one and why it cannot.
+    """The list of nodes that a job must avoid to avoid these too, or an empty one and why it cannot.
 
     It must still find nodes enough: those in service, of the same partition, features and GPUs as the ones it loses,
     are counted.

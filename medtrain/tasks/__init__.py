@@ -91,7 +91,7 @@ def for_training(config: Config, training: Loader) -> Task:
     """The task as what training draws decides it: datasets that are drawn 0 times teach nothing."""
     drawn = training.labels[training.drawn]
     if not known(drawn).any():
-        raise InputError("no sample of the training split has a label", "look at the table and pack it again")
+        raise InputError("no sample of the training split has a label", "check the table and pack it again")
     if are_scores(drawn):
         return make(config, training.index.classes, {})
     absent, present = np.count_nonzero(drawn == ABSENT, axis=0), np.count_nonzero(drawn > 0, axis=0)

@@ -98,7 +98,7 @@ class Abnormality:
     def details(self, report: dict[str, Any]) -> str:
         """The confusion matrix, each row as shares of what is true."""
         rows = zip(STATES, report["confusion_normalised"], strict=True)
-        return "\n" + table(("true", *(f"called {name}" for name in STATES)), [(name, *own) for name, own in rows])
+        return "\n" + table(("true", *(f"predicted {name}" for name in STATES)), [(name, *own) for name, own in rows])
 
     def headline(self, report: dict[str, Any]) -> str:
         """Cohen's kappa with its interval, and AUROC."""

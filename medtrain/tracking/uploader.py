@@ -114,7 +114,7 @@ def send_new(steps: StepReader, feed: TrackerBackend, names: Callable[[str], str
 
 
 def wait_for_end(seconds: float) -> bool:
-    """Wait so long at the most; True once standard input is at its end, because the trainer closed it or died."""
+    """Wait at most so long; True once standard input is at its end, because the trainer closed it or died."""
     try:
         readable, _, _ = select.select([0], [], [], seconds)
         return bool(readable) and not os.read(0, 4096)
@@ -145,7 +145,7 @@ def give_up(run: Run, tracker: str, error: Exception, terminal: TextIO, asked: s
         text = f"{tracker} did not take the curve of run {run.name} ({describe(error)})"
         lines = f"{paint('error: ', '31;1', terminal)}{text}\n{paint('  fix: ', '32', terminal)}{fix}\n"
     else:
-        text = f"no more goes to {tracker} ({describe(error)}), training goes on; {fix}"
+        text = f"no more goes to {tracker} ({describe(error)}), training continues; {fix}"
         lines = paint(f"warning: {text}", "33", terminal) + "\n"
     with contextlib.suppress(OSError):
         terminal.write(lines)

@@ -156,7 +156,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
 
 
 def alive(trainer: Trainer, doing: str, patience: int = 1) -> bool:
-    """A sign of life between the rounds of an evaluation; never true, so that it can stand before a stop question."""
+    """A heartbeat between the rounds of an evaluation; never true, so that it can stand before a stop question."""
     trainer.watchdog.alive(doing, patience * trainer.config.hang_timeout_seconds)
     return False
 
@@ -234,11 +234,11 @@ def should_stop_early(trainer: Trainer, state: TrainState) -> bool:
 
 
 def stop_resumable(trainer: Trainer, state: TrainState) -> int:
-    """Save at this step's border and go; the supervisor decides whether the run goes on by itself."""
+    """Save after this step and leave; the supervisor decides whether the run resumes by itself."""
     reason = save_and_wait(trainer, state)
-    trainer.run_log.log(
-        f"{trainer.stop.signal or 'a stop on another rank'}: {'left' if reason else 'saved at'} step {state.step:,}"
-    )
+    signal = trainer.stop.signal
+    who = {"SIGINT": "Ctrl-C", "": "a stop on another rank"}.get(signal, signal)
+    trainer.run_log.log(f"Stopped by {who}; {'not saved, left' if reason else 'saved'} at step {state.step:,}")
     trainer.run_log.status(state="stopped", step=state.step, signal=trainer.stop.signal)
     return EXIT_RESUMABLE
 
@@ -280,7 +280,7 @@ def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better:
         f"{best}; lr {row['lr']:.2g}; {times}"
     )
     if torch.cuda.is_available():
-        text += f"; GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at the most"
+        text += f"; peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
     return text
 
 

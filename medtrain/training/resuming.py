@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from, proved together with the journal up to it, and the way made free for it."""
+"""Which checkpoint a run resumes from, proved together with the journal up to it, and the way made free for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def choose_checkpoint(run: Run, say: Callable[[str], None]) -> Choice:
             if given_up.exists():  # what it asked for has been done
                 given_up.rename(journal.free_name(run.journal))
             return Choice(found, bool(first_fault))
-        say(f"{fault}: checkpoint {found.folder.name} cannot be gone on from; trying the one before")
+        say(f"{fault}: checkpoint {found.folder.name} cannot be resumed from; trying the one before")
         newest, first_fault = newest or found.folder, first_fault or fault
     if newest is None:
         return Choice(None)
@@ -71,7 +71,7 @@ def clear_newer(run: Run, choice: Choice, say: Callable[[str], None]) -> None:
 
 
 def put_aside(folder: Path, say: Callable[[str], None]) -> None:
-    """Give a checkpoint that nothing goes on from a name that is none of a checkpoint; nothing of it is deleted."""
+    """Give a checkpoint that nothing resumes from a name that is none of a checkpoint; nothing of it is deleted."""
     names = (folder.with_name(f"aside-{number}-{folder.name}") for number in range(1, 10_000))
     name = next(name for name in names if not name.exists())
     folder.rename(name)
@@ -108,7 +108,7 @@ def recorded_precision(run: Run) -> str:
 
 
 def load_latest_checkpoint(run: Run, config: Config, fingerprints: dict[str, str], world: World) -> Checkpoint | None:
-    """The newest good checkpoint, the same on every rank, with the way made free for what comes after it; refused where
+    """The newest intact checkpoint, the same on every rank, with the way free for what comes after it; refused where
     it was made from other settings or shards."""
 
     def say(text: str) -> None:
@@ -137,5 +137,5 @@ def ensure_same_fingerprints(found: Checkpoint, config: Config, fingerprints: di
         what = " and ".join({"data": "shards", "config": "settings"}[name] for name in changed)
         raise InputError(
             f"{found.folder}: was made with other {what}",
-            "go on with those it was started with, or start a new run with another --run",
+            "use those it was started with, or start a new run with another --run",
         )

@@ -36,7 +36,7 @@ def save(trainer: Trainer, state: TrainState) -> None:
 
 
 def report_save(
-    trainer: Trainer, wait: bool = False, then: str = "training goes on, and the next save tries again"
+    trainer: Trainer, wait: bool = False, then: str = "training continues, and the next save tries again"
 ) -> str:
     """Tell the user what became of the save in flight, once it is known; returns the reason where it failed.
     Raises NumericalError where its tensors are not finite."""

@@ -1,4 +1,4 @@
-"""Build everything that a rank trains with, and take up the newest good checkpoint."""
+"""Build everything that a rank trains with, and load the newest intact checkpoint."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Trainer:
 
 
 def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> tuple[Trainer, TrainState]:
-    """Meet the other ranks, build everything, and take up the newest good checkpoint.
+    """Meet the other ranks, build everything, and load the newest intact checkpoint.
 
     The order counts: threads and determinism are settled before a tensor is made, the ranks meet before any of them
     reads a checkpoint, the data are looked at before a model is built for them, and the rehearsal, whose results
@@ -135,7 +135,7 @@ def init_world(run: Run, config: Config, stop: StopRequest) -> World:
 
 
 def restore_state(run: Run, config: Config, world: World) -> tuple[Checkpoint | None, TrainState, CheckpointStore]:
-    """The newest good checkpoint, where there is one, the state to go on from, and where checkpoints are kept."""
+    """The newest intact checkpoint, where there is one, the state to resume from, and where checkpoints are kept."""
     fingerprints = {"config": fingerprint.fingerprint(config), "data": mixture.fingerprint(config.data)}
     found = load_latest_checkpoint(run, config, fingerprints, world)
     state = found.state if found else first_state(config, world)

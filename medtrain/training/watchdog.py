@@ -32,7 +32,7 @@ WAITING = {
 
 
 class Watchdog:
-    """A thread that counts the seconds since the last sign of life from the main thread.
+    """A thread that counts the seconds since the last heartbeat from the main thread.
 
     It counts its own ticks, not the clock: a job that Slurm suspends for an hour has not hung. When they are too many,
     it writes the stacks of this rank's threads to `hangs/`, waits for the other ranks to do the same, and calls `end`
@@ -53,11 +53,11 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def alive(self, doing: str, seconds: float) -> None:
-        """A sign of life from the main thread: what begins now, and how long it may take."""
+        """A heartbeat from the main thread: what begins now, and how long it may take."""
         self._doing, self._limit, self._ticks = doing, seconds, 0
 
     def step_begins(self, step: int, seconds: float) -> None:
-        """A sign of life at the start of a step, which may take `seconds`, or three times as long as the slowest one so
+        """A heartbeat at the start of a step, which may take `seconds`, or three times as long as the slowest one so
         far; the first of an attempt as long as starting does, by what earlier attempts took for that."""
         now = time.monotonic()
         first = not self._step_began
@@ -92,9 +92,9 @@ class Watchdog:
         if self._closed.is_set() or self._ticks == 0:  # it was only slow, and goes on
             return
         words, rank = blame(seen, self._size)
-        problem = f"no sign of life for {self._limit:g} s while {self._doing}: {words}"
+        problem = f"no heartbeat for {self._limit:g} s while {self._doing}: {words}"
         slow = f"{resume_command(self._run)} --hang_timeout_seconds 600"
-        fix = f"look at the stacks in {self._run.hangs}; if it was only slow: {slow}"
+        fix = f"see the stacks in {self._run.hangs}; if it was only slow: {slow}"
         self._end(Hang(problem, fix, rank))
 
     def _dump(self) -> None:

@@ -34,7 +34,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     for name, run in runs.items():
         words = ["--thaw"] if name == "thawed" else []
         done = medtrain("resume", "flat", "--runs", run.folder.parent, "--keep_last", "4", *words, cwd=folder)
-        assert ("goes on with its own copy" in done.stderr) == (name == "own"), done.stderr
+        assert ("resumes with its own copy" in done.stderr) == (name == "own"), done.stderr
     return runs
 
 

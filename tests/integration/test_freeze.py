@@ -1,4 +1,4 @@
-"""A run goes on with its own copy of medtrain, whatever becomes of the installed one."""
+"""A run resumes with its own copy of medtrain, whatever becomes of the installed one."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_source_that_breaks_and_goes_while_a_run_trains_changes_nothing(
     wait_until(lambda: run.journal.read_text().count('"kind": "epoch"') == 2, process)
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=HANG_S)[0]
-    assert process.returncode == 75 and "going on from step" in printed, printed
+    assert process.returncode == 75 and "resuming from step" in printed, printed
     assert (run.folder / "trackers" / "tensorboard").exists()
     saved = json.loads((run.checkpoints / "last" / "state.json").read_text())["step"]
     assert saved >= 24
@@ -176,7 +176,7 @@ def test_resume_goes_on_with_the_copy_and_thaw_takes_the_installed_one(
 
     (installed / "training" / "loop.py").write_text(trainer)
     resumed = medtrain("resume", "calm", "--update-code")
-    assert "goes on with this medtrain" in resumed.stderr and "its own copy" not in resumed.stderr
+    assert "resumes with this medtrain" in resumed.stderr and "its own copy" not in resumed.stderr
     assert len(read_json(run.code / "manifest.json")["history"]) == 3
 
 

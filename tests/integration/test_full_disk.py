@@ -63,7 +63,7 @@ def test_a_full_disk_stops_no_training_and_keeps_the_last_good_checkpoint(demo_s
                 assert (small / "tight/checkpoints/last/manifest.json").exists()
                 subprocess.run(["mount", "-o", f"remount,size={size * 10}", str(small)], check=True)
         assert process.wait(HANG_S) == 0, seen
-        assert "training goes on, and the next save tries again" in seen
+        assert "training continues, and the next save tries again" in seen
         ends = [
             json.loads((run / "checkpoints/last/manifest.json").read_text())["tensors"]
             for run in (tmp_path / "roomy", small / "tight")

@@ -207,7 +207,7 @@ def test_a_stop_ends_all_and_one_that_fails_leaves_the_others(shards: Path, tmp_
         time.sleep(0.2)
     assert "is saved at step" in medtrain("stop", "bones", "--runs", tmp_path).stdout
     output, _ = training.communicate(timeout=HANG_S)
-    assert training.returncode == 75 and f"go on with all: medtrain retry bones --runs {tmp_path}" in output, output
+    assert training.returncode == 75 and f"resume all: medtrain retry bones --runs {tmp_path}" in output, output
     assert Run(tmp_path / "bones-XR_WRIST").last_step() == 0
 
     module = tmp_path / "bones-XR_HAND" / "code" / "medtrain" / "tasks" / "abnormality.py"

@@ -128,8 +128,8 @@ def test_a_run_of_which_everything_is_killed_in_turn_ends_alike(
     resumed = medtrain("resume", "killed", "--runs", tmp_path, "--json")
     printed = process.communicate()[0]
     assert "has no checkpoint yet: it starts from the beginning" in printed
-    assert re.findall(r"going on from step (\d+)", printed) == ["4", "12"], printed
+    assert re.findall(r"resuming from step (\d+)", printed) == ["4", "12"], printed
     assert json.loads(resumed.stdout)["state"] == "finished"
-    assert "SIGTERM: saved at step" in (run / "train.log").read_text()
+    assert "Stopped by SIGTERM; saved at step" in (run / "train.log").read_text()
     assert not list(run.rglob("*.unfinished"))
     assert result(run) == expected

@@ -78,7 +78,7 @@ def test_a_model_for_each_study_type_is_a_chain(door: Path, cluster: Cluster, tm
     words = ("--root", tmp_path / "MURA-v1.1", "--study-type", "all", "--tasks", "3", "--pack_partition", "low")
     done = call(door, "mura_baseline", *words, "--run", "bones", "--weights", "", "--max_rejects", "5", env=cluster.env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "└ evaluate" in done.stdout and "watch it: medtrain status bones" in done.stdout
+    assert "└ evaluate" in done.stdout and "follow it: medtrain status bones" in done.stdout
     request = json.loads((door / "shards" / "mura" / "request.json").read_text())
     assert (request["tasks"], request["request"]["max_rejects"]) == (3, 5)
     refused = call(door, "mura", *words, "--partial", env=cluster.env)

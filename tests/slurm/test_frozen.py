@@ -73,6 +73,6 @@ def test_a_hand_written_script_goes_on_with_the_copy(user: User, author: User, d
     user.until("byhand", "runs again", lambda s: s["attempts"] == 2 and s["state"] == "running")
     pid = [row["pid"] for row in user.attempts("byhand") if row["event"] == "start"][-1]
     assert str(user.run("byhand") / "code") in Path(f"/proc/{pid}/cmdline").read_text()
-    assert "goes on with its own copy of medtrain" in (user.folder / "job.log").read_text()
+    assert "resumes with its own copy of medtrain" in (user.folder / "job.log").read_text()
     user.medtrain("stop", "byhand")
     user.until("byhand", "stopped", lambda s: s["state"] == "stopped" and s["where"] is None)

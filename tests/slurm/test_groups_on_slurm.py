@@ -107,7 +107,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     sent = json.loads(user.medtrain("submit", "mura_demo", "--run", "bones", *words, "--json"))
     (_, array, tasks), (last, _, _) = sent["jobs"]
     assert (tasks, last) == (len(types), "report")
-    mend = spoil(user, f"bones-{types[0]}")
+    fix = spoil(user, f"bones-{types[0]}")
     waiting = group(user, "bones")
     assert stages(waiting) == {"train": f"waiting 0/{len(types)}", "report": "waiting 0/1"}
     assert [run["where"] for run in waiting["runs"]] == [f"job {array}_{i}" for i in range(len(types))]
@@ -141,7 +141,7 @@ def test_of_an_array_two_are_preempted_and_one_fails_for_good(
     assert calm.returncode == 0, output
     for name in types[1:]:
         same(user, name)
-    mend()
+    fix()
     before = {run["run"]: run["attempts"] for run in row["runs"]}
     answer = json.loads(user.medtrain("retry", "bones", "--json"))
     assert [len(stage["jobs"]) for stage in answer["stages"]] == [len(types), 1]
@@ -174,8 +174,8 @@ def test_a_chain_from_raw_images_to_a_report(user: User, raw: Path, tmp_path: Pa
     urgent = busy(user)
     tree = user.medtrain("pipeline", "mura_demo", *words)
     order = [re.sub(r"[^a-z]+", " ", line).split()[0] for line in tree.splitlines()]
-    assert order == ["group", "check", "read", "pack", "finish", "train", "evaluate", "report", "watch"], tree
-    mend = spoil(user, "bones-XR_HAND")
+    assert order == ["group", "check", "read", "pack", "finish", "train", "evaluate", "report", "follow"], tree
+    fix = spoil(user, "bones-XR_HAND")
     assert stages(group(user, "bones")) == {
         "check": "waiting 0/1", "pack": "waiting 0/1", "train": "waiting 0/2", "evaluate": "waiting 0/2",
         "report": "waiting 0/1",
@@ -189,7 +189,7 @@ def test_a_chain_from_raw_images_to_a_report(user: User, raw: Path, tmp_path: Pa
     user.cluster.wait(row["stages"][-1]["jobs"][0], "COMPLETED")
     assert not user.cluster.run("squeue", "--noheader").stdout
     assert json.loads((user.run("bones") / "check.json").read_text())["study_types"]["XR_HAND"]
-    mend()
+    fix()
     user.medtrain("retry", "bones")
     row = until(user, "bones", lambda row: row["state"] == "finished")
     assert [run["attempts"] for run in row["runs"]] == [4, 1]
@@ -212,7 +212,7 @@ def test_a_batch_script_of_ones_own_trains_them_one_after_another(user: User, ra
     job = sent.stdout.strip()
     user.until("hand-XR_WRIST", "trains", lambda row: row["saved_step"] > 0 and row["state"] == "running")
     first = user.status("hand-XR_HAND")
-    assert (first["state"], first["where"]) == ("finished", None), "its job goes on with the other"
+    assert (first["state"], first["where"]) == ("finished", None), "its job continues with the other"
     assert stages(group(user, "hand")) == {"train": "running 1/2", "report": "not yet 0/1"}
     user.cluster.run("scontrol", "requeue", job)
     user.until("hand-XR_WRIST", "trains again", lambda row: row["attempts"] == 2 and row["state"] == "running")

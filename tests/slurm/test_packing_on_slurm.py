@@ -130,7 +130,7 @@ def test_refusals(user: User, raw: Path) -> None:
         (["--tasks", "0"], "tasks is 0"),
         (["--cluster", "nowhere"], "there is no cluster file"),
         (["--size", "64"], "size needs an encoding"),
-        (["--root", "/nowhere"], "/nowhere holds no drawn chest X-rays"),
+        (["--root", "/nowhere"], "/nowhere holds no generated chest X-rays"),
     ):
         done = subprocess.run(
             [*command, *words], capture_output=True, text=True, cwd=user.folder, env=user.env, check=False

@@ -53,7 +53,7 @@ def test_lives_that_end_with_a_word(user: User) -> None:
     limited = Life(user, "limited", "--partition", "low", "--time", "1", "--signal_seconds", "30")
     life.trains(3)
     user.medtrain("stop", "told")
-    expected += [f"3  T  T  {BOTH}  asked to stop by the user (medtrain stop)  steps  nothing lost"]
+    expected += [f"3  T  T  {BOTH}  stopped by the user (medtrain stop)  steps  nothing lost"]
     assert life.told() == expected
 
     status = user.status("told")
@@ -79,9 +79,7 @@ def test_lives_that_end_in_a_fault(user: User) -> None:
     life.trains(2)
     life.kill(1, signal.SIGSTOP)
     life.waits()
-    hung = (
-        "hung: no sign of life for 5 s while step N: rank 1 does not answer (stopped, or its node is gone), the others"
-    )
+    hung = "hung: no heartbeat for 5 s while step N: rank 1 does not answer (stopped, or its node is gone), the others"
     expected += [f"2  T  T  {BOTH}  {hung} wait for it  steps  lost"]
     few = "it needs 2 nodes, and of that kind only 1 would be left"
     avoided = [f"not kept off 127.0.0.2 ({few}) after attempt 2: two attempts crashed there"]
@@ -176,7 +174,7 @@ def test_lives_with_a_silent_controller_and_after_a_purge(user: User) -> None:
     assert "Invalid job id" in cluster.run("scontrol", "show", "job", life.job).stderr
     assert life.told() == expected
     status = user.status("known")
-    assert (status["state"], status["note"]) == ("interrupted", "go on with: medtrain resume known")
+    assert (status["state"], status["note"]) == ("interrupted", "resume: medtrain resume known")
 
 
 def stop_controller(cluster: Cluster) -> None:

@@ -189,7 +189,7 @@ def test_from_slurm_24_05_on_a_preempted_job_leaves_the_requeue_to_slurm_and_a_s
         assert time.monotonic() < deadline, "not preempted"
     (user.run("newer") / "stop").touch()  # as `medtrain stop` does, before the ranks have saved
     user.cluster.wait(job, "CANCELLED")
-    assert user.attempts("newer")[-1]["cause"] == "asked to stop by the user (medtrain stop)"
+    assert user.attempts("newer")[-1]["cause"] == "stopped by the user (medtrain stop)"
 
 
 def test_the_dry_run_prints_what_is_sent(user: User) -> None:

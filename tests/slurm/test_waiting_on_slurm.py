@@ -41,7 +41,7 @@ def test_reasons_to_wait(user: User) -> None:
     life.set(f"Dependency=afterok:{other}")
     life.waits_for("Dependency", f"it waits for another job to end (afterok:{other}(unfulfilled)) (Dependency)")
     cluster.run("scancel", other)
-    never = f"it waits for another job that ended otherwise than asked (afterok:{other}(failed)): it never starts"
+    never = f"it waits for another job that did not end as required (afterok:{other}(failed)): it never starts"
     life.waits_for("DependencyNeverSatisfied", f"{never} (DependencyNeverSatisfied)", again)
 
     life.scontrol("hold", life.job)
@@ -52,7 +52,7 @@ def test_reasons_to_wait(user: User) -> None:
     life.waits_for("BeginTime", begin)
     life.set("ExcNodeList=127.0.0.1", "StartTime=now")
     bad = "no nodes of the partition fit what it asks for (constraint, memory, GPUs, excluded nodes) (BadConstraints)"
-    life.waits_for("BadConstraints", bad, f"see what was asked: scontrol show job {life.job}; {again}")
+    life.waits_for("BadConstraints", bad, f"see what was requested: scontrol show job {life.job}; {again}")
 
 
 def test_reasons_of_nodes_and_partitions_to_wait(user: User) -> None:

@@ -50,7 +50,7 @@ def until_it_trains(target: Target, beyond: int, starts: int) -> None:
     run, deadline = target.user.run(target.name), time.monotonic() + HANG_S
     while len(resumed(run)) < starts or target.durable() <= beyond:
         if time.monotonic() > deadline:
-            target.user.until(target.name, f"goes on after {target.told[-3:]}", lambda status: False, timeout=1)
+            target.user.until(target.name, f"resumes after {target.told[-3:]}", lambda status: False, timeout=1)
         time.sleep(0.1)
 
 

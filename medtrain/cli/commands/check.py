@@ -90,7 +90,7 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, k
     if found["left_out"]:
         say(f"left out    {_tally(found['left_out'])}")
     say(f"patients    {patients}")
-    official = f"{_tally(found['splits'])} (official)" if found["splits"] else "none official: packing draws them"
+    official = f"{_tally(found['splits'])} (official)" if found["splits"] else "no official split: packing assigns one"
     say(f"splits      {official}")
     if images["found"] is None:
         say(f"{kind:<11} not looked for")

@@ -68,7 +68,7 @@ def data_download(name: Dataset, root: Path) -> None:
     except OSError as error:
         problem = f"{root} cannot be written ({error.strerror}: {error.filename})"
         raise MachineError(problem, "choose another --root, or make room") from None
-    say(f"{name} is in {root}\nlook at it: {command('check', name, root)}")
+    say(f"{name} is in {root}\ninspect it: {command('check', name, root)}")
 
 
 def data_explore(

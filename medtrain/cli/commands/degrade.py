@@ -37,7 +37,7 @@ def data_degrade(
     echo: DICOM clips without loss, of the pixels inside the ultrasound sector alone, and annotations.csv.
 
     Neither names nor ids go with them: patients and clips are numbered. Both of a pair have one patient, and so one
-    split. Clips that cannot be used are left out with a warning. A call that was cut off goes on where it stopped.
+    split. Clips that cannot be used are left out with a warning. A call that was cut off continues where it stopped.
 
     Args:
         dataset: Name of a dataset of clips (medtrain data list).
@@ -73,7 +73,7 @@ def data_degrade(
         raise MachineError(problem, f"choose fewer --workers, {AGAIN}") from None
     except OSError as error:
         problem = f"{out}: cannot be written ({error.strerror}); whole clips are kept"
-        raise MachineError(problem, f"mend that, {AGAIN}") from None
+        raise MachineError(problem, f"fix that, {AGAIN}") from None
     _tell(records, faults, out, how, json)
 
 
@@ -81,7 +81,7 @@ def _check_options(how: Degradation, score: float, seed: int, workers: int) -> N
     if how.blur < 1 or how.blur % 2 == 0:
         raise InputError(f"blur is {how.blur}: a kernel has an odd number of pixels", "give --blur 5 (1: none)")
     if not 0 < how.contrast <= 1:
-        problem = f"contrast is {how.contrast:g}: it is above 0, and 1 at the most"
+        problem = f"contrast is {how.contrast:g}: it must be above 0 and at most 1"
         raise InputError(problem, "give --contrast 0.5 (1: as it is)")
     if not 0 <= how.noise <= 1:
         raise InputError(f"noise is {how.noise:g}: it is a share of the full range, 0..1", "give --noise 0.2 (0: none)")
@@ -104,11 +104,11 @@ def _tell(records: list[Record], faults: dict[str, str], out: Path, how: Degrada
         say(f"{pairs:,} pairs are in {out}: {VERSIONS[0]}/, {VERSIONS[1]}/ and annotations.csv")
         say(f"degraded by {how.told()}")
     if unknown:
-        warn(f"clips of which nobody tells the patient ({unknown:,}): each pair of them has a patient of its own")
+        warn(f"clips without a patient id ({unknown:,}): each pair of them has a patient of its own")
     if faults:
         lines = [f"{image}: {reason}" for image, reason in faults.items()]
         head = f"clips that cannot be used and were left out ({len(lines):,}):"
         warn(head, *listing(lines, f" ({out / 'rejects.jsonl'} lists all)"))
     if not json:
-        say(f"\nlook at them: {command('data explore', 'echo', out)}")
+        say(f"\ninspect them: {command('data explore', 'echo', out)}")
         say(f"pack them: {command('shard', 'echo', out)} --out shards/{out.name}")

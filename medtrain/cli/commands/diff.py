@@ -1,4 +1,4 @@
-"""The command diff: what would change if a run went on with the installed medtrain."""
+"""The command diff: what would change if a run resumed with the installed medtrain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def diff(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """What would change if a run went on with the installed medtrain and not with its own copy.
+    """What would change if a run resumed with the installed medtrain and not with its own copy.
 
     Args:
         name: Name of the run.
@@ -27,7 +27,7 @@ def diff(
     if not run.code.exists():
         raise InputError(
             f"run {run.name} has no copy of medtrain: it was made before runs had one",
-            f"it gets a copy of the installed one when it goes on: {resume_command(run)}",
+            f"it gets a copy of the installed one when it resumes: {resume_command(run)}",
         )
     found = compare(run)
     if json:
@@ -42,6 +42,6 @@ def diff(
         say("\nIt keeps its settings; those that the recipe has otherwise:")
         say(table(("setting", "recipe", "run"), rows))
     if found["obstacle"]:
-        say(f"\nthe installed medtrain cannot go on with it: {found['obstacle']}")
+        say(f"\nthe installed medtrain cannot resume it: {found['obstacle']}")
     elif found["diff"]:
         say(f"\nwith its own copy: {resume_command(run)}   with the installed one: {resume_command(run)} --update-code")

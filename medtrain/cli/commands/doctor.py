@@ -38,7 +38,7 @@ def doctor(
     if not cluster and (nodes or config):
         raise InputError("doctor: --nodes and --config are about a cluster", "name it too: --cluster NAME")
     if nodes < 0 or wait <= 0:
-        raise InputError("doctor: --nodes and --wait must not be negative", "leave them out, or give --wait 300")
+        raise InputError("doctor: --nodes and --wait must not be negative", "omit them, or give --wait 300")
     found = []
     for name, finding in probed(cluster, folder, config, nodes, wait) if cluster else findings(folder):
         found.append((name, finding))

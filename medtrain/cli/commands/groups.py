@@ -29,7 +29,7 @@ def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any])
     else:
         say(job_chain.tree(sent))
         if not dry_run:
-            say(f"watch it: {command_for(Run(group.folder), 'status')}")
+            say(f"follow it: {command_for(Run(group.folder), 'status')}")
 
 
 def retry(
@@ -90,5 +90,5 @@ def find(runs: Path, name: str) -> RunGroup:
     known = ", ".join(group_names(runs)) or "none"
     raise InputError(
         f"there is no group of runs {name!r} in {runs.absolute()} (groups there: {known})",
-        f"one run alone goes on by: {resume_command(Run(runs / name))}",
+        f"resume one run alone: {resume_command(Run(runs / name))}",
     )

@@ -42,6 +42,6 @@ def data_label_reports(
         return
     say(f"{len(said):,} reports of {dataset}{f', written to {out}' if out else ''}")
     if gold is not None:
-        heads = ("label", "right", "too many", "missed", "precision", "recall", "f1")
+        heads = ("label", "TP", "FP", "FN", "precision", "recall", "f1")
         rows = [(name, *row.values()) for name, row in (found["labels"] | {"all (micro)": found["micro"]}).items()]
         say(f"against {found['scored']:,} reports of {gold}\n\n{table(heads, rows)}")

@@ -47,7 +47,7 @@ def evaluate(
         evaluate_group(group, split, shards, study_type, json)
         return
     if study_type:
-        raise InputError(f"{name} is one run, and --study_type is for a group of them", "leave it out")
+        raise InputError(f"{name} is one run, and --study_type is for a group of them", "omit it")
     run = Run.find(runs, name)
     preconditions.require_checkpoint(run)
     preconditions.require_split(run, split, shards)

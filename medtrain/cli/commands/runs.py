@@ -51,7 +51,7 @@ def submit(config: Config, dry_run: bool, json: bool) -> None:
     if json:
         say_json({"run": run.name, "job": job, "folder": str(run.folder)})
     else:
-        say(f"run {run.name}: job {job}\nwatch it: {command_for(run, 'status')}   {command_for(run, 'logs')} -f")
+        say(f"run {run.name}: job {job}\nfollow it: {command_for(run, 'status')}   {command_for(run, 'logs')} -f")
 
 
 def submit_group(config: Config, dry_run: bool, json: bool) -> None:
@@ -63,7 +63,7 @@ def submit_group(config: Config, dry_run: bool, json: bool) -> None:
     if json:
         say_json({"group": group.name, "jobs": [list(one) for one in sent], "folder": str(group.folder)})
     else:
-        say(f"{tree(sent)}\nwatch it: {command_for(Run(group.folder), 'status')}")
+        say(f"{tree(sent)}\nfollow it: {command_for(Run(group.folder), 'status')}")
 
 
 def resume(config: Config, here: bool, json: bool) -> int:

@@ -85,7 +85,7 @@ def shard(
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
 ) -> None:
-    """Pack a dataset into WebDataset tar shards. A call that was cut off goes on where it stopped.
+    """Pack a dataset into WebDataset tar shards. A call that was cut off continues where it stopped.
 
     Args:
         dataset: Name of the dataset (medtrain data list).
@@ -217,13 +217,13 @@ def verify(
         if files_only or from_step != -1 or ranks or scratch:
             raise InputError(
                 f"{what} is a packed dataset: --files_only, --from_step, --ranks and --scratch are for runs",
-                f"leave them away: medtrain verify {shlex.quote(str(what))}",
+                f"omit them: medtrain verify {shlex.quote(str(what))}",
             )
         return verify_dataset(what, level, workers, json)
     if level != "crc" or workers:
         raise InputError(
             f"{what} is a run: --level and --workers are for packed datasets",
-            f"leave them away (a quick look at a run: {command_for(run, 'verify')} --files_only)",
+            f"omit them (a quick look at a run: {command_for(run, 'verify')} --files_only)",
         )
     from medtrain.checkpoints.verify_run import verify_run  # torch
 
@@ -266,6 +266,6 @@ def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers:
             say(f"FAULT {in_line(fault)}")
         for note in lacks:
             say(f"note: {note}")
-        mend = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
-        say(f"{out}: {len(faults)} faults; {mend}" if faults else f"{out}: {images:,} images, no fault (level {level})")
+        fix = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
+        say(f"{out}: {len(faults)} faults; {fix}" if faults else f"{out}: {images:,} images, no fault (level {level})")
     return 2 if faults else 0

@@ -1,4 +1,4 @@
-"""Fetching datasets: downloads that go on, credentials, archives, PhysioNet.
+"""Fetching datasets: downloads that resume, credentials, archives, PhysioNet.
 
 Imported by: `datasets.sources` and tests.
 Door: `http_client.fetch`, `archives.unpack`.

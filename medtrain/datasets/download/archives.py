@@ -16,7 +16,7 @@ PIECE = 1 << 20
 
 
 def unpack(archive: Path, folder: Path, again: str) -> None:
-    """Unpack a .tar.gz file into the new `folder`; goes on where an earlier call was cut off.
+    """Unpack a .tar.gz file into the new `folder`; continues where an earlier call was cut off.
 
     Nothing is written outside `folder`, whatever the archive says. InputError where it is damaged: then it is removed,
     and `again` says how to get it anew.

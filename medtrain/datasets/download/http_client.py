@@ -1,4 +1,4 @@
-"""Files from the web, in parallel: each one whole and checked, or left where the next call goes on."""
+"""Files from the web, in parallel: each one whole and checked, or left where the next call resumes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SLOWEST_S = 30.0  # between two tries
 WAIT_S = 60.0  # for an answer, and for the next bytes
 FULL = (errno.ENOSPC, errno.EDQUOT)
 LATER = (408, 425, 429, 500, 502, 503, 504)
-GO_ON = "then give the same command again: it goes on with what is missing"
+GO_ON = "then give the same command again: it continues with what is missing"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Broken(Exception):
 
 
 def fetch(remotes: list[Remote], root: Path, access: Credentials, workers: int = 4) -> None:
-    """Bring files into `root`. What is there already stays; what broke off goes on from its last byte.
+    """Bring files into `root`. What is there already stays; what broke off resumes from its last byte.
 
     A file has its name when its length and its checksum are right. InputError where the site refuses or has no such
     file, or a checksum stays wrong; MachineError where the net or the disk gives out.
@@ -63,7 +63,7 @@ def fetch(remotes: list[Remote], root: Path, access: Credentials, workers: int =
                 job.result()
     except OSError as error:
         problem = f"{root}: cannot be written ({error.strerror}); what has come is kept"
-        raise MachineError(problem, f"{'make room' if error.errno in FULL else 'mend that'}, {GO_ON}") from None
+        raise MachineError(problem, f"{'make room' if error.errno in FULL else 'fix that'}, {GO_ON}") from None
     finally:
         fetcher.end.set()
         pool.shutdown(cancel_futures=True)
@@ -107,7 +107,7 @@ class _Fetcher:
                 reason = str(error)
             idle = 0 if _size(part) > before else idle + 1
             if idle == TRIES:
-                raise MachineError(f"{remote.url}: {reason}", f"look at the network, {GO_ON}") from None
+                raise MachineError(f"{remote.url}: {reason}", f"check the network, {GO_ON}") from None
             self.end.wait(min(2**idle - 1, SLOWEST_S))
         if self.end.is_set():
             return

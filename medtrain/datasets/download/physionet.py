@@ -24,5 +24,5 @@ def download(release: str, root: Path) -> None:
     named = [(match[2], match[1]) for match in found if match and ".." not in Path(match[2]).parts]
     if len(named) < len(found) or any(Path(name).is_absolute() for name, _ in named):
         (root / LIST).unlink()
-        raise InputError(f"{files}/{LIST}: is no list of checksums", f"look at it in a browser, {GO_ON}")
+        raise InputError(f"{files}/{LIST}: is no list of checksums", f"open it in a browser, {GO_ON}")
     fetch([Remote(f"{files}/{name}", name, checksum) for name, checksum in named], root, access, WORKERS)

@@ -20,8 +20,8 @@ TITLE = "Drawn chest X-rays at 256 x 256 px in NIH's layout, to see the whole ch
 CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 900
-LICENCE = "No restriction: medtrain draws the images itself. They show no person, and teach nothing about any."
-ACCESS = "medtrain data download chest_demo --root chest_demo   (draws it in some seconds), then use --root chest_demo"
+LICENCE = "No restriction: medtrain generates the images itself. They show no person, and teach nothing about any."
+ACCESS = "medtrain data download chest_demo --root chest_demo   (in a few seconds), then use --root chest_demo"
 
 SIZE = 256
 FOLLOW_UPS = (1, 1, 2, 3)  # images of a patient, drawn from these
@@ -35,7 +35,7 @@ HEADER = (
 def records(root: Path) -> list[Record]:
     """Every image of the table, as NIH's are read."""
     if not (root / nih.TABLES[0]).is_file():
-        raise InputError(f"{root} holds no drawn chest X-rays", ACCESS)
+        raise InputError(f"{root} holds no generated chest X-rays", ACCESS)
     return [replace(record, source="chest_demo") for record in nih.records(root)]
 
 
@@ -45,7 +45,7 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
     An image depends on `seed`, its patient and its number alone. `root` appears when the last image is drawn.
     """
     if samples < 10:
-        raise InputError(f"{samples} samples are too few", "draw 10 or more")
+        raise InputError(f"{samples} samples are too few", "generate 10 or more")
     with whole_folder(root) as folder:
         (folder / "images").mkdir()
         _draw_all(folder, samples, seed)

@@ -15,8 +15,8 @@ from medtrain.datasets.record import Record
 TITLE = "Drawn shapes at 64 x 64 px in six classes, to see the whole pipeline run without any download."
 TASK = "multiclass"
 IMAGES = 720
-LICENCE = "No restriction: medtrain draws the images itself."
-ACCESS = "medtrain data download demo --root demo   (draws it in a second), then use --root demo"
+LICENCE = "No restriction: medtrain generates the images itself."
+ACCESS = "medtrain data download demo --root demo   (in a second), then use --root demo"
 
 SIZE = 64
 Floats = NDArray[np.float64]

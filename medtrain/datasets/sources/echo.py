@@ -133,11 +133,11 @@ def told(found: dict[str, Any]) -> str:
     if numbers and kind != "binary":
         lines.append(f"            {numbers}")
     if kind == "other":
-        lines.append("            from what score on a clip is good is not told: no clip is called good or poor")
+        lines.append("            score threshold unknown: no clip is labelled good or poor")
     views = ", ".join(f"{name} ({count:,})" for name, count in found["views"].items())
     lines.append(f"views       {views}")
     if alone := found["clips_without_patient"]:
-        lines.append(f"no patient  {alone:,} clips: a split may cut apart whose they are (mend: a column patient)")
+        lines.append(f"no patient  {alone:,} clips: a split may cut apart whose they are (fix: a column patient)")
     return "\n".join(lines)
 
 

@@ -25,8 +25,8 @@ TASK = "multilabel"
 IMAGES = 240
 FRACTIONS = echo.FRACTIONS
 CLIPS = True
-LICENCE = "No restriction: medtrain draws the clips itself. They show no person, and teach nothing about any."
-ACCESS = "medtrain data download echo_demo --root echo_demo   (draws it in half a minute), then use --root echo_demo"
+LICENCE = "No restriction: medtrain generates the clips itself. They show no person, and teach nothing about any."
+ACCESS = "medtrain data download echo_demo --root echo_demo   (in half a minute), then use --root echo_demo"
 
 TABLE = "annotations.csv"
 HEADER = ("video_path", "quality_score", "patient", "view")
@@ -43,7 +43,7 @@ Pixels = NDArray[np.uint8]
 def records(root: Path) -> list[Record]:
     """Every clip, as those of one's own are read."""
     if not (root / TABLE).is_file():
-        raise InputError(f"{root} holds no drawn clips", ACCESS)
+        raise InputError(f"{root} holds no generated clips", ACCESS)
     return [replace(record, source="echo_demo") for record in echo.records(root, root / TABLE)]
 
 
@@ -56,7 +56,7 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
     A clip depends on `seed` and its patient alone. `root` appears when the last clip is drawn.
     """
     if samples < 10:
-        raise InputError(f"{samples} samples are too few", "draw 10 or more")
+        raise InputError(f"{samples} samples are too few", "generate 10 or more")
     with whole_folder(root) as folder:
         rows: list[tuple[str, str, str, str]] = []
         patient = 0

@@ -20,8 +20,8 @@ CLASSES = mura.STUDY_TYPES
 STATES = mura.STATES
 TASK = "abnormality"
 IMAGES = 1_400
-LICENCE = "No restriction: medtrain draws the images itself. They show no person, and teach nothing about any."
-ACCESS = "medtrain data download mura_demo --root mura_demo   (draws it in some seconds), then use --root mura_demo"
+LICENCE = "No restriction: medtrain generates the images itself. They show no person, and teach nothing about any."
+ACCESS = "medtrain data download mura_demo --root mura_demo   (in a few seconds), then use --root mura_demo"
 
 SIZE = 224
 VIEWS = (1, 2, 2, 3, 3, 3)  # images of a study, drawn from these
@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 def records(root: Path) -> list[Record]:
     """Every image, as MURA's are read."""
     if not (root / "MURA-v1.1").is_dir():
-        raise InputError(f"{root} holds no drawn bone X-rays", ACCESS)
+        raise InputError(f"{root} holds no generated bone X-rays", ACCESS)
     return [replace(record, source="mura_demo") for record in mura.records(root)]
 
 
@@ -46,7 +46,7 @@ def download(root: Path, samples: int = IMAGES, seed: int = 0) -> None:
     last image is drawn.
     """
     if samples < 50:
-        raise InputError(f"{samples} samples are too few", "draw 50 or more")
+        raise InputError(f"{samples} samples are too few", "generate 50 or more")
     with whole_folder(root) as folder:
         studies: dict[str, dict[str, tuple[bool, list[str]]]] = {split: {} for split in mura.SPLITS}
         for split, study, abnormal, pictures in _studies(samples, seed):

@@ -29,7 +29,7 @@ def gpus() -> Finding:
     if wrong:
         return fail(
             f"{text}; {'; '.join(wrong)}",
-            "tell your administrator; leave the node out: --constraint, or sbatch -x NODE",
+            "tell your administrator; exclude the node: --constraint, or sbatch -x NODE",
         )
     if len(names) > 1 and not seen["nccl"]:
         return fail(f"{text}, but torch has no NCCL to join them", "install the CUDA build of torch (pytorch.org)")
@@ -56,8 +56,8 @@ def _look(what: str) -> dict[str, Any] | Finding:
     answer = ask(*processes.command("medtrain.doctor.checks.devices", what), seconds=SECONDS)
     if answer.code != 0:
         return fail(
-            f"torch could not look at the {what} ({answer.reason})",
-            "install torch again (pytorch.org); nvidia-smi tells of the driver",
+            f"torch could not inspect the {what} ({answer.reason})",
+            "install torch again (pytorch.org); nvidia-smi shows the driver",
         )
     return json.loads(answer.out.splitlines()[-1])  # type: ignore[no-any-return]
 

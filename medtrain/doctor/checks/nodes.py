@@ -62,7 +62,7 @@ def ranks(told: Told) -> Finding:
         codes = ", ".join(map(str, sorted(set(dead.values()))))
         return fail(
             f"on {nodes} no rank can start (exit code {codes}): {told.last_words}",
-            f"the environment must be there too, at the same place; until then leave it out: sbatch --exclude={nodes}",
+            f"the environment must be there too, at the same place; until then exclude it: sbatch --exclude={nodes}",
         )
     if len(heard) < told.ranks:
         return fail(
@@ -128,7 +128,7 @@ def writing(told: Told) -> Finding | None:
     if bad:
         return fail(
             each(bad),
-            f"{ADMIN}: the folder must be mounted alike on every node; or leave the node out: sbatch --exclude",
+            f"{ADMIN}: the folder must be mounted alike on every node; or exclude the node: sbatch --exclude",
         )
     return ok(f"one can {', '.join(folder.STEPS)} on every node")
 
@@ -206,7 +206,7 @@ def names(told: Told) -> Finding | None:
         say = warn if told.asked.gpus_per_node or told.planned_nodes < 2 else fail
         return say(
             "; ".join(filter(None, (each(lost), each(unknown)))),
-            f"{ADMIN} to mend /etc/hosts or DNS; until then in the profile: "
+            f"{ADMIN} to fix /etc/hosts or DNS; until then in the profile: "
             "setup: [export GLOO_SOCKET_IFNAME=INTERFACE NCCL_SOCKET_IFNAME=INTERFACE]   (ip address shows the names)",
         )
     if unknown:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from medtrain.doctor.checks import ADMIN, Finding, fail, ok, slurm, warn
 from medtrain.doctor.checks.probe_result import Line, Told
 
-BY_HAND = "until then go on by hand after each stop: medtrain resume RUN"
+BY_HAND = "until then resume by hand after each stop: medtrain resume RUN"
 SOON_SECONDS = 25.0  # Slurm's warning comes half a minute after the start at the earliest
-SLACK_SECONDS = 2.0  # between the KILL and a rank's last sign of life
+SLACK_SECONDS = 2.0  # between the KILL and a rank's last heartbeat
 
 
 def passed_on(told: Told) -> Finding | None:
@@ -38,7 +38,7 @@ def warning(told: Told) -> Finding | None:
     if missing:
         return fail(
             f"the warning before the time limit (--signal=USR2) did not reach {_ranks(missing)}: "
-            "a run would be killed at the limit and not go on",
+            "a run would be killed at the limit and not resume",
             f"{ADMIN} which filter or wrapper of sbatch drops --signal; {BY_HAND}",
         )
     begun = {line["rank"]: line["time"] for line in told.said("hello")}
@@ -90,7 +90,7 @@ def requeue(told: Told) -> Finding | None:
         )
     if row["problem"]:
         return fail(
-            f"Slurm refuses to requeue the job ({row['problem']}): a stopped run would not go on by itself",
+            f"Slurm refuses to requeue the job ({row['problem']}): a stopped run would not resume by itself",
             f"{ADMIN} to allow requeueing (JobRequeue, a job_submit filter); {BY_HAND}",
         )
     if told.never:

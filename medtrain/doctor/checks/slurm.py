@@ -94,7 +94,7 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
     if lost:
         return warn(
             f"preempted jobs of {', '.join(lost)} are cancelled ({text})",
-            "go on by hand after it: medtrain resume NAME",
+            "resume by hand after it: medtrain resume NAME",
         )
     hasty = [name for name, mode, grace in rows if "REQUEUE" in mode and grace < SHORT_GRACE_SECONDS]
     if hasty and not _user_signal(settings):

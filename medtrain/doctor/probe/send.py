@@ -57,7 +57,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         config = configfile.overlay(config, [str(settings)])
     configfile.check(config, f"cluster {profile}")
     failed = False
-    sbatch.require_commands("leave --cluster away")
+    sbatch.require_commands("omit --cluster")
     for name, look in {"slurm": slurm.programs, "partitions": slurm.partitions}.items():
         if finding := look():
             yield name, finding
@@ -69,7 +69,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
         failed |= finding.state == "FAIL"
         yield name, finding
     if failed:
-        yield "probe", warn("no probe was sent", "mend the failures above, then ask again")
+        yield "probe", warn("no probe was sent", "fix the failures above, then ask again")
         return
     with interruptible(), probe_folder(runs) as place:
         yield from probed(config, settings is not None, there, place, count, wait)

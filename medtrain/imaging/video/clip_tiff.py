@@ -96,7 +96,7 @@ def write(file: BinaryIO, frames: Iterable[Frames], count: int, shape: Shape) ->
 
 
 def _append(file: BinaryIO, data: bytes, checksum: int) -> int:
-    """The crc32 that goes on from `checksum`."""
+    """The crc32 that continues `checksum`."""
     file.write(data)
     return zlib.crc32(data, checksum)
 

@@ -1,4 +1,4 @@
-"""W&B: an offline run is written anew in every attempt, an online run goes on after the server's last step."""
+"""W&B: an offline run is written anew in every attempt, an online run resumes after the server's last step."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_a_broken_gradient_under_a_finite_loss_names_its_step_and_no_checkpoint_
     assert newest(run.checkpoints, pytest.fail).state.step == 6  # type: ignore[arg-type, union-attr]
     rows = [json.loads(line) for line in run.journal.read_text().splitlines()]
     assert all(np.isfinite(row["loss"]) for row in rows)
-    assert train_here(run) == 0, "the cause is gone: it goes on from step 6"
+    assert train_here(run) == 0, "the cause is gone: it resumes from step 6"
     assert finite_checkpoints(run)[-1] == "step-00000012-epoch-001"
 
 
@@ -189,4 +189,4 @@ def test_an_older_versions_checkpoint_of_nan_is_named_and_the_one_before_taken(
     told: list[str] = []
     found = newest(tmp_path, told.append)
     assert found is not None and found.state.step == 1
-    assert told == [f"nothing can go on from checkpoint step-00000002 ({what}); trying the one before"]
+    assert told == [f"no run can resume from checkpoint step-00000002 ({what}); trying the one before"]

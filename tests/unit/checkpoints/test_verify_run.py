@@ -214,7 +214,7 @@ def test_links_names_and_litter(run: Run) -> None:
     found = check_files(run)
     assert not found.faults
     assert found.notes[0] == f"{folders[1].name}/notes.txt is no part of the checkpoint"
-    assert found.notes[1] == f"last points to {folders[0].name}, and {folders[-1].name} is newer; resume mends it"
+    assert found.notes[1] == f"last points to {folders[0].name}, and {folders[-1].name} is newer; resume fixes it"
     assert "was the best, and best points to nothing" in found.notes[2]
     assert found.notes[3].startswith("checkpoints/.tmp-word-3 was left by a killed process")
     shutil.copytree(folders[0], run.checkpoints / "step-00000031")

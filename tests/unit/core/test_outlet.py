@@ -137,8 +137,8 @@ def test_a_training_outlives_its_terminal_and_its_pipe(demo_shards: Path, tmp_pa
     step = json.loads((run / "checkpoints/last/state.json").read_text())["step"]
     assert 2 <= step < epochs * 12
     assert "Traceback" not in log
-    assert f"SIGTERM: saved at step {step}" in log
-    assert f"one: stopped at step {step}; go on with: medtrain resume one --runs {tmp_path}" in log
+    assert f"Stopped by SIGTERM; saved at step {step}" in log
+    assert f"one: stopped at step {step}; resume: medtrain resume one --runs {tmp_path}" in log
     assert "takes nothing more (Input/output error)" in log
 
     writer = broken_pipe()

@@ -59,7 +59,7 @@ def test_check_in_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert "records     60 (the complete dataset has 720)" in out
     assert "patients    unknown: the dataset has no patient ids" in out
-    assert "splits      none official: packing draws them" in out
+    assert "splits      no official split: packing assigns one" in out
     assert "images      60 found, 0 missing, 0 unreadable (all were decoded)" in out
     assert "sizes       64x64 (60)" in out
     assert "modes       L (60)" in out

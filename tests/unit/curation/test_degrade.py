@@ -226,7 +226,7 @@ def test_colour_odd_sizes_and_what_a_table_leaves_open(tmp_path: Path, capsys: p
     save_video(root / "plain.avi", beating(20, 96, 128), "MJPG")
     (tmp_path / "elsewhere.csv").write_text((root / "scores.csv").read_text())
     data_degrade("echo", root, tmp_path / "out", tmp_path / "elsewhere.csv", score=0.1, workers=1)
-    assert "nobody tells the patient (1)" in capsys.readouterr().err
+    assert "without a patient id (1)" in capsys.readouterr().err
     jet, low_jet, plain, low = echo.records(tmp_path / "out")
     assert (jet.raw["quality_score"], low_jet.raw["quality_score"], low.labels["good"]) == (None, 0.1, 0)
     assert [each.split for each in (jet, low_jet, plain, low)] == ["test", "test", "train", "train"]
@@ -260,7 +260,7 @@ def test_a_full_disk(raw: Path, pairs: Path, small_disk: Callable[[int], Path]) 
     disk = small_disk(4_000_000)
     with pytest.raises(MachineError, match="No space left on device") as caught:
         data_degrade("echo_demo", raw, disk / "out", workers=1)
-    assert "goes on with what is missing" in caught.value.fix
+    assert "continues with what is missing" in caught.value.fix
     kept = [path for path in (disk / "out").glob("*/*") if path.is_file()]
     assert kept and all(path.read_bytes() == files(pairs)[path.relative_to(disk / "out").as_posix()] for path in kept)
 

@@ -69,7 +69,7 @@ def test_a_clip_is_good_from_a_half_on_where_all_scores_are_shares(
     assert [record.raw["quality_score"] for record in records] == [float(score) if score else None for score in scores]
     about = echo.about(tmp_path, records)
     assert about["scores"]["kind"] == kind and about["scores"]["unknown"] == scores.count("")
-    assert ("not told" in echo.told(about)) == (kind == "other")
+    assert ("unknown: no clip" in echo.told(about)) == (kind == "other")
     json.dumps(about, allow_nan=False)
 
 

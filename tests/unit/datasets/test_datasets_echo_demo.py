@@ -116,6 +116,6 @@ def test_a_folder_that_holds_something_is_left_alone(root: Path, tmp_path: Path)
         echo_demo.download(root)
     with pytest.raises(InputError, match="5 samples are too few"):
         echo_demo.download(tmp_path / "few", samples=5)
-    with pytest.raises(InputError, match="holds no drawn clips"):
+    with pytest.raises(InputError, match="holds no generated clips"):
         echo_demo.records(tmp_path)
     assert not (tmp_path / "few").exists()

@@ -65,7 +65,7 @@ def test_giving_up_in_the_grace_time_is_final_where_the_job_has_nothing_else_to_
     answers.now("job_in_grace")
     end = {"cause": "rank 1 on n2: ValueError: bad", "exit_code": 1}
     assert supervisor.give_up(run, end, alone=False) == 1
-    assert answers.orders() == [], "the other runs of its job go on in its next life"
+    assert answers.orders() == [], "the other runs of its job resume in its next life"
     assert supervisor.give_up(run, end, alone=True) == 1
     assert answers.orders() == (["scancel 7"] if version in BROUGHT_BACK else [])
     assert describe(run)["note"].endswith("without a newer checkpoint (rank 1 on n2: ValueError: bad)")
@@ -245,7 +245,7 @@ def test_what_srun_says_of_a_step_that_it_does_not_start_is_the_cause(
     monkeypatch.delenv("SLURM_JOB_ID")
     told = describe(run)
     assert (told["last_cause"], told["note"]) == (
-        f"srun: {cause}", f"srun: {cause}; go on with: {again_command(run)}",
+        f"srun: {cause}", f"srun: {cause}; resume: {again_command(run)}",
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ LIVES = {
     ),
     "preempted in an earlier life": (
         evidence("preempted_in_grace", status=STOPPED, scontrol_records=({**RUNNING, "PreemptTime": "999000"},)),
-        "asked to stop by SIGTERM",
+        "stopped by SIGTERM",
     ),
     "requeued": (evidence("requeued", status=STOPPED), "requeued by scontrol requeue"),
     "requeued, and the log is gone": (
@@ -98,15 +98,15 @@ LIVES = {
         "ended without a word: node failure, power loss, or everything was killed",
     ),
     "the same signal long before the limit": (
-        evidence(status=USR2, time_limit_at=NOW + 5000, warned_s=120), "asked to stop by SIGUSR2",
+        evidence(status=USR2, time_limit_at=NOW + 5000, warned_s=120), "stopped by SIGUSR2",
     ),
-    "medtrain stop": (evidence(status=STOPPED, asked_to_stop=True), "asked to stop by the user (medtrain stop)"),
-    "Ctrl-C": (evidence(status=STOPPED, signal="SIGINT"), "asked to stop by the user (Ctrl-C)"),
+    "medtrain stop": (evidence(status=STOPPED, asked_to_stop=True), "stopped by the user (medtrain stop)"),
+    "Ctrl-C": (evidence(status=STOPPED, signal="SIGINT"), "stopped by the user (Ctrl-C)"),
     "Ctrl-C twice": (
-        evidence(code=-9, signal="SIGINT", status={"state": "crashed"}), "asked to stop by the user (Ctrl-C)",
+        evidence(code=-9, signal="SIGINT", status={"state": "crashed"}), "stopped by the user (Ctrl-C)",
     ),
     "a closed terminal": (
-        evidence(status=STOPPED, signal="SIGHUP"), "asked to stop by the user (its terminal was closed)",
+        evidence(status=STOPPED, signal="SIGHUP"), "stopped by the user (its terminal was closed)",
     ),
     "a process here killed": (evidence(code=-9, first="0", failure=PEER), "rank 0 killed by signal 9 (SIGKILL)"),
     "an error here": (evidence(code=1, first="1", failure=PEER), "rank 1: RuntimeError: Connection closed by peer"),
@@ -130,7 +130,7 @@ def test_causes(life: str) -> None:
 
 
 def test_a_hang_names_the_rank_and_its_node() -> None:
-    error = "no sign of life for 5 s while step 7: rank 1 does not answer (stopped, or its node is gone)"
+    error = "no heartbeat for 5 s while step 7: rank 1 does not answer (stopped, or its node is gone)"
     cause = diagnose(evidence("killed", code=1, failure={"error": error, "hung": "1"}))
     assert cause.words.startswith("rank 1 on 127.0.0.2 killed"), "srun saw it die before the others left"
     said = "srun: error: a: task 0: Exited with exit code 1\nsrun: error: b: tasks 1-2: Killed\n"
@@ -226,7 +226,7 @@ def test_an_end_is_written_once_and_by_the_next_attempt_where_nobody_else_could(
     assert unended(read_json_lines(run.attempts)) == start
     end = silent_end(run, start)
     assert (end["kind"], end["state"], end["found_later"]) == ("lost", "stopped", True)
-    assert abs(end["time"] - time.time()) < 2, "its last sign of life"
+    assert abs(end["time"] - time.time()) < 2, "its last heartbeat"
     note(run, end)
     assert unended(read_json_lines(run.attempts)) is None
 
@@ -284,7 +284,7 @@ def test_lives_of_a_run_on_this_machine(demo_shards: Path, tmp_path: Path) -> No
     told = json.loads(medtrain("status", *place, "--json").stdout)[0]["history"]
     assert [row["cause"] for row in told] == [
         "rank 0 killed by signal 9 (SIGKILL)",
-        "asked to stop by the user (Ctrl-C)",
+        "stopped by the user (Ctrl-C)",
         "ended without a word: node failure, power loss, or everything was killed",
         "finished",
     ]

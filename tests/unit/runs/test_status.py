@@ -54,7 +54,7 @@ def test_a_supervisor_of_this_machine_is_found_while_it_lives(run: Run, supervis
     supervisor.kill()
     supervisor.wait()
     assert alive(run) is None
-    assert (describe(run)["state"], describe(run)["note"]) == ("interrupted", f"go on with: {resume_command(run)}")
+    assert (describe(run)["state"], describe(run)["note"]) == ("interrupted", f"resume: {resume_command(run)}")
 
 
 def test_another_process_of_the_same_number_is_not_the_supervisor(

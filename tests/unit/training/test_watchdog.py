@@ -67,7 +67,7 @@ def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_p
     training = Training(demo_shards, tmp_path, "run")
     os.kill(training.ranks[1], signal.SIGSTOP)
     printed = training.end()
-    assert re.search(r"no sign of life for 8 s while step \d+: rank 1 does not answer \(stopped", printed), printed
+    assert re.search(r"no heartbeat for 8 s while step \d+: rank 1 does not answer \(stopped", printed), printed
     assert hashes(training.folder) == undisturbed
     stacks = (training.folder / "hangs" / "rank-0.txt").read_text()
     places = r"medtrain/training/(loop|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)"
@@ -90,7 +90,7 @@ def test_a_rank_that_stops_as_soon_as_it_is_back_is_found_too(
     os.kill(again[1], signal.SIGSTOP)
     training.ranks += again
     printed = training.end()
-    limit = re.search(r"no sign of life for (\d+) s while .*: rank 1 does not answer", printed)
+    limit = re.search(r"no heartbeat for (\d+) s while .*: rank 1 does not answer", printed)
     assert limit, printed
     started = json.loads((training.folder / "status.json").read_text())["start_seconds"]
     assert 60 <= int(limit[1]) <= max(60, 6 * started), "not the 300 s of a run that nobody has seen start"
@@ -117,7 +117,7 @@ def test_a_job_that_is_suspended_has_not_hung(demo_shards: Path, tmp_path: Path,
     for pid in everyone:
         os.kill(pid, signal.SIGCONT)
     printed = training.end()
-    assert "no sign of life" not in printed
+    assert "no heartbeat" not in printed
     assert hashes(training.folder) == undisturbed
 
 
