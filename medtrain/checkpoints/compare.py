@@ -125,7 +125,7 @@ def _causes(plan: Plan, again: Run, curve_differs: bool) -> list[str]:
         told.append(f"the run began with {name} {value}, the replay has {has}")
     if run.log.exists():
         warned = [line for line in run.log.read_text(errors="replace").splitlines() if DIFFERS in line]
-        told += [f"train.log says: {line}" for line in warned[-3:]]
+        told += [f"train.log: {line}" for line in warned[-3:]]
     attempts = _attempts_between(plan)
     counts = sorted({row["ranks"] for row in attempts} | {plan.ranks})
     if len(counts) > 1 and not plan.after.get("virtual_ranks"):

@@ -63,7 +63,7 @@ REMEDIES = {
     errno.EISDIR: "check the path: a folder stands where a file must be",
     errno.EEXIST: "move away what is there, or choose another path",
     errno.ELOOP: "check the path: its links lead in a ring",
-    errno.EIO: "the disk or the network filesystem fails: tell your administrator",
+    errno.EIO: "the disk or the network filesystem fails: ask your administrator",
     errno.ESTALE: "the network filesystem has lost it: give the same command again",
     errno.EMFILE: "too many files are open: ulimit -n, or fewer --workers",
     errno.ENFILE: "too many files are open on this machine: try again",

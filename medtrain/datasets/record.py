@@ -103,6 +103,6 @@ def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:
         there = sorted({record.meta.get("view", "") or "unknown" for record in records})
         fix = f"there is {', '.join(there)}"
         if there == ["unknown"]:
-            fix = f"its tables tell no view: omit --views, or see medtrain data info {records[0].source}"
+            fix = f"its tables have no view: omit --views, or see medtrain data info {records[0].source}"
         raise InputError(f"no image shows a view of {', '.join(views)}", fix)
     return found

@@ -142,7 +142,7 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
 
 
 def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
-    """`per_study`: the metrics of whole studies, where any has several images and the task judges images."""
+    """`per_study`: the metrics of whole studies, where any has several images and the task is for images."""
     scores, rows = distinct(scores, loader)
     if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
         return {}

@@ -54,7 +54,7 @@ class TrainedModel:
         try:
             times = mixture.seen(self.own, mixture.open_split(self.config.data, split).samples)
         except InputError as error:
-            warn(f"whether the run was trained on images of {self.elsewhere} cannot be told: {error.problem}")
+            warn(f"whether the run was trained on images of {self.elsewhere} is unknown: {error.problem}")
         else:
             if times:
                 warn(

@@ -69,9 +69,7 @@ def ensure_run(study_type: str, runs: Path | str) -> None:
     """InputError where a predictor is made without a run: which study types there are, and which runs judge it."""
     mixture.ensure_study_type(study_type, mura.CLASSES)
     known = ", ".join(run_names(runs)) or "none"
-    raise InputError(
-        f"no run is named that judges {study_type}", f"name one: run=NAME   (in {Path(runs).absolute()}: {known})"
-    )
+    raise InputError(f"no run is given for {study_type}", f"name one: run=NAME   (in {Path(runs).absolute()}: {known})")
 
 
 def require_checkpoint(run: Run) -> None:

@@ -48,7 +48,7 @@ def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bo
     if not study:
         return rows
     if bad := [row for row in rows if "error" in row]:
-        raise InputError(unread(bad), "a study is judged whole: replace them, or omit them")
+        raise InputError(unread(bad), "a study is scored as a whole: replace them, or omit them")
     return [{"images": [row["image"] for row in rows], **opened[0].decisions(_together(np.concatenate(found)))[0]}]
 
 
@@ -109,7 +109,7 @@ class EchoPredictor:
         folder = Path(run)
         own = Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
         if not configfile.load(own.config_file).data.frames:
-            raise InputError(f"run {own.name} judges images", "name a run that was trained on clips")
+            raise InputError(f"run {own.name} is for images", "name a run that was trained on clips")
         self._opened = load_best_model(own)
 
     def predict(self, clip: str | Path) -> dict[str, Any]:

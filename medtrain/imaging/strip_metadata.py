@@ -36,7 +36,7 @@ def strip_metadata(data: bytes) -> bytes:
     try:
         return b"".join(_png_parts(data) if kind == "png" else _jpeg_parts(data))
     except (struct.error, IndexError):
-        raise ValueError("its comments cannot be told from its picture: give --encoding jpeg or tiff") from None
+        raise ValueError("its comments cannot be separated from its pixels: give --encoding jpeg or tiff") from None
 
 
 def _png_parts(data: bytes) -> Iterator[bytes]:

@@ -102,7 +102,7 @@ def group_text(row: dict[str, Any]) -> str:
         if why := stage["why"]:
             lines.append(f"\n{stage['stage']} failed: {why['task']}: {why['cause']}")
             lines += [f"  log    {why['log']}"] if why["log"] else []
-            lines.append(f"  helps  {why['remedy']}")
+            lines.append(f"  fix    {why['remedy']}")
     if row["state"] in ("failed", "stopped", "not yet"):
         lines.append(f"\nresume what is not done: {row['again']}")
     if row["report"]:

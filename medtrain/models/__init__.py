@@ -111,7 +111,7 @@ def _try(model: nn.Module, config: ModelConfig, shape: tuple[int, ...]) -> None:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
             f"{config.backbone} cannot take {_words(shape)} pixels ({reason})",
-            "give --image_size that its name or this message tells, or another --backbone",
+            "give the --image_size in its name or in this message, or another --backbone",
         ) from None
     finally:
         model.train(training)

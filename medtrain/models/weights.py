@@ -48,7 +48,7 @@ def ensure_published(backbone: str, asked: str, learned_from: str) -> None:
     """InputError where the published weights of a backbone are of other data than was asked for."""
     if asked != learned_from:
         raise InputError(
-            f"the published weights of {backbone} are of {learned_from}, and {asked} was asked for",
+            f"the published weights of {backbone} are of {learned_from}, and {asked} was requested",
             f"give --weights {learned_from}, or a local file",
         )
 

@@ -110,12 +110,12 @@ def attempts_table(row: dict[str, Any]) -> str:
     for one in row["history"]:
         if one["excluded"]:
             nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
-            how = f"not kept off {nodes} ({why})" if why else f"kept off {nodes}"
+            how = f"{nodes} could not be excluded ({why})" if why else f"{nodes} excluded"
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
     if waiting := row["waiting"]:
         planned = f"; Slurm plans it for {_clock(waiting['start'])}" if waiting["start"] else ""
         lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")
-        lines.append(f"helps   {waiting['helps']}" if waiting["helps"] else "helps   nothing is needed")
+        lines.append(f"fix     {waiting['helps']}" if waiting["helps"] else "fix     none needed")
     return "\n".join(lines)
 
 

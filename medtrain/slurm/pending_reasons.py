@@ -43,7 +43,7 @@ PATTERNS = (
 REASONS = {
     "None": Wait("the scheduler has not considered it yet"),
     "Priority": Wait("jobs of higher priority come first", LESS),
-    "Resources": Wait("the nodes asked for are busy", LESS),
+    "Resources": Wait("the requested nodes are busy", LESS),
     "BeginTime": Wait("it was requeued and starts again in a moment"),
     "Dependency": Wait("it waits for another job to end ({dependency})"),
     "DependencyNeverSatisfied": Wait(
@@ -146,7 +146,7 @@ def explain_reason(reason: str, facts: dict[str, str]) -> Wait:
         "run": facts.get("run", "RUN"),
         "job": facts.get("job", "JOB"),
         "partition": facts.get("Partition", "its"),
-        "dependency": facts.get("Dependency", "scontrol show job tells which"),
+        "dependency": facts.get("Dependency", "scontrol show job shows which"),
         "nodes": f" ({rest.partition(':')[2]})" if ":" in rest else "",
         "holder": "QOS" if name.startswith("QOS") or name.endswith("PerUser") else "account",
         "signal": f" ({signal[1]})" if signal else "",

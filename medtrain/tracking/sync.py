@@ -45,9 +45,9 @@ def ensure_can_upload(run: Run, tracker: str, mode: str) -> None:
         if forbidden := os.environ.get("WANDB_MODE", "").replace("online", ""):
             reason, remedy = f"WANDB_MODE={forbidden} forbids it", "unset WANDB_MODE"
         elif (how := switch()) != "online":
-            reason, remedy = f"`wandb {how}` was said here", "wandb enabled" if how == DISABLED else "wandb online"
+            reason, remedy = f"`wandb {how}` is set here", "wandb enabled" if how == DISABLED else "wandb online"
         raise MachineError(
-            f"run {run.name} was not sent: {reason}; it lies whole in {run.trackers / 'wandb'}",
+            f"run {run.name} was not sent: {reason}; it is complete in {run.trackers / 'wandb'}",
             f"{remedy}, then {catch_up(run)}",
         )
 

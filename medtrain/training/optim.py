@@ -43,7 +43,7 @@ def layers(config: OptimConfig, model: nn.Module) -> list[tuple[float, list[nn.P
         return [(1.0, [p for p in model.parameters() if p.requires_grad])]
     if not hasattr(model, "group_matcher"):
         raise InputError(
-            f"layer_decay needs to know the layers of the network, and {type(model).__name__} does not tell",
+            f"layer_decay needs to know the layers of the network, and {type(model).__name__} does not name them",
             "choose a backbone of timm, or --layer_decay 1",
         )
     from timm.models import group_parameters

@@ -87,7 +87,7 @@ class Life:
                 return
         raise AssertionError(f"rank {rank} is not there")
 
-    def waits_for(self, reason: str, why: str, helps: str = "nothing is needed") -> None:
+    def waits_for(self, reason: str, why: str, fix: str = "none needed") -> None:
         """Wait until Slurm gives this reason, and see what `status` makes of it."""
 
         def holds(row: dict[str, Any]) -> bool:
@@ -95,7 +95,7 @@ class Life:
 
         self.user.until(self.name, f"waits for {reason}", holds)
         deadline = time.monotonic() + HANG_S  # the scheduler plans a start a moment after it gives the reason
-        while self.told() != [f"waits  {why}", f"helps  {helps}"]:
+        while self.told() != [f"waits  {why}", f"fix  {fix}"]:
             assert time.monotonic() < deadline, self.told()
             time.sleep(0.5)
 

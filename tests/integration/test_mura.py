@@ -122,7 +122,7 @@ def test_images_of_a_study_are_judged_together(trained: Path, tmp_path: Path) ->
             with pytest.raises(InputError, match=rf"no study type '{typo}' \(did you mean XR_WRIST\?\)") as refused:
                 MURAPredictor(typo, run=run, runs=trained.parent)
             assert "XR_ELBOW, XR_FINGER" in refused.value.fix
-    with pytest.raises(InputError, match="no run is named that judges XR_WRIST") as refused:
+    with pytest.raises(InputError, match="no run is given for XR_WRIST") as refused:
         MURAPredictor("XR_WRIST", runs=trained.parent)
     assert "bones" in refused.value.fix
     with pytest.raises(InputError, match="no study type 'XR_KNEE'"):

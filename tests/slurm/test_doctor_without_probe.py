@@ -109,7 +109,7 @@ def test_a_probe_that_does_not_start(closed: Site, tmp_path: Path) -> None:
     found = {check["name"]: check for check in json.loads(out)["checks"]}["start"]
     assert found["state"] == "warn", "a busy cluster is a good one"
     assert "did not start within" in found["text"]
-    assert "the nodes asked for are busy (Resources)" in found["text"]
+    assert "the requested nodes are busy (Resources)" in found["text"]
     assert "fewer --nodes" in found["fix"]
     assert list(runs.iterdir()) == []
     assert closed.run("squeue", "--noheader", "--format=%i").stdout.split() == [blocker]

@@ -14,7 +14,7 @@ from slurm_cluster import Cluster
 NEVER_SAVE = ["--every_steps", "0", "--every_minutes", "0"]  # what is not announced is lost
 IN_A_MOMENT = [
     "waits  it was requeued and starts again in a moment (BeginTime); Slurm plans it for T",
-    "helps  nothing is needed",
+    "fix  none needed",
 ]
 BOTH = "127.0.0.[1-2]"
 
@@ -82,7 +82,7 @@ def test_lives_that_end_in_a_fault(user: User) -> None:
     hung = "hung: no heartbeat for 5 s while step N: rank 1 does not answer (stopped, or its node is gone), the others"
     expected += [f"2  T  T  {BOTH}  {hung} wait for it  steps  lost"]
     few = "it needs 2 nodes, and of that kind only 1 would be left"
-    avoided = [f"not kept off 127.0.0.2 ({few}) after attempt 2: two attempts crashed there"]
+    avoided = [f"127.0.0.2 could not be excluded ({few}) after attempt 2: two attempts crashed there"]
     assert life.told() == [*expected, *avoided, *IN_A_MOMENT]
 
     life.set("MinMemoryCPU=200")
@@ -137,7 +137,7 @@ def test_a_node_where_two_attempts_crashed_is_avoided(user: User) -> None:
         life.waits()
     bad = user.status("avoid")["history"][0]["nodes"]
     assert user.cluster.job(life.job)["ExcNodeList"] == bad
-    assert life.told()[2] == f"kept off {bad} after attempt 2: two attempts crashed there"
+    assert life.told()[2] == f"{bad} excluded after attempt 2: two attempts crashed there"
     life.trains(3)
     nodes = [row["nodes"] for row in user.status("avoid")["history"]]
     assert nodes == [bad, bad, ({"127.0.0.1", "127.0.0.2"} - {bad}).pop()]

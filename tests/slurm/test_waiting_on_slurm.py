@@ -24,7 +24,7 @@ def test_reasons_to_wait(user: User) -> None:
     less = "ask for less, so that it fits in sooner: fewer --nodes, a shorter --time, another --partition"
     again = "medtrain stop waits, then medtrain resume waits"
 
-    life.waits_for("Resources", "the nodes asked for are busy (Resources); Slurm plans it for T", less)
+    life.waits_for("Resources", "the requested nodes are busy (Resources); Slurm plans it for T", less)
     life.set("Nice=100")
     first = cluster.sbatch("--nodes=2", "--exclusive", "--wrap", "true")
     life.waits_for("Priority", "jobs of higher priority come first (Priority)", less)

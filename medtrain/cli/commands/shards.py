@@ -155,7 +155,7 @@ def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
     if "val" not in manifest["splits"]:
         warn(
             f"no split to validate on, which training needs: the {options.unit} of a patient stay together, and there"
-            " are too few patients, or one id for all of them (medtrain check tells how many there are)"
+            " are too few patients, or one id for all of them (medtrain check shows how many there are)"
         )
 
 

@@ -177,7 +177,7 @@ class _Fetcher:
             raise InputError(f"{remote.url}: the site refuses ({answer.status_code})", self.access.refused)
         raise InputError(
             f"{remote.url}: the site answers {answer.status_code} ({answer.reason})",
-            "the file has moved: look at the page of the dataset, and tell those who maintain medtrain",
+            "the file has moved: look at the page of the dataset, and report it to the maintainers of medtrain",
         )
 
     def _make_room(self, part: Path, length: int | None, have: int) -> None:

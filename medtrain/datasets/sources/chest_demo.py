@@ -1,4 +1,4 @@
-"""Drawn chest X-rays in the layout of NIH ChestX-ray14: hearts, effusions, masses, nodules and collapsed lungs."""
+"""Generated chest X-rays in the layout of NIH ChestX-ray14: hearts, effusions, masses, nodules and collapsed lungs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medtrain.datasets.layouts import whole_folder
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import nih
 
-TITLE = "Drawn chest X-rays at 256 x 256 px in NIH's layout, to see the whole chest system run without any download."
+TITLE = "Generated chest X-rays at 256 x 256 px in NIH's layout, to see the chest system run without a download."
 CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 900

@@ -12,7 +12,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.layouts import class_folders, whole_folder
 from medtrain.datasets.record import Record
 
-TITLE = "Drawn shapes at 64 x 64 px in six classes, to see the whole pipeline run without any download."
+TITLE = "Generated shapes at 64 x 64 px in six classes, to see the whole pipeline run without any download."
 TASK = "multiclass"
 IMAGES = 720
 LICENCE = "No restriction: medtrain generates the images itself."

@@ -152,7 +152,7 @@ def _table_in(root: Path) -> Path:
             continue
     if len(found) != 1:
         which = f"several tables ({', '.join(path.name for path in found)})" if found else "no table"
-        fix = f"say which: --annotations {found[0]}" if found else f"give --annotations FILE: {TABLE}"
+        fix = f"choose one: --annotations {found[0]}" if found else f"give --annotations FILE: {TABLE}"
         raise InputError(f"{root} holds {which} with the columns {', '.join(NEEDED)}", fix)
     return found[0]
 

@@ -1,4 +1,4 @@
-"""Drawn echocardiogram clips: beating hearts in a sector, seen well or badly, in files as scanners write them."""
+"""Generated echocardiogram clips: beating hearts in a sector, seen well or badly, in files as scanners write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn bone X-rays in the layout of MURA: broken, plated or whole, of seven study types."""
+"""Generated bone X-rays in the layout of MURA: broken, plated or whole, of seven study types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medtrain.datasets.layouts import whole_folder
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import mura
 
-TITLE = "Drawn bone X-rays in MURA's layout, broken, plated or whole, to see that system run without any download."
+TITLE = "Generated bone X-rays in MURA's layout, broken, plated or whole, to see that system run without any download."
 CLASSES = mura.STUDY_TYPES
 STATES = mura.STATES
 TASK = "abnormality"

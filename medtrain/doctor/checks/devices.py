@@ -29,7 +29,7 @@ def gpus() -> Finding:
     if wrong:
         return fail(
             f"{text}; {'; '.join(wrong)}",
-            "tell your administrator; exclude the node: --constraint, or sbatch -x NODE",
+            "ask your administrator; exclude the node: --constraint, or sbatch -x NODE",
         )
     if len(names) > 1 and not seen["nccl"]:
         return fail(f"{text}, but torch has no NCCL to join them", "install the CUDA build of torch (pytorch.org)")

@@ -131,7 +131,7 @@ def clock_finding(written: float, before: float, after: float) -> Finding:
     if abs(off) > CLOCK_SECONDS:
         ahead = "ahead of" if off > 0 else "behind"
         return warn(
-            f"the file system's clock is {abs(off):.0f} s {ahead} this machine's", "tell your administrator (NTP)"
+            f"the file system's clock is {abs(off):.0f} s {ahead} this machine's", "ask your administrator (NTP)"
         )
     return ok(f"the file system's clock agrees with this machine's within {CLOCK_SECONDS:.0f} s")
 

@@ -71,13 +71,13 @@ def ranks(told: Told) -> Finding:
     if told.lost:
         ended = {line["node"]: f"exit code {line['code']}" for line in told.lost}
         return fail(
-            f"ranks started and ended by themselves: {each(ended)}: {told.last_words}", "ask again, and tell us"
+            f"ranks started and ended by themselves: {each(ended)}: {told.last_words}", "run it again, and report it"
         )
     silent = {line["node"] for line in told.said("hello")} - told.nodes.keys()
     if silent:
         return fail(
             f"ranks on {', '.join(sorted(silent))} started and said no more: {told.last_words}",
-            "ask again, and tell us",
+            "run it again, and report it",
         )
     return ok(f"all {len(heard)} started, on {all_nodes(told)}")
 

@@ -47,7 +47,7 @@ class Told:
 
     @property
     def ranks(self) -> int:
-        """Ranks that were asked for."""
+        """Ranks that were requested."""
         return self.asked.nodes * (self.asked.tasks_per_node or self.asked.gpus_per_node or 1)
 
     @functools.cached_property

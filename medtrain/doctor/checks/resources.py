@@ -61,7 +61,7 @@ def _gpu_fault(lists: dict[int, list[str] | None], devices: dict[int, list[str] 
     if len(set(used)) < len(used):
         return f"{len(used)} ranks share {len(set(used))} GPU(s){bind}"
     granted = len({gpu for found in named.values() for gpu in found})
-    return f"{granted} GPUs are seen, {wanted} were asked for" if granted < wanted else ""
+    return f"{granted} GPUs are seen, {wanted} were requested" if granted < wanted else ""
 
 
 def _device(gpu: str, devices: list[str]) -> str:

@@ -45,7 +45,7 @@ def partitions() -> Finding | None:
     ]
     text = f"{len(rows)} partitions: {'; '.join(shown)}"
     if not any(state == "up" and _in_service(counts) for _, state, _, counts, _ in rows):
-        return fail(f"{text}; no node is in service", "wait, or tell your administrator (sinfo -R says why)")
+        return fail(f"{text}; no node is in service", "wait, or ask your administrator (sinfo -R says why)")
     return ok(text)
 
 
@@ -125,7 +125,7 @@ def accounting() -> Finding | None:
     answer = ask("sacct", "--noheader", "--allocations", "--starttime=now-1minutes")
     if answer.code != 0:
         return warn(
-            f"accounting is on, and sacct fails ({answer.reason})", "tell your administrator; runs do without it"
+            f"accounting is on, and sacct fails ({answer.reason})", "ask your administrator; runs do without it"
         )
     return ok("sacct answers")
 

@@ -137,7 +137,7 @@ def _told(container: Any, stream: Any) -> ClipHeader:
     if not stream.frames:
         container.seek(0)
     if not 1 <= count < 2**31:
-        raise ValueError("a video of no frames, or one that does not tell how many it has")
+        raise ValueError("a video of no frames, or one that does not state how many it has")
     if count == 1:
         raise ValueError("a still image of one frame, not a clip")
     return ClipHeader(

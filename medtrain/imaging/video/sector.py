@@ -57,7 +57,7 @@ def find_sector(path: Path, header: ClipHeader) -> Sector:
         if outline is not None and (area := cv2.contourArea(outline)) > largest:
             largest, found = area, outline + np.array([x0, y0], np.int32)
     if found is None:
-        raise ValueError("nothing moves in it: the ultrasound sector cannot be told from what is written beside it")
+        raise ValueError("nothing moves in it: the ultrasound sector cannot be separated from the text beside it")
     x, y, width, height = cv2.boundingRect(found)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(mask, found - np.array([x, y], np.int32), 1)

@@ -63,7 +63,7 @@ def test_a_chain_whose_packing_failed_says_so_and_nothing_else_failed(chain: Run
     text = group_text(row)
     assert "pack failed: read (job 12_1): error: /raw/a.png: no such file" in text
     assert f"log    {chain.packing['out']}/slurm/12_1.log" in text
-    assert "helps  medtrain retry bones --runs" in text
+    assert "fix    medtrain retry bones --runs" in text
     assert "medtrain resume" not in text, "of a run that never began the chain resumes"
 
 

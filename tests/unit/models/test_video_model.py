@@ -170,7 +170,7 @@ def test_published_weights_come_from_the_cache(
     ],
 )
 def test_published_weights_of_other_data_are_refused(backbone: str, asked: str, right: str) -> None:
-    words = f"the published weights of {backbone} are of {right}, and {asked} was asked for"
+    words = f"the published weights of {backbone} are of {right}, and {asked} was requested"
     with pytest.raises(InputError, match=words):
         models.build(ModelConfig(backbone, channels=3, weights=asked), 1)
     with pytest.raises(InputError, match=words):
