@@ -1,4 +1,4 @@
-"""What is installed from a wheel works without a checkout: recipes, cluster files and scripts are inside it."""
+"""What is installed from a wheel works without a checkout: recipes, cluster files, scripts and licence are in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     for name in ("medtrain", "slurm"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), "."]
     subprocess.run(build, cwd=source, check=True)
@@ -66,3 +67,16 @@ def test_its_doctor_knows_what_it_needs(installed: Path) -> None:
     told = {check["name"]: check for check in json.loads(run(installed, "doctor", "--json").stdout)["checks"]}
     assert told["medtrain"]["text"].endswith("site-packages/medtrain")
     assert told["packages"]["state"] == told["imports"]["state"] == "ok", told["packages"]
+
+
+def test_it_brings_its_licence_and_says_that_it_is_typed(installed: Path) -> None:
+    """PEP 639 and PEP 561."""
+    with zipfile.ZipFile(next(installed.parents[2].glob("medtrain-*.whl"))) as wheel:
+        names = set(wheel.namelist())
+        told = next(name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = HeaderParser().parsestr(wheel.read(told).decode())
+        licence = f"{Path(told).parent}/licenses/LICENSE"
+        assert {"medtrain/py.typed", licence} <= names
+        assert wheel.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
+    assert metadata["License-Expression"] == "Apache-2.0" and metadata.get_all("License-File") == ["LICENSE"]
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])

@@ -1,0 +1,54 @@
+"""What strangers look for in a repository, and whether it says the same as the package."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import pytest
+import yaml
+from places import REPOSITORY
+
+import medtrain
+
+# Of CFF 1.2.0, and what else a citation needs.
+CITATION_KEYS = {"cff-version", "message", "title", "authors", "version", "license", "type"}
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation.keys() >= CITATION_KEYS
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["version"] == medtrain.__version__
+    assert citation["license"] == "Apache-2.0"
+    assert [author["name"] for author in citation["authors"]] == ["The medtrain developers"]
+
+
+def test_the_licence_is_that_of_the_package() -> None:
+    text = (REPOSITORY / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text and "APPENDIX" in text
+    assert 'license = "Apache-2.0"' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    text = (REPOSITORY / name).read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", text):
+        assert (REPOSITORY / target).exists(), f"{name} links to {target}"
+
+
+def test_python_versions_are_those_that_pip_takes() -> None:
+    """The oldest in the classifiers is the oldest that `requires-python` allows."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    least = re.search(r'requires-python = ">=([\d.]+)"', text)
+    named = re.findall(r'"Programming Language :: Python :: (\d+\.\d+)"', text)
+    assert least and named[0] == least.group(1)
+
+
+def test_setuptools_knows_licence_expressions() -> None:
+    """PEP 639: an older one refuses `license = "Apache-2.0"`, or leaves the file out."""
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    floor = re.search(r'requires = \["setuptools>=([\d.]+)"\]', text)
+    assert floor and tuple(map(int, floor.group(1).split("."))) >= (77, 0, 3)
+    assert tuple(map(int, metadata.version("setuptools").split("."))) >= (77, 0, 3)
