@@ -24,6 +24,7 @@ have dcmj2pnm || echo "!!! DCMTK is not here (apt-get install dcmtk); its compar
 bin=.venv/bin
 "$bin"/ruff check .
 "$bin"/ruff format --check .
+"$bin"/codespell
 "$bin"/mypy & # beside the tests: it has one thread, and they have more to do than cores
 types=$!
 workers=$(($(nproc) + 1)) # the tests on clusters mostly wait

@@ -52,3 +52,15 @@ def test_setuptools_knows_licence_expressions() -> None:
     floor = re.search(r'requires = \["setuptools>=([\d.]+)"\]', text)
     assert floor and tuple(map(int, floor.group(1).split("."))) >= (77, 0, 3)
     assert tuple(map(int, metadata.version("setuptools").split("."))) >= (77, 0, 3)
+
+
+def test_the_hooks_run_the_tools_of_the_dev_extra() -> None:
+    """A hook of its own version would find other faults than tests/run.sh."""
+    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    assert local["repo"] == "local" and {hook["language"] for hook in local["hooks"]} == {"system"}
+    tools = {hook["entry"].split()[0] for hook in local["hooks"]}
+    extra = (REPOSITORY / "pyproject.toml").read_text().partition("\ndev = [")[2].partition("\n]")[0]
+    pinned = (REPOSITORY / "constraints.txt").read_text()
+    checks = (REPOSITORY / "tests" / "run.sh").read_text()
+    for tool in tools:
+        assert f'"{tool}>=' in extra and f"\n{tool}==" in pinned and f'"$bin"/{tool}' in checks, tool
