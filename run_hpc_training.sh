@@ -43,7 +43,7 @@ make_venv() {
     fail "$python cannot make a virtual environment" "apt-get install python3-venv   (as root), then call this again"
 }
 
-# setup [EXTRA]: .venv with medtrain (and its extra, for instance dev); at once where nothing has changed.
+# setup [EXTRA]: .venv with medtrain and its decoders (and an extra, for instance dev); at once where nothing has changed.
 setup() {
     local extra=${1:-} stamp="$venv/ready${1:+-$1}" wanted
     wanted=$(cat "$home/pyproject.toml" "$home/constraints.txt" | cksum)
@@ -54,7 +54,7 @@ setup() {
         make_venv "$python"
     fi
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
-    local package="$home${extra:+[$extra]}" log="$venv/install.log"
+    local package="$home[dicom,fast${extra:+,$extra}]" log="$venv/install.log"
     if ! "$venv/bin/python" -I -m pip install -q -c "$home/constraints.txt" -e "$package" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
         "$venv/bin/python" -I -m pip install -q -e "$package" >>"$log" 2>&1 ||

@@ -13,6 +13,7 @@ CHECKS: dict[str, Check] = {
     "python": software.python,
     "medtrain": software.own_install,
     "packages": software.packages,
+    "optional": software.optional,
     "imports": software.imports,
     "jpeg": software.jpeg,
     "tracker": software.tracker,

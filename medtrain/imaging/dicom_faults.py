@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from medtrain.core.errors import MedtrainError
+
 
 class Unusable(ValueError):
     """Why a file cannot be used, in our own words."""
@@ -46,12 +48,13 @@ _SILENCE = _Silence()
 @contextmanager
 def unusable(reason: str) -> Iterator[None]:
     """Whatever pydicom and its decoders raise here becomes Unusable for this `reason`, and they warn of nothing; with
-    no reason given what is Damaged is told. An Unusable, a lack of memory and a failing disk stay what they are."""
+    no reason given what is Damaged is told. An Unusable, a lack of memory or of a package and a failing disk stay what
+    they are."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         with _SILENCE:
             yield
-    except (MemoryError, Unusable):
+    except (MemoryError, Unusable, MedtrainError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number

@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from medtrain.core.errors import MachineError
 from medtrain.core.native_stderr import capture_stderr
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.codestream import Codestream, described
@@ -38,7 +39,7 @@ def check(dataset: Any, syntax: Any) -> None:
     from pydicom.pixels.decoders.base import get_decoder
 
     try:
-        known = get_decoder(syntax).is_available
+        known = syntax in ENCAPSULATED or get_decoder(syntax).is_available
     except NotImplementedError:
         known = False
     if not known:
@@ -141,11 +142,16 @@ def _is_used_up(data: bytes, words: NDArray[Any], stream: Codestream) -> bool:
 def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
     """JPEG of 12 bits, JPEG lossless, JPEG-LS and JPEG 2000. Not through pydicom, which tells GDCM what the DICOM
     header says, and refuses 12 bits."""
-    import gdcm
-
     fewest, most = BITS[stream.kind]
     if not fewest <= stream.bits <= most:
         raise Damaged(f"{stream.kind} of {stream.bits} bits is not read here")
+    try:
+        import gdcm
+    except ImportError as error:  # of no other decoder are pixels and faults the same
+        kind = "12-bit JPEG" if stream.kind == "JPEG" else stream.kind
+        raise MachineError(
+            f"DICOM files compressed as {kind} need the package python-gdcm ({error})", 'pip install "medtrain[dicom]"'
+        ) from None
     fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
     fragment.SetByteStringValue(data)
     fragments.AddFragment(fragment)
@@ -172,6 +178,9 @@ def _by_gdcm(data: bytes, stream: Codestream) -> NDArray[Any]:
     return np.frombuffer(pixels, f"<u{allocated // 8}").reshape(shape)
 
 
+# What may hold a frame that is read here without pydicom's plug-ins (PS3.5 A.4.1 to A.4.4): JPEG baseline, extended and
+# lossless, JPEG-LS, JPEG 2000.
+ENCAPSULATED = [f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91)]
 SYNTAXES = {  # by GDCM's names; each includes the others of its kind
     "JPEG": "JPEGExtendedProcess2_4",
     "JPEG lossless": "JPEGLosslessProcess14",

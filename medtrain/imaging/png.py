@@ -1,12 +1,18 @@
-"""The pixels of a grey PNG file, by a decoder twice as fast as the libpng in OpenCV."""
+"""The pixels of a grey PNG file, by a decoder twice as fast as the libpng in OpenCV where that is installed."""
 
 from __future__ import annotations
 
 import struct
 
 import numpy as np
-from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
+
+from medtrain.imaging import png_plain
+
+try:
+    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
+except ImportError:  # the extra `fast` is not installed: the same pixels, more slowly
+    decode_image_png_u8 = decode_image_png_u16 = png_plain.decode
 
 GREY = 0  # the colour type, beside which stands how deep
 DECODERS = {8: decode_image_png_u8, 16: decode_image_png_u16}

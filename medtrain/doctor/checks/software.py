@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from medtrain.doctor.checks import Finding, ask, fail, ok, warn
@@ -13,6 +14,11 @@ from medtrain.doctor.checks import Finding, ask, fail, ok, warn
 OLDEST_PYTHON = (3, 10)
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 PIP = f"{sys.executable} -m pip install"
+# Packages that medtrain does without, by their modules -> name, the extra that has each, and what is lost without.
+OPTIONAL = {
+    "gdcm": ("python-gdcm", "dicom", "DICOM of JPEG lossless, JPEG-LS, JPEG 2000 or 12-bit JPEG cannot be read"),
+    "kornia_rs": ("kornia_rs", "fast", "grey PNG is decoded more slowly, to the same pixels"),
+}
 IMPORT_SECONDS = 300.0  # the first import of torch from a shared folder reads gigabytes
 
 # Says each name before the import, so that a crash of the whole process still has a culprit.
@@ -47,9 +53,19 @@ def packages() -> Finding:
     return ok(f"all {len(wanted)} required packages are there")
 
 
+def optional() -> Finding:
+    """Which packages are missing that medtrain does without, and what that costs."""
+    missing = [told for module, told in OPTIONAL.items() if not _is_there(module)]
+    if missing:
+        extras = ",".join(extra for _, extra, _ in missing)
+        return warn("; ".join(f"{name} is missing: {cost}" for name, _, cost in missing), f"{PIP} 'medtrain[{extras}]'")
+    return ok(f"{' and '.join(name for name, _, _ in OPTIONAL.values())} are there")
+
+
 def imports() -> Finding:
     """Whether the packages that are there can be imported: a broken binary shows only then."""
     names = import_names([requirement for requirement in requirements() if not _fault(requirement)])
+    names += filter(_is_there, OPTIONAL)
     # Not from here: the folder that one stands in comes first in the search for modules.
     answer = ask(sys.executable, "-c", IMPORT, *names, seconds=IMPORT_SECONDS, cwd="/")
     lines = answer.out.splitlines()
@@ -118,6 +134,14 @@ def split(requirement: str) -> tuple[str, str]:
     """`("torch", "2.6")` of `torch>=2.6`."""
     name, _, least = requirement.partition(">=")
     return name.strip(), least.strip()
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be found; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _fault(requirement: str) -> str:

@@ -54,7 +54,8 @@ def software_facts() -> dict[str, str]:
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
-    versions = {software.split(requirement)[0]: "missing" for requirement in software.requirements()}
+    optional = (name for name, *_ in software.OPTIONAL.values())
+    versions = {software.split(requirement)[0]: "missing" for requirement in (*software.requirements(), *optional)}
     for name in versions:
         try:
             versions[name] = metadata.version(name)

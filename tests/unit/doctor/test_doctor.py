@@ -41,7 +41,19 @@ def test_no_false_alarm_on_a_good_machine(report: dict[str, Any]) -> None:
     failures = [check for check in report.values() if check["state"] == "FAIL"]
     assert not failures
     assert set(report["python"]) == {"name", "state", "text", "fix"}
-    for name in ("python", "medtrain", "packages", "imports", "jpeg", "cpu", "slurm", "folder", "clock", "privacy"):
+    for name in (
+        "python",
+        "medtrain",
+        "packages",
+        "optional",
+        "imports",
+        "jpeg",
+        "cpu",
+        "slurm",
+        "folder",
+        "clock",
+        "privacy",
+    ):
         assert report[name]["state"] == "ok", report[name]
     assert ".".join(map(str, sys.version_info[:3])) in report["python"]["text"]
     assert "no Slurm here" in report["slurm"]["text"]
