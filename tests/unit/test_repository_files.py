@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import metadata
 
+import list_licences
 import pytest
 import yaml
 from places import REPOSITORY
@@ -64,3 +65,18 @@ def test_the_hooks_run_the_tools_of_the_dev_extra() -> None:
     checks = (REPOSITORY / "tests" / "run.sh").read_text()
     for tool in tools:
         assert f'"{tool}>=' in extra and f"\n{tool}==" in pinned and f'"$bin"/{tool}' in checks, tool
+
+
+def test_every_package_that_is_asked_for_has_a_licence_in_the_table() -> None:
+    rows = re.findall(r"^\| (\S+) \| ([^|]+) \| ([^|]*) \|$", list_licences.FILE.read_text(), re.MULTILINE)
+    told = {list_licences.plain(name): (licence, purpose) for name, licence, purpose in rows}
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    direct = re.findall(r'^    "([\w-]+)', project.partition("\ndependencies = [")[2].partition("\n]")[0], re.MULTILINE)
+    extras = re.findall(r"^(?:dicom|fast|mlflow|tensorboard) = \[(.*)\]", project, re.MULTILINE)
+    optional = re.findall(r'"([\w-]+)', " ".join(extras))
+    assert len(direct) > 15 and len(optional) > 4
+    assert {*direct} == list_licences.PURPOSES.keys() and {*optional} == list_licences.EXTRAS.keys()
+    for name in (*direct, *optional):
+        licence, purpose = told[list_licences.plain(name)]
+        assert licence == list_licences.licence(metadata.distribution(name)) and purpose, name
+    assert {"certifi", "filelock", "pillow"} <= told.keys(), "those of others too"
