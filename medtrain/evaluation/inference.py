@@ -129,9 +129,9 @@ class TrainedModel:
         return pixels(batch, self.config.data, self.config.model.channels, self.world.device)
 
 
-def open_run(run: Run, shards: Path | None = None) -> TrainedModel:
-    """Build a run's model, for which its shards need not be there any more; `shards` stands in for the dataset it was
-    trained on and must have the same classes."""
+def rebuild_model(run: Run, shards: Path | None = None) -> TrainedModel:
+    """Build a run's model without its weights, for which its shards need not be there any more; `shards` stands in for
+    the dataset it was trained on and must have the same classes."""
     config = configfile.load(run.config_file)
     permissions.apply(config.share)
     own = config.data
@@ -151,8 +151,13 @@ def open_run(run: Run, shards: Path | None = None) -> TrainedModel:
 
 
 def load_best_model(run: Run) -> TrainedModel:
-    """The same with the run's best weights in place, ready to predict."""
-    opened = open_run(run)
+    """A run's model with its best weights, in evaluation mode: ready to predict."""
+    opened = rebuild_model(run)
     load_best(run, opened.model, opened.world)
     opened.model.eval()
     return opened
+
+
+def open_run(run: Run) -> TrainedModel:
+    """As load_best_model, by its name in version 0.1, which left the weights out."""
+    return load_best_model(run)

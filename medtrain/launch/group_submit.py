@@ -84,13 +84,13 @@ def go_on(group: RunGroup, runs: list[Run]) -> int:
 
 def build_report(group: RunGroup) -> None:
     """Evaluate what the group's chain would, and write its report."""
-    from medtrain.evaluation.inference import open_run
+    from medtrain.evaluation.inference import rebuild_model
     from medtrain.reporting import group_report  # torch
     from medtrain.reporting.split_report import evaluate_opened
 
     for run in group.runs if group.packing else ():
         if run_group.finished(run) and not run_group.evaluated(run):
-            evaluate_opened(open_run(run), "val", lambda text: None)
+            evaluate_opened(rebuild_model(run), "val", lambda text: None)
     try:
         group_report.build_report(group, say)
     except InputError as error:

@@ -15,7 +15,7 @@ from medtrain.core.console import table
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.evaluation.evaluate import compute_task_metrics
-from medtrain.evaluation.inference import open_run
+from medtrain.evaluation.inference import rebuild_model
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.reporting import study_figures
 from medtrain.reporting.report_text import report_text
@@ -60,7 +60,7 @@ def evaluate_together(
     averaged. Returns it and its file. `shards` stands in for what they were trained on."""
     reports: dict[str, list[Path]] = {}
     for run in members:
-        opened = open_run(run, shards)
+        opened = rebuild_model(run, shards)
         name = report_name(split or mixture.tested(opened.config.data), opened.elsewhere)
         evaluate_opened(opened, split or mixture.tested(opened.config.data), lambda text: None)
         reports.setdefault(opened.own.study_type, []).append(run.evaluation / f"{name}.json")

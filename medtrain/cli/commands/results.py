@@ -51,11 +51,11 @@ def evaluate(
     run = Run.find(runs, name)
     preconditions.require_checkpoint(run)
     preconditions.require_split(run, split, shards)
-    from medtrain.evaluation.inference import open_run
+    from medtrain.evaluation.inference import rebuild_model
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
 
-    opened = open_run(run, shards)
+    opened = rebuild_model(run, shards)
     split = split or mixture.tested(opened.config.data)
     report = evaluate_opened(opened, split, quiet)
     if json:
