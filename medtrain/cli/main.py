@@ -19,7 +19,7 @@ usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
 
 train, submit and pipeline take a RECIPE and its settings, for instance:
   medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
-resume goes on with the medtrain that the run was made with; resume RUN --update-code takes the installed one.
+resume uses the medtrain that the run was made with; resume RUN --update-code takes the installed one.
 Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.
 Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped early (resume goes on).
 """

@@ -15,8 +15,8 @@ from medtrain.slurm import job_environment
 def resume_with(arguments: list[str]) -> list[str]:
     """Let the run's own copy read what follows `resume`; with --update-code the installed medtrain replaces it first.
 
-    Returns the arguments that are left for the medtrain that runs here. --update-code (--thaw in older scripts) is
-    about which medtrain reads the others, so it is taken off before.
+    Returns the arguments that are left for the medtrain that runs here. --update-code (which older scripts have by
+    another name) is about which medtrain reads the others, so it is taken off before.
     """
     words = [word for word in arguments if word.replace("_", "-") not in (UPDATE_CODE, "--thaw")]
     try:

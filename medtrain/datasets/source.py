@@ -42,8 +42,8 @@ class Source:
     fractions: tuple[float, float, float] = FRACTIONS
     """The shares of train, val and test of what nobody has split."""
     download: Callable[[Path], None] | None = None
-    """Fetches or draws it: what it leaves in the folder under its own name is whole, and given again it continues with
-    what is missing."""
+    """Downloads or generates it: what it leaves in the folder under its own name is whole, and given again it
+    continues with what is missing."""
     reports: Callable[[Path], list[Report]] | None = None
     """Its radiology reports."""
     left_out: Callable[[Path], dict[str, int]] = lambda root: {}

@@ -1,4 +1,4 @@
-"""The Accelerator, the check that the world is the one that was asked for, and what ranks tell each other."""
+"""The Accelerator, the check that the world is the one that was requested, and what ranks tell each other."""
 
 from __future__ import annotations
 

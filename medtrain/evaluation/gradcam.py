@@ -63,7 +63,7 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: b
         model.eval()
         with torch.enable_grad():
             logits = model(inputs.requires_grad_())
-            if not kept:  # the layer is asked for what it holds, and never called
+            if not kept:  # the layer is requested what it holds, and never called
                 raise InputError(*NO_MAPS)
             sign = -1 if against else 1
             gradients = [torch.autograd.grad(sign * logits[0, k], kept[0], retain_graph=True)[0] for k in outputs]

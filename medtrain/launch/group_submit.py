@@ -132,7 +132,7 @@ def planned(config: Config, types: tuple[str, ...], packing: dict[str, Any] | No
 
 
 def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = None) -> int:
-    """Go on with what is neither finished nor under way, as it was started (or `here`); `request` changes what is asked
+    """Resume what is neither finished nor under way, as it was started (or `here`); `request` changes what is asked
     of Slurm. Returns an exit code."""
     job_environment.reconcile_environment()
     ensure_not_one_of_many()

@@ -1,4 +1,4 @@
-"""Go on with a run from its newest checkpoint, the way it was started, or here."""
+"""Resume a run from its newest checkpoint, the way it was started, or here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from medtrain.slurm.environment import ensure_not_one_of_many
 
 
 def resume(run: Run, config: Config, here: bool = False) -> int:
-    """Go on with a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
+    """Resume a run from its newest checkpoint, the way it was started, or `here`. Returns an exit code."""
     job_environment.reconcile_environment()
     ensure_not_one_of_many()
     ensure_not_alive(run)

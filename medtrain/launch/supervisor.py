@@ -1,7 +1,7 @@
 """Start the ranks of a run, here or through srun, and start them again until the run is finished.
 
 One rule everywhere: what the run folder says decides, not exit codes. Finished: done. A fault that another attempt
-cannot mend (bad input, broken numbers): give up. A stop that the user asked for: leave. Anything else: again, from
+cannot fix (bad input, broken numbers): give up. A stop by the user: leave. Anything else: again, from
 the newest checkpoint; three crashes in a row without a newer checkpoint end it.
 """
 

@@ -137,7 +137,7 @@ class LoaderPool:
             raise MachineError(f"a loader process cannot be started ({error})", "choose fewer --workers") from None
 
     def make(self, parts: Iterator[BatchRequest], largest: int, ahead: int) -> Iterator[tuple[BatchRequest, Pixels]]:
-        """Yield each part with its pixels, uint8 [B, *Setup.shape], which are good until the next one is asked for.
+        """Yield each part with its pixels, uint8 [B, *Setup.shape], which are good until the next one is requested.
 
         No part may have more than `largest` samples. At least `ahead` parts are in the making while the caller works.
         What the workers still make for an earlier caller is thrown away, and that one is told so if it asks for more.

@@ -34,9 +34,9 @@ def multilabel_report(
     where it is known; `macro` numbers are the mean over the labels where they are defined (a label without a positive
     has no AUROC, average precision, recall or F1), and `macro_labels` says over how many each; `micro` numbers pool the
     known cells of all labels. `accuracy` is the share of the known cells that are right (one minus the Hamming loss),
-    `loss` their mean focal loss (`gamma` 0: cross entropy; `weights` [L, 2] as in training). A label is called present
-    from its threshold on (0.5 where there is none). Labels that are `unlearned` count as unknown in everything but
-    `accuracy` and `loss`, which are over the same cells as those of the training.
+    `loss` their mean focal loss (`gamma` 0: cross entropy; `weights` [L, 2] as in training). A label is predicted
+    present from its threshold on (0.5 where there is none). Labels that are `unlearned` count as unknown in everything
+    but `accuracy` and `loss`, which are over the same cells as those of the training.
     """
     values, truth = np.asarray(scores, np.float64), np.asarray(labels)
     if values.shape != truth.shape or values.ndim != 2 or values.shape[1] != len(names):

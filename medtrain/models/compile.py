@@ -21,7 +21,7 @@ def compile_blocks(backbone: str, blocks: list[nn.Module]) -> None:
 
     By blocks and not as a whole: DDP then sends a block's gradients while those before it are still computed, and the
     kernels of one block serve all that are alike. Nothing is tuned by the clock and no shape is left open, so that a
-    resumed run computes with the kernels, and so with the bits, of the one that it goes on with.
+    resumed run computes with the kernels, and so with the bits, of the one before.
     """
     from torch._dynamo import config as dynamo  # a second and more, which a run without it does not pay
     from torch._inductor import config as inductor

@@ -45,7 +45,7 @@ def file_of(config: ModelConfig, learned_from: str, kept: Callable[[str], Path |
 
 
 def ensure_published(backbone: str, asked: str, learned_from: str) -> None:
-    """InputError where the published weights of a backbone are of other data than was asked for."""
+    """InputError where the published weights of a backbone are of other data than requested."""
     if asked != learned_from:
         raise InputError(
             f"the published weights of {backbone} are of {learned_from}, and {asked} was requested",

@@ -20,7 +20,7 @@ MARKED_EPOCHS = 25  # beyond this many epochs, a dot on each would hide the line
 
 
 def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str = "accuracy") -> None:
-    """Loss and the watched metric by epoch, training and validation, and the learning rate beside them.
+    """Loss and the monitored metric by epoch, training and validation, and the learning rate beside them.
 
     A row has `epoch` and any of `train_loss val_loss train_WATCH val_WATCH` and `lr`; a missing key or None leaves a
     gap. The epoch of the best is marked, the first of equals. Where the loss is watched, accuracy stands beside it.

@@ -2,7 +2,7 @@
 
 attempts.jsonl holds a line for each event. `begin`: a person started the run, so what crashed before is past.
 `start`: the ranks start. `signal`: the supervisor heard one, and what Slurm said at once. `end`: the ranks are gone,
-and why. `exclude`: nodes that the next attempt keeps off. An attempt that was killed with its supervisor has no `end`;
+and why. `exclude`: nodes that the next attempt avoids. An attempt that was killed with its supervisor has no `end`;
 the next one writes it, from what is left, before it cuts the journal back.
 """
 

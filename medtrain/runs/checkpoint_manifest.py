@@ -24,7 +24,7 @@ class TrainState:
 
     `epoch` counts finished epochs (trained and evaluated), `epoch_step` the optimizer steps within the next one, so
     the samples consumed are `epoch_step * global_batch`; `epoch_loss`, `epoch_correct` sum over those steps. `best` is
-    the best watched metric so far and `stale_epochs` the epochs since. `global_batch` and `precision` stay what they
+    the best monitored metric so far and `stale_epochs` the epochs since. `global_batch` and `precision` stay what they
     were at the first start; so do, where training is exact, `virtual_ranks` and the CPU `threads` of a rank.
     `schedule` and `scaler` are those objects' own.
     """

@@ -23,7 +23,7 @@ def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[
     (zlib), `rest_crc32` that of the sample's other bytes (tar headers, padding, labels); `content` is the xxh3-64 of
     the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
     split never cuts apart; `study` is one for all images of a study; `labels` holds 1, 0, -1 (unknown), or a state of
-    datasets.labels below that. One of a clip has `frames`, `frame_ms` (0: not told), the `score` that it was given
+    datasets.labels below that. One of a clip has `frames`, `frame_ms` (0: unknown), the `score` that it was given
     (NaN: none), and `mean` and `deviation` of its pixels in red, green and blue.
     """
     of_a_clip = [

@@ -92,7 +92,7 @@ def ensure_monitor(config: Config) -> None:
 
 
 def _holding(shards: Path, name: str) -> str:
-    """Which folders of a folder of packed datasets hold which, where one is asked for that is none of them."""
+    """Which folders of a folder of packed datasets hold which, where one is requested that is none of them."""
     manifests = sorted(shards.glob(f"*/{MANIFEST}"))
     holds = [f"{path.parent.name} holds {PackedDataset.open(path.parent).name}" for path in manifests]
     near = nearest(name, [path.parent.name for path in manifests])

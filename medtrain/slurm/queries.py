@@ -102,7 +102,7 @@ def remedy(complaint: str) -> str:
     """What helps where a command of Slurm complains that it cannot reach the controller."""
     if "munge" in complaint.lower():
         return "munged must run on this machine, with the cluster's key: ask your administrator"
-    return "is the controller up (scontrol ping), and SLURM_CONF right? Tell your administrator"
+    return "is the controller up (scontrol ping), and SLURM_CONF right? ask your administrator"
 
 
 def ask_controller(*command: str) -> tuple[str, str]:

@@ -94,7 +94,7 @@ def train_epochs(trainer: Trainer, state: TrainState, report: Report) -> int:
 
 
 def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
-    """The rest of the current epoch from `state` on; the flag says that a stop was asked for at a step's border.
+    """The rest of the current epoch from `state` on; the flag says that a stop was requested at a step's border.
 
     A step's sums are read one step late, or at once where a save needs them.
     """
@@ -117,7 +117,7 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 
 
 def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainState, bool]:
-    """Validate, move the learning rate, judge, save. The flag says that a stop was asked for; nothing has changed where
+    """Validate, move the learning rate, judge, save. The flag says that a stop was requested; nothing has changed where
     it came before the end of the validation. What this attempt did of the epoch `began` at that monotonic time."""
     broadcast_buffers(trainer.world, trainer.model)
     if trainer.ema:
@@ -217,7 +217,7 @@ def record_step(trainer: Trainer, state: TrainState) -> tuple[TrainState, StepRe
 
 
 def update_best(config: Config, state: TrainState, report: dict[str, Any]) -> tuple[TrainState, bool]:
-    """The state after an epoch, and whether it is the best so far by the watched metric."""
+    """The state after an epoch, and whether it is the best so far by the monitored metric."""
     value = report.get(config.monitor)
     sign = -1 if lower_is_better(config.monitor) else 1
     better = value is not None and (state.best is None or sign * value > sign * state.best)
@@ -264,13 +264,13 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
 
 
 def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
-    """An epoch in one line of the log: the watched metric, what else the task tells, and the best so far."""
+    """An epoch in one line of the log: the monitored metric, what else the task tells, and the best so far."""
     config = trainer.config
     names = {config.monitor: config.monitor, **trainer.task.logged_metrics}
     numbers = ", ".join(
         f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
     )
-    best = ""  # where the watched metric was never defined
+    best = ""  # where the monitored metric was never defined
     if state.best is not None:
         so_far = "the best so far" if better else f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}"
         best = f" ({so_far})"

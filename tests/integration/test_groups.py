@@ -124,7 +124,7 @@ def test_the_report_is_of_the_mean_of_each_image(ensemble: Path) -> None:
 
 def test_the_log_of_an_epoch(ensemble: Path) -> None:
     log = (ensemble / "bones-XR_WRIST-1" / "train.log").read_text()
-    assert "called normal  called abnormal" in log and "since this start" in log and "s (validation " in log
+    assert "predicted normal  predicted abnormal" in log and "since this start" in log and "s (validation " in log
     assert "(the best so far)" in log or "best loss" in log
     assert "XR_HAND" not in log, "nothing is told of other study types"
 

@@ -1,4 +1,4 @@
-"""The command explain: where in an image a run's best weights see what they say, by Grad-CAM."""
+"""The command explain: where in an image a run's best weights see what they predict, by Grad-CAM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def explain(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """Draw where a run's best weights see what they say: a PNG for each image, with a heat map for each label.
+    """Draw where a run's best weights see what they predict: a PNG for each image, with a heat map for each label.
 
     Of a clip, called clip-001 and so on, the PNG shows moments of it, and a GIF for each label moves.
 

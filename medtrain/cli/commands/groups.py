@@ -43,7 +43,7 @@ def retry(
     mem_gb: float = 0.0,
     json: Flag = False,
 ) -> int:
-    """Go on with every run of a group, and every stage of its chain, that is neither finished nor under way.
+    """Resume every run of a group, and every stage of its chain, that is neither finished nor under way.
 
     Args:
         name: Name of the group.

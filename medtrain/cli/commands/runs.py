@@ -67,7 +67,7 @@ def submit_group(config: Config, dry_run: bool, json: bool) -> None:
 
 
 def resume(config: Config, here: bool, json: bool) -> int:
-    """Go on with a run from its newest checkpoint, the way it was started (--here: on this machine)."""
+    """Resume a run from its newest checkpoint, the way it was started (--here: on this machine)."""
     run = Run.find(config.runs, config.run)
     with talk_to_stderr(json):
         code = launch_resume.resume(run, config, here)

@@ -80,7 +80,7 @@ def _place(base: Path, table: str) -> Path:
 
 
 def vote_labels(votes: Mapping[str, int | None], decide: int = 2) -> dict[str, int | None]:
-    """Votes for each column (None: not told) -> labels: from `decide` on it is there, fewer leave it open.
+    """Votes for each column (None: unknown) -> labels: from `decide` on it is there, fewer leave it open.
 
     Two of three in training, which is how the paper's own table was made; the consensus of the test is one vote.
     """

@@ -18,7 +18,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Told:
-    """All that is known of a probe: what was asked for, how the job went, and what batch script and ranks said."""
+    """All that is known of a probe: what was requested, how the job went, and what batch script and ranks said."""
 
     asked: SlurmConfig
     planned_nodes: int  # of the profile, where the probe may have asked for more

@@ -130,7 +130,7 @@ def wanted_weights(config: Config, planned: bool) -> list[dict[str, str]]:
 
 
 def submit_either(place: Path, name: str, asked: SlurmConfig, nodes: int, wait: float) -> tuple[SlurmConfig, str]:
-    """Submit the probe; on `nodes` nodes where Slurm refuses more, as a limit may. Returns what was asked for, and the
+    """Submit the probe; on `nodes` nodes where Slurm refuses more, as a limit may. Returns what was requested, and the
     job's id."""
     try:
         return asked, submit(place, name, asked, wait)

@@ -17,7 +17,7 @@ from medtrain.imaging.video.sector import find_sector
 
 @dataclass(frozen=True)
 class Clip:
-    """`frames` uint8 [N, side, side, channels], and milliseconds from one to the next (0: nobody tells)."""
+    """`frames` uint8 [N, side, side, channels], and milliseconds from one to the next (0: unknown)."""
 
     frames: Frames
     frame_ms: float

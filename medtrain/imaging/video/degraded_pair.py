@@ -29,7 +29,7 @@ LEAST_OVERLAP = 0.9  # intersection over union of a sector and what is found of 
 @dataclass(frozen=True)
 class Degradation:
     """What a bad clip has, in the order in which a scanner brings it about: the beam blurs, the gain takes contrast
-    away, and the noise of the electronics comes last, so that its deviation is what was asked for."""
+    away, and the noise of the electronics comes last, so that its deviation is the requested one."""
 
     blur: int = 5
     contrast: float = 0.5

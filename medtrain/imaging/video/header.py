@@ -23,7 +23,7 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipHeader:
-    """Frames of `height` x `width` pixels, one each `frame_ms` milliseconds (0: not told, or absurd).
+    """Frames of `height` x `width` pixels, one each `frame_ms` milliseconds (0: unknown, or absurd).
 
     `colour` is DICOM's Photometric Interpretation, or the four letters of a video's codec. `patient` and `study` are
     the file's own identifiers: empty where it has none; they are for keeping a patient's clips together, and must

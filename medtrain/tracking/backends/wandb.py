@@ -45,7 +45,7 @@ def detecting_service_exit() -> Iterator[None]:
 class WandbBackend:
     """One W&B run for all attempts.
 
-    Offline, W&B cannot go on with a run: each start begins a folder of its own. A folder with every step and the same
+    Offline, W&B cannot resume a run: each start begins a folder of its own. A folder with every step and the same
     run id replaces those of the earlier attempts, so that `wandb sync` finds exactly one.
     """
 

@@ -70,7 +70,7 @@ def test_a_stopped_rank_is_named_and_the_run_ends_alike(demo_shards: Path, tmp_p
     assert re.search(r"no heartbeat for 8 s while step \d+: rank 1 does not answer \(stopped", printed), printed
     assert hashes(training.folder) == undisturbed
     stacks = (training.folder / "hangs" / "rank-0.txt").read_text()
-    places = r"medtrain/training/(loop|saving)\.py\", line \d+ in (optimizer_step|book|end_epoch|hear)"
+    places = r"medtrain/training/(loop|saving)\.py\", line \d+ in (optimizer_step|record_step|end_epoch|report_save)"
     assert re.search(places, stacks), stacks
     ends = [json.loads(line) for line in (training.folder / "attempts.jsonl").read_text().splitlines()]
     assert sum(row["event"] == "start" for row in ends) == 2
