@@ -26,6 +26,7 @@ from reference_of_python import python_api  # noqa: E402
 from medtrain.cli.command_table import COMMANDS  # noqa: E402
 from medtrain.cli.main import run  # noqa: E402
 from medtrain.config import configfile, fingerprint, schema  # noqa: E402
+from medtrain.config.renamed import OLD_NAMES  # noqa: E402
 from medtrain.core import errors  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate_reference.py from the code; do not edit. -->\n\n"
@@ -34,9 +35,41 @@ CODES = {
     "EXIT_DONE": "Done.",
     "EXIT_ENVIRONMENT": "The machine lacks something: a package, a device, Slurm, room on the disk.",
     "EXIT_INPUT": "What you gave (a path, a flag, the content of a file) cannot be used.",
-    "EXIT_NUMERICAL": "The numbers broke: a loss, gradient or weight is not finite, or `medtrain verify` found other bits.",
-    "EXIT_RESUMABLE": "Stopped early, with a checkpoint: `medtrain resume RUN` continues. It is `EX_TEMPFAIL` of sysexits.h.",
+    "EXIT_NUMERICAL": "The numbers broke: a loss, gradient or weight is not finite, or `verify` found other bits.",
+    "EXIT_RESUMABLE": "Stopped early: `medtrain resume RUN` continues. It is `EX_TEMPFAIL` of sysexits.h.",
 }
+
+COMMANDS_HEAD = """# Commands
+
+What `medtrain COMMAND --help` prints. Flags take `-` or `_`: `--image-size` and `--image_size` are the same. `train`,
+`submit`, `pipeline` and `resume` take every [setting](settings.md) as a flag too.
+"""
+SETTINGS_HEAD = """# Settings
+
+A run has COUNT settings. The recipe gives the first values; `-c FILE.yaml` lays a settings file over them (repeatable,
+later files win), and flags win over both. In a file a setting stands below its section:
+
+```yaml
+epochs: 20
+data:
+  batch_size: 32
+optim:
+  lr: 3e-4
+```
+
+As a flag the section is omitted: `--epochs 20 --batch_size 32 --lr 3e-4`. A finished run's `config.yaml` has all of
+them and is itself a settings file. Which recipes differ from a default stands with each setting.
+"""
+RECIPES_HEAD = """# Recipes
+
+A recipe is a YAML file with the [settings](settings.md) that differ from their defaults. `medtrain recipes` lists them.
+A recipe of your own is [one more file](../extending/recipe.md).
+
+| recipe | what it trains |
+|---|---|"""
+ERRORS_HEAD = """An error that you can fix is two lines on standard error: what is wrong and where, and what to do.
+In a program it is an exception with the attributes `problem`, `fix` and `exit_code`:
+"""
 
 
 def main() -> None:
@@ -72,8 +105,7 @@ def commands() -> str:
     """Each command with its own --help."""
     rows = [f"| [`{name}`](#{_slug(f'medtrain {name}')}) | {command.what} |" for name, command in COMMANDS.items()]
     parts = [
-        "# Commands\n\nWhat `medtrain COMMAND --help` prints. Flags take `-` or `_`: `--image-size` and `--image_size`"
-        " are the same. `train`, `submit`, `pipeline` and `resume` take every [setting](settings.md) as a flag too.\n",
+        COMMANDS_HEAD,
         "\n".join(["| command | what it does |", "|---|---|", *rows]) + "\n",
     ]
     for name, command in COMMANDS.items():
@@ -99,13 +131,7 @@ def help_of(command: str) -> str:
 def settings() -> str:
     """Each setting, section by section."""
     text = [
-        "# Settings\n",
-        f"A run has {len(fingerprint.flat(schema.Config()))} settings. The recipe gives the first values; `-c FILE.yaml`"
-        " lays a settings file over them (repeatable, later files win), and flags win over both. In a file a setting"
-        " stands below its section:\n",
-        "```yaml\nepochs: 20\ndata:\n  batch_size: 32\noptim:\n  lr: 3e-4\n```\n",
-        "As a flag the section is omitted: `--epochs 20 --batch_size 32 --lr 3e-4`. A finished run's `config.yaml` has"
-        " all of them and is itself a settings file. Which recipes differ from a default stands with each setting.\n",
+        SETTINGS_HEAD.replace("COUNT", str(len(fingerprint.flat(schema.Config())))),
     ]
     own = {name: fingerprint.flat(configfile.resolve(name)) for name in configfile.recipe_names()}
     text.append(_section(schema.Config, "", own))
@@ -125,6 +151,8 @@ def _section(kind: Any, name: str, recipes: dict[str, dict[str, Any]]) -> str:
         full = f"{name}.{field.name}" if name else field.name
         lines += [f"### {full}\n", f"{sentences[field.name]}\n"]
         lines += [f"`--{field.name}` · {_type(hint)} · default {_value(value)}\n"]
+        if full in OLD_NAMES:
+            lines += [f"Until version 0.1 its name was `{OLD_NAMES[full]}`, which still works.\n"]
         others: dict[str, list[str]] = {}
         for recipe, values in recipes.items():
             if values[full] != value and full != "recipe":
@@ -168,10 +196,7 @@ def _value(value: Any) -> str:
 def recipes() -> str:
     """Each recipe: its sentence and its file."""
     text = [
-        "# Recipes\n",
-        "A recipe is a YAML file with the [settings](settings.md) that differ from their defaults. `medtrain recipes`"
-        " lists them. A recipe of your own is [one more file](../extending/recipe.md).\n",
-        "| recipe | what it trains |\n|---|---|",
+        RECIPES_HEAD,
     ]
     text += [f"| [`{name}`](#{_slug(name)}) | {configfile.recipe_title(name)} |" for name in configfile.recipe_names()]
     for name in configfile.recipe_names():
@@ -189,8 +214,7 @@ def exit_codes() -> str:
         "Every command ends with one of these, so that a script can tell what happened:\n",
         "\n".join(["| code | constant in `medtrain.core.errors` | meaning |", "|---|---|---|", *rows]) + "\n",
         "A command that Ctrl-C ends before it listens leaves with 130 (128 + SIGINT), as a shell counts it.\n",
-        "An error that you can fix is two lines on standard error: what is wrong and where, and what to do. In a"
-        " program it is an exception with the attributes `problem`, `fix` and `exit_code`:\n",
+        ERRORS_HEAD,
         "\n".join(["| exception | exit code | when |", "|---|---|---|", *classes]) + "\n",
         "Anything else is a fault of medtrain itself and keeps its traceback.",
     ]

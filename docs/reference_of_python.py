@@ -12,7 +12,7 @@ import medtrain
 WIDTH = 88
 HEAD = """# Python API
 
-The names that `import medtrain` offers. Each is imported when it is first used, so that the import itself costs nothing.
+The names that `import medtrain` offers. Each is imported when it is first used: the import itself costs nothing.
 Everything else in the package may change between versions.
 
 ```python

@@ -2,9 +2,9 @@
 
 A `console` block is a terminal: lines that begin with `$ ` are commands (one that ends with a backslash has its rest
 on the next line), and what follows a command is what it prints; `...` stands for any text, on a line of its own for
-any lines. A command without output below it may print anything. `python` blocks are scripts and `yaml` blocks settings
-files. What a terminal exports holds for the rest of its page. A block whose first line is `# file: PATH` becomes that file instead of being run. `text` is no code.
-An index may have a `{toctree}`.
+any lines. A command without output below it may print anything, and what it exports holds for the rest of the page.
+`python` blocks are scripts and `yaml` blocks settings files. A block whose first line is `# file: PATH` becomes that
+file instead of being run. `text` is no code. An index may have a `{toctree}`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ def blocks(page: Path) -> list[Block]:
     """Its fenced blocks in order."""
     text = page.read_text()
     return [Block(found[1], found[2], text.count("\n", 0, found.start()) + 1) for found in FENCE.finditer(text)]
+
+
+def has_code(page: Path) -> bool:
+    """Whether any block of it is run."""
+    return any(block.kind in ("console", "python", "yaml") for block in blocks(page))
 
 
 def links(page: Path) -> list[str]:
@@ -169,7 +174,8 @@ def run(command: list[str], text: str, folder: Path) -> subprocess.CompletedProc
     path = os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
     own = {"PATH": path, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
     before = f"[ ! -e {shlex.quote(terminal(folder))} ] || . {shlex.quote(terminal(folder))}"
+    words = ["bash", "-c", f'{before}; exec "$@"', "terminal", *command]
     return subprocess.run(
-        ["bash", "-c", f'{before}; exec "$@"', "terminal", *command], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
+        words, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
         env={**outer, **own}, timeout=HANG_S, check=False,
     )  # fmt: skip

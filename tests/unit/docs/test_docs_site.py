@@ -1,4 +1,4 @@
-"""The site builds without a warning, its links lead somewhere, and the pages that follow from the code are up to date."""
+"""The site builds without a warning, its links lead somewhere, and its generated pages are up to date."""
 
 from __future__ import annotations
 
