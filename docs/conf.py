@@ -20,12 +20,11 @@ version = release = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
-myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 html_title = f"medtrain {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_copyright = False
-pygments_style = "friendly"
+smartquotes = False  # flags begin with two hyphens
 nitpicky = True

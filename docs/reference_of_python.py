@@ -15,7 +15,7 @@ HEAD = """# Python API
 The names that `import medtrain` offers. Each is imported when it is first used: the import itself costs nothing.
 Everything else in the package may change between versions.
 
-```python
+```text
 from medtrain import {names}
 ```
 """
