@@ -169,10 +169,11 @@ def matches(expected: list[str], got: list[str]) -> bool:
 
 
 def run(command: list[str], text: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A program in the environment of a reader: this Python first, this medtrain, no Slurm job around it."""
+    """A program as a reader starts it who has no GPU: this Python first, this medtrain, no Slurm job around it."""
     outer = {name: value for name, value in os.environ.items() if not re.match("SLURM|SBATCH|SRUN|PYTEST", name)}
     path = os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
-    own = {"PATH": path, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
+    own = {"PATH": path, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    own |= {"COLUMNS": "80", "LC_ALL": "C.UTF-8"}
     before = f"[ ! -e {shlex.quote(terminal(folder))} ] || . {shlex.quote(terminal(folder))}"
     words = ["bash", "-c", f'{before}; exec "$@"', "terminal", *command]
     return subprocess.run(

@@ -37,6 +37,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 shutil.copytree(begin, folder, symlinks=True) if begin else folder.mkdir()
                 doc_pages.play(page, folder)
                 done.touch()
+                if name not in BEGUN_FROM:  # checkpoints are large, and pytest keeps the folders of three sessions
+                    shutil.rmtree(folder)
         return folder
 
     return play
