@@ -11,11 +11,8 @@ from pathlib import Path
 import doc_pages
 import pytest
 
-WITH_CODE = [
-    page
-    for page in doc_pages.PAGES
-    if any(block.kind in ("console", "python", "yaml") for block in doc_pages.blocks(page))
-]
+WITH_CODE = [page for page in doc_pages.PAGES if doc_pages.has_code(page)]
+BEGUN_FROM = {doc_pages.continued(page) for page in WITH_CODE}
 
 
 @pytest.fixture(scope="session")
