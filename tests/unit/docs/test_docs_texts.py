@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import doc_pages
 import draw_figures
 
 import medtrain
+from medtrain.datasets.source import Source
 from medtrain.runs import exit_causes
 
 PACKAGE = Path(medtrain.__file__).parent
@@ -46,6 +49,30 @@ def test_every_cause_has_a_line() -> None:
     kinds = {ast.literal_eval(call.args[0]) for call in calls if call.args}
     page = (doc_pages.DOCS / "operations" / "why_an_attempt_ended.md").read_text()
     assert set(re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE)) == kinds
+
+
+def named_in_tables(name: str) -> set[str]:
+    """Names in the first column of a page's tables, without their arguments."""
+    cells = re.findall(r"^\| (`[^|]+) \|", (doc_pages.DOCS / "extending" / name).read_text(), re.MULTILINE)
+    return {found.split("(")[0] for cell in cells for found in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_pages_on_extending_name_all_of_each_contract() -> None:
+    fields = {field.name: "Callable" in str(field.type) for field in dataclasses.fields(Source)}
+    assert named_in_tables("dataset.md") == {name if function else name.upper() for name, function in fields.items()}
+    contract = next(node for node in ast.parse((PACKAGE / "tasks/__init__.py").read_text()).body if is_task(node))
+    members = [node for node in contract.body if isinstance(node, ast.AnnAssign | ast.FunctionDef)]
+    assert named_in_tables("task.md") == {
+        node.name if isinstance(node, ast.FunctionDef) else ast.unparse(node.target) for node in members
+    }
+    family = ast.parse((PACKAGE / "models/families/densenet.py").read_text()).body
+    functions = {node.name for node in family if isinstance(node, ast.FunctionDef) and node.name[0] != "_"}
+    assert named_in_tables("model.md") == functions | {"LEARNED_FROM"}
+
+
+def is_task(node: ast.stmt) -> TypeGuard[ast.ClassDef]:
+    """Whether it is the class of the contract."""
+    return isinstance(node, ast.ClassDef) and node.name == "Task"
 
 
 def test_terms_are_sorted_and_each_is_there_once() -> None:
