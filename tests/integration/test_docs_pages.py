@@ -30,7 +30,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             done = folder.with_suffix(".done")
             if not done.exists():
-                assert not folder.exists(), f"{name} failed in another worker, see there"
+                assert not folder.exists(), f"{name}, whose folder is needed, has failed"
                 shutil.copytree(begin, folder, symlinks=True) if begin else folder.mkdir()
                 doc_pages.play(page, folder)
                 done.touch()
