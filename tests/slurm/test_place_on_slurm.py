@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import SMALL, medtrain
 from slurm_cluster import Cluster
 from slurm_there import MISSING, REASON
 
@@ -102,3 +105,12 @@ def test_training_under_ones_own_srun_is_refused_with_the_node(gpus: Cluster, tm
     assert "127.0.0.2: srun started medtrain 2 times, and each of them would train alone" in done.stderr
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_typed_gpus_by_a_variable_of_sbatch(gpus: Cluster, demo_shards: Path, tmp_path: Path) -> None:
+    """As the page on Slurm says (docs/operations/slurm.md)."""
+    words = ("--shards", demo_shards, "--runs", tmp_path, "--run", "typed", "--tasks_per_node", "2", "--json", *SMALL)
+    env = {**os.environ, **gpus.env, "SBATCH_GRES": "gpu:fake:2"}
+    job = json.loads(medtrain("submit", "demo", *words, env=env).stdout)["job"]
+    assert "TresPerNode=gres:gpu:fake:2" in gpus.run("scontrol", "show", "job", job).stdout
+    gpus.run("scancel", job)
