@@ -32,7 +32,17 @@ LINK = re.compile(r"\[[^\]\[]*(?:\[[^\]]*\][^\]\[]*)*\]\(<?([^()\s>]+(?:\([^()]*
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-LINKED = [REPOSITORY / "README.md", REPOSITORY / "slurm/README.md", REPOSITORY / "shards/README.md", *PAGES]
+README = REPOSITORY / "README.md"
+BESIDE = (
+    "CONTRIBUTING",
+    "SECURITY",
+    "CHANGELOG",
+    "slurm/README",
+    "shards/README",
+    "examples/README",
+    "benchmarks/RESULTS",
+)
+LINKED = [README, *(REPOSITORY / f"{name}.md" for name in BESIDE), *PAGES]
 MARK = "\x1e"  # ASCII's record separator: before what each command prints
 TERMINAL = ".terminal"  # beside the page's folder: what its blocks have exported
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import doc_pages
 import pytest
 
-WITH_CODE = [page for page in doc_pages.PAGES if doc_pages.has_code(page)]
+WITH_CODE = [page for page in (doc_pages.README, *doc_pages.PAGES) if doc_pages.has_code(page)]
 BEGUN_FROM = {doc_pages.continued(page) for page in WITH_CODE}
 
 
@@ -23,7 +23,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     shared.mkdir(exist_ok=True)
 
     def play(name: str) -> Path:
-        page, folder = doc_pages.DOCS / name, shared / name.replace("/", "-").removesuffix(".md")
+        page = doc_pages.README if name == doc_pages.README.name else doc_pages.DOCS / name
+        folder = shared / name.replace("/", "-").removesuffix(".md")
         before = doc_pages.continued(page)
         begin = play(before) if before else None
         with folder.with_suffix(".lock").open("w") as lock:

@@ -6,7 +6,6 @@ import re
 from importlib import metadata
 
 import list_licences
-import pytest
 import yaml
 from places import REPOSITORY
 
@@ -30,13 +29,6 @@ def test_the_licence_is_that_of_the_package() -> None:
     assert "Apache License\n                           Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text and "APPENDIX" in text
     assert 'license = "Apache-2.0"' in (REPOSITORY / "pyproject.toml").read_text()
-
-
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
-def test_links_lead_somewhere(name: str) -> None:
-    text = (REPOSITORY / name).read_text()
-    for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", text):
-        assert (REPOSITORY / target).exists(), f"{name} links to {target}"
 
 
 def test_python_versions_are_those_that_pip_takes() -> None:
