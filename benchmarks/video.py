@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.index import sample_dtype
-from medtrain.core.mortal import Pool
+from medtrain.core.isolated_processes import Pool
 from medtrain.shards.plan import PackOptions, make_plan
 from medtrain.datasets.record import Record
 from medtrain.shards.tar_writer import Shard, pack_shard

@@ -12,7 +12,7 @@ from medtrain.checkpoints.format import Checkpoint, Tensors
 from medtrain.checkpoints.writer import Outcome, Save, Team, Writer
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.files import sync_folder
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.checkpoint_manifest import (
     CorruptCheckpointError,
     TrainState,
@@ -43,7 +43,7 @@ class CheckpointStore:
         self.durable = found.folder.name if found else ""
         if not self._lead:
             return
-        fence.ensure_highest(self.folder.parent)
+        fencing.ensure_highest(self.folder.parent)
         for litter in self.folder.glob(".tmp-*"):
             shutil.rmtree(litter) if litter.is_dir() and not litter.is_symlink() else litter.unlink()
         if found:  # the attempt may have been killed between a checkpoint and its links
@@ -98,7 +98,7 @@ class CheckpointStore:
     def _publish(self, hidden: Path, name: str, best: bool) -> None:
         final = self.folder / name
         sync_folder(hidden)
-        fence.ensure_highest(self.folder.parent)
+        fencing.ensure_highest(self.folder.parent)
         if final.exists():  # damaged: training went back beyond it and has come here again
             self._drop(final)
         hidden.rename(final)

@@ -14,7 +14,7 @@ from medtrain.checkpoints.format import find_corruption
 from medtrain.core.console import in_line, say, say_json, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.core.files import UNFINISHED
-from medtrain.runs import fence, journal
+from medtrain.runs import fencing, journal
 from medtrain.runs.checkpoint_manifest import (
     MANIFEST,
     checkpoint_folders,
@@ -24,8 +24,8 @@ from medtrain.runs.checkpoint_manifest import (
     read_state,
 )
 from medtrain.runs.code_snapshot import incompatibility, tampered
+from medtrain.runs.ownership import VERIFYING, take
 from medtrain.runs.run import Run, command_for, resume_command
-from medtrain.runs.takeover import VERIFYING, take
 from medtrain.slurm import job_environment
 
 
@@ -78,7 +78,7 @@ def no_trainer(run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        fence.release(run.folder)
+        fencing.release(run.folder)
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

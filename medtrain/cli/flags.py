@@ -17,9 +17,9 @@ from typing import Any
 import tyro
 
 from medtrain import datasets
+from medtrain.cli.arguments import take, take_values
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
-from medtrain.cli.words import take, take_values
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful

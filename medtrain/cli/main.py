@@ -30,17 +30,17 @@ def main() -> None:
     from medtrain.core.search_path import leave_out_working_folder
 
     leave_out_working_folder(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))  # noqa: PTH120 - nothing was imported yet
-    from medtrain.core import outlet, permissions
+    from medtrain.core import output_streams, permissions
 
     permissions.apply()
     arguments = sys.argv[1:]
     logged = bool(arguments) and arguments[0] in COMMANDS and COMMANDS[arguments[0]].logged
     if merely_prints(arguments):
-        outlet.open_all()
+        output_streams.open_all()
         sys.exit(run(arguments))
-    outlet.install(wait=not logged)
+    output_streams.install(wait=not logged)
     code = run(arguments)
-    if code == 0 and not logged and (reason := outlet.lost(blamed=True)):
+    if code == 0 and not logged and (reason := output_streams.lost(blamed=True)):
         from medtrain.core.console import show_error
 
         show_error(f"what it printed is not whole: {reason}", "the work is done; print to a place with room")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from medtrain.cli.words import take_values
+from medtrain.cli.arguments import take_values
 from medtrain.config.configfile import names_in, tell_renamed
 from medtrain.config.dependency import jobs_alone
 from medtrain.config.renamed import NEW_NAMES, OLD_NAMES, OLD_VALUES, canonical, current, with_old_names

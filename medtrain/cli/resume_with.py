@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medtrain.cli.arguments import take_values
 from medtrain.cli.renamed_flags import for_older_copy
-from medtrain.cli.words import take_values
 from medtrain.core.errors import InputError
 from medtrain.runs.code_snapshot import UPDATE_CODE, exec_snapshot, has_old_names, replace_snapshot
 from medtrain.runs.run import Run

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medtrain.config.schema import Config
-from medtrain.core.partition import share_of
+from medtrain.core.even_split import share_of
 from medtrain.distributed.process_group import World, seed_step, wrap
 from medtrain.distributed.tree_sum import Tensors, TreeSum, sum_over_ranks
 from medtrain.loading.batch import Batch

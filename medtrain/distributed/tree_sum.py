@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from medtrain.core.partition import share_of
+from medtrain.core.even_split import share_of
 
 Node = tuple[int, int]  # level, index
 Tensors = list[torch.Tensor]

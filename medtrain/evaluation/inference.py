@@ -28,7 +28,7 @@ from medtrain.imaging.video.clip_tiff import Frames, Shape
 from medtrain.loading import transforms
 from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import fit_clip, window
-from medtrain.models.undrawn import build_undrawn
+from medtrain.models.skip_init import build_without_init
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
@@ -145,7 +145,7 @@ def rebuild_model(run: Run, shards: Path | None = None) -> TrainedModel:
     fits = config.precision != "fp16" or torch.cuda.is_available()
     world = process_group.init_distributed(config.precision if fits else "fp32")
     task = tasks.make(config, classes, counts)
-    model = build_undrawn(config.model, task.outputs)
+    model = build_without_init(config.model, task.outputs)
     model.to(world.device).to(memory_format=models.channels_last(1 + len(input_shape(config))))
     return TrainedModel(run, config, classes, world, task, model, own, shards.resolve().name if shards else "")
 

@@ -10,8 +10,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from medtrain.core.capture_stderr import capture_stderr
 from medtrain.core.errors import MachineError
-from medtrain.core.native_stderr import capture_stderr
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.codestream import Codestream, described
 from medtrain.imaging.dicom_faults import Damaged, Unusable

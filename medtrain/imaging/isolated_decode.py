@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.errors import MachineError
-from medtrain.core.mortal import NO_MEMORY, Ended, Lost, Pool, Work, announce
+from medtrain.core.isolated_processes import NO_MEMORY, Ended, Lost, Pool, Work, announce
 from medtrain.core.regular_files import whole_file
 from medtrain.imaging.decode import decode
 

@@ -14,14 +14,14 @@ from medtrain.config.schema import Config
 from medtrain.core.console import say, show_error
 from medtrain.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
 from medtrain.launch import dependencies, new_run, resume
-from medtrain.launch import members as launch_members
+from medtrain.launch import group_members as launch_members
 from medtrain.launch import stop as launch_stop
 from medtrain.launch import submit as launch
 from medtrain.launch.job_chain import SubmittedJobs, send, tree
 from medtrain.runs import code_snapshot, removal, run_group
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for
 from medtrain.runs.run_group import RunGroup
-from medtrain.runs.takeover import alive
 from medtrain.slurm import job_environment, sbatch
 from medtrain.slurm.environment import ensure_not_one_of_many, in_batch_script, in_slurm_job
 from medtrain.slurm.queries import queue_state

@@ -12,11 +12,11 @@ from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.launch import submit
 from medtrain.runs import code_snapshot
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run
 from medtrain.runs.run_group import RunGroup, evaluated, finished
-from medtrain.runs.takeover import alive
+from medtrain.shards import pack_request as shards_request
 from medtrain.shards import packing_jobs
-from medtrain.shards import request as shards_request
 from medtrain.shards.packed_dataset import is_packed
 from medtrain.slurm import sbatch
 from medtrain.slurm.queries import queue_state

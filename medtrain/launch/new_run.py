@@ -12,10 +12,10 @@ from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
 from medtrain.core.console import say
 from medtrain.core.errors import InputError
-from medtrain.launch import members
-from medtrain.runs import code_snapshot, fence, removal
+from medtrain.launch import group_members
+from medtrain.runs import code_snapshot, fencing, removal
+from medtrain.runs.ownership import take
 from medtrain.runs.run import Run, default_name
-from medtrain.runs.takeover import take
 from medtrain.shards import compatibility, mixture
 
 
@@ -35,7 +35,7 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     take(run)
     code_snapshot.create_snapshot(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
-    fence.release(run.folder)
+    fencing.release(run.folder)
     return run, config
 
 
@@ -68,7 +68,7 @@ def with_shards(config: Config, packed: bool = True) -> Config:
     data = dataclasses.replace(config.data, shards=str(Path(shards).absolute()))
     if packed and not config.slurm.dependency:  # what it waits for may be what packs them
         known = mixture.classes(data)
-        if data.study_type not in (*mixture.TOGETHER, members.ALL):
+        if data.study_type not in (*mixture.TOGETHER, group_members.ALL):
             mixture.ensure_study_type(data.study_type, known)
         mixture.ensure_monitor(dataclasses.replace(config, data=data))
     return dataclasses.replace(config, data=data)

@@ -11,11 +11,11 @@ from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.datasets.record import Record
 from medtrain.launch import group_submit, job_chain, new_run
-from medtrain.launch.members import ALL
+from medtrain.launch.group_members import ALL
 from medtrain.runs.run_group import RunGroup
+from medtrain.shards.pack_request import Request, options_for
 from medtrain.shards.packing_jobs import ensure_can_pack
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
-from medtrain.shards.request import Request, options_for
 from medtrain.slurm import sbatch
 
 FLAGS = ("root", "encoding", "size", "tasks", "max_rejects")  # of a pipeline, besides the settings of its recipe

@@ -15,10 +15,10 @@ import traceback  # noqa: E402
 from typing import Any, NoReturn  # noqa: E402
 
 from medtrain.config.configfile import load  # noqa: E402
-from medtrain.core import deferred_imports, outlet, permissions  # noqa: E402
+from medtrain.core import deferred_imports, output_streams, permissions  # noqa: E402
 from medtrain.core.errors import EXIT_ENVIRONMENT, Hang, MedtrainError  # noqa: E402
 from medtrain.distributed.rank_environment import SUPERVISOR, set_rank_environment  # noqa: E402
-from medtrain.runs import fence, takeover  # noqa: E402
+from medtrain.runs import fencing, ownership  # noqa: E402
 from medtrain.runs.run import Run, command_for  # noqa: E402
 from medtrain.slurm.environment import node_name  # noqa: E402
 
@@ -26,7 +26,7 @@ from medtrain.slurm.environment import node_name  # noqa: E402
 def main() -> int:
     """Train, and turn every failure into an exit code and a line in the run folder."""
     run = Run(sys.argv[1])
-    outlet.install(wait=False)
+    output_streams.install(wait=False)
     if SUPERVISOR in os.environ:
         end_with_parent()
     permissions.apply()
@@ -35,8 +35,8 @@ def main() -> int:
         permissions.apply(config.share)
         set_rank_environment()
         main = os.environ.get("RANK", "0") == "0"
-        if not fence.join(run.folder, main) and main:
-            takeover.take(run)  # without a supervisor; under one that told no number it would be refused
+        if not fencing.join(run.folder, main) and main:
+            ownership.take(run)  # without a supervisor; under one that told no number it would be refused
         deferred_imports.install()
         gc.disable()  # of what is imported nothing goes: to look through it again and again takes a second
         from medtrain.training.loop import train
@@ -79,8 +79,8 @@ def report(run: Run, text: str) -> None:
 def note(run: Run, exit_code: int, problem: str, fix: str, **more: str) -> None:
     """What the supervisor reads to decide whether another attempt can help. The first rank to fail is the one that
     says why: what the others then see is only that it is gone."""
-    with contextlib.suppress(OSError, fence.Superseded):
-        fence.ensure_highest(run.folder)
+    with contextlib.suppress(OSError, fencing.Superseded):
+        fencing.ensure_highest(run.folder)
         descriptor = os.open(run.failure_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w") as file:
             who = {"rank": int(os.environ.get("RANK", "0")), "host": node_name()}

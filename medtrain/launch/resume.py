@@ -15,8 +15,8 @@ from medtrain.launch.new_run import with_shards
 from medtrain.launch.submit import TRAIN_HERE, send, where
 from medtrain.runs import attempts, code_snapshot
 from medtrain.runs.checkpoint_manifest import newest_manifest
+from medtrain.runs.ownership import LEAVING, alive, take, under_way
 from medtrain.runs.run import Run, resume_command
-from medtrain.runs.takeover import LEAVING, alive, take, under_way
 from medtrain.shards import mixture
 from medtrain.slurm import job_environment, sbatch
 from medtrain.slurm.environment import ensure_not_one_of_many

@@ -9,8 +9,8 @@ import time
 
 from medtrain.core.errors import MachineError
 from medtrain.runs import attempts
+from medtrain.runs.ownership import VERIFYING, alive
 from medtrain.runs.run import Run, resume_command, set_status
-from medtrain.runs.takeover import VERIFYING, alive
 
 
 def stop(run: Run, wait_s: float = 120) -> str:

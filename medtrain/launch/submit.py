@@ -16,7 +16,7 @@ from medtrain.core.errors import MachineError
 from medtrain.core.jsonfiles import write_json
 from medtrain.launch import dependencies
 from medtrain.launch.new_run import new_run, ready, with_name
-from medtrain.runs import attempts, code_snapshot, fence, removal
+from medtrain.runs import attempts, code_snapshot, fencing, removal
 from medtrain.runs.run import Run, set_status
 from medtrain.slurm import sbatch
 from medtrain.slurm.environment import ensure_not_one_of_many, in_slurm_job, own_job
@@ -100,7 +100,7 @@ def note_sent(run: Run, job: str) -> None:
     """Write down that a run is in the queue as a job."""
     write_json(run.job_file, {"job": job, "submitted": time.time()})
     set_status(run, state="queued")
-    fence.release(run.folder)
+    fencing.release(run.folder)
 
 
 def script(run: Run, slurm: SlurmConfig) -> str:

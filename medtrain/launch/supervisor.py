@@ -16,7 +16,7 @@ import time
 from types import FrameType
 
 from medtrain.config.configfile import load
-from medtrain.core import outlet, permissions, processes
+from medtrain.core import output_streams, permissions, processes
 from medtrain.core.console import show_error, warn
 from medtrain.core.errors import (
     EXIT_DONE,
@@ -31,7 +31,7 @@ from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.launch import dependencies, grace_time
 from medtrain.launch.rank_processes import LocalRanks, Srun
-from medtrain.runs import attempts, code_snapshot, fence, takeover
+from medtrain.runs import attempts, code_snapshot, fencing, ownership
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm import job_environment, queries
@@ -48,11 +48,11 @@ def supervise(run: Run, alone: bool = True) -> int:
     `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
     owner that lives, and Superseded where another has taken it over.
     """
-    takeover.take(run)
+    ownership.take(run)
     try:
         return _until_it_ends(run, alone)
     finally:
-        fence.release(run.folder)
+        fencing.release(run.folder)
 
 
 def _until_it_ends(run: Run, alone: bool) -> int:
@@ -86,7 +86,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
             return requeue(run)
         if not asked.signal:
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
-        takeover.again(run)
+        ownership.again(run)
     return leave(run)
 
 
@@ -110,7 +110,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s
     for folder in (run.folder, run.hangs, run.figures, run.evaluation):
         sweep(folder)
     # A signal that came before the ranks: in a grace time there is none to start them in.
-    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait(fence.for_ranks(run.folder))
+    code = EXIT_RESUMABLE if asked.signal and in_batch_script() else ranks.start_and_wait(fencing.for_ranks(run.folder))
     if failure := run.failure():
         set_status(run, state="failed", **failure)
     elif run.status().get("state") in ("starting", "running"):
@@ -227,7 +227,7 @@ class SignalForwarder:
 
     def _ask_why(self, name: str) -> None:
         """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""
-        with contextlib.suppress(fence.Superseded):
+        with contextlib.suppress(fencing.Superseded):
             self._heard(name)
 
     def _heard(self, name: str) -> None:
@@ -237,7 +237,7 @@ class SignalForwarder:
 
 
 if __name__ == "__main__":
-    outlet.install(wait=False)
+    output_streams.install(wait=False)
     job_environment.reconcile_environment()
     try:
         sys.exit(supervise(Run(sys.argv[1])))

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from medtrain.core.partition import share_of
+from medtrain.core.even_split import share_of
 
 
 def epoch_order(seed: int, epoch: int, digest: str, samples: int) -> npt.NDArray[np.int64]:

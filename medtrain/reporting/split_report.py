@@ -18,7 +18,7 @@ from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.loading.loader import Loader
 from medtrain.reporting import plots
-from medtrain.reporting.mistakes import draw_misclassified
+from medtrain.reporting.misclassified import draw_misclassified
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.task_figures import draw
 from medtrain.runs import journal

@@ -19,7 +19,7 @@ from typing import Any
 
 from medtrain.core.console import warn
 from medtrain.core.jsonfiles import append_json, note_damaged, read_json_lines
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.exit_causes import Cause, Evidence, diagnose
 from medtrain.runs.goodput import work
 from medtrain.runs.run import Run
@@ -45,7 +45,7 @@ _writing = threading.Lock()  # a signal's line may come while another is written
 
 def note(run: Run, row: Row) -> None:
     """Write a line about an attempt; where the disk is full the run still continues."""
-    fence.ensure_highest(run.folder)
+    fencing.ensure_highest(run.folder)
     try:
         with _writing:
             append_json(run.attempts, row)

@@ -27,8 +27,8 @@ from medtrain.core.files import UNFINISHED, sync_folder
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.core.processes import ROOT
 from medtrain.runs.checkpoint_manifest import newest_manifest
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, command_for, resume_command
-from medtrain.runs.takeover import alive
 
 MANIFEST = "manifest.json"
 UPDATE_CODE = "--update-code"  # of `resume`: take the installed medtrain in place of the run's own copy

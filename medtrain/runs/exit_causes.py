@@ -169,12 +169,8 @@ def _sacct_answered(evidence: Evidence) -> Cause | None:
 
 
 def _warned_of_limit(evidence: Evidence) -> Cause | None:
-    signalled = "SIGUSR2" in (evidence.signal, _signal(evidence))
-    if (
-        signalled
-        and evidence.time_limit_at
-        and evidence.time_limit_at - evidence.ended <= evidence.warned_s + LIMIT_SECONDS
-    ):
+    signalled, limit = "SIGUSR2" in (evidence.signal, _signal(evidence)), evidence.time_limit_at
+    if signalled and limit and limit - evidence.ended <= evidence.warned_s + LIMIT_SECONDS:
         return _time_limit(evidence)
     return None
 

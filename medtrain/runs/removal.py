@@ -10,8 +10,8 @@ from typing import Protocol
 
 from medtrain.core.errors import InputError
 from medtrain.core.files import UNFINISHED
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, command_for
-from medtrain.runs.takeover import alive
 
 
 class Folder(Protocol):

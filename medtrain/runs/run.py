@@ -12,7 +12,7 @@ from typing import Any
 from medtrain.core import permissions
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import DamagedFile, _said, read_json, write_json
-from medtrain.runs import fence
+from medtrain.runs import fencing
 
 STEP = re.compile(r"step-[0-9]{8,}(-epoch-[0-9]{3,})?$")  # a checkpoint; `step-backup` is none
 GROUP_FILE = "group.json"  # makes a folder a group of runs, as config.yaml makes it a run
@@ -41,7 +41,7 @@ class Run:
         self.trackers = self.folder / "trackers"
         self.stop_file = self.folder / "stop"
         self.failure_file = self.folder / "failure.json"
-        self.numbers = self.folder / fence.FOLDER  # who owns the run
+        self.numbers = self.folder / fencing.FOLDER  # who owns the run
         self.lock_file = self.folder / "lock"  # of older versions
         self.hangs = self.folder / "hangs"
 
@@ -169,5 +169,5 @@ def default_name(recipe: str, job: str = "") -> str:
 def set_status(run: Run, **changes: Any) -> None:
     """Merge `changes` into a run's status.json; a full disk leaves the old one."""
     with contextlib.suppress(OSError):
-        fence.ensure_highest(run.folder)
+        fencing.ensure_highest(run.folder)
         write_json(run.status_file, {**run.status(), **changes, "updated": time.time()})

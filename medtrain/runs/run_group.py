@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for
-from medtrain.runs.takeover import alive
 
 
 class RunGroup:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.console import table
-from medtrain.runs.history import attempt_history
+from medtrain.runs.attempt_history import attempt_history
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
-from medtrain.runs.takeover import alive
 from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import NO_ANSWER, JobStatus, seconds
 

@@ -17,8 +17,8 @@ from medtrain import __version__, datasets
 from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sweep, write_whole
+from medtrain.core.isolated_processes import Lost, Pool
 from medtrain.core.jsonfiles import read_json_lines, write_json
-from medtrain.core.mortal import Lost, Pool
 from medtrain.datasets.labels import UNKNOWN, task_of
 from medtrain.datasets.record import Record
 from medtrain.imaging.encode import rule

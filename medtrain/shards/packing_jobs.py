@@ -17,7 +17,7 @@ from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
 from medtrain.shards.pack import pack, pack_share, read_share
 from medtrain.shards.pack_checks import check_options, check_records, ensure_same_dataset
-from medtrain.shards.request import Request, records_of
+from medtrain.shards.pack_request import Request, records_of
 from medtrain.slurm import job_environment, queries, sbatch
 
 REQUEST = "request.json"

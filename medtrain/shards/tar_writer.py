@@ -19,7 +19,7 @@ import numpy.typing as npt
 import xxhash
 
 from medtrain.core.files import pieces, whole, write_whole
-from medtrain.core.mortal import NO_MEMORY, Ended, Work, announce
+from medtrain.core.isolated_processes import NO_MEMORY, Ended, Work, announce
 from medtrain.datasets.record import SCORE
 from medtrain.imaging import pixel_limit
 from medtrain.imaging.decode import decode, extension

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from medtrain.core import outlet
+from medtrain.core import output_streams
 from medtrain.core.console import Progress, say
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.journal import Journal
 from medtrain.runs.run import Run, set_status
 
@@ -17,10 +17,10 @@ from medtrain.runs.run import Run, set_status
 def log(run: Run, text: str, speak: Callable[[str], None] = say) -> None:
     """One line with the time on it, in train.log and on standard output (through `speak`)."""
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"
-    told = bool(outlet.lost())
+    told = bool(output_streams.lost())
     _into_log(run, line)
     speak(line)
-    if not told and (reason := outlet.lost()):
+    if not told and (reason := output_streams.lost()):
         _into_log(run, f"{line[:19]} standard output or error takes nothing more ({reason}): see this log from here on")
 
 
@@ -52,7 +52,7 @@ class RunLog:
         """An optimizer step's mean loss over the global batch."""
         if not self._main:
             return
-        fence.ensure_highest(self._run.folder, every_s=1.0)
+        fencing.ensure_highest(self._run.folder, every_s=1.0)
         self._journal.write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "time": time.time()})
         self._progress.advance(1, f"epoch {epoch}, loss {loss:.4f}")
         now = time.monotonic()
@@ -69,7 +69,7 @@ class RunLog:
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch's numbers; `row` holds step, epoch and plain numbers."""
         if self._main:
-            fence.ensure_highest(self._run.folder)
+            fencing.ensure_highest(self._run.folder)
             self._journal.write({"kind": "epoch", **row, "time": time.time()})
 
     def claim(self) -> Callable[[], dict[str, Any]]:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import locked
+from medtrain.runs.ownership import VERIFYING, alive
 from medtrain.runs.run import Run, command_for
-from medtrain.runs.takeover import VERIFYING, alive
 from medtrain.tracking.uploader_process import catch_up, upload_lock
 
 

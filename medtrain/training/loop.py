@@ -21,7 +21,7 @@ from medtrain.distributed.process_group import World, any_rank, broadcast_buffer
 from medtrain.evaluation.evaluate import ensure_finite, measure, score
 from medtrain.evaluation.inputs import pixels
 from medtrain.loading.batch import Batch
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.checkpoint_manifest import TrainState
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
@@ -247,7 +247,7 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
     """Report on the best weights; the run counts as finished only after its end is durable."""
     run, config, world = trainer.run, trainer.config, trainer.world
     save_final(trainer, state)
-    fence.ensure_highest(run.folder)
+    fencing.ensure_highest(run.folder)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.run_log.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
     # Intervals by patient take a while, on rank 0 alone.

@@ -16,7 +16,7 @@ from medtrain.distributed.process_group import World
 from medtrain.evaluation.inputs import input_shape
 from medtrain.models.compile import compile_blocks
 from medtrain.models.freezing import Freezing
-from medtrain.models.undrawn import build_undrawn
+from medtrain.models.skip_init import build_without_init
 from medtrain.runs.checkpoint_manifest import TrainState
 from medtrain.training.optim import make_optimizer
 
@@ -38,7 +38,7 @@ def build_network(
     checkpoint was `found` its tensors come later, and no weights are drawn or read for nothing."""
     torch.manual_seed(config.seed)
     shape = input_shape(config)
-    model = build_undrawn(config.model, outputs) if found else models.build(config.model, outputs, shape, bias)
+    model = build_without_init(config.model, outputs) if found else models.build(config.model, outputs, shape, bias)
     model = model.to(world.device).to(memory_format=models.channels_last(1 + len(shape)))
     if config.model.compile == "blocks":
         compile_blocks(config.model.backbone, models.blocks(config.model.backbone, model))

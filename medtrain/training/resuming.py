@@ -11,7 +11,7 @@ from medtrain.config.schema import Config, lower_is_better
 from medtrain.core.errors import InputError
 from medtrain.core.files import sync_folder
 from medtrain.distributed.process_group import World, broadcast_object
-from medtrain.runs import fence, journal
+from medtrain.runs import fencing, journal
 from medtrain.runs.checkpoint_manifest import TrainState, checkpoint_folders, epoch_folder, newest_state
 from medtrain.runs.run import Run, resume_command
 from medtrain.shards import mixture
@@ -58,7 +58,7 @@ def choose_checkpoint(run: Run, say: Callable[[str], None]) -> Choice:
 def clear_newer(run: Run, choice: Choice, say: Callable[[str], None]) -> None:
     """Before the first new line and the first new checkpoint: put aside the checkpoints that are newer, keep a journal
     that is damaged, and cut off what was written after the checkpoint."""
-    fence.ensure_highest(run.folder)
+    fencing.ensure_highest(run.folder)
     found = choice.found
     for folder in checkpoint_folders(run.checkpoints):
         if found is None or folder.name > found.folder.name:

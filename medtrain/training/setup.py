@@ -29,7 +29,7 @@ from medtrain.evaluation.inputs import input_shape, middle, open_loader
 from medtrain.loading.loader import Loader
 from medtrain.models.compile import not_compiled
 from medtrain.models.freezing import Freezing
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.checkpoint_manifest import TrainState, digest
 from medtrain.runs.run import Run
 from medtrain.shards import compatibility, mixture
@@ -129,7 +129,7 @@ def init_world(run: Run, config: Config, stop: StopRequest) -> World:
         process_group.compute_deterministically()
     world = process_group.init_distributed(recorded_precision(run) or config.precision)
     if world.main:
-        fence.ensure_highest(run.folder)
+        fencing.ensure_highest(run.folder)
         stop.watch(run.stop_file)
     return world
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.mortal import Ended, Work
+from medtrain.core.isolated_processes import Ended, Work
 from medtrain.curation import scan
 from medtrain.imaging import isolated_decode
 from medtrain.imaging.decode import decode

@@ -27,7 +27,7 @@ from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.clip_sampling import ClipSetup
 from medtrain.loading.loader import LabelRule, Loader
-from medtrain.reporting.mistakes import draw_misclassified, moments
+from medtrain.reporting.misclassified import draw_misclassified, moments
 from medtrain.runs.run import Run
 from medtrain.shards.index import open_index
 from medtrain.tasks.multilabel import Multilabel

@@ -18,7 +18,7 @@ from medtrain.core import processes
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.sources import demo
 from medtrain.runs.run import Run
-from medtrain.shards import packing_jobs, request
+from medtrain.shards import pack_request, packing_jobs
 from medtrain.shards.plan import PackOptions
 
 ARCHIVE = "run_of_the_flat_layout.tar.xz"
@@ -70,7 +70,7 @@ def test_a_packing_job_that_waited_over_the_move_runs(demo_tree: Path, tmp_path:
     """Its script names the installed medtrain's folder and the module `medtrain.packjob`."""
     out = tmp_path / "packed"
     out.mkdir()
-    asked = request.Request("demo", demo_tree, request.options_for("demo", PackOptions()), 0, False)
+    asked = pack_request.Request("demo", demo_tree, pack_request.options_for("demo", PackOptions()), 0, False)
     write_json(out / packing_jobs.REQUEST, {"request": asked.told(), "tasks": 1, "share": "private"})
     for stage in packing_jobs.STAGES:
         command = [sys.executable, "-c", OLD_START, str(processes.ROOT), "medtrain.packjob", str(out), stage]

@@ -27,7 +27,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.sources import mura_demo
 from medtrain.evaluation.predict import MURAPredictor
 from medtrain.evaluation.score_table import read_scores
-from medtrain.launch import members
+from medtrain.launch import group_members
 from medtrain.reporting import group_report
 from medtrain.runs import run_group
 from medtrain.runs.run import Run
@@ -71,7 +71,9 @@ def asked(**changes: Any) -> Config:
 
 def test_names_seeds_and_folders_of_the_runs() -> None:
     def told(config: Config) -> list[tuple[str, str, int, str]]:
-        return [(own.run, own.data.study_type, own.seed, own.weights_dir) for own in members.members(config, TYPES)]
+        return [
+            (own.run, own.data.study_type, own.seed, own.weights_dir) for own in group_members.members(config, TYPES)
+        ]
 
     assert told(asked(study_type="all", weights_dir="m")) == [
         ("bones-XR_HAND", "XR_HAND", 42, "m"),
@@ -85,8 +87,10 @@ def test_names_seeds_and_folders_of_the_runs() -> None:
     assert told(asked()) == [("bones-combined", "", 42, "")], "never the name of the group"
     both = told(asked(study_type="all", ensemble=2))
     assert [name for name, *_ in both] == [f"bones-{name}-{number}" for name in TYPES for number in (1, 2)]
-    assert all(own.ensemble == 1 for own in members.members(asked(study_type="all", ensemble=2), TYPES))
-    assert not members.wanted(asked(study_type="combined")) and not members.wanted(asked(study_type="XR_HAND"))
+    assert all(own.ensemble == 1 for own in group_members.members(asked(study_type="all", ensemble=2), TYPES))
+    assert not group_members.wanted(asked(study_type="combined")) and not group_members.wanted(
+        asked(study_type="XR_HAND")
+    )
 
 
 def test_only_studies_of_several_types_make_groups() -> None:

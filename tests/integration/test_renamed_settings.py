@@ -18,7 +18,7 @@ from medtrain.config import configfile
 from medtrain.config.yaml12 import read_yaml
 from medtrain.core.jsonfiles import read_json
 from medtrain.launch.resume import make_ready
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.run import Run
 
 ARCHIVE = "run_of_the_old_words.tar.xz"
@@ -45,7 +45,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     assert "hang_timeout_seconds: 61.0 -> 90.0" in said, said
     # As `retry` does with each run of a group, before their jobs are sent.
     make_ready(runs["ready"], configfile.load(runs["ready"].config_file))
-    fence.release(runs["ready"].folder)
+    fencing.release(runs["ready"].folder)
     resume(runs["ready"], "--keep_last", "4")
     return runs
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
-from medtrain.core.hints import SHOWN, command, listing
+from medtrain.core.shell_quoting import SHOWN, command, listing
 from medtrain.curation import clip_faults
 from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
 from medtrain.curation.scan import scan_files

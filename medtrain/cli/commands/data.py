@@ -9,7 +9,7 @@ from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.errors import InputError, MachineError
-from medtrain.core.hints import command
+from medtrain.core.shell_quoting import command
 from medtrain.curation.scan import scan_files
 from medtrain.datasets import read_records
 from medtrain.reporting.dataset_figures import draw_dataset, examples_of

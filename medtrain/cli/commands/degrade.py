@@ -12,8 +12,8 @@ from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, warn
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sweep
-from medtrain.core.hints import command, listing
-from medtrain.core.mortal import Lost
+from medtrain.core.isolated_processes import Lost
+from medtrain.core.shell_quoting import command, listing
 from medtrain.curation.degraded_copy import AGAIN, VERSIONS, _claim, _end, _write_missing
 from medtrain.datasets.record import SCORE, Record, labels_sha256
 from medtrain.datasets.sources import echo

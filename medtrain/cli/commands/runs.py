@@ -12,18 +12,18 @@ from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.console import say, say_json, table, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT
+from medtrain.launch import group_members as launch_members
 from medtrain.launch import group_submit, new_run
-from medtrain.launch import members as launch_members
 from medtrain.launch import resume as launch_resume
 from medtrain.launch import stop as launch_stop
 from medtrain.launch import submit as launch
 from medtrain.launch.group_status import group_text, statuses
 from medtrain.launch.job_chain import tree
 from medtrain.runs import removal
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for, runs_flag
 from medtrain.runs.run_group import RunGroup
 from medtrain.runs.status import attempts_table, describe, follow, status_table
-from medtrain.runs.takeover import alive
 from medtrain.slurm import job_environment
 
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]

@@ -21,10 +21,10 @@ from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
 from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
+from medtrain.shards.pack_request import Request, options_for, records_of
 from medtrain.shards.packed_dataset import PackedDataset, is_packed
 from medtrain.shards.packing_jobs import submit
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
-from medtrain.shards.request import Request, options_for, records_of
 from medtrain.shards.verify import notes, verify_shards
 
 

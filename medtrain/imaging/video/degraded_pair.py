@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.files import whole
-from medtrain.core.mortal import NO_MEMORY, Ended, Work, announce
+from medtrain.core.isolated_processes import NO_MEMORY, Ended, Work, announce
 from medtrain.imaging.video import reader
 from medtrain.imaging.video.header import ClipHeader
 from medtrain.imaging.video.sector import Sector, find_sector

@@ -28,9 +28,9 @@ from medtrain.checkpoints.writer import Team
 from medtrain.config.schema import CheckpointConfig
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.jsonfiles import read_json
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.checkpoint_manifest import MANIFEST, checkpoint_folders
-from medtrain.runs.fence import FOLDER
+from medtrain.runs.fencing import FOLDER
 from medtrain.runs.run import Run
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "5", "--dropout", "0.1", "--keep_last", "4"]
@@ -235,14 +235,16 @@ def test_a_run_that_is_under_way_is_refused(demo_shards: Path, tmp_path: Path) -
 
 
 def test_the_checkpoints_of_a_run_with_an_owner_are_not_verified(run: Run) -> None:
-    number = 1 + max(fence.numbers(run.folder), default=0)
-    assert fence.claim(run.folder, number, replace(fence.myself(), pid=1, ticks=fence.started(1)))  # init, which lives
-    del fence.HELD[run.folder]
+    number = 1 + max(fencing.numbers(run.folder), default=0)
+    assert fencing.claim(
+        run.folder, number, replace(fencing.myself(), pid=1, ticks=fencing.started(1))
+    )  # init, which lives
+    del fencing.HELD[run.folder]
     try:
         with pytest.raises(InputError, match=r"first is still under way \(process 1\): its checkpoints come and go"):
             verify_run(run, files_only=True, from_step=-1, ranks=0, scratch=None, json=False)
     finally:
-        fence.file(run.folder, number, "end").touch()
+        fencing.file(run.folder, number, "end").touch()
 
 
 def test_what_cannot_be_replayed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from medtrain.cli.flags import parse_settings
 from medtrain.config import configfile, fingerprint
 from medtrain.core import permissions
 from medtrain.core.jsonfiles import write_json
+from medtrain.shards import pack_request as shards_request
 from medtrain.shards import packing_jobs
-from medtrain.shards import request as shards_request
 from medtrain.shards.plan import PackOptions
 
 

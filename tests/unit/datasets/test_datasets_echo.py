@@ -16,8 +16,8 @@ from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import echo
+from medtrain.shards.pack_request import Request, records_of
 from medtrain.shards.plan import PackOptions
-from medtrain.shards.request import Request, records_of
 
 
 def read(root: Path, *lines: str, head: str = "video_path,quality_score") -> list[Record]:

@@ -17,8 +17,8 @@ from medtrain.datasets.record import Record, years
 from medtrain.datasets.sources import metadata as source
 from medtrain.datasets.sources import nih
 from medtrain.shards.pack_checks import check_records
+from medtrain.shards.pack_request import Request, records_of
 from medtrain.shards.plan import PackOptions
-from medtrain.shards.request import Request, records_of
 
 HEAD = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Patient,View,Split,Study,Sex,Age"
 ZEROS = " ".join(["0"] * 14)

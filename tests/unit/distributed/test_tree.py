@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from medtrain.core.partition import share_of
+from medtrain.core.even_split import share_of
 from medtrain.distributed.tree_sum import TreeSum, own_nodes
 
 

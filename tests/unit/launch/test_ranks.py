@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medtrain.launch.rank_processes import LocalRanks, for_srun
-from medtrain.runs import fence
+from medtrain.runs import fencing
 
 RANK = """
 import os, signal, sys, time
@@ -32,15 +32,15 @@ def test_the_ranks_publish_under_the_number_of_their_attempt_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A number that another run's job left in the environment is dropped, and the own one arrives all the same."""
-    monkeypatch.setenv(fence.NUMBER, "99")
-    assert fence.NUMBER not in for_srun()
+    monkeypatch.setenv(fencing.NUMBER, "99")
+    assert fencing.NUMBER not in for_srun()
     run = tmp_path / "run"
     run.mkdir()
-    assert fence.claim(run, 7, fence.myself())
-    code = f"import os, sys; open(sys.argv[1] + os.environ['RANK'], 'w').write(os.environ['{fence.NUMBER}'])"
+    assert fencing.claim(run, 7, fencing.myself())
+    code = f"import os, sys; open(sys.argv[1] + os.environ['RANK'], 'w').write(os.environ['{fencing.NUMBER}'])"
     ranks = LocalRanks(2, [sys.executable, "-c", code, str(tmp_path / "rank")])
     try:
-        assert ranks.start_and_wait(fence.for_ranks(run)) == 0
+        assert ranks.start_and_wait(fencing.for_ranks(run)) == 0
     finally:
-        fence.release(run)
+        fencing.release(run)
     assert [(tmp_path / f"rank{number}").read_text() for number in range(2)] == ["7", "7"]

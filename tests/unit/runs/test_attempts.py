@@ -21,10 +21,10 @@ from places import RECORDED
 from process_table import children
 
 from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
+from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.attempts import end_row, nodes_to_avoid, note, silent_end, started, unended
 from medtrain.runs.exit_causes import Evidence, diagnose
 from medtrain.runs.goodput import Work, goodput, work
-from medtrain.runs.history import attempt_history
 from medtrain.runs.run import Run, set_status
 from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import parse

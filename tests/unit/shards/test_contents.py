@@ -10,7 +10,7 @@ import pytest
 import xxhash
 
 from medtrain.core.errors import MachineError
-from medtrain.core.mortal import Pool
+from medtrain.core.isolated_processes import Pool
 from medtrain.datasets.record import Record
 from medtrain.shards import file_hashes as module
 from medtrain.shards.file_hashes import hash_files

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medtrain.core.mortal import Pool
+from medtrain.core.isolated_processes import Pool
 from medtrain.datasets.record import TRAIN_VAL, Record
 from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.packed_dataset import SPLITS

@@ -20,11 +20,11 @@ DRAWS = ("normal_", "uniform_", "kaiming_uniform_", "bernoulli_")  # of tensors,
 MAKES_OF_THEM = ("erfinv_", "mul_", "add_", "clamp_")  # a truncated normal distribution
 
 
-def build_undrawn(config: ModelConfig, outputs: int) -> nn.Module:
+def build_without_init(config: ModelConfig, outputs: int) -> nn.Module:
     """As `models.build` without weights, but with zeros for random ones. A network that has tensors of its own which no
     checkpoint holds (buffers that are not persistent) is built as ever: they may be drawn, or computed from draws."""
     bare, before = replace(config, weights=""), torch.get_rng_state()
-    with _Undrawn():
+    with _SkipInit():
         model = models.build(bare, outputs)
     saved = model.state_dict().keys()
     own = [name for name, _ in (*model.named_buffers(), *model.named_parameters()) if name not in saved]
@@ -34,7 +34,7 @@ def build_undrawn(config: ModelConfig, outputs: int) -> nn.Module:
     return models.build(bare, outputs)
 
 
-class _Undrawn(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     """Parameters are zeros where they would be random; all other tensors are what they are."""
 
     def __torch_function__(

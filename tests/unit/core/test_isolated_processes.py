@@ -15,8 +15,8 @@ from places import HELPERS
 
 from medtrain.cli.main import run
 from medtrain.core.errors import MachineError
+from medtrain.core.isolated_processes import NO_MEMORY, Lost, Pool, Work
 from medtrain.core.jsonfiles import read_json, read_json_lines
-from medtrain.core.mortal import NO_MEMORY, Lost, Pool, Work
 from medtrain.curation import degraded_copy, scan
 from medtrain.datasets.record import Record
 from medtrain.imaging import isolated_decode

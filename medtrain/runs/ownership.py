@@ -11,9 +11,9 @@ from typing import Any
 
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.jsonfiles import read_json
-from medtrain.runs import fence
+from medtrain.runs import fencing
 from medtrain.runs.attempts import here, rows_of, started, unended
-from medtrain.runs.fence import HELD, Owner
+from medtrain.runs.fencing import HELD, Owner
 from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.slurm.environment import own_job
 from medtrain.slurm.queries import NO_ANSWER, JobStatus, queue_state
@@ -34,9 +34,9 @@ def alive(run: Run, sure: bool = False) -> JobStatus | None:
     """
     rows = rows_of(run)
     last: dict[str, Any] = next(reversed(started(rows)), {})
-    number = max(fence.numbers(run.folder), default=0)
-    left = not number or fence.file(run.folder, number, "end").exists()
-    owner = None if left else fence.read(fence.file(run.folder, number, "lock"))
+    number = max(fencing.numbers(run.folder), default=0)
+    left = not number or fencing.file(run.folder, number, "end").exists()
+    owner = None if left else fencing.read(fencing.file(run.folder, number, "lock"))
     over = unended(rows) is None and run.status().get("state") in ("finished", "failed")
     jobs = [read_json(run.job_file).get("job"), last.get("job"), owner and owner.job]
     for job in dict.fromkeys(str(job) for job in jobs if job and not over):  # its job may go on with other runs
@@ -67,7 +67,7 @@ def take(run: Run, doing: str = "running", wait_s: float = SAVING_S) -> None:
             time.sleep(0.2)
         else:
             _claim(run, doing)
-    fence.ensure_highest(run.folder)
+    fencing.ensure_highest(run.folder)
 
 
 def again(run: Run) -> None:
@@ -75,26 +75,26 @@ def again(run: Run) -> None:
     Where the disk is full, the old number stays."""
     with contextlib.suppress(MachineError):
         _claim(run, "running")
-    fence.ensure_highest(run.folder)
+    fencing.ensure_highest(run.folder)
 
 
 def _claim(run: Run, doing: str) -> None:
-    number = 1 + max(fence.numbers(run.folder), default=0)
+    number = 1 + max(fencing.numbers(run.folder), default=0)
     try:
-        fence.claim(run.folder, number, fence.myself(own_job(), doing))
+        fencing.claim(run.folder, number, fencing.myself(own_job(), doing))
     except OSError as error:
         raise MachineError(
-            f"{run.folder / fence.FOLDER}: the attempt cannot be noted there ({error.strerror})",
+            f"{run.folder / fencing.FOLDER}: the attempt cannot be noted there ({error.strerror})",
             f"make room, or let the folder be written, then: {resume_command(run)}",
         ) from None
 
 
 def _where(run: Run, number: int, owner: Owner | None, sure: bool) -> JobStatus | None:
     """Where the owner of the highest number lives, who has not said that it left."""
-    if owner and owner.machine == fence.this_machine():
+    if owner and owner.machine == fencing.this_machine():
         if _is(owner):
             return None if owner.pid == os.getpid() else JobStatus("process", str(owner.pid), owner.doing.upper())
-        rank = fence.read(fence.file(run.folder, number, "rank0"))
+        rank = fencing.read(fencing.file(run.folder, number, "rank0"))
         return JobStatus("process", str(rank.pid), LEAVING) if rank and _is(rank) else None
     if owner and owner.job:
         if owner.job == own_job():
@@ -115,8 +115,8 @@ def _where(run: Run, number: int, owner: Owner | None, sure: bool) -> JobStatus 
 
 def _is(owner: Owner) -> bool:
     """Whether exactly this process lives, on this machine; a stopped one does."""
-    here = owner.machine == fence.this_machine()
-    return here and bool(owner.ticks) and fence.started(owner.pid) == owner.ticks
+    here = owner.machine == fencing.this_machine()
+    return here and bool(owner.ticks) and fencing.started(owner.pid) == owner.ticks
 
 
 def _beats(run: Run, number: int) -> bool:
@@ -124,22 +124,22 @@ def _beats(run: Run, number: int) -> bool:
     took longer than a period does not count."""
     first, quiet = _signs(run, number), 0
     while quiet < PERIODS:
-        time.sleep(fence.BEAT_S)
+        time.sleep(fencing.BEAT_S)
         began = time.monotonic()
         now = _signs(run, number)
         if now is None:
             return False
         if now != first:
             return True
-        quiet += time.monotonic() - began < fence.BEAT_S
+        quiet += time.monotonic() - began < fencing.BEAT_S
     return False
 
 
 def _signs(run: Run, number: int) -> list[bytes] | None:
     """What an owner changes while it lives; None once it has left."""
-    if fence.file(run.folder, number, "end").exists():
+    if fencing.file(run.folder, number, "end").exists():
         return None
-    files = [fence.file(run.folder, number, kind) for kind in ("lock", "beat", "rank0")]
+    files = [fencing.file(run.folder, number, kind) for kind in ("lock", "beat", "rank0")]
     return [path.read_bytes() if path.exists() else b"" for path in files]
 
 
@@ -152,6 +152,6 @@ def _older(rows: list[dict[str, Any]], last: dict[str, Any]) -> JobStatus | None
         own = b"medtrain" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return None
-    begun = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + fence.started(pid) / os.sysconf("SC_CLK_TCK")
-    lives = own and fence.started(pid) and begun <= last.get("time", 0.0) + SLACK_SECONDS
+    begun = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + fencing.started(pid) / os.sysconf("SC_CLK_TCK")
+    lives = own and fencing.started(pid) and begun <= last.get("time", 0.0) + SLACK_SECONDS
     return JobStatus("process", str(pid), "RUNNING") if lives else None

@@ -21,10 +21,10 @@ from process_table import children
 
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json, write_json
-from medtrain.runs import attempts, fence, takeover
-from medtrain.runs.fence import HELD, Owner, Superseded, claim, ensure_highest, myself, numbers, release
+from medtrain.runs import attempts, fencing, ownership
+from medtrain.runs.fencing import HELD, Owner, Superseded, claim, ensure_highest, myself, numbers, release
+from medtrain.runs.ownership import alive, take
 from medtrain.runs.run import Run, set_status
-from medtrain.runs.takeover import alive, take
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def owned(run: Run, owner: Owner) -> int:
 
 
 def of(pid: int) -> Owner:
-    return replace(myself(), pid=pid, ticks=fence.started(pid))
+    return replace(myself(), pid=pid, ticks=fencing.started(pid))
 
 
 def test_a_number_has_one_owner_however_many_reach_for_it(run: Run) -> None:
@@ -94,9 +94,9 @@ def test_an_owner_of_old_publishes_no_status_no_attempt_no_journal_and_no_checkp
     checkpoints = CheckpointStore(run.checkpoints, CheckpointConfig(), Team(0, 1, "word"), {})
     hidden = run.checkpoints / ".tmp-word-1"
     hidden.mkdir()
-    fence.file(run.folder, 2, "lock").write_text(json.dumps(asdict(replace(myself(), host="elsewhere", pid=7))))
+    fencing.file(run.folder, 2, "lock").write_text(json.dumps(asdict(replace(myself(), host="elsewhere", pid=7))))
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    fence._looked.clear()  # a step looks once a second
+    fencing._looked.clear()  # a step looks once a second
     for publish in (
         lambda: set_status(run, state="failed"),
         lambda: attempts.note(run, {"event": "end"}),
@@ -132,13 +132,13 @@ def test_an_owner_lives_as_its_process_does_also_a_stopped_one_and_no_clock_is_a
 
 
 def test_a_process_of_the_same_number_is_not_the_owner(run: Run, sleeper: subprocess.Popen[bytes]) -> None:
-    owned(run, replace(of(sleeper.pid), ticks=fence.started(sleeper.pid) - 1))
+    owned(run, replace(of(sleeper.pid), ticks=fencing.started(sleeper.pid) - 1))
     assert alive(run) is None
 
 
 def test_a_rank_that_outlives_its_supervisor_is_waited_for(run: Run, sleeper: subprocess.Popen[bytes]) -> None:
     number = owned(run, replace(of(sleeper.pid), ticks=1))
-    fence.file(run.folder, number, "rank0").write_text(json.dumps(asdict(of(sleeper.pid))))
+    fencing.file(run.folder, number, "rank0").write_text(json.dumps(asdict(of(sleeper.pid))))
     with pytest.raises(InputError, match="still under way"):
         take(run, wait_s=0)
     threading.Timer(0.3, lambda: (sleeper.kill(), sleeper.wait())).start()
@@ -174,9 +174,9 @@ def test_in_slurm_the_state_of_the_job_tells(
 def test_on_another_machine_only_a_growing_count_is_life(
     run: Run, monkeypatch: pytest.MonkeyPatch, readable: bool
 ) -> None:
-    monkeypatch.setattr(fence, "BEAT_S", 0.05)
+    monkeypatch.setattr(fencing, "BEAT_S", 0.05)
     number = owned(run, replace(myself(), machine="another boot", host="node7", pid=12))
-    lock, beat = (fence.file(run.folder, number, kind) for kind in ("lock", "beat"))
+    lock, beat = (fencing.file(run.folder, number, kind) for kind in ("lock", "beat"))
     if not readable:
         lock.write_bytes(b'{"host": "nod')
     told = alive(run)
@@ -203,20 +203,20 @@ def test_on_another_machine_only_a_growing_count_is_life(
 
 
 def test_a_file_server_that_hangs_makes_nobody_dead(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fence, "BEAT_S", 0.05)
+    monkeypatch.setattr(fencing, "BEAT_S", 0.05)
     number = owned(run, replace(myself(), machine="another boot"))
-    signs, looks = takeover._signs, []
+    signs, looks = ownership._signs, []
 
     def slow(run: Run, number: int) -> list[bytes] | None:
         looks.append(number)
         if 1 < len(looks) < 8:
             time.sleep(0.06)  # the look itself takes longer than a period
         elif len(looks) == 8:
-            fence.file(run.folder, number, "beat").write_text("again")
+            fencing.file(run.folder, number, "beat").write_text("again")
         return signs(run, number)
 
-    monkeypatch.setattr(takeover, "_signs", slow)
-    assert takeover._beats(run, number)
+    monkeypatch.setattr(ownership, "_signs", slow)
+    assert ownership._beats(run, number)
 
 
 def test_a_run_of_an_older_version_has_no_numbers_and_is_taken(run: Run) -> None:
@@ -234,9 +234,9 @@ def test_damaged_and_strange_files_among_the_numbers_are_no_owners(run: Run) -> 
         (run.folder / "attempts" / name).touch()
     assert numbers(run.folder) == [1]
     for text in ("null", "[]", "{}", '{"pid": "1"}', json.dumps({**asdict(myself()), "pid": "1"})):
-        lock = fence.file(run.folder, 1, "lock")
+        lock = fencing.file(run.folder, 1, "lock")
         lock.write_text(text)
-        assert fence.read(lock) is None
+        assert fencing.read(lock) is None
 
 
 def content(run: Path) -> dict[str, str]:
@@ -293,6 +293,6 @@ def test_a_run_in_the_queue_is_released_by_who_sent_it(run: Run) -> None:
     take(run)
     note_sent(run, "42")
     assert run.folder not in HELD
-    assert fence.file(run.folder, 1, "end").exists()
+    assert fencing.file(run.folder, 1, "end").exists()
     write_json(run.job_file, {"job": ""})
     assert alive(run) is None

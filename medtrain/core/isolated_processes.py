@@ -74,7 +74,7 @@ class _Process:
             descriptors = (theirs.fileno(), memory)
             arguments = map(str, (os.getpid(), *descriptors, place))
             self.process: subprocess.Popen[bytes] = processes.start(
-                "medtrain.core.mortal", *arguments, pass_fds=descriptors, stdin=subprocess.DEVNULL
+                "medtrain.core.isolated_processes", *arguments, pass_fds=descriptors, stdin=subprocess.DEVNULL
             )
 
     def ask(self, task: int, *message: Any) -> None:
@@ -106,7 +106,7 @@ class Pool:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._descriptor = os.memfd_create("medtrain-mortal")
+        self._descriptor = os.memfd_create("medtrain-isolated")
         os.ftruncate(self._descriptor, (workers + 1) * WORD)
         self._memory = mmap.mmap(self._descriptor, (workers + 1) * WORD)
         self._slots = memoryview(self._memory).cast("q")
@@ -229,6 +229,6 @@ def main(parent: str, socket: str, memory: str, place: str) -> None:
 
 if __name__ == "__main__":
     # By its own name: what announces a file imports that module, and here it is __main__.
-    from medtrain.core import mortal
+    from medtrain.core import isolated_processes
 
-    mortal.main(*sys.argv[1:])
+    isolated_processes.main(*sys.argv[1:])

@@ -17,8 +17,8 @@ import pytest
 from command import SMALL, command_line
 from limits import HANG_S
 
-from medtrain.core import outlet
-from medtrain.core.outlet import Outlet
+from medtrain.core import output_streams
+from medtrain.core.output_streams import Outlet
 
 PRINTER = (
     "import sys, types; from medtrain.cli import main as cli;"
@@ -92,7 +92,7 @@ def test_a_name_that_the_terminal_cannot_show_ends_no_work() -> None:
 
 def test_a_reader_that_takes_nothing_stops_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """`medtrain train | less`, or Ctrl-S on a terminal: the text is dropped, and comes again with the reader."""
-    monkeypatch.setattr(outlet, "STALL_MS", 10)
+    monkeypatch.setattr(output_streams, "STALL_MS", 10)
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     one = Outlet(writer, wait=False)

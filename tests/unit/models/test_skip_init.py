@@ -9,7 +9,7 @@ from torch import nn
 
 from medtrain import models
 from medtrain.config.schema import ModelConfig
-from medtrain.models.undrawn import build_undrawn
+from medtrain.models.skip_init import build_without_init
 
 
 def digest(model: nn.Module) -> str:
@@ -30,7 +30,7 @@ def test_with_the_tensors_of_a_checkpoint_it_is_the_same(backbone: str) -> None:
     torch.manual_seed(1)
     drawn = models.build(config, 5)
     torch.manual_seed(2)
-    undrawn = build_undrawn(config, 5)
+    undrawn = build_without_init(config, 5)
     assert digest(undrawn) != digest(drawn)
     undrawn.load_state_dict(drawn.state_dict())
     assert digest(undrawn) == digest(drawn)
@@ -39,7 +39,7 @@ def test_with_the_tensors_of_a_checkpoint_it_is_the_same(backbone: str) -> None:
 
 def test_nothing_is_drawn() -> None:
     before = torch.default_generator.get_state()
-    weights = dict(build_undrawn(ModelConfig("convnext_atto"), 5).named_parameters())  # type: ignore[arg-type]
+    weights = dict(build_without_init(ModelConfig("convnext_atto"), 5).named_parameters())  # type: ignore[arg-type]
     assert torch.equal(before, torch.default_generator.get_state())
     assert not any(own.any() for own in weights.values() if own.dim() > 1)
     assert weights["head.norm.weight"].eq(1).all()
@@ -60,4 +60,4 @@ def test_a_network_with_tensors_that_no_checkpoint_holds_is_drawn_as_ever(monkey
     torch.manual_seed(1)
     before = digest(models.build(ModelConfig("any"), 2))  # type: ignore[arg-type]
     torch.manual_seed(1)
-    assert digest(build_undrawn(ModelConfig("any"), 2)) == before  # type: ignore[arg-type]
+    assert digest(build_without_init(ModelConfig("any"), 2)) == before  # type: ignore[arg-type]

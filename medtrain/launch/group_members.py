@@ -10,9 +10,9 @@ import numpy as np
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.runs import removal
+from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for
 from medtrain.runs.run_group import RunGroup
-from medtrain.runs.takeover import alive
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import is_packed
 
