@@ -27,6 +27,10 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.runs.run import Run
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
+NUMBERS = {
+    r"invalid literal for int\(\) with base 10": "a whole one",
+    "could not convert string to float": "one like 0.5",
+}
 SHORT: Any = tyro.conf.FlagCreatePairsOff  # --json without a --no-json beside it
 SETTINGS = tyro.conf.OmitArgPrefixes[SHORT[Config]]
 
@@ -163,4 +167,7 @@ def _sentence(text: str) -> str:
     """What tyro says is wrong, as one line: the part of its message between the first two rules."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
-    return parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
+    said = parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
+    for python, kind in NUMBERS.items():  # what Python says of text that is no number
+        said = re.sub(rf"{python}: (.+)", rf"\1 is no number; write {kind}", said)
+    return said

@@ -47,7 +47,7 @@ class Run:
 
     @classmethod
     def create(cls, runs: Path | str, name: str, share: str = "private") -> Run:
-        """Make the folder, private to the user ; an existing run is never touched."""
+        """Make the folder, private to the user; an existing run is never touched."""
         run = cls(Path(runs) / name)
         run.ensure_new()
         if run.folder.exists():

@@ -155,8 +155,10 @@ def _described(
 
 
 def _task(records: list[Record], classes: tuple[str, ...]) -> str:
-    """What the labels are for: as the datasets say, else what they look like."""
+    """What the labels are for: as the datasets say, else those of the same classes, else what the labels look like."""
     known = {record.source for record in records} & set(datasets.names())
+    # A table of one's own names sources that are no datasets here; that each row knows one finding makes no study type.
+    known = known or {name for name in datasets.names() if datasets.source(name).classes == classes}
     told = {datasets.source(name).task for name in known}
     if len(told) == 1 and "" not in told:
         return str(told.pop())

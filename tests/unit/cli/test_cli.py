@@ -137,6 +137,8 @@ def test_dry_run_prints_a_batch_script_without_slurm(demo_shards: Path, tmp_path
         ("train chest --metadata all.csv", "trains from shards, and --metadata names a table"),
         ("train mura --check_data", "Missing from medtrain check: --root"),
         ("train mura_baseline --check-data --root .", "has neither train/ and valid/"),
+        ("submit demo --gpus_per_node a100:4", "--gpus-per-node: 'a100:4' is no number; write a whole one"),
+        ("train demo --lr fast", "--lr: 'fast' is no number; write one like 0.5"),
         ("train mura --check_data --root . --epochs 3", "medtrain check does not know --epochs"),
         ("train mrua --check_data --root .", "there is no recipe 'mrua' (did you mean mura?)"),
         ("train chest --check_data --root .", "recipe chest is of no one dataset"),

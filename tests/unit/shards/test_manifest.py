@@ -15,9 +15,13 @@ import pytest
 from medtrain.cli.commands.shards import verify_dataset
 from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
+from medtrain.datasets.labels import PATHOLOGIES
+from medtrain.datasets.record import Record
 from medtrain.shards import mixture
 from medtrain.shards.index import open_index
+from medtrain.shards.pack import pack
 from medtrain.shards.packed_dataset import PackedDataset, manifest_checksum
+from medtrain.shards.plan import PackOptions
 from medtrain.shards.verify import verify_shards
 
 Change = Callable[[dict[str, Any]], object]
@@ -118,3 +122,23 @@ def test_a_run_knows_its_classes_and_an_older_one_goes_on(folder: Path) -> None:
     mixture.ensure_same_shards(data, {"fingerprints": {"data": before}}, "mine")
     with pytest.raises(InputError, match="its classes have other names now"):
         mixture.ensure_same_shards(data, {"fingerprints": {"data": now}}, "mine")
+
+
+@pytest.mark.parametrize(("classes", "task"), [(PATHOLOGIES, "multilabel"), (("elbow", "hand"), "abnormality")])
+def test_a_table_of_chest_x_rays_is_multilabel_whatever_its_rows_know(
+    classes: tuple[str, ...], task: str, demo_tree: Path, tmp_path: Path
+) -> None:
+    """One finding known in each row, of a source that is no dataset: only labels of one's own can be study types."""
+    files = sorted(demo_tree.rglob("*.jpeg"))[:20] or sorted(demo_tree.rglob("*.jpg"))[:20]
+    records = [
+        Record(
+            "clinic",
+            path.name,
+            path,
+            {**dict.fromkeys(classes), classes[number % 2]: number % 3 % 2},
+            patient=str(number),
+        )
+        for number, path in enumerate(files)
+    ]
+    assert len(records) == 20
+    assert pack(records, classes, tmp_path / "out", PackOptions(), workers=1)["task"] == task
