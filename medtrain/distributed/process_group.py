@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from medtrain.core.errors import MachineError
+from medtrain.distributed.cpu_bf16 import has_right_gradients_of_clips
 from medtrain.distributed.rank_environment import gpu_index, gpus_given
 from medtrain.slurm.environment import node_name
 
@@ -39,7 +40,7 @@ class World:
         return self.rank == 0
 
 
-def init_distributed(precision: str) -> World:
+def init_distributed(precision: str, trains_on_clips: bool = False) -> World:
     """Meet the other ranks (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT say where) and settle the arithmetic.
 
     Raises MachineError, naming the host, where fewer ranks meet than were started: Accelerate would otherwise let
@@ -61,7 +62,7 @@ def init_distributed(precision: str) -> World:
         os.environ["LOCAL_RANK"] = str(gpu_index(torch.cuda.device_count()))  # Accelerate's word for the device
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
-    chosen, reason = resolve_precision(precision)
+    chosen, reason = resolve_precision(precision, trains_on_clips)
     accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu)
     if accelerator.num_processes != expected:
         raise MachineError(
@@ -93,16 +94,27 @@ def compute_deterministically() -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def resolve_precision(precision: str) -> tuple[str, str]:
-    """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words)."""
+def resolve_precision(precision: str, trains_on_clips: bool = False) -> tuple[str, str]:
+    """The arithmetic for this device and the reason for it: (bf16 | fp16 | fp32, words).
+
+    MachineError where a precision is wanted that this device has not, or computes wrongly.
+    """
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
         raise MachineError(
             f"{node_name()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
             "a new run: --precision auto; a run that began in fp16: resume it on a GPU",
         )
+    wrong = trains_on_clips and not gpu and precision in ("auto", "bf16") and not has_right_gradients_of_clips()
+    if wrong and precision == "bf16":
+        raise MachineError(
+            f"{node_name()}: this version of PyTorch computes wrong gradients of clips in bf16 on this CPU",
+            "a new run: --precision fp32; a run that began in bf16 learned from them",
+        )
     if precision != "auto":
         return precision, "as configured"
+    if wrong:
+        return "fp32", "this version of PyTorch has wrong gradients of clips in bf16 on this CPU"
     if gpu and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16", "the GPU supports it"
     if gpu:

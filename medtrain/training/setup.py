@@ -127,7 +127,8 @@ def init_world(run: Run, config: Config, stop: StopRequest) -> World:
     """The ranks of this attempt, in the precision that the run began with; rank 0 looks for a stop file from now on."""
     if config.determinism == "exact":
         process_group.compute_deterministically()
-    world = process_group.init_distributed(recorded_precision(run) or config.precision)
+    precision = recorded_precision(run) or config.precision
+    world = process_group.init_distributed(precision, trains_on_clips=config.data.frames > 0)
     if world.main:
         fencing.ensure_highest(run.folder)
         stop.watch(run.stop_file)
