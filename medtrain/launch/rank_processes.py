@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
 from medtrain.slurm.job_environment import LAUNCHER, without
 
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 20_000  # below it more services have numbers of their own
 LOOK_S = 0.02  # a start waits for the end before it; not for a pidfd: Linux 4.18, of Enterprise Linux 8, has none
 
 
@@ -140,7 +144,19 @@ def first_node_address() -> str:
 
 
 def free_port() -> int:
-    """A port that nothing listens on; rank 0 runs on this host."""
+    """A port that nothing listens on; rank 0 runs on this host, and listens there some seconds later.
+
+    Below those that the kernel gives to connections by itself, where one could be taken in between.
+    """
+    try:
+        first = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32_768  # Linux's default
+    below = range(LOWEST_PORT, max(LOWEST_PORT, first))
+    for port in random.SystemRandom().sample(below, min(len(below), 50)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
