@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.cli.arguments import take_values
-from medtrain.config.configfile import names_in, tell_renamed
+from medtrain.config.configfile import tell_renamed
 from medtrain.config.dependency import jobs_alone
-from medtrain.config.renamed import NEW_NAMES, OLD_NAMES, OLD_VALUES, canonical, current, with_old_names
+from medtrain.config.renamed import NEW_NAMES, OLD_NAMES, OLD_VALUES, canonical, current
 from medtrain.config.yaml12 import read_yaml
 from medtrain.core.errors import InputError
 from medtrain.runs.code_snapshot import UPDATE_CODE
@@ -39,28 +39,26 @@ def with_new_names(command: str, words: list[str], known: Collection[str] | None
 
 
 def for_older_copy(run: Run, words: list[str]) -> list[str]:
-    """The flags of `resume` as a copy of medtrain from before the renames reads them. `-c` files that it would not
-    understand become flags. InputError where that copy has no such thing."""
+    """The flags of `resume` as a copy of medtrain from before the renames reads them, with `-c` files as flags too.
+    InputError where that copy has no such thing."""
 
     def to_old(flag: str, value: str) -> tuple[str, str]:
         name, told = canonical(*current(_FULL[flag], value))
         return name.split(".")[-1], _jobs(run, told) if name == "slurm.after" else told
 
-    rest = [*words]
+    name, *rest = words
     files = [read_yaml(Path(file)) for file in take_values(rest, ("-c", "--config"))]
-    if any(names_in(values) != names_in(with_old_names(values)) for values in files):
-        name, own = rest[0], [word for values in files for word in _as_flags(values)]
-        words = [name, *own, *rest[1:]]  # flags that were given come later, and win
-    return _translated(words, to_old)
+    own = [word for values in files for word in _as_flags(values)]
+    return _translated([name, *own, *rest], to_old)  # flags that were given come later, and win
 
 
 def _as_flags(values: dict[str, Any]) -> list[str]:
-    """Settings of a file as flags."""
+    """Settings of a file as flags, without those that a resumed run has of its own."""
     found: list[str] = []
     for key, value in values.items():
         if isinstance(value, dict):
             found += _as_flags(value)
-        else:
+        elif key not in ("recipe", "run", "runs"):
             found += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
     return found
 

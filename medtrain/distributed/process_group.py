@@ -105,16 +105,19 @@ def resolve_precision(precision: str, trains_on_clips: bool = False) -> tuple[st
             f"{node_name()}: precision fp16 needs a GPU (its loss scaling is made for CUDA)",
             "a new run: --precision auto; a run that began in fp16: resume it on a GPU",
         )
-    wrong = trains_on_clips and not gpu and precision in ("auto", "bf16") and not has_right_gradients_of_clips()
-    if wrong and precision == "bf16":
-        raise MachineError(
-            f"{node_name()}: this version of PyTorch computes wrong gradients of clips in bf16 on this CPU",
-            "a new run: --precision fp32; a run that began in bf16 learned from them",
-        )
-    if precision != "auto":
-        return precision, "as configured"
-    if wrong:
+    chosen, reason = (precision, "as configured") if precision != "auto" else _precision_of_device(gpu)
+    if gpu or chosen != "bf16" or not trains_on_clips or has_right_gradients_of_clips():
+        return chosen, reason
+    if precision == "auto":
         return "fp32", "this version of PyTorch has wrong gradients of clips in bf16 on this CPU"
+    raise MachineError(
+        f"{node_name()}: this version of PyTorch computes wrong gradients of clips in bf16 on this CPU",
+        "a new run: --precision fp32; a run that began in bf16 learned from them",
+    )
+
+
+def _precision_of_device(gpu: bool) -> tuple[str, str]:
+    """The fastest arithmetic that this device has, and the reason for it."""
     if gpu and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16", "the GPU supports it"
     if gpu:

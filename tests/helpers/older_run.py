@@ -6,9 +6,10 @@ import hashlib
 import tarfile
 from pathlib import Path
 
+from command import medtrain
 from places import RECORDED
 
-from medtrain.core.jsonfiles import read_json_lines
+from medtrain.core.jsonfiles import read_json, read_json_lines
 from medtrain.runs.run import Run
 
 
@@ -29,3 +30,12 @@ def end_of(run: Run) -> tuple[dict[str, str], list[dict[str, object]]]:
     timed = ("time", "seconds", "data_seconds")
     rows = [{key: value for key, value in row.items() if key not in timed} for row in read_json_lines(run.journal)]
     return sums, rows
+
+
+def replay_and_evaluate(run: Run, from_step: int) -> None:
+    """Its last steps trained again give its bits, and evaluating it again its report."""
+    replayed = medtrain("verify", run.folder, "--from_step", from_step)
+    assert "bit for bit" in replayed.stdout, replayed.stdout
+    before = read_json(run.report)
+    medtrain("evaluate", run.name, "--runs", run.folder.parent)
+    assert read_json(run.report) == before

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from command import medtrain
-from older_run import end_of, unpacked
+from older_run import end_of, replay_and_evaluate, unpacked
 
 from medtrain.core import processes
 from medtrain.core.jsonfiles import read_json, write_json
@@ -58,11 +58,7 @@ def test_both_finish_with_the_same_bits_and_the_same_curve(resumed: dict[str, Ru
 def test_its_last_steps_are_trained_again_and_it_is_evaluated(which: str, resumed: dict[str, Run]) -> None:
     """From what was trained here: the steps before were of another CPU, whose sums may end in other bits."""
     run = resumed[which]
-    replayed = medtrain("verify", run.folder, "--from_step", 14)
-    assert "bit for bit" in replayed.stdout, replayed.stdout
-    before = read_json(run.report)
-    medtrain("evaluate", "flat", "--runs", run.folder.parent)
-    assert read_json(run.report) == before
+    replay_and_evaluate(run, from_step=14)
     assert "--- copy" in medtrain("diff", "flat", "--runs", run.folder.parent).stdout or which == "thawed"
 
 

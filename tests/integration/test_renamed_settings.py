@@ -1,4 +1,4 @@
-"""Runs from before settings were renamed go on with their own copy of the code and with this one, by old and new names.
+"""Runs from before settings were renamed resume with their own copy and with this one, by old and new names.
 
 tests/data/run_of_the_old_words.tar.xz, made by commit fb96480: `words` (recipe mednist, 60 drawn images, every renamed
 setting of images off its default, ended by SIGTERM in its second epoch) and `clips` (echo_demo with a threshold of its
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import medtrain
 from feeding import require
-from older_run import end_of, unpacked
+from older_run import end_of, replay_and_evaluate, unpacked
 
 from medtrain.config import configfile
 from medtrain.config.yaml12 import read_yaml
@@ -80,12 +80,17 @@ def test_the_curve_in_tensorboard_keeps_its_names(resumed: dict[str, Run]) -> No
 
 @pytest.mark.parametrize("way", ["own", "updated"])
 def test_its_last_steps_are_trained_again_and_it_is_evaluated(way: str, resumed: dict[str, Run]) -> None:
-    run = resumed[way]
-    replayed = medtrain("verify", run.folder, "--from_step", 14)
-    assert "bit for bit" in replayed.stdout, replayed.stdout
-    before = read_json(run.report)
-    medtrain("evaluate", "words", "--runs", run.folder.parent)
-    assert read_json(run.report) == before
+    replay_and_evaluate(resumed[way], from_step=14)
+
+
+def test_a_file_of_settings_reaches_an_older_copy_in_its_words(tmp_path: Path) -> None:
+    """Names with hyphens, values that have new names, and a run's own config.yaml, which has its name too."""
+    run = unpacked(ARCHIVE, tmp_path / "first", "words")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("hang-timeout-seconds: 88\nschedule:\n  plateau_of: monitor\n")
+    (whole := tmp_path / "whole.yaml").write_text(run.config_file.read_text())
+    said = resume(run, "-c", whole, "-c", mine)
+    assert "hang_seconds: 61.0 -> 88.0" in said and run.status()["state"] == "finished", said
 
 
 def test_an_older_copy_refuses_in_its_own_words(tmp_path: Path) -> None:

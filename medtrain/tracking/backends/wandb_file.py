@@ -17,15 +17,19 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 def history(file: Path) -> Iterator[Any]:
     """The logged steps as W&B's `HistoryRecord`s, in order, as far as the file is sound."""
-    # Chosen at run time by the version of protobuf, so the type checker does not see it.
-    record_type = import_module("wandb.proto.wandb_internal_pb2").Record
-    for payload in records(file):
-        record = record_type.FromString(payload)
+    for record in records(file):
         if record.WhichOneof("record_type") == "history":
             yield record.history
 
 
-def records(file: Path) -> Iterator[bytes]:
+def records(file: Path) -> Iterator[Any]:
+    """All that W&B has written as its `Record`s, in order, as far as the file is sound."""
+    # Chosen at run time by the version of protobuf, so the type checker does not see it.
+    record_type = import_module("wandb.proto.wandb_internal_pb2").Record
+    yield from map(record_type.FromString, payloads(file))
+
+
+def payloads(file: Path) -> Iterator[bytes]:
     """The payloads of the file up to its end or the first damage."""
     data = memoryview(file.read_bytes())
     position, payload = FILE_HEADER, b""
