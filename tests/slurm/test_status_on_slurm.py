@@ -178,6 +178,6 @@ def test_lives_with_a_silent_controller_and_after_a_purge(user: User) -> None:
 
 
 def stop_controller(cluster: Cluster) -> None:
-    """Kill slurmctld."""
-    cluster._daemons["slurmctld"].kill()
+    """End slurmctld orderly: what was killed forgets the last seconds, here that the attempt has begun."""
+    cluster._daemons["slurmctld"].terminate()
     cluster._daemons["slurmctld"].wait()
