@@ -31,7 +31,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ORDER = ("storm", "slurm", "integration", "unit")
+# What takes longest, and mostly waits, first: no worker is left with it at the end.
+ORDER = ("storm", "slurm/test_training", "slurm/test_status", "slurm/test_groups", "slurm", "integration", "unit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,11 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """First what takes longest, so that no worker is left with it at the end. Leave out what is slow, and say so."""
-    items.sort(key=lambda item: ORDER.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+    """Sort them by ORDER. Leave out what is slow, and say so."""
+    items.sort(key=lambda item: place_of(item.path.relative_to(Path(__file__).parent).as_posix()))
     for item in items if not config.getoption("--slow") else ():
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: pytest --slow   (benchmarks/RESULTS.md has its result)"))
+
+
+def place_of(file: str) -> int:
+    """Where a file of tests stands in ORDER."""
+    return next(number for number, begin in enumerate(ORDER) if file.startswith(begin))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from command import NETWORK, run
-from forking import SLOW_STEPS
+from interpreter import SLOW_STEPS
 from limits import HANG_S
 from slurm_cluster import Cluster
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from forked_shell import programs
+from interpreter import CHECKOUTS
 from limits import HANG_S
 from places import REPOSITORY
 
@@ -113,7 +115,7 @@ def play(page: Path, folder: Path) -> None:
         elif block.kind == "console":
             run_console(block.text, folder, where)
         elif block.kind == "python" and not file:
-            done = run([sys.executable, "-"], block.text, folder)
+            done = run(["python", "-c", block.text], folder)
             assert done.returncode == 0, f"{where}: {done.stdout}"
 
 
@@ -154,7 +156,7 @@ def run_console(text: str, folder: Path, where: str) -> None:
     """Run the commands of a block in one bash, which ends at the first that fails."""
     asked = list(commands(text))
     script = "".join(f"printf '\\x1e'\n{command}\n" for command, _ in asked)
-    done = run(["bash", "-c", f"exec 2>&1\nset -e\n{script}export -p >{shlex.quote(terminal(folder))}\n"], "", folder)
+    done = run(["bash", "-c", f"exec 2>&1\nset -e\n{script}export -p >{shlex.quote(terminal(folder))}\n"], folder)
     printed = done.stdout.split(MARK)[1:]
     last = printed[-1] if printed else done.stdout
     assert done.returncode == 0, f"{where}: `{asked[len(printed) - 1][0]}` ended with {done.returncode}:\n{last}"
@@ -178,15 +180,15 @@ def matches(expected: list[str], got: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in got)) is not None
 
 
-def run(command: list[str], text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """A program as a reader starts it who has no GPU: this Python first, this medtrain, no Slurm job around it."""
     outer = {name: value for name, value in os.environ.items() if not re.match("SLURM|SBATCH|SRUN|PYTEST", name)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
-    own = {"PATH": path, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    own |= {"COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+    path = os.pathsep.join([programs().path, str(Path(sys.executable).parent), outer.get("PATH", os.defpath)])
+    own = {"PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", CHECKOUTS: "1"}
+    own |= {"COLUMNS": "80", "LC_COLLATE": "C"}
     before = f"[ ! -e {shlex.quote(terminal(folder))} ] || . {shlex.quote(terminal(folder))}"
     words = ["bash", "-c", f'{before}; exec "$@"', "terminal", *command]
     return subprocess.run(
-        words, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
         env={**outer, **own}, timeout=HANG_S, check=False,
     )  # fmt: skip

@@ -29,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import forking
-from forking import Either, ForkingPopen, Given, alone, become, execv, read_at_start
+import interpreter
+from forking import Either, ForkingPopen, Given, alone, become, execv
+from interpreter import read_at_start
 
 HEAVY = """
 numpy cv2 simplejpeg kornia_rs xxhash safetensors.torch yaml tyro pydicom requests tifffile av
@@ -43,7 +45,7 @@ matplotlib.figure matplotlib.backends.backend_agg
 
 def serve(control: socket.socket) -> None:
     """Fork what is asked for until the other end is closed; answers with a pid, and on its status pipe with its end."""
-    forking.told.update(read_at_start(os.environ))  # first: cv2 sets LD_LIBRARY_PATH
+    interpreter.told.update(read_at_start(os.environ))  # first: cv2 sets LD_LIBRARY_PATH
     for name in HEAVY.split():
         importlib.import_module(name)
     gc.collect()
@@ -113,7 +115,7 @@ class Server:
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
         theirs.close()
-        forking.told.update(read_at_start(os.environ))
+        interpreter.told.update(read_at_start(os.environ))
         with ours.makefile("rb") as lines:
             told = lines.readline()
         cls.refused = json.loads(told)["refused"] if told else "it ended"

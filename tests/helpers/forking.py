@@ -16,40 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-# What Python and the libraries read at their start or import, but PYTHONSAFEPATH, which become() heeds.
-READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MKL_", "KMP_", "HF_", "HUGGINGFACE_", "XDG_CACHE_HOME", "OPENCV_")
-SLOW_STEPS = str(
-    Path(__file__).parent / "slow_steps"
-)  # is for the ranks that Slurm starts: what is forked does without
-OF_TORCH = ("MKL_", "KMP_")  # which a loader's worker does not use, and is told other things of
-LOADER = "medtrain.loading.worker"
+from interpreter import LOADER, program_of, python_path, same_interpreter
+
 _execv = os.execv
 fresh_path: list[str] = []
-told: dict[str, str] = {}
-
-
-def program_of(args: Any) -> list[str] | None:
-    """The words behind `python` where they are `-c CODE ...` or `-m MODULE ...` of this Python."""
-    if isinstance(args, str | bytes | os.PathLike):
-        return None
-    words = [os.fsdecode(word) for word in args]
-    return words[1:] if len(words) > 2 and words[0] == sys.executable and words[1] in ("-c", "-m") else None
-
-
-def same_interpreter(environment: Mapping[str, str], words: list[str]) -> bool:
-    """Whether Python would begin as the server did."""
-    now = read_at_start(environment)
-    return all(now.get(name) == told.get(name) or (LOADER in words and name.startswith(OF_TORCH))
-               for name in now | told)  # fmt: skip
-
-
-def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that decide how Python begins."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(READ_AT_START) and name != "PYTHONSAFEPATH" and (name, value) != ("PYTHONPATH", SLOW_STEPS)
-    }
 
 
 def alone() -> bool:
@@ -193,9 +163,10 @@ def become(
             del sys.modules[name]
         open_streams()
         reseed(environment)
-        here = [] if environment.get("PYTHONSAFEPATH") else ["" if words[0] == "-c" else str(Path.cwd())]
-        sys.path[:] = [*here, *fresh_path]
-        sys.argv[:] = [words[0], *words[2:]]
+        first = {"-c": "", "-m": str(Path.cwd())}.get(words[0], str(Path(words[0]).resolve().parent))
+        here = [] if environment.get("PYTHONSAFEPATH") else [first]
+        sys.path[:] = [*here, *python_path(environment), *fresh_path]
+        sys.argv[:] = [words[0], *words[2:]] if words[0] in ("-c", "-m") else words
         show_in_process_table(words)
         code = run(words)
     finally:
@@ -254,8 +225,10 @@ def run(words: list[str]) -> int:
     try:
         if words[0] == "-c":
             exec(compile(words[1], "<string>", "exec"), main.__dict__)
-        else:
+        elif words[0] == "-m":
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         code = end.code
         if code is not None and not isinstance(code, int):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -48,8 +47,7 @@ print(json.dumps({
 
 def example(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """One of the scripts, as a user starts it; forked, for most of its time is the import of torch."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))}
-    done = run([sys.executable, str(EXAMPLES / name), *map(str, arguments)], env=env)
+    done = run([sys.executable, str(EXAMPLES / name), *map(str, arguments)])
     assert done.returncode == 0, done.stderr
     return done
 
@@ -97,8 +95,7 @@ def test_the_notebook_shows_curve_and_predictions(finished: Path) -> None:
     book = EXAMPLES / "look_at_a_run.ipynb"
     assert not any(cell.get("outputs") for cell in json.loads(book.read_text())["cells"]), "kept without outputs"
     command = [sys.executable, "-c", CELLS, str(book), str(finished)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    done = run(command)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout.splitlines()[-1])
     assert shown["lines"] == [24, 2], "each step, and each epoch"

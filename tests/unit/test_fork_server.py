@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from fork_server import Forked, Server
+from forked_shell import programs
+from interpreter import CHECKOUTS
 from limits import HANG_S
 
 TELL = """
@@ -77,3 +81,40 @@ def test_what_it_starts_is_forked_by_it_and_shown_with_its_words() -> None:
 def test_another_interpreter_is_started_as_ever(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('told at the start')\n")
     assert ended(Forked, "pass", env={**os.environ, "PYTHONPATH": str(tmp_path)})[1] == "told at the start\n"
+
+
+def test_a_script_finds_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("said = 'hello'\n")
+    script = tmp_path / "script.py"
+    script.write_text("import sys, beside; print(beside.said, sys.argv, __name__, 'torch' in sys.modules)\n")
+    with Forked([sys.executable, str(script), "a"], stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == f"hello {[str(script), 'a']} __main__ True\n"
+
+
+def in_shell(text: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What bash does with some lines whose `python` and `medtrain` are forked."""
+    environment = {**os.environ, "PATH": f"{programs().path}:{os.environ['PATH']}", **variables}
+    return subprocess.run(
+        ["bash", "-c", text], capture_output=True, text=True, cwd=folder, env=environment, timeout=HANG_S, check=False
+    )
+
+
+def test_a_shell_has_its_programs_forked(tmp_path: Path) -> None:
+    code = "import os, sys; print('torch' in sys.modules, os.getcwd(), sys.argv[1:], sys.stdin.read()); sys.exit(7)"
+    done = in_shell(f"echo words | python -c {shlex.quote(code)} 'a b'; echo $?; medtrain --version >&2", tmp_path)
+    assert done.stdout == f"True {tmp_path} ['a b'] words\n\n7\n"
+    assert re.fullmatch(r"[\d.]+\n", done.stderr)
+    assert in_shell("python -c 'import os; os.kill(os.getpid(), 9)'; echo $?", tmp_path).stdout == "137\n"
+
+
+@pytest.mark.parametrize(("beside", "forked"), [("", True), ("torchvision", False)])
+def test_a_shell_with_a_medtrain_of_its_own(tmp_path: Path, beside: str, forked: bool) -> None:
+    """It is the one that is imported; where it has company, what the server has imported may be another."""
+    for name in filter(None, ("medtrain", beside)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"name = 'another {name}'\n")
+    code = "import sys, medtrain, torchvision as t; print(medtrain.name, 'torch' in sys.modules, getattr(t, 'name', 0))"
+    variables = {"PYTHONPATH": str(tmp_path), CHECKOUTS: "1"}
+    expected = "another medtrain True 0\n" if forked else "another medtrain False another torchvision\n"
+    assert in_shell(f'python -c "{code}"', tmp_path, **variables).stdout == expected
