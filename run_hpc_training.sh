@@ -55,11 +55,14 @@ setup() {
     fi
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package="$home[dicom,fast${extra:+,$extra}]" log="$venv/install.log"
-    if ! "$venv/bin/python" -I -m pip install -q -c "$home/constraints.txt" -e "$package" >"$log" 2>&1; then
+    local install=("$venv/bin/python" -I -m pip install -q --no-compile -e "$package")
+    if ! "${install[@]}" -c "$home/constraints.txt" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
-        "$venv/bin/python" -I -m pip install -q -e "$package" >>"$log" 2>&1 ||
+        "${install[@]}" >>"$log" 2>&1 ||
             { tail -n 5 "$log" >&2; fail "the packages could not be installed" "see $log; is there a network or a package mirror?"; }
     fi
+    # By all cores, where pip has one; what is no Python of this version (templates) is skipped.
+    "$venv/bin/python" -I -m compileall -q -j 0 "$venv/lib" >/dev/null 2>&1 || true
     echo "$wanted" >"$stamp"
 }
 

@@ -27,7 +27,7 @@ bin=.venv/bin
 "$bin"/codespell
 "$bin"/mypy & # beside the tests: it has one thread, and they have more to do than cores
 types=$!
-workers=$(($(nproc) + 1)) # the tests on clusters mostly wait
+workers=$(($(nproc) + 2)) # the tests on clusters mostly wait
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 "$bin"/python -m pytest -n "$workers" --dist worksteal "$@" && failed=0 || failed=$?
 wait "$types" || { echo "!!! mypy found errors: they stand above, where the tests began"; failed=1; }
