@@ -20,6 +20,7 @@ from medtrain import datasets
 from medtrain.cli.arguments import take, take_values
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
+from medtrain.cli.usual_flags import meaning, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
@@ -99,7 +100,7 @@ def data_check(rest: list[str]) -> list[str]:
 
 def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, bool]]:
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
-    first, rest = rest[0], with_new_names(command, rest[1:])
+    first, rest = rest[0], with_new_names(command, with_our_names(command, rest[1:]))
     if first.startswith("-"):
         raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {usage(command)}")
     files = take_values(rest, ("-c", "--config"))
@@ -157,10 +158,12 @@ def parse(target: Any, arguments: list[str], prog: str, known: list[str], **opti
 
 
 def _strange(words: list[str], known: list[str]) -> str:
-    """The flags among `words` that are not known, each with the nearest that is."""
+    """The flags among `words` that are not known, each with what it means elsewhere or the nearest that is known."""
     flags = [f"--{name.strip('_').replace('_', '-')}" for name in known] + ["--help"]
     given = [(word, word.partition("=")[0].replace("_", "-")) for word in words if word.startswith("--")]
-    return ", ".join(f"{word}{nearest(name, flags)}" for word, name in given if name not in flags)
+    strange = [(word, name) for word, name in given if name not in flags]
+    meanings = {name: f" ({told})" for _, name in strange if (told := meaning(name))}
+    return ", ".join(word + (meanings.get(name) or nearest(name, flags)) for word, name in strange)
 
 
 def _sentence(text: str) -> str:

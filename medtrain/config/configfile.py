@@ -32,7 +32,14 @@ def recipe_title(name: str) -> str:
 
 
 def resolve(recipe: str, files: list[str] | None = None) -> Config:
-    """The config of a recipe with `-c` files merged over it in order (flags come later)."""
+    """The config of a recipe with `-c` files merged over it in order (flags come later); a recipe of one's own is a
+    YAML file that names the one which it changes."""
+    if recipe.endswith((".yaml", ".yml")):
+        base = str(read_yaml(Path(recipe)).get("recipe", ""))
+        if base not in recipe_names():
+            problem = f"{recipe} names {f'the recipe {base!r}, which there is not' if base else 'no recipe'}"
+            raise InputError(problem, "write one of these: " + ", ".join(f"recipe: {name}" for name in recipe_names()))
+        return resolve(base, [recipe, *(files or [])])
     if recipe not in recipe_names():
         raise InputError(
             f"there is no recipe {recipe!r}{nearest(recipe, recipe_names())}", "list them: medtrain recipes"

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Protocol
 
 SHOWN = 10  # of a list of faulty images
 
 
-def command(verb: str, dataset: str, root: Path, annotations: Path | None = None) -> str:
+class Flags(Protocol):
+    """What stands as flags on a command line."""
+
+    def flags(self) -> str:
+        """Each after a blank."""
+
+
+def command(
+    verb: str, dataset: str, root: Path | None, annotations: Path | None = None, own: Flags | None = None
+) -> str:
     """What to type to do something with a raw dataset."""
-    by = f" --annotations {shlex.quote(str(annotations))}" if annotations else ""
-    return f"medtrain {verb} {dataset} --root {shlex.quote(str(root))}{by}"
+    paths = {"root": root, "annotations": annotations}
+    by = "".join(f" --{name} {shlex.quote(str(path))}" for name, path in paths.items() if path)
+    return f"medtrain {verb} {dataset}{by}{own.flags() if own else ''}"
 
 
 def listing(lines: list[str], hint: str = "") -> list[str]:

@@ -41,6 +41,12 @@ def first(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
+def names(path: Path, columns: tuple[str, ...] = (), fix: str = FIX) -> list[str]:
+    """The columns that the first line names, of which some of `columns` may be."""
+    with _opened(path, fix) as file:
+        return _names(file.readline(), columns)
+
+
 def rows(path: Path, columns: tuple[str, ...], fix: str = FIX) -> Iterator[Row]:
     """Each row as a mapping from column to text; `columns` must be there, the others may be anything.
 
@@ -48,6 +54,11 @@ def rows(path: Path, columns: tuple[str, ...], fix: str = FIX) -> Iterator[Row]:
     or tabs. Blanks around a name do not count. InputError, with `fix`, names the columns that are missing, and the
     place where a damaged file ends.
     """
+    yield from (row for _, row in numbered_rows(path, columns, fix))
+
+
+def numbered_rows(path: Path, columns: tuple[str, ...], fix: str = FIX) -> Iterator[tuple[int, Row]]:
+    """As `rows`, each with the number of the line on which it ends."""
     with _opened(path, fix) as file:
         first = file.readline()
         names = _names(first, columns)
@@ -60,7 +71,7 @@ def rows(path: Path, columns: tuple[str, ...], fix: str = FIX) -> Iterator[Row]:
         for row in reader:
             if any(row[name] is None for name in columns):
                 raise InputError(f"{path}, line {reader.line_num + 1}: the line is cut off", fix)
-            yield row
+            yield reader.line_num + 1, row
 
 
 def _names(first: str, columns: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +15,48 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.record import Record
 
 IMAGE_SUFFIXES = (".dcm", ".jpeg", ".jpg", ".png")
+CLIP_SUFFIXES = (".mp4", ".avi", ".mov")  # of containers, which name nobody
+READERS = 16  # threads: a shared filesystem takes its time over each of thousands of folders
+
+
+class FolderListings:
+    """What files lie beside each other, by their names without the `suffixes` of what is looked for: other dots are
+    part of a name, as of a UID."""
+
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        self._suffixes = suffixes
+        self._known: dict[Path, dict[str, list[str]]] = {}
+
+    def read(self, folders: Iterable[Path]) -> None:
+        """List some folders, in parallel."""
+        new = sorted(set(folders) - set(self._known))
+        with ThreadPoolExecutor(READERS) as pool:
+            self._known |= zip(new, pool.map(self._listing, new), strict=True)
+
+    def fitting(self, path: Path) -> list[str]:
+        """The names that a path means: the one that is called so; without a suffix any; with one also that without."""
+        if path.parent not in self._known:
+            self._known[path.parent] = self._listing(path.parent)
+        name = path.name
+        there = self._known[path.parent].get(self._stem(name), [])
+        if name in there:
+            return [name]
+        return [
+            one for one in there if name == self._stem(name) or one == self._stem(one) or one.lower() == name.lower()
+        ]
+
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        try:
+            for entry in sorted(os.listdir(folder)):  # noqa: PTH208 - names alone
+                found[self._stem(entry)].append(entry)
+        except OSError:  # not there, or not for us: what it should hold is missing
+            return {}
+        return found
+
+    def _stem(self, name: str) -> str:
+        suffix = next((suffix for suffix in self._suffixes if name.lower().endswith(suffix)), "")
+        return name[: len(name) - len(suffix)]
 
 
 def images_in(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
@@ -67,7 +111,7 @@ def _class_folder_root(name: str, root: Path, classes: tuple[str, ...], folder: 
     if not root.exists():
         raise InputError(f"{root} does not exist; it should hold the {name} images", access)
     if not root.is_dir():
-        raise InputError(f"{root} is a file; give the folder with the {name} images", _unpack(root) or access)
+        raise InputError(f"{root} is a file; give the folder with the {name} images", unpack(root) or access)
     base = next((base for base in (root, root / folder) if any((base / label).is_dir() for label in classes)), root)
     there = sorted(path for path in base.iterdir() if not path.name.startswith("."))
     missing = [label for label in classes if not (base / label).is_dir()]
@@ -76,12 +120,12 @@ def _class_folder_root(name: str, root: Path, classes: tuple[str, ...], folder: 
         wanted = ", ".join(f"{label}{nearest(label, others)}" for label in missing)
         holds = ", ".join(path.name for path in there[:10]) or "nothing"
         more = f" and {len(there) - 10:,} more" if len(there) > 10 else ""
-        archive = next(filter(None, map(_unpack, there)), "")
+        archive = next(filter(None, map(unpack, there)), "")
         raise InputError(f"{base} has no folder {wanted}; it holds {holds}{more}", archive or access)
     return base
 
 
-def _unpack(path: Path) -> str:
+def unpack(path: Path) -> str:
     """The command that unpacks an archive beside it, or here where that folder is read-only; "" if it is none."""
     if not path.name.endswith((".tar.gz", ".tgz", ".tar")):
         return ""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from medtrain.core.errors import InputError
 
-SCORE = "quality_score"  # name in Record.raw of a number that a clip was given
+SCORE = "quality_score"  # name in Record.raw of a number that a clip or an image was given
 TRAIN_VAL = "train+val"  # an official split that leaves the validation to us
 FRACTIONS = (0.8, 0.1, 0.1)  # train, val and test of what has no official split, unless its source says others
 FRONTAL = ("PA", "AP", "frontal")  # the last where it is not known from which side

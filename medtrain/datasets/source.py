@@ -8,7 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from medtrain.datasets.own_data import OwnData
 from medtrain.datasets.record import FRACTIONS, Record, Report
+
+REQUIRED = ("TITLE", "CLASSES", "IMAGES", "LICENCE", "ACCESS", "records")  # of a dataset file
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Source:
     """The same for people."""
     warned: Callable[[list[Record]], str] = lambda records: ""
     """What one must know of the records before results are compared; mostly nothing."""
+    opened: Callable[[Path | None, OwnData], Source] | None = None
+    """Of one whose classes are known only where it lies: it by `root`, and by what else the command line says."""
 
     @classmethod
     def of(cls, module: ModuleType) -> Source:

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from medtrain.doctor.checks import Check, Finding, devices, examine, slurm, software
-from medtrain.doctor.checks import folder as folders
+from medtrain.doctor.checks import Check, Finding, devices, examine, run_folder, slurm, software
 
 CHECKS: dict[str, Check] = {
     "python": software.python,
@@ -28,11 +27,11 @@ CHECKS: dict[str, Check] = {
     "job": slurm.job,
 }
 FOLDER_CHECKS: dict[str, Callable[[Path], Finding | None]] = {
-    "folder": folders.writing,
-    "room": folders.room,
-    "privacy": folders.privacy,
-    "clock": folders.clock,
-    "sharing": folders.sharing,
+    "folder": run_folder.writing,
+    "room": run_folder.room,
+    "privacy": run_folder.privacy,
+    "clock": run_folder.clock,
+    "sharing": run_folder.sharing,
 }
 
 

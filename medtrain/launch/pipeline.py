@@ -48,12 +48,12 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
     """What is packed, and the study types that the raw dataset has images of to train on."""
     dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
     size = _number(given, "size", config.data.image_size)
-    options = options_for(dataset, PackOptions(encoding=given.get("encoding", "jpeg"), size=size))
+    options = options_for(datasets.source(dataset), PackOptions(encoding=given.get("encoding", "jpeg"), size=size))
     rejects = _number(given, "max_rejects", MAX_REJECTS)
     asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
     tasks = _number(given, "tasks", 8)
-    records = ensure_can_pack(asked, out, tasks)
+    source, records = ensure_can_pack(asked, out, tasks)
     packing = {
         "request": asked.told(),
         "out": str(out),
@@ -61,7 +61,7 @@ def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[s
         "share": config.share,
         "partition": given.get("pack_partition", config.slurm.partition),
     }
-    return packing, _types(records, datasets.source(dataset).classes)
+    return packing, _types(records, source.classes)
 
 
 def _types(records: list[Record], classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,12 +18,23 @@ from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex, load_index
 from medtrain.shards.packed_dataset import PackedDataset
 
-# task -> a recipe of it
-ALIKE = {"multiclass": "mednist", "multilabel": "chest", "abnormality": "mura", "score": "echo"}
+# task -> a recipe of it, with what makes it one
+ALIKE = {
+    "multiclass": "mednist",
+    "multilabel": "chest",
+    "abnormality": "mura",
+    "score": "mednist --task score --monitor mae",
+}
+OF_CLIPS = {
+    "multiclass": "echo --task multiclass --monitor accuracy",
+    "multilabel": "echo",
+    "score": "echo --task score --monitor mae",
+}
 MEANT = {
     "multiclass": "one of several classes",
     "multilabel": "several labels at once",
     "abnormality": "normal or abnormal, of several study types",
+    "score": "a score",
 }
 
 
@@ -70,12 +81,13 @@ def stated(packed: PackedDataset) -> str:
 
 def recipe_for(packed: PackedDataset) -> str:
     """The recipe that fits a packed dataset: its own, or one of its task."""
-    return recipe_of(packed.name, lambda: "score" if packed.clips else stated(packed))
+    return recipe_of(packed.name, lambda: stated(packed), packed.clips is not None)
 
 
-def recipe_of(dataset: str, task: Callable[[], str]) -> str:
-    """The recipe of a dataset's own name, else one of its task, which may have to be read from its labels."""
-    return dataset if dataset in configfile.recipe_names() else ALIKE[task()]
+def recipe_of(dataset: str, task: Callable[[], str], clips: bool) -> str:
+    """The recipe of a dataset's own name, else one of its task, which may have to be read from its labels, with the
+    settings that make it one."""
+    return dataset if dataset in configfile.recipe_names() else (OF_CLIPS if clips else ALIKE)[task()]
 
 
 def _fits(task: str, packed: PackedDataset) -> bool:

@@ -16,7 +16,7 @@ from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.shards.packed_dataset import STATES, PackedDataset, ShardInfo
 
 
-def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[Any]:
+def sample_dtype(labels: int, key_length: int, clips: bool = False, scored: bool = False) -> np.dtype[Any]:
     """One row of an index: where a sample lies, how to check it, what it shows.
 
     `shard` counts in the manifest's list; `offset` and `size` are the image's bytes in the tar, `crc32` their checksum
@@ -24,7 +24,8 @@ def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[
     the source image's bytes; `group` is one number for all images tied by a patient or by identical bytes, which a
     split never cuts apart; `study` is one for all images of a study; `labels` holds 1, 0, -1 (unknown), or a state of
     datasets.labels below that. One of a clip has `frames`, `frame_ms` (0: unknown), the `score` that it was given
-    (NaN: none), and `mean` and `deviation` of its pixels in red, green and blue.
+    (NaN: none), and `mean` and `deviation` of its pixels in red, green and blue; one of an image that is `scored` has
+    the `score`.
     """
     of_a_clip = [
         ("frames", "<u4"), ("frame_ms", "<f4"), ("score", "<f4"), ("mean", "<f4", (3,)), ("deviation", "<f4", (3,))
@@ -41,7 +42,7 @@ def sample_dtype(labels: int, key_length: int, clips: bool = False) -> np.dtype[
             ("shard", "<u4"),
             ("key", f"S{key_length}"),
             ("labels", "i1", (labels,)),
-            *(of_a_clip if clips else []),
+            *(of_a_clip if clips else [("score", "<f4")] if scored else []),
         ]
     )
 
@@ -69,11 +70,9 @@ class ShardIndex:
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
-        """[N] quality scores, NaN where there is none; InputError where it is no dataset of clips."""
-        if self.clips is None:
-            raise InputError(
-                f"{self.folder} holds images, which have no scores", "omit --task score, --score_threshold"
-            )
+        """[N] scores, NaN where there is none; InputError where no sample has one."""
+        if "score" not in (self.samples.dtype.names or ()):
+            raise InputError(f"{self.folder} has no scores", "omit --task score, --score_threshold")
         return np.asarray(self.samples["score"], np.float32)
 
     def shard_path(self, shard: int) -> Path:

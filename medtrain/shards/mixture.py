@@ -217,6 +217,8 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     clips = {part.clips for part in parts}
     if len(clips) > 1:
         raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
+    if len({part.samples.dtype.names for part in parts}) > 1:
+        raise InputError(f"of {names_of(parts)} some have scores and some have none", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
     samples = np.concatenate([part.samples.astype(longest) for part in parts])
     first = np.cumsum([0, *(len(part.shards) for part in parts)])

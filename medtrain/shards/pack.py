@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,14 +20,21 @@ from medtrain.core.files import alone, sweep, write_whole
 from medtrain.core.isolated_processes import Lost, Pool
 from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.datasets.labels import UNKNOWN, task_of
-from medtrain.datasets.record import Record
+from medtrain.datasets.record import SCORE, Record
 from medtrain.imaging.encode import rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
 from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.index import index_digest, label_counts, read_rows, sample_dtype
 from medtrain.shards.npy import npy
-from medtrain.shards.pack_checks import check_options, check_records, dataset_names, ensure_same_dataset, is_claimed
+from medtrain.shards.pack_checks import (
+    NOTHING,
+    check_options,
+    check_records,
+    dataset_names,
+    ensure_same_dataset,
+    is_claimed,
+)
 from medtrain.shards.packed_dataset import (
     CHECKSUM,
     MANIFEST,
@@ -60,8 +67,10 @@ def pack(
     options: PackOptions = PackOptions(),  # noqa: B008 (frozen)
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
+    origin: Mapping[str, str] = NOTHING,
 ) -> dict[str, Any]:
-    """Pack `records` into `out` and return the manifest. Goes on where an earlier call was cut off.
+    """Pack `records` into `out` and return the manifest, which states `origin`. Goes on where an earlier call was cut
+    off.
 
     The bytes depend on the records and `options` alone, never on `workers`. A shard is done when its .idx has been
     renamed into place. Images that do not decode go to rejects.jsonl; more than `max_rejects` is an InputError.
@@ -73,11 +82,11 @@ def pack(
         if not is_packed(out):
             sweep(out)
         try:
-            plan, claim, copies = _plan(records, classes, out, options, pool)
+            plan, claim, copies = _plan(records, classes, out, options, pool, origin)
             if not is_packed(out):
                 _pack_missing(plan, list(plan), len(classes), out, options, pool)
                 sweep(out)  # what packers that died left half written
-                described = _described(records, classes, options, claim)
+                described = _described(records, classes, options, claim) | dict(origin)
                 _finish(plan, copies, classes, out, described, max_rejects)
             return PackedDataset.open(out).manifest
         finally:
@@ -92,11 +101,17 @@ def read_share(records: list[Record], out: Path, options: PackOptions, part: int
 
 
 def pack_share(
-    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, part: int, parts: int
+    records: list[Record],
+    classes: tuple[str, ...],
+    out: Path,
+    options: PackOptions,
+    part: int,
+    parts: int,
+    origin: Mapping[str, str] = NOTHING,
 ) -> None:
     """Pack a share of the shards, beside others that pack other shares; `pack` puts them together."""
     with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
-        plan, _, _ = _plan(records, classes, out, options, pool)
+        plan, _, _ = _plan(records, classes, out, options, pool, origin)
         if not is_packed(out):
             _pack_missing(plan, list(plan)[part::parts], len(classes), out, options, pool)
 
@@ -123,10 +138,15 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _plan(
-    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions, pool: Pool
+    records: list[Record],
+    classes: tuple[str, ...],
+    out: Path,
+    options: PackOptions,
+    pool: Pool,
+    origin: Mapping[str, str],
 ) -> tuple[Plan, dict[str, str], list[dict[str, str]]]:
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
-    claim = ensure_same_dataset(records, classes, out, options)
+    claim = ensure_same_dataset(records, classes, out, options, origin)
     shuffled = chosen(records, options)
     known = hash_files(shuffled, out / CONTENTS, pool, bool(options.color_mode))
     kept, found, copies = without_copies(shuffled, known)
@@ -169,7 +189,8 @@ def _task(records: list[Record], classes: tuple[str, ...]) -> str:
 def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options: PackOptions, pool: Pool) -> None:
     """Those of some of the plan's shards that are not there yet."""
     longest = max(len(sample.key) for samples in plan.values() for sample in samples)
-    row = sample_dtype(labels, longest, bool(options.color_mode))
+    scored = any(SCORE in sample.raw for samples in plan.values() for sample in samples)
+    row = sample_dtype(labels, longest, bool(options.color_mode), scored)
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)
@@ -199,6 +220,9 @@ def _finish(
             f"{len(rejects):,} {unit} cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
             f"see {out / 'rejects.jsonl'}; fix the dataset, or allow it: --max_rejects {len(rejects)}",
         )
+    if len(rejects) == sum(map(len, plan.values())):
+        reason = f"{rejects[0]['image']}: {rejects[0]['reason']}"
+        raise InputError(f"none of {len(rejects):,} {unit} can be used (first: {reason})", "fix the dataset")
     splits = {}
     for split in SPLITS:
         names = [name for name in plan if name.startswith(f"{split}-")]

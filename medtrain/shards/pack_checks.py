@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json
@@ -15,6 +17,7 @@ from medtrain.shards.file_hashes import beginning, there
 from medtrain.shards.plan import PackOptions, sample_key
 
 ENCODINGS = ("copy", "jpeg", "tiff")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def check_options(options: PackOptions, workers: int = 0) -> None:
@@ -71,13 +74,18 @@ def dataset_names(records: list[Record]) -> str:
 
 
 def ensure_same_dataset(
-    records: list[Record], classes: tuple[str, ...], out: Path, options: PackOptions
+    records: list[Record],
+    classes: tuple[str, ...],
+    out: Path,
+    options: PackOptions,
+    origin: Mapping[str, str] = NOTHING,
 ) -> dict[str, str]:
-    """Refuse a folder that holds something else, before any file is read; what claims it for these records."""
+    """Refuse a folder that holds something else, before any file is read; what claims it for these records, and for
+    what else decides the manifest (`origin`)."""
     labels = labels_sha256(records)
     asked = json.dumps([classes, options.described(), labels])
     request = hashlib.sha256(asked.encode()).hexdigest()
-    claim = {"dataset": dataset_names(records), "labels_sha256": labels, "request": request}
+    claim = {"dataset": dataset_names(records), "labels_sha256": labels, "request": request, **origin}
     is_claimed(out, claim)
     return claim
 
@@ -92,8 +100,10 @@ def is_claimed(out: Path, claim: dict[str, str]) -> bool:
                 f"{out}: was begun with {claimed['decoder']}, and here is {claim['decoder']}: pixels may differ",
                 "install those versions again, choose another --out, or delete that folder",
             )
+        what = {"plugin": "packed by another dataset file", "task": f"packed for the task {claimed.get('task')}"}
+        how = what.get(differ[0], "") if len(differ) == 1 else ""
         raise InputError(
-            f"{out}: holds shards of {claimed['dataset']} packed from other images, labels or options",
+            f"{out}: holds shards of {claimed['dataset']} {how or 'packed from other images, labels or options'}",
             "choose another --out, or delete that folder",
         )
     return bool(claimed)

@@ -8,16 +8,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from medtrain import datasets
 from medtrain.config.schema import SlurmConfig
 from medtrain.core import permissions, processes
 from medtrain.core.console import say, show_error
 from medtrain.core.errors import InputError, MedtrainError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
+from medtrain.datasets.source import Source
 from medtrain.shards.pack import pack, pack_share, read_share
 from medtrain.shards.pack_checks import check_options, check_records, ensure_same_dataset
-from medtrain.shards.pack_request import Request, records_of
+from medtrain.shards.pack_request import Request
 from medtrain.slurm import job_environment, queries, sbatch
 
 REQUEST = "request.json"
@@ -43,6 +43,7 @@ def submit(
         sbatch.require_slurm("omit --slurm")
     ensure_can_pack(request, out, tasks)
     logs = out / "slurm"
+    request = request if dry_run else request.pinned(out)
     told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after, "share": share}
     if not dry_run:
         if out.exists():
@@ -64,21 +65,22 @@ def submit(
     return sent
 
 
-def ensure_can_pack(request: Request, out: Path, tasks: int) -> list[Record]:
-    """The records that are packed; InputError where that cannot be done, or another job does it already."""
+def ensure_can_pack(request: Request, out: Path, tasks: int) -> tuple[Source, list[Record]]:
+    """The dataset and the records that are packed; InputError where that cannot be done, or another job does it."""
     if tasks < 1:
         raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
     check_options(request.options)
-    records = records_of(request)
+    source, read = request.open()
+    records = request.kept(read)
     check_records(records, request.options)
-    ensure_same_dataset(records, datasets.source(request.dataset).classes, out, request.options)
+    ensure_same_dataset(records, source.classes, out, request.options, request.origin(source))
     for job in read_json(out / REQUEST).get("jobs", ()):
         if place := queries.queue_state(job):
             raise InputError(
                 f"{out}: is packed by job {job} already ({place.state.lower()})",
                 f"wait for it, or first: scancel {job}",
             )
-    return records
+    return source, records
 
 
 def run(out: Path, stage: str) -> None:
@@ -91,14 +93,15 @@ def run(out: Path, stage: str) -> None:
             f"{told['needs']} is not there: job {told['after']}, which checks the dataset, has not done its work",
             f"see its log beside that file, and check by hand: medtrain check {request.dataset} --root {request.root}",
         )
-    records, classes = records_of(request), datasets.source(request.dataset).classes
+    source, read = request.open()
+    records, classes, origin = request.kept(read), source.classes, request.origin(source)
     part = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     if stage == "read":
         read_share(records, out, request.options, part, tasks)
     elif stage == "pack":
-        pack_share(records, classes, out, request.options, part, tasks)
+        pack_share(records, classes, out, request.options, part, tasks, origin)
     else:
-        pack(records, classes, out, request.options, max_rejects=request.max_rejects)
+        pack(records, classes, out, request.options, max_rejects=request.max_rejects, origin=origin)
         say(f"packed in {out}")
 
 

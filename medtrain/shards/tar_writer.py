@@ -61,6 +61,7 @@ def pack_shard(shard: Shard, ended: Ended) -> None:
                     raise ValueError(ended[number])
                 announce(number)
                 packed = _packed(sample, options, path.parent)
+                scores = (_score(sample),) if "score" in (row.names or ()) and not options.shape else ()
             except (ValueError, MemoryError) as error:
                 reason = NO_MEMORY if isinstance(error, MemoryError) else str(error)
                 rejects.append({"image": sample.image, "reason": reason})
@@ -77,6 +78,7 @@ def pack_shard(shard: Shard, ended: Ended) -> None:
                 sample.key,
                 sample.labels,
                 *packed.of_a_clip,
+                *scores,
             )
             with packed.file:
                 _add(tar, f"{sample.key}.{packed.extension}", packed.file, packed.size)
@@ -177,9 +179,14 @@ def _clip(sample: PlannedSample, shape: Shape, folder: Path) -> Packed:
         file.close()
         raise
     file.seek(0)
-    score = sample.raw.get(SCORE)
-    told = (header.frames, header.frame_ms, math.nan if score is None else score, written.mean, written.deviation)
+    told = (header.frames, header.frame_ms, _score(sample), written.mean, written.deviation)
     return Packed(file, "tif", written.size, written.crc32, told)
+
+
+def _score(sample: PlannedSample) -> float:
+    """NaN where it was given none."""
+    score = sample.raw.get(SCORE)
+    return math.nan if score is None else float(score)
 
 
 def _sidecar(sample: PlannedSample) -> bytes:

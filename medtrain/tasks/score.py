@@ -14,7 +14,6 @@ from medtrain.loading.batch import Batch
 from medtrain.metrics.score_report import score_report
 
 COLUMNS = {
-    "clips": "samples",
     "mean abs. error": "mae",
     "95 % interval": "mae_interval",
     "rms error": "rmse",
@@ -34,13 +33,13 @@ class Score:
     needs_tuning = False
     outputs = 1
     output_names = ("score",)
-    columns: ClassVar = COLUMNS
     unlearned: frozenset[str] = frozenset()
     outputs_probabilities = False
     accuracy_name = f"within {CLOSE:g} of it"
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
+        self.columns = {unit: "samples", **COLUMNS}
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Squared errors summed / samples with a score in the global batch."""

@@ -31,5 +31,5 @@ def label_table(training: Loader, study_type: str) -> tuple[str, list[dict[str, 
     if are_scores(own):
         scores = own[known(own)]
         spread = f"mean {scores.mean():.4g}, deviation {scores.std():.4g}, {scores.min():.4g} to {scores.max():.4g}"
-        text += f"\nscores: {len(scores):,} of {len(own):,} clips have one; {spread}"
+        text += f"\nscores: {len(scores):,} of {len(own):,} {'clips' if index.clips else 'images'} have one; {spread}"
     return text, [dict(zip(HEAD, row, strict=True)) for row in rows]

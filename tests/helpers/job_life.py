@@ -23,6 +23,7 @@ VARYING = [
 ]
 
 
+HELD = "launch failed requeued held"
 URGENT = ("--partition=high", "--nodes=2", "--exclusive")
 
 
@@ -53,10 +54,19 @@ class Life:
         """Wait until this attempt, or a later one, has done some steps."""
 
         def holds(row: dict[str, Any]) -> bool:
+            if row["waiting"] and row["waiting"]["reason"] == HELD:
+                self._release()
             now = row["history"][-1] if row["attempts"] >= attempt else {}
             return now.get("kind") == "running" and now["steps"] >= steps
 
         self.user.until(self.name, f"attempt {attempt} trains", holds)
+
+    def _release(self) -> None:
+        """What an administrator does where Slurm 22.05 sent a job to a node on which its last life still ended: the
+        node says "Duplicate jobid" and is drained, and the job is held. On a busy machine an end takes longer."""
+        for node in self.cluster.nodes:
+            self.cluster.node_up(node)
+        self.scontrol("release", self.job)
 
     def waits(self) -> None:
         """Wait until the job is back in the queue."""

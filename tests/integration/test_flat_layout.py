@@ -14,6 +14,7 @@ import pytest
 from command import medtrain
 from older_run import end_of, replay_and_evaluate, unpacked
 
+from medtrain import datasets
 from medtrain.core import processes
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.sources import demo
@@ -66,7 +67,9 @@ def test_a_packing_job_that_waited_over_the_move_runs(demo_tree: Path, tmp_path:
     """Its script names the installed medtrain's folder and the module `medtrain.packjob`."""
     out = tmp_path / "packed"
     out.mkdir()
-    asked = pack_request.Request("demo", demo_tree, pack_request.options_for("demo", PackOptions()), 0, False)
+    asked = pack_request.Request(
+        "demo", demo_tree, pack_request.options_for(datasets.source("demo"), PackOptions()), 0, False
+    )
     write_json(out / packing_jobs.REQUEST, {"request": asked.told(), "tasks": 1, "share": "private"})
     for stage in packing_jobs.STAGES:
         command = [sys.executable, "-c", OLD_START, str(processes.ROOT), "medtrain.packjob", str(out), stage]

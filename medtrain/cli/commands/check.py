@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+from tyro.conf import OmitArgPrefixes
+
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
@@ -13,7 +15,7 @@ from medtrain.core.shell_quoting import SHOWN, command, listing
 from medtrain.curation import clip_faults
 from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
 from medtrain.curation.scan import scan_files
-from medtrain.datasets import read_records
+from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import Record, View, with_views
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.shards.plan import MAX_REJECTS
@@ -21,7 +23,7 @@ from medtrain.shards.plan import MAX_REJECTS
 
 def check(
     dataset: Dataset,
-    root: Path,
+    root: Path | None = None,
     quick: Flag = False,
     metadata_only: Flag = False,
     uncertain: Literal["nan", "zero", "one", "soft"] = "nan",
@@ -30,6 +32,7 @@ def check(
     workers: int = 0,
     max_pixels: int = MAX_PIXELS,
     annotations: Path | None = None,
+    own: OmitArgPrefixes[OwnData] = NOTHING,
     json: Flag = False,
 ) -> None:
     """Look at every image or clip of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
@@ -37,7 +40,7 @@ def check(
     Missing and unreadable ones are a warning, not an error: they are left out when the dataset is packed.
 
     Args:
-        dataset: Name of the dataset (medtrain data list).
+        dataset: Name of the dataset (medtrain data list); folder or csv: your own.
         root: Folder with its raw files.
         quick: Read the header of each image or clip only, and decode none.
         metadata_only: Read the tables only, and look for no image.
@@ -49,21 +52,21 @@ def check(
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
-    source = datasets.source(dataset)
+    source, records = datasets.open_dataset(dataset, root, annotations, own)
+    records, place = with_views(records, views), root or own.table or Path()
     clips, kind = source.clips, source.unit
-    records = with_views(read_records(dataset, root, annotations), views)
     looks = [] if metadata_only else scan_files(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
     copies, conflicts = copies_of(records, looks) if compared else (0, [])
     there = [record for record, look in zip(records, looks, strict=True) if look.there] if looks else records
     found = {
-        **summary_of(dataset, root, records, looks, kind),
+        **summary_of(dataset, place, records, looks, kind),
         **(clip_faults.numbers(records, looks) if clips else {}),
-        "left_out": source.left_out(root),
+        "left_out": source.left_out(place),
         "labels": {name: state_counts(name, there, uncertain, unmentioned) for name in source.classes},
         "duplicates": copies if compared else None,
         "conflicts": len(conflicts) if compared else None,
-        **(about := source.about(root, records)),
+        **(about := source.about(place, records)),
     }
     if json:
         say_json(found)
@@ -78,7 +81,8 @@ def check(
     _warn_of_faults(found, missing, conflicts, kind)
     if not json:
         partial = " --partial" if len(missing) > MAX_REJECTS else ""
-        say(f"\npack it: {command('shard', dataset, root, annotations)} --out shards/{dataset}{partial}")
+        packing = command("shard", dataset, root, annotations, own)
+        say(f"\npack it: {packing} --out shards/{own.name or dataset}{partial}")
 
 
 def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, kind: str) -> None:

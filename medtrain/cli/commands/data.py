@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tyro.conf import OmitArgPrefixes
+
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.shell_quoting import command
 from medtrain.curation.scan import scan_files
-from medtrain.datasets import read_records
+from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.reporting.dataset_figures import draw_dataset, examples_of
 
 
@@ -25,7 +27,7 @@ def data_list(json: Flag = False) -> None:
     if json:
         say_json(found)
     else:
-        rows = [(each["name"], each["images"] or "-", len(each["tells"]), each["title"]) for each in found]
+        rows = [(each["name"], each["images"] or "-", len(each["tells"]) or "-", each["title"]) for each in found]
         say(table(("dataset", "images", "labels", "what it is"), rows) + "\n\nmore: medtrain data info DATASET")
 
 
@@ -43,7 +45,7 @@ def data_info(name: Dataset, json: Flag = False) -> None:
     never = [label for label in found["classes"] if label not in found["tells"]]
     about = {
         "images": f"{found['images']:,}" if found["images"] else "yours",
-        "labels": ", ".join(found["tells"]) + (f" (never known: {', '.join(never)})" if never else ""),
+        "labels": (", ".join(found["tells"]) or "yours") + (f" (never known: {', '.join(never)})" if never else ""),
         "licence": found["licence"],
         "get it": "\n         ".join(_steps(name)),
     }
@@ -73,35 +75,35 @@ def data_download(name: Dataset, root: Path) -> None:
 
 def data_explore(
     dataset: Dataset,
-    root: Path,
+    root: Path | None = None,
     out: Path = Path("explore"),
     annotations: Path | None = None,
+    own: OmitArgPrefixes[OwnData] = NOTHING,
     json: Flag = False,
 ) -> None:
     """Draw a dataset as PNG files: samples of each class, image sizes, a grid of examples, patients and their studies;
     of clips, how their scores, frames, rates and sizes are distributed, and a contact sheet of what the sector shows.
 
     Args:
-        dataset: Name of the dataset (medtrain data list).
+        dataset: Name of the dataset (medtrain data list); folder or csv: your own.
         root: Folder with its raw files.
         out: Folder for the figures.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
-    source = datasets.source(dataset)
-    clips = source.clips
-    records = read_records(dataset, root, annotations)
-    see_why = f"see what is wrong: {command('check', dataset, root, annotations)}"
+    source, records = datasets.open_dataset(dataset, root, annotations, own)
+    clips, place = source.clips, root or own.table
+    see_why = f"see what is wrong: {command('check', dataset, root, annotations, own)}"
     looks = scan_files(records, True, 0, json, clips)
     readable = [(record, look) for record, look in zip(records, looks, strict=True) if not look.reason]
     examples = examples_of(source, readable)
     if not any(examples.values()):
         what = "clip in which something moves" if clips else "image that shows a class and can be read"
-        raise InputError(f"{root} has no {dataset} {what}", see_why)
+        raise InputError(f"{place} has no {dataset} {what}", see_why)
     out.mkdir(parents=True, exist_ok=True)
     paths = draw_dataset(source, records, readable, examples, out)
     if json:
-        say_json({"dataset": dataset, "root": str(root), "figures": {name: str(path) for name, path in paths.items()}})
+        say_json({"dataset": dataset, "root": str(place), "figures": {name: str(path) for name, path in paths.items()}})
     else:
         for path in paths.values():
             say(str(path))

@@ -8,9 +8,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag, RunName
-from medtrain.config import configfile
 from medtrain.config.schema import Config
-from medtrain.core.console import say, say_json, table, talk_to_stderr
+from medtrain.core.console import say, say_json, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT
 from medtrain.launch import group_members as launch_members
 from medtrain.launch import group_submit, new_run
@@ -169,17 +168,3 @@ def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag =
         for folder, names in left.items():
             say(f"removed {folder}" + (f", but for what is not of the run: {', '.join(names)}" if names else ""))
     return EXIT_DONE
-
-
-def recipes(json: Flag = False) -> None:
-    """The recipes that `train` and `submit` know.
-
-    Args:
-        json: Print one JSON document.
-    """
-    titles = {name: configfile.recipe_title(name) for name in configfile.recipe_names()}
-    if json:
-        say_json(titles)
-    else:
-        say(table(("recipe", "what it trains"), titles.items()))
-        say("\nall settings of one: medtrain train RECIPE --help")

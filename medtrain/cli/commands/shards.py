@@ -9,19 +9,20 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from medtrain import datasets
 from medtrain.cli.flag_types import Flag
 from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
 from medtrain.core.console import in_line, say, say_json, table, warn
 from medtrain.core.errors import InputError, nearest
+from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import View
+from medtrain.datasets.source import Source
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
 from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
-from medtrain.shards.pack_request import Request, options_for, records_of
+from medtrain.shards.pack_request import Request, options_for
 from medtrain.shards.packed_dataset import PackedDataset, is_packed
 from medtrain.shards.packing_jobs import submit
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
@@ -67,7 +68,7 @@ WIDE = 8  # labels that fit beside each other
 
 def shard(
     dataset: Positional[Annotated[str, arg(metavar="DATASET")]],
-    root: Path,
+    root: Path | None = None,
     out: Path | None = None,
     max_samples: int = 0,
     shard_mb: float = 256.0,
@@ -82,13 +83,14 @@ def shard(
     partial: Flag = False,
     annotations: Path | None = None,
     share: permissions.Share = "private",
+    own: OmitArgPrefixes[OwnData] = NOTHING,
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
 ) -> None:
     """Pack a dataset into WebDataset tar shards. A call that was cut off continues where it stopped.
 
     Args:
-        dataset: Name of the dataset (medtrain data list).
+        dataset: Name of the dataset (medtrain data list); folder or csv: your own.
         root: Folder with its raw files.
         out: Folder for the shards (default: shards/DATASET).
         max_samples: Pack only this many images, drawn at random by the seed (0: all).
@@ -108,17 +110,19 @@ def shard(
         json: Print one JSON document.
     """
     permissions.apply(share)
-    out = out or Path("shards") / dataset
+    out = out or Path("shards") / (own.name or dataset)
     asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, color_mode, max_pixels=max_pixels)
-    options = options_for(dataset, asked)
-    request = Request(dataset, root, options, max_rejects, partial, annotations)
+    request = Request(dataset, root, asked, max_rejects, partial, annotations, own)
+    source, read = request.open()
+    request = replace(request, options=options_for(source, asked))
     if jobs.slurm:
-        _show_jobs(dataset, out, submit(request, out, jobs.tasks, resources(jobs), share=share), json)
+        _show_jobs(source, dataset, out, submit(request, out, jobs.tasks, resources(jobs), share=share), json)
         return
     if out.exists():
         permissions.warn_of_open(out, share)
-    manifest = pack(records_of(request), datasets.source(dataset).classes, out, request.options, workers, max_rejects)
-    _warn(manifest, options, out)
+    records, request = request.kept(read), request.pinned(out)
+    manifest = pack(records, source.classes, out, request.options, workers, max_rejects, origin=request.origin(source))
+    _warn(manifest, request.options, out)
     if json:
         say_json(manifest)
         return
@@ -127,20 +131,19 @@ def shard(
     say(f"train on it: medtrain train {recipe_for(PackedDataset(out, manifest))} --shards {shlex.quote(str(out))}")
 
 
-def _show_jobs(dataset: str, out: Path, ids: list[str], json: bool) -> None:
+def _show_jobs(source: Source, dataset: str, out: Path, ids: list[str], json: bool) -> None:
     """Of what packs the dataset on Slurm, and of what to do meanwhile."""
     if json:
         say_json({"jobs": ids, "out": str(out)})
         return
     say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
-    where, recipe = shlex.quote(str(out)), _recipe_of(dataset)
+    where, recipe = shlex.quote(str(out)), _recipe_of(source, dataset)
     say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --dependency {ids[-1]}")
 
 
-def _recipe_of(dataset: str) -> str:
+def _recipe_of(source: Source, dataset: str) -> str:
     """The recipe that will fit a dataset when it is packed."""
-    source = datasets.source(dataset)
-    return recipe_of(dataset, lambda: "score" if source.clips else source.task or "multilabel")
+    return recipe_of(dataset, lambda: source.task or "multilabel", source.clips)
 
 
 def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medtrain.core.errors import InputError
 from medtrain.datasets import csvfile
+from medtrain.datasets.layouts import CLIP_SUFFIXES, READERS, FolderListings
 from medtrain.datasets.record import Record
 from medtrain.imaging.video import dicom_clip
 
@@ -34,9 +35,7 @@ GOOD = 0.5  # a score of 0..1 from which on a clip is good
 NEEDED = ("video_path", "quality_score")
 OPTIONAL = ("patient", "view", "split")
 SPLITS = ("train", "val", "test", "")
-CONTAINERS = (".mp4", ".avi", ".mov")  # files that name nobody
-SUFFIXES = (".dcm", *CONTAINERS)
-READERS = 16  # threads: a shared filesystem takes its time over each of thousands of files
+SUFFIXES = (".dcm", *CLIP_SUFFIXES)
 SHOWN = 10  # of the rows that cannot be used
 # The views of the American Society of Echocardiography, Mitchell et al. (2019), and other names of them. A cell that
 # holds anything else (it may be a name) becomes `other`.
@@ -229,50 +228,25 @@ def _inside(root: Path, text: str) -> str:
 
 def _files(root: Path, rows: list[Row], faults: dict[int, str]) -> list[Path]:
     """The file of each row; adds to `faults` rows that fit several files, or the same as another."""
-    folders = sorted({str(PurePosixPath(row.path).parent) for row in rows})
-    with ThreadPoolExecutor(READERS) as pool:
-        listings = dict(zip(folders, pool.map(lambda folder: _listing(root / folder), folders), strict=True))
+    listings = FolderListings(SUFFIXES)
+    listings.read((root / row.path).parent for row in rows)
     paths: list[Path] = []
     first: dict[Path, int] = {}
     for row in rows:
-        place = PurePosixPath(row.path)
-        fitting = _fitting(place.name, listings[str(place.parent)])
+        path = root / row.path
+        fitting = listings.fitting(path)
         if len(fitting) > 1:
             faults[row.line] = f"its video_path fits {len(fitting)} files: write its suffix"
-        path = root / place.parent / (fitting[0] if fitting else place.name)
+        path = path.with_name(fitting[0]) if fitting else path
         if (other := first.setdefault(path, row.line)) != row.line:
             faults[row.line] = f"it names the same clip as line {other}: keep one of them"
         paths.append(path)
     return paths
 
 
-def _listing(folder: Path) -> dict[str, list[str]]:
-    """The names in a folder, by the name without the suffix of a clip; nothing where it cannot be read."""
-    found: dict[str, list[str]] = defaultdict(list)
-    try:
-        for entry in sorted(folder.iterdir()):
-            found[_stem(entry.name)].append(entry.name)
-    except OSError:  # not there, or not for us: what it should hold is missing
-        return {}
-    return found
-
-
-def _fitting(name: str, listing: dict[str, list[str]]) -> list[str]:
-    """The files that a name means: the one that is called so; without its suffix any; with one also that without."""
-    there = listing.get(_stem(name), [])
-    if name in there:
-        return [name]
-    return [one for one in there if name == _stem(name) or one == _stem(one) or one.lower() == name.lower()]
-
-
-def _stem(name: str) -> str:
-    """Without the suffix of a clip: other dots are part of a name, as of a UID."""
-    return name[: -len(".dcm")] if name.lower().endswith(SUFFIXES) else name
-
-
 def _ids(path: Path) -> tuple[str, str]:
     """PatientID and StudyInstanceUID of a DICOM; empty where it has none or cannot be read (and is rejected later)."""
-    if path.suffix.lower() in CONTAINERS:
+    if path.suffix.lower() in CLIP_SUFFIXES:
         return "", ""
     try:
         header = dicom_clip.header(path)

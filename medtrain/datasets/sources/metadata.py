@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile
+from medtrain.datasets import cells, csvfile
 from medtrain.datasets.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
-from medtrain.datasets.record import Record, years
+from medtrain.datasets.record import Record
 
 TITLE = "A table of your own (train_metadata_v2.csv): image path and the vector of 14 labels, one row an image."
 CLASSES = PATHOLOGIES
@@ -21,10 +21,6 @@ NEEDED = ("Image Index", "Processed Image Path", "Harmonized Labels", "Dataset")
 OPTIONAL = ("Patient", "View", "Split", "Study", "Sex", "Age")
 STATES: dict[str, int | None] = {"1": PRESENT, "0": ABSENT, **dict.fromkeys(csvfile.EMPTY - {""})}
 AS_BLANKS = str.maketrans(dict.fromkeys("[](){},;'\"", " "))  # of lists and arrays as Python and NumPy write them
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
-    "test": "test", "testing": "test", "train+val": "train+val", "": "",
-}  # fmt: skip
 # Of NIH, CheXpert and MIMIC the path tells whose image it is.
 PATIENT_IN_PATH = re.compile(r"(?:^|/)(?:(\d{8})_\d{3}\.(?:png|jpe?g)$|(patient\d+)/|p\d\d/(p\d{8})/)")
 
@@ -42,10 +38,11 @@ def records(root: Path) -> list[Record]:
     for line, row in enumerate(csvfile.rows(root, NEEDED, csvfile.OWN_FIX), start=2):
         where = f"{root}, line {line}"
         patient, study = (csvfile.id_in(row.get(name)) for name in ("Patient", "Study"))
-        view, split, sex, age = (csvfile.filled(row.get(name)) for name in ("View", "Split", "Sex", "Age"))
-        split = split.partition("//")[0].strip().lower()  # some tables say: train // will be split later
-        if split not in SPLITS:
-            raise InputError(f"{where}: the split is {split!r}", "write train, val, test, train+val, or nothing")
+        view, split, sex = (csvfile.filled(row.get(name)) for name in ("View", "Split", "Sex"))
+        with cells.at(where, "split"):
+            split = cells.split(split.partition("//")[0])  # some tables say: train // will be split later
+        with cells.at(where, "age"):
+            age = cells.age(row.get("Age"))
         dataset = re.sub(r"\W+", "_", csvfile.filled(row["Dataset"]), flags=re.ASCII)
         if not dataset:
             raise InputError(f"{where}: it names no dataset", "write one, as nih")
@@ -56,9 +53,9 @@ def records(root: Path) -> list[Record]:
         image = f"{dataset}/{row['Processed Image Path']}"
         path = path if path.is_absolute() else root.parent / path
         labels = _labels(row["Harmonized Labels"], where)
-        meta = {"view": view, "sex": sex, "age": _age(age, where)}
+        meta = {"view": view, "sex": sex, "age": age}
         patient = patient or _patient_in(row["Processed Image Path"])
-        found.append(Record(dataset, image, path, labels, patient, study, SPLITS[split], {}, meta))
+        found.append(Record(dataset, image, path, labels, patient, study, split, {}, meta))
     return found
 
 
@@ -70,19 +67,11 @@ def _patient_in(path: str) -> str:
 def _labels(text: str, where: str) -> dict[str, int | None]:
     """`1 0 nan 0.7 ...` or `[1, 0, nan, 0.7, ...]`, in the order of the 14; a value between 0 and 1 is one that was
     left open."""
-    cells = text.translate(AS_BLANKS).split()
-    if len(cells) != len(PATHOLOGIES):
-        problem = f"{where}: {len(cells)} labels instead of {len(PATHOLOGIES)}"
+    states = text.translate(AS_BLANKS).split()
+    if len(states) != len(PATHOLOGIES):
+        problem = f"{where}: {len(states)} labels instead of {len(PATHOLOGIES)}"
         raise InputError(problem, f"write 0, 1 or nan for each of {', '.join(PATHOLOGIES)}")
-    return {name: _state(cell.lower(), where) for name, cell in zip(PATHOLOGIES, cells, strict=True)}
-
-
-def _age(cell: str, where: str) -> int | None:
-    """Nothing where it is not known."""
-    age = years(cell)
-    if age is None and cell:
-        raise InputError(f"{where}: the age is {cell!r}", "write whole years, or nothing")
-    return age
+    return {name: _state(cell.lower(), where) for name, cell in zip(PATHOLOGIES, states, strict=True)}
 
 
 def _state(cell: str, where: str) -> int | None:

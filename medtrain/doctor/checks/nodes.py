@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 
-from medtrain.doctor.checks import ADMIN, Finding, examine, fail, folder, ok, resources, signals, supervision, warn
+from medtrain.doctor.checks import ADMIN, Finding, examine, fail, ok, resources, run_folder, signals, supervision, warn
 from medtrain.doctor.checks.probe_result import Told, all_nodes, each
 
 Look = Callable[[Told], Finding | None]
@@ -130,7 +130,7 @@ def writing(told: Told) -> Finding | None:
             each(bad),
             f"{ADMIN}: the folder must be mounted alike on every node; or exclude the node: sbatch --exclude",
         )
-    return ok(f"one can {', '.join(folder.STEPS)} on every node")
+    return ok(f"one can {', '.join(run_folder.STEPS)} on every node")
 
 
 def room(told: Told) -> Finding | None:
@@ -170,21 +170,27 @@ def clocks(told: Told) -> Finding:
     off = []
     for line in told.said("met"):
         for node, met in line["met"].items():
-            if "fault" not in met and line["node"] < node and abs(met["ahead"]) - met["exact"] > folder.CLOCK_SECONDS:
+            if (
+                "fault" not in met
+                and line["node"] < node
+                and abs(met["ahead"]) - met["exact"] > run_folder.CLOCK_SECONDS
+            ):
                 off.append(_off(node, met["ahead"], f"{line['node']}'s"))
     for node, line in told.nodes.items():
         if "clock" in line["folder"]:
-            finding = folder.clock_finding(*line["folder"]["clock"])
+            finding = run_folder.clock_finding(*line["folder"]["clock"])
             off += [finding.text.replace("this machine's", f"{node}'s")] if finding.state != "ok" else []
         behind = line["folder"].get("doctors_clock", 0.0) - line["time"]
         ahead = line["time"] - line["seen"]  # it was written before it was seen, and read after it was written
-        if max(ahead, behind) > folder.CLOCK_SECONDS:
+        if max(ahead, behind) > run_folder.CLOCK_SECONDS:
             off.append(_off(node, ahead if ahead > behind else -behind, "this machine's"))
     if off:
         return warn(
             "; ".join(off), f"{ADMIN} to synchronise the clocks (NTP, chrony): times in logs mislead until then"
         )
-    return ok(f"those of {all_nodes(told)}, the file system and this machine agree within {folder.CLOCK_SECONDS:.0f} s")
+    return ok(
+        f"those of {all_nodes(told)}, the file system and this machine agree within {run_folder.CLOCK_SECONDS:.0f} s"
+    )
 
 
 def _off(node: str, seconds: float, whose: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from medtrain import __version__
 from medtrain.config.schema import PUBLISHED
-from medtrain.doctor.checks import ask, folder, software
+from medtrain.doctor.checks import ask, run_folder, software
 from medtrain.doctor.probe import CLOCK, read_clock
 
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_GPU_BIND")
@@ -149,8 +149,8 @@ def _folder_facts(place: Path) -> dict[str, Any]:
     runs = place.parent
     if not (place / CLOCK).exists():
         return {"missing": "another folder of that name" if runs.exists() else "no folder of that name"}
-    written = folder.writing(runs)
-    facts: dict[str, Any] = {"kind": folder.kind(runs), "writing": vars(written)}
+    written = run_folder.writing(runs)
+    facts: dict[str, Any] = {"kind": run_folder.kind(runs), "writing": vars(written)}
     if written.state == "ok":
-        facts |= {"clock": folder.written(runs), "room": vars(folder.room(runs))}
+        facts |= {"clock": run_folder.written(runs), "room": vars(run_folder.room(runs))}
     return {**facts, "doctors_clock": read_clock(place)}

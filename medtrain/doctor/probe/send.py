@@ -20,7 +20,7 @@ from medtrain.config.schema import PUBLISHED, Config, SlurmConfig
 from medtrain.core import processes
 from medtrain.core.errors import MachineError
 from medtrain.core.jsonfiles import read_json_lines, write_json
-from medtrain.doctor.checks import Finding, cluster, fail, folder, nodes, ok, probe_result, slurm, warn
+from medtrain.doctor.checks import Finding, cluster, fail, nodes, ok, probe_result, run_folder, slurm, warn
 from medtrain.doctor.probe import BATCH, RANKS, REQUEST, SRUN, job_script, machine, write_clock
 from medtrain.launch import submit as launch
 from medtrain.runs.run import Run
@@ -65,7 +65,7 @@ def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: 
                 return
     script = launch.script(Run(runs / "medtrain-doctor"), config.slurm)
     there = cluster.chosen(config.slurm, script)
-    for name, finding in (*cluster.findings(config.slurm, script, there), ("folder", folder.writing(runs))):
+    for name, finding in (*cluster.findings(config.slurm, script, there), ("folder", run_folder.writing(runs))):
         failed |= finding.state == "FAIL"
         yield name, finding
     if failed:

@@ -135,7 +135,7 @@ def test_dry_run_prints_a_batch_script_without_slurm(demo_shards: Path, tmp_path
         ("train mednst", "there is no recipe 'mednst' (did you mean mednist?)"),
         ("submit mednst --dry-run", "there is no recipe 'mednst' (did you mean mednist?)"),
         ("train chest --metadata all.csv", "trains from shards, and --metadata names a table"),
-        ("train mura --check_data", "Missing from medtrain check: --root"),
+        ("train mura --check_data", "mura: --root is not given"),
         ("train mura_baseline --check-data --root .", "has neither train/ and valid/"),
         ("submit demo --gpus_per_node a100:4", "--gpus-per-node: 'a100:4' is no number; write a whole one"),
         ("train demo --lr fast", "--lr: 'fast' is no number; write one like 0.5"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command import SMALL, medtrain
 
+from medtrain import datasets
 from medtrain.cli.flags import parse_settings
 from medtrain.config import configfile, fingerprint
 from medtrain.core import permissions
@@ -63,7 +64,9 @@ def test_every_file_of_a_run_and_of_a_packed_set_is_closed_to_others(
 def test_a_job_that_packs_shares_as_the_one_who_sent_it_asked(demo_tree: Path, tmp_path: Path) -> None:
     """The jobs read the request from its file: no environment and no umask of a login node comes with them."""
     out = tmp_path / "packed"
-    request = shards_request.Request("demo", demo_tree, shards_request.options_for("demo", PackOptions()), 0, False)
+    request = shards_request.Request(
+        "demo", demo_tree, shards_request.options_for(datasets.source("demo"), PackOptions()), 0, False
+    )
     out.mkdir(mode=0o750)
     write_json(out / packing_jobs.REQUEST, {"request": request.told(), "tasks": 1, "share": "group"})
     os.umask(0o077)

@@ -16,7 +16,7 @@ from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import echo
-from medtrain.shards.pack_request import Request, records_of
+from medtrain.shards.pack_request import Request
 from medtrain.shards.plan import PackOptions
 
 
@@ -174,7 +174,7 @@ def test_a_request_keeps_the_table_and_the_shares_on_its_way_to_a_job(
     again = Request.of(read_json(tmp_path / "request.json"))
     assert again.options == options and again.options.fractions == (0.7, 0.15, 0.15)
     assert (again.root, again.annotations) == (tmp_path, tmp_path / "scores.csv")
-    assert records_of(again) == []  # the clip is not there
+    assert again.kept(again.open()[1]) == []  # the clip is not there
     plain = Request("demo", tmp_path, PackOptions(), 0, False)
     assert Request.of(json.loads(json.dumps(plain.told()))) == plain
 

@@ -17,7 +17,7 @@ from medtrain.datasets.record import Record, years
 from medtrain.datasets.sources import metadata as source
 from medtrain.datasets.sources import nih
 from medtrain.shards.pack_checks import check_records
-from medtrain.shards.pack_request import Request, records_of
+from medtrain.shards.pack_request import Request
 from medtrain.shards.plan import PackOptions
 
 HEAD = "Image Index,Processed Image Path,Harmonized Labels,Dataset,Patient,View,Split,Study,Sex,Age"
@@ -140,12 +140,12 @@ def test_images_in_several_rows_are_counted_with_what_differs(tmp_path: Path) ->
 def test_nih_without_its_lists_does_not_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / nih.TABLES[0]).write_text("\n".join(NIH).format("1"))
     cli_commands_metadata.data_metadata(("nih",), tmp_path, tmp_path / "all.csv")
-    records_of(Request("nih", tmp_path, PackOptions(), 100, True))
+    Request("nih", tmp_path, PackOptions(), 100, True).open()
     check("nih", tmp_path, metadata_only=True)
     assert capsys.readouterr().err.count("will not compare with published ones") == 3
     (tmp_path / "train_val_list.txt").write_text("00000001_000.png")
     (tmp_path / "test_list.txt").write_text("00000002_000.png")
-    records_of(Request("nih", tmp_path, PackOptions(), 100, True))
+    Request("nih", tmp_path, PackOptions(), 100, True).open()
     assert "compare" not in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -110,7 +111,10 @@ def test_every_parameter_has_a_sentence_of_help(command: Any, capsys: pytest.Cap
     with pytest.raises(SystemExit, match="0"):
         tyro.cli(command, args=["--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for name in inspect.signature(command).parameters:
+    for name, parameter in inspect.signature(command).parameters.items():
+        if dataclasses.is_dataclass(parameter.default):  # its fields say it themselves
+            assert all(f"--{field.name.replace('_', '-')}" in shown for field in dataclasses.fields(parameter.default))
+            continue
         described = [line for line in (command.__doc__ or "").splitlines() if line.strip().startswith(f"{name}: ")]
         assert described, f"{command.__name__}: no help for {name}"
         assert " ".join(described[0].split(": ", 1)[1].split()) in shown

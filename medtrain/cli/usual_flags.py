@@ -1,0 +1,84 @@
+"""Flags as people know them from other programs: read as ours where they mean the same, else told what they mean."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from medtrain.core.console import note
+from medtrain.core.errors import InputError
+
+# In another program's words -> the setting that is the same thing.
+SAME = {
+    "learning_rate": "lr", "batch": "batch_size", "bs": "batch_size", "per_device_train_batch_size": "batch_size",
+    "max_epochs": "epochs", "num_epochs": "epochs", "num_train_epochs": "epochs", "imgsz": "image_size",
+    "img_size": "image_size", "num_workers": "workers", "wd": "weight_decay", "model": "backbone", "arch": "backbone",
+    "gpus": "gpus_per_node", "ntasks_per_node": "tasks_per_node", "gradient_accumulation_steps": "grad_accumulation",
+    "accumulate_grad_batches": "grad_accumulation", "experiment": "run", "job_name": "run", "name": "run",
+    "label_smooth": "label_smoothing", "clip_grad": "clip_norm", "max_grad_norm": "clip_norm", "opt": "optimizer",
+    "drop": "dropout", "mixed_precision": "precision",
+}  # fmt: skip
+# What is another thing here: what to do instead.
+MEANT = {
+    "gres": "GPUs of each node are --gpus_per_node N (of one type: --constraint, or SBATCH_GRES=gpu:a100:4 before the"
+    " command)",
+    "mem": "memory of each node is --mem_gb N",
+    "data": "what is trained on is packed first (medtrain shard folder --root DIR), and is --shards DIR",
+    "data_dir": "what is trained on is packed first (medtrain shard folder --root DIR), and is --shards DIR",
+    "root": "what is trained on is packed first (medtrain shard folder --root DIR), and is --shards DIR",
+    "output_dir": "runs are folders in --runs DIR, and --run NAME is one of them",
+    "out": "runs are folders in --runs DIR, and --run NAME is one of them",
+    "pretrained": "--weights imagenet, or a file; an empty one is none",
+    "checkpoint": "continue a run: medtrain resume RUN; weights to begin with: --weights FILE",
+    "resume": "continue a run: medtrain resume RUN",
+    "ckpt": "continue a run: medtrain resume RUN; weights to begin with: --weights FILE",
+    "num_classes": "the classes are those of the shards",
+    "split": "the split is decided when the images are packed",
+    "fp16": "write --precision fp16",
+    "bf16": "write --precision bf16",
+    "wandb": "write --tracker wandb",
+    "distributed": "with Slurm: medtrain submit ... --nodes N --gpus_per_node N; here ranks are --tasks_per_node N",
+    "nproc_per_node": "ranks are --tasks_per_node N (0: one a GPU)",
+}
+DEVICE = re.compile(r"(?:cuda:?|gpu:?)?(\d+(?:,\d+)*)?|auto", re.IGNORECASE)
+
+
+def with_our_names(command: str, words: list[str]) -> list[str]:
+    """The words of a command that takes settings, by the names of here, with a note of those that had others."""
+    found: list[str] = []
+    told: dict[str, str] = {}
+    waiting = False  # for the value of --device
+    for word in words:
+        flag, equals, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_") if flag.startswith("--") else ""
+        if waiting or (name == "device" and equals):
+            _choose_device(command, word if waiting else value)
+            waiting = False
+        elif name == "device":
+            waiting = True
+        elif name in SAME:
+            told[flag] = f"--{SAME[name]}"
+            found.append(f"--{SAME[name]}{equals}{value}")
+        else:
+            found.append(word)
+    if told:
+        note(f"medtrain {command}: " + ", ".join(f"{other} is read as {own}" for other, own in told.items()))
+    return found
+
+
+def meaning(flag: str) -> str:
+    """What to do in place of another program's flag; empty where it is not known."""
+    return MEANT.get(flag.lstrip("-").replace("-", "_"), "")
+
+
+def _choose_device(command: str, value: str) -> None:
+    """`--device cpu`, `--device 0`: which GPUs this process and its ranks see."""
+    if command not in ("train", "resume"):
+        problem = f"medtrain {command}: a job's device is what Slurm gives it"
+        raise InputError(problem, "omit --device, or give --gpus_per_node 0")
+    if value.lower() == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif (chosen := DEVICE.fullmatch(value)) is None:
+        raise InputError(f"there is no device {value!r}", "write --device cpu, or the number of a GPU: --device 0")
+    elif chosen[1]:
+        os.environ["CUDA_VISIBLE_DEVICES"] = chosen[1]
