@@ -7,7 +7,6 @@ Sphinx calls `write` before it reads the pages. The pages are committed, so that
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import io
@@ -27,6 +26,7 @@ from medtrain.cli.command_table import COMMANDS  # noqa: E402
 from medtrain.cli.main import run  # noqa: E402
 from medtrain.config import configfile, fingerprint, schema  # noqa: E402
 from medtrain.config.renamed import OLD_NAMES  # noqa: E402
+from medtrain.config.sentences import sentences  # noqa: E402
 from medtrain.core import errors  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate_reference.py from the code; do not edit. -->\n\n"
@@ -142,14 +142,14 @@ def settings() -> str:
 
 
 def _section(kind: Any, name: str, recipes: dict[str, dict[str, Any]]) -> str:
-    sentences, hints, default = _sentences(kind), typing.get_type_hints(kind), kind()
+    texts, hints, default = sentences(kind), typing.get_type_hints(kind), kind()
     lines = [f"## {name or 'The run'}\n", f"{_sentence(kind)}\n"]
     for field in dataclasses.fields(kind):
         hint, value = hints[field.name], getattr(default, field.name)
         if dataclasses.is_dataclass(hint):
             continue
         full = f"{name}.{field.name}" if name else field.name
-        lines += [f"### {full}\n", f"{sentences[field.name]}\n"]
+        lines += [f"### {full}\n", f"{texts[field.name]}\n"]
         lines += [f"`--{field.name}` · {_type(hint)} · default {_value(value)}\n"]
         if full in OLD_NAMES:
             lines += [f"Until version 0.1 its name was `{OLD_NAMES[full]}`, which still works.\n"]
@@ -166,17 +166,6 @@ def _section(kind: Any, name: str, recipes: dict[str, dict[str, Any]]) -> str:
 def _sentence(kind: Any) -> str:
     text = " ".join((kind.__doc__ or "").split())
     return text.split(" Precedence:")[0] if kind is schema.Config else text
-
-
-def _sentences(kind: Any) -> dict[str, str]:
-    """Field -> the text below it in the source."""
-    tree = ast.parse(Path(schema.__file__).read_text())
-    own = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
-    found = {}
-    for field, after in zip(own.body, own.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(after.value.value).split())
-    return found
 
 
 def _type(hint: Any) -> str:

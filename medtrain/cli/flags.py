@@ -20,6 +20,7 @@ from medtrain import datasets
 from medtrain.cli.arguments import take, take_values
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
+from medtrain.cli.settings_help import HELP, HELP_ALL, one_screen
 from medtrain.cli.usual_flags import meaning, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
@@ -68,10 +69,10 @@ def _flags(function: Callable[..., Any]) -> Iterator[str]:
 def call_with_settings(command: str, rest: list[str]) -> int:
     """Call train, submit, pipeline or resume with its settings."""
     about = COMMANDS[command]
-    if not rest or rest[0] in ("-h", "--help"):
-        known = ", ".join(configfile.recipe_names())
-        print(f"usage: {usage(command)}\n\nrecipes: {known}\nall settings of one: medtrain train RECIPE --help")
+    if not rest or rest[0] in HELP or (set(HELP) & set(rest) and not set(HELP_ALL) & set(rest)):
+        print(one_screen(command, rest[0] if rest and not rest[0].startswith("-") else ""))
         return 0
+    rest = ["--help" if word in HELP_ALL else word for word in rest]
     values = {name: found[-1] for name in about.values if (found := take_values(rest, _written(name)))}
     config, switches = parse_settings(command, rest)
     return int(load(about.place)(config, *switches.values(), *([values] if about.values else [])) or 0)

@@ -13,7 +13,7 @@ from medtrain.core.errors import EXIT_ENVIRONMENT, MedtrainError, nearest, of_sy
 HELP = """\
 medtrain: train on medical images on a Slurm cluster, and never lose work.
 
-usage: medtrain COMMAND ...          medtrain COMMAND --help shows its flags
+usage: medtrain COMMAND ...          medtrain help COMMAND shows its flags
 
 {commands}
 
@@ -96,6 +96,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP.format(commands=_command_lines(list(COMMANDS))), end="")
         return 0

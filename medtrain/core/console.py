@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 # What a terminal obeys or turns around: C0 but tab and line feed, DEL, C1 (ECMA-48), marks that change the direction
@@ -99,6 +100,26 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def show_table(text: str, column: str, colours: Mapping[str, str]) -> None:
+    """A `table` on standard output. On a terminal its lines end where that does, and the words of a column have
+    colours; in a file or pipe it is whole and plain."""
+    lines = plain(text).splitlines()
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    if lines and column in lines[0] and colourful(sys.stdout):
+        place = lines[0].index(column)
+        lines = [*lines[:2], *(_painted(line, place, colours) for line in lines[2:])]
+    print("\n".join(lines), flush=True)
+
+
+def _painted(line: str, place: int, colours: Mapping[str, str]) -> str:
+    word = line[place:].partition("  ")[0].rstrip("…")
+    if word not in colours:
+        return line
+    return line[:place] + paint(word, colours[word], sys.stdout) + line[place + len(word) :]
 
 
 def _cell(value: object) -> str:

@@ -16,6 +16,9 @@ from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import NO_ANSWER, JobStatus, seconds
 
 NOT_YET = "not yet"  # the state of a run that never began
+# ANSI: green is done, cyan goes on, yellow wants a look, red an answer.
+COLOURS = {"finished": "32", "running": "36", "starting": "36", "waiting": "33", "stopped": "33", "interrupted": "33",
+           "crashed": "31", "failed": "31", "damaged": "31"}  # fmt: skip
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
 
 
@@ -84,12 +87,17 @@ def status_table(rows: list[dict[str, Any]]) -> str:
     """The rows of `status` for a person."""
     cells = [
         (
-            row["run"], row["state"], _epochs(row), row["step"], row["best"],
+            row["run"], row["state"], _epochs(row), row["step"], _best(row),
             row["attempts"], row["where"] or "-", _age(row["updated"]), row["note"],
         )
         for row in rows
     ]  # fmt: skip
     return table(("run", "state", "epoch", "step", "best", "attempts", "where", "updated", "note"), cells)
+
+
+def _best(row: dict[str, Any]) -> str:
+    """The best value of the monitored metric, and which that is."""
+    return "-" if row["best"] is None else f"{row.get('watch') or ''} {row['best']:.4f}".strip()
 
 
 def _epochs(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config.schema import Config
-from medtrain.core.console import say, say_json, talk_to_stderr
+from medtrain.core.console import say, say_json, show_table, talk_to_stderr
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT
 from medtrain.launch import group_members as launch_members
 from medtrain.launch import group_submit, new_run
@@ -22,7 +22,7 @@ from medtrain.runs import removal
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for, runs_flag
 from medtrain.runs.run_group import RunGroup
-from medtrain.runs.status import attempts_table, describe, follow, status_table
+from medtrain.runs.status import COLOURS, attempts_table, describe, follow, status_table
 from medtrain.slurm import job_environment
 
 Follow = Annotated[Flag, arg(name="follow", aliases=("-f",))]
@@ -93,7 +93,7 @@ def status(
     elif rows:
         alone = [row for row in rows if not (names and "stages" in row)]
         if alone:
-            say(status_table(alone))
+            show_table(status_table(alone), "state", COLOURS)
         for row in rows if names else []:
             if "stages" in row:
                 say(group_text(row))

@@ -16,6 +16,7 @@ from snippets import in_forks
 
 from medtrain.cli.command_table import COMMANDS
 from medtrain.config import configfile, fingerprint
+from medtrain.core.jsonfiles import write_json
 from medtrain.datasets.sources import mura_demo
 from medtrain.runs.run import Run
 
@@ -99,7 +100,7 @@ def test_light_commands_do_without_torch(
         ["verify", demo_shards],
         dry,
         ["train", "mednist", "--help"],
-        ["submit", "mednist", "--help"],
+        ["submit", "mednist", "--help-all"],
         ["train", "--help"],
         ["train", "demo", "--check_data", "--root", demo_tree, "--metadata_only"],
         *(  # every other command's help
@@ -174,11 +175,24 @@ def test_piped_help_is_plain_text() -> None:
         done = medtrain(*words, env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"})
         assert not BOXES.search(done.stdout), words
         assert COLOUR not in done.stdout
-    text = medtrain("train", "mednist", "--help").stdout
+    text = medtrain("train", "mednist", "--help-all").stdout
     for name, value in fingerprint.flat(configfile.resolve("mednist")).items():
         assert f"--{name.split('.')[-1].replace('_', '-')} " in text, name
         if type(value) is int:
             assert f"{value})" in text, f"help shows the recipe's own default of {name}"
+
+
+def test_what_most_runs_need_is_one_screen_of_help() -> None:
+    for words in (["mednist"], ["echo"], ["mura"], []):
+        for command in ("train", "submit", "pipeline"):
+            lines = medtrain(command, *words, "--help", env={**os.environ, "COLUMNS": "80"}).stdout.splitlines()
+            assert len(lines) <= 50 and max(map(len, lines)) <= 110, (command, words)
+    clip, image = (medtrain("train", name, "--help").stdout for name in ("echo", "mednist"))
+    assert "--frames 32 " in clip and "--frames" not in image and "--study_type" not in image
+    assert "--lr 0.0001 " in image and "all 103 settings: medtrain train mednist --help-all" in image
+    resumed = medtrain("resume", "--help").stdout
+    assert "--update-code " in resumed and "--lr" not in resumed
+    assert medtrain("help", "train").stdout == medtrain("train", "--help").stdout
 
 
 def test_no_color_is_honoured_on_a_terminal() -> None:
@@ -188,6 +202,18 @@ def test_no_color_is_honoured_on_a_terminal() -> None:
         plain = on_a_terminal(*words, NO_COLOR="1")
         assert plain
         assert COLOUR not in plain
+
+
+def test_status_ends_where_the_terminal_does_and_colours_states(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "a-name-of-some-length")
+    configfile.save(configfile.resolve("mednist"), run.config_file)
+    write_json(run.status_file, {"state": "failed", "error": "a sentence that is longer than a terminal is wide " * 2})
+    shown = on_a_terminal("status", "--runs", tmp_path)
+    assert "\x1b[31mfailed\x1b[0m" in shown
+    lines = re.sub(r"\x1b\[\d*m", "", shown).splitlines()
+    assert max(map(len, lines)) == 80 and lines[2].endswith("…")
+    piped = medtrain("status", "--runs", tmp_path).stdout
+    assert COLOUR not in piped and "longer than a terminal is wide a sentence" in piped
 
 
 def test_json_is_one_document(tmp_path: Path) -> None:

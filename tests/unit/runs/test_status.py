@@ -100,6 +100,11 @@ def test_the_table_shows_a_row_for_each_run(run: Run) -> None:
     assert row.split()[:4] == ["first", "interrupted", "1/3", "7"]
 
 
+def test_the_best_has_the_name_of_its_metric(run: Run) -> None:
+    row = {**describe(run), "watch": "macro_auroc", "best": 0.98765}
+    assert "macro_auroc 0.9877" in status_table([row])
+
+
 def test_follow_yields_whole_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "ASK_SECONDS", 0.05)
     log, done = tmp_path / "train.log", threading.Event()
