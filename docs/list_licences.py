@@ -41,10 +41,12 @@ PURPOSES = {
     "tqdm": "progress bars of downloads",
     "requests": "downloads",
     "huggingface_hub": "downloads from Hugging Face",
+    "webdataset": "shards in loops of one's own",
 }
 EXTRAS = {
     "python-gdcm": "`dicom`: compressed DICOM",
     "kornia_rs": "`fast`: grey PNG",
+    "pyarrow": "`parquet`: tables in Parquet",
     "mlflow-skinny": "`mlflow`: the tracker MLflow",
     "sqlalchemy": "`mlflow`: its database",
     "alembic": "`mlflow`: its database",

@@ -5,25 +5,39 @@ executes nothing that lies in the working folder (see core.search_path).
 """
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Loader", "Run", "label_report", "load_best_model", "open_index", "open_run"]
+__all__ = [
+    "Config",
+    "Loader",
+    "Predictor",
+    "Run",
+    "label_report",
+    "load_best_model",
+    "open_index",
+    "open_run",
+    "open_webdataset",
+]
 
 TYPE_CHECKING = False  # as typing has it, without importing it
 if TYPE_CHECKING:
     from medtrain.config.schema import Config
     from medtrain.datasets.report_labeler import label_report
     from medtrain.evaluation.inference import load_best_model, open_run
+    from medtrain.evaluation.predict import Predictor
     from medtrain.loading.loader import Loader
     from medtrain.runs.run import Run
     from medtrain.shards.index import open_index
+    from medtrain.shards.webdataset_pipeline import open_webdataset
 
 _PLACES = {
     "Config": "config.schema",
     "Loader": "loading.loader",
+    "Predictor": "evaluation.predict",
     "Run": "runs.run",
     "label_report": "datasets.report_labeler",
     "load_best_model": "evaluation.inference",
     "open_index": "shards.index",
     "open_run": "evaluation.inference",
+    "open_webdataset": "shards.webdataset_pipeline",
 }
 
 

@@ -18,17 +18,19 @@ from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.runs.run import Run
 
 
-def predict_files(judges: Run | Sequence[Run], images: Sequence[Path], study: bool = False) -> list[dict[str, Any]]:
+def predict_files(
+    judges: Run | Sequence[Run], images: Sequence[Path], study: bool = False, opened: Sequence[TrainedModel] = ()
+) -> list[dict[str, Any]]:
     """What the best weights of a run say of image or clip files, or those of several runs, by the mean of their scores:
     `image`, the task's verdict, all `probabilities` of each; `error` of a file that cannot be read, and nothing else.
 
     As one `study` the images are judged together, by the mean of their probabilities, and `images` names them all;
     InputError that names every one that cannot be read. Of a label that no training image shows the network has
-    learned nothing, and None is said.
+    learned nothing, and None is said. `opened` are their models, where they were loaded before.
     """
     runs = [judges] if isinstance(judges, Run) else list(judges)
     data = configfile.load(runs[0].config_file).data
-    opened: list[TrainedModel] = []
+    opened = list(opened)
     rows: list[dict[str, Any]] = []
     found = []
     at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
@@ -77,6 +79,43 @@ def _together(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, 
     return np.asarray(scores.mean(0, dtype=np.float64, keepdims=True))
 
 
+class Predictor:
+    """The best weights of a run, of any task, for use in a program: `Predictor("first").predict("xray.png")`.
+
+    `run` is the name of a run in `runs`, or its folder. `classes` are its labels. InputError where there is no such
+    run, or it has no best weights yet.
+    """
+
+    def __init__(self, run: str | Path, runs: str | Path = "runs") -> None:
+        self._run = find_run(run, runs)
+        self._opened = [load_best_model(self._run)]
+        self.classes = self._opened[0].classes
+
+    def predict(self, files: str | Path | Sequence[str | Path]) -> Any:
+        """What the run says of an image or clip file: `image`, the task's verdict, `probabilities`; a list of that for
+        several files, where `error` stands in place of a verdict on one that cannot be read. InputError where a single
+        file cannot be read."""
+        single = isinstance(files, str | Path)
+        paths = [Path(path) for path in ([files] if isinstance(files, str | Path) else files)]
+        preconditions.require_images(paths)
+        rows = predict_files(self._run, paths, opened=self._opened)
+        if single and "error" in rows[0]:
+            raise InputError(unread(rows), "give a JPEG, PNG, TIFF or DICOM file, or a clip where it is a run on clips")
+        return rows[0] if single else rows
+
+    def predict_study(self, files: Sequence[str | Path]) -> dict[str, Any]:
+        """The verdict on the images of one study together, by the mean of their probabilities."""
+        paths = [Path(path) for path in files]
+        preconditions.require_images(paths)
+        return predict_files(self._run, paths, study=True, opened=self._opened)[0]
+
+
+def find_run(run: str | Path, runs: str | Path) -> Run:
+    """The run of that name in `runs`, or in that folder."""
+    folder = Path(run)
+    return Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
+
+
 class MURAPredictor:
     """A model of MURA for use in a program: `MURAPredictor("XR_WRIST", run="wrist").predict("xray.png")`.
 
@@ -106,8 +145,7 @@ class EchoPredictor:
     """
 
     def __init__(self, run: str | Path, runs: str | Path = "runs") -> None:
-        folder = Path(run)
-        own = Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
+        own = find_run(run, runs)
         if not configfile.load(own.config_file).data.frames:
             raise InputError(f"run {own.name} is for images", "name a run that was trained on clips")
         self._opened = load_best_model(own)

@@ -94,8 +94,22 @@ class Loader:
         self._drawn = len(self._draws(0))
         self.labels = rule.of(index, self.samples)
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
+        self._next_epoch = 0  # of those who iterate
         self._windows = clip.windows if clip else 1
         self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip), workers)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self.steps
+
+    def __bool__(self) -> bool:
+        """True, also where it has no batch."""
+        return True
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the next epoch: the first time those of epoch 0. `batches` has those of any."""
+        epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        return self.batches(epoch)
 
     @property
     def steps(self) -> int:

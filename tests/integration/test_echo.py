@@ -21,7 +21,7 @@ from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, read_json_lines
 from medtrain.datasets.record import SCORE
 from medtrain.datasets.sources import echo_demo
-from medtrain.evaluation.predict import EchoPredictor
+from medtrain.evaluation.predict import EchoPredictor, Predictor
 from medtrain.evaluation.score_table import read_scores
 from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
@@ -123,6 +123,7 @@ def test_a_run_is_trained_scored_and_judges_files(trained: Run, tree: Path, shar
     assert found == pytest.approx([score for _, score in own], abs=2e-5)
     assert len(set(found)) > 1
     one = EchoPredictor(run="heart", runs=trained.folder.parent).predict(paths[0])
+    assert Predictor("heart", trained.folder.parent).predict(paths[0]) == {"image": str(paths[0]), **one}
     assert one["probabilities"]["good"] == pytest.approx(found[0], abs=2e-5)
     shown = medtrain("predict", "heart", paths[0], "--runs", trained.folder.parent).stdout
     assert "good" in shown

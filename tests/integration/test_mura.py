@@ -19,7 +19,7 @@ from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
 from medtrain.datasets.sources import mura_demo
 from medtrain.evaluation.inputs import pixels
-from medtrain.evaluation.predict import MURAPredictor
+from medtrain.evaluation.predict import MURAPredictor, Predictor
 from medtrain.launch import submit
 from medtrain.loading.batch import Batch
 from medtrain.shards.index import open_index
@@ -114,6 +114,8 @@ def test_images_of_a_study_are_judged_together(trained: Path, tmp_path: Path) ->
     assert study[0]["images"] == list(map(str, images)) and "image" not in study[0]
     assert len(study) == 1 and study[0]["probabilities"]["abnormal"] == pytest.approx(mean, abs=1e-6)
     assert study[0]["abnormal"] == (mean > 0.5)
+    opened = Predictor("bones", trained.parent)
+    assert opened.predict_study(images) == study[0] and opened.predict(images) == each
     predictor = MURAPredictor("XR_WRIST", run="bones", runs=trained.parent)
     assert predictor.predict(images) == {key: study[0][key] for key in ("abnormal", "confidence", "probabilities")}
     assert predictor.predict(images[0])["probabilities"] == each[0]["probabilities"]

@@ -19,6 +19,8 @@ from medtrain.cli.flags import parse_settings
 from medtrain.config.rules import MONITORED
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
+from medtrain.datasets.sources import demo
+from medtrain.evaluation.predict import Predictor
 from medtrain.launch import submit
 from medtrain.shards.index import open_index
 from medtrain.slurm import sbatch
@@ -87,6 +89,13 @@ def test_predict_names_the_class_and_refuses_what_is_no_image(finished: Path, de
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert row["probabilities"][row["class"]] == row["probability"] == max(row["probabilities"].values())
     (tmp_path / "note.txt").write_text("not an image")
+    predictor = Predictor(finished)
+    for one, row in zip([predictor.predict(images[0]), *predictor.predict(images[1:])], found, strict=True):
+        assert (one["image"], one["class"]) == (row["image"], row["class"])
+        assert one["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+    assert predictor.classes == demo.CLASSES
+    with pytest.raises(InputError, match=r"note\.txt: "):
+        predictor.predict(tmp_path / "note.txt")
     refused = medtrain("predict", "done", tmp_path / "note.txt", "--runs", finished.parent, check=False)
     assert refused.returncode == 2 and "note.txt: cannot be read as an image" in refused.stderr
 
