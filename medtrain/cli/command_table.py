@@ -69,6 +69,7 @@ COMMANDS = {
         usage="RUN [--runs DIR] [-c FILE.yaml] [--here] [--update-code] [--json] [SETTINGS]",
         switches=("here", "json"),
     ),
+    "rename": Command("runs:rename", "give a run another name"),
     "rm": Command("runs:rm", "remove a run or a group of runs; asks what it must not lose"),
     "diff": Command("diff:diff", "what would change if a run resumed with the installed medtrain", prints=True),
     "sync": Command("sync:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),

@@ -18,7 +18,7 @@ from medtrain.launch import stop as launch_stop
 from medtrain.launch import submit as launch
 from medtrain.launch.group_status import group_text, statuses
 from medtrain.launch.job_chain import tree
-from medtrain.runs import removal
+from medtrain.runs import removal, renaming
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import GROUP_FILE, Run, command_for, runs_flag
 from medtrain.runs.run_group import RunGroup
@@ -135,6 +135,27 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
         say_json({"run": name, "answer": text})
     else:
         say(text)
+
+
+def rename(
+    name: RunName,
+    new: Positional[Annotated[str, arg(metavar="NEW")]],
+    runs: Path = Path("runs"),
+    json: Flag = False,
+) -> None:
+    """Give a run another name. Its curve in the tracker keeps the name that it has there.
+
+    Args:
+        name: Name of the run.
+        new: Its new name.
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    renamed = renaming.rename(Run.find(runs, name), new)
+    if json:
+        say_json({"run": renamed.name, "folder": str(renamed.folder)})
+    else:
+        say(f"run {name} is {renamed.name} now")
 
 
 def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag = False) -> int:
