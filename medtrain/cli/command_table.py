@@ -78,6 +78,9 @@ COMMANDS = {
     "explain": Command("explain:explain", "where in an image a run's best weights see what they predict (Grad-CAM)"),
     "recipes": Command("recipes:recipes", "the recipes that can be trained", prints=True),
     "recipe new": Command("recipes:recipe_new", "a recipe of your own: a YAML file to edit"),
+    "recipe schema": Command(
+        "recipes:recipe_schema", "a JSON Schema of the settings, for an editor that completes them", prints=True
+    ),
     "data list": Command("data:data_list", "the datasets that can be packed", prints=True),
     "data info": Command("data:data_info", "what a dataset is, its licence, how to get it", prints=True),
     "data check": Command("check:check", "the same as check"),

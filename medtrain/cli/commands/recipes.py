@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag
 from medtrain.config import configfile
+from medtrain.config.json_schema import json_schema
 from medtrain.core.console import say, say_json, table
 from medtrain.core.errors import InputError, nearest
 
@@ -58,6 +59,15 @@ def recipe_new(
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})", "give --out a folder that is there") from None
     say(f"{path}: the settings of {base}\nedit it, then: {_train(path)}")
+
+
+def recipe_schema() -> None:
+    """Print a JSON Schema of a settings file, by which an editor completes and checks it.
+
+    With the YAML language server: write it to a file, and begin the settings with
+    `# yaml-language-server: $schema=THAT_FILE`.
+    """
+    say_json(json_schema())
 
 
 def _text(name: str, base: str, path: Path) -> str:
