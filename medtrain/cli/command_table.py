@@ -92,6 +92,7 @@ COMMANDS = {
     "data label-reports": Command(
         "label_reports:data_label_reports", "read labels from the reports of a dataset, and score them"
     ),
+    "completion": Command("completion:completion", "what bash, zsh or fish needs to complete commands", prints=True),
     "doctor": Command(
         "doctor:doctor", "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster"
     ),

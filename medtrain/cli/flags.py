@@ -46,18 +46,18 @@ def load(place: str) -> Callable[..., Any]:
 def call(place: str, command: str, rest: list[str]) -> int:
     """Call a command function with flags made from its signature and docstring."""
     function = load(place)
-    rest = with_new_names(command, rest, list(_flags(function)))
+    rest = with_new_names(command, rest, list(flag_names(function)))
 
     # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
     @functools.wraps(function)
     def later(*args: Any, **options: Any) -> Callable[[], Any]:
         return functools.partial(function, *args, **options)
 
-    ready = parse(later, rest, f"medtrain {command}", list(_flags(function)), config=[SHORT])
+    ready = parse(later, rest, f"medtrain {command}", list(flag_names(function)), config=[SHORT])
     return int(ready() or 0)
 
 
-def _flags(function: Callable[..., Any]) -> Iterator[str]:
+def flag_names(function: Callable[..., Any]) -> Iterator[str]:
     """The names of a command's flags; a dataclass among its parameters stands for those of its fields."""
     for name, parameter in inspect.signature(function).parameters.items():
         if dataclasses.is_dataclass(parameter.default):
