@@ -54,9 +54,8 @@ def load_common(runs: Sequence[Run], split: str) -> CommonImages:
     kinds = [kind_of(report, run) for report, run in zip(reports, runs, strict=True)]
     _ensure_same("tasks", runs, kinds)
     _ensure_same("classes", runs, [", ".join(table.classes) for table in tables])
-    own = [
-        _restricted(table, keys) for table, keys in zip(tables, [_common_keys(runs, tables)] * len(runs), strict=True)
-    ]
+    keys = _common_keys(runs, tables)
+    own = [_restricted(table, keys) for table in tables]
     _ensure_same_labels(runs, own)
     told = [report["per_class"] for report in reports]
     names = own[0].classes

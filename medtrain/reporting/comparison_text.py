@@ -73,14 +73,14 @@ def _training(found: dict[str, Any]) -> str:
     runs = found["runs"]
     rows = [(name, *(str(values[run]) for run in runs)) for name, values in found["settings"].items()]
     told = found["training"]
-    rows += [(f"({what})", *(str(told[run][key]) for run in runs))
+    rows += [(f"({what})", *("-" if told[run][key] is None else str(told[run][key]) for run in runs))
              for what, key in (("epochs trained", "epochs"), ("best epoch", "best_epoch"))]  # fmt: skip
     lines = [table(("setting that differs", *runs), rows)]
     if found["other_settings"]:
         lines.append(f"differ too, and decide no weights: {', '.join(found['other_settings'])}")
     lines.append({
         True: "all were trained on the same data",
-        False: "they were trained on DIFFERENT DATA: the digests of their shards differ",
+        False: f"they were trained on DIFFERENT DATA: {_shards(found)}",
         None: "whether they were trained on the same data is unknown: a run has no checkpoint that says so",
     }[found["data"]["same"]])  # fmt: skip
     unfinished = [run for run in runs if told[run]["state"] != "finished"]
@@ -93,6 +93,8 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     if margin := found["margin"]:
         lines += [equivalence(WORDS[name], row, margin, together) for name, row in own["metrics"].items()]
     clustered = found["several_per_patient"]
+    if together:
+        lines.insert(0, f"{second} against {first}")
     blocks = [
         "\n".join(lines),
         _differences(
@@ -127,8 +129,14 @@ def _decisions(own: dict[str, Any], together: bool) -> str:
     rows = own["decisions"]
     if not rows:
         return ""
-    exact = all(row["exact"] for row in rows.values())
-    title = "decisions, McNemar's exact test" if exact else "decisions, McNemar's test by patient (Obuchowski, 1998)"
+    exact = {row["exact"] for row in rows.values()}
+    title = (
+        "decisions, McNemar's exact test"
+        if exact == {True}
+        else "decisions, McNemar's test by patient (Obuchowski, 1998)"
+    )
+    if len(exact) > 1:
+        title += ", exact where each patient has one image"
     adjusted = together or set(rows) != {ALL}
     heads = ("label", f"only {own['first']} right", f"only {own['second']} right", "p", *(["p by Holm"] * adjusted))
     cells = [
@@ -148,6 +156,10 @@ def _caveat(found: dict[str, Any]) -> str:
 def _interval(ends: list[float | None]) -> str:
     low, high = ends
     return "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+
+
+def _shards(found: dict[str, Any]) -> str:
+    return ", ".join(f"{run} on {folder}" for run, folder in found["data"]["shards"].items())
 
 
 def _signed(value: float | None) -> str:

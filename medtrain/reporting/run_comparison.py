@@ -21,8 +21,9 @@ from medtrain.metrics.paired_difference import PairedDifference
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
+from medtrain.shards.mixture import NAMES
 
-NAMES_OF_A_RUN = ("run", "runs", "share")
+NAMES_OF_A_RUN = ("run", "runs", "share", "data.shards")  # where the data are decides nothing: see `data`
 UNTIL = ("epochs", "patience")  # free for a resume, and yet they decide which weights are the best
 LOWER_IS_BETTER = ("mae", "rmse")
 
@@ -40,6 +41,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
     split = split or ("test" if any((run.evaluation / "test.csv").exists() for run in runs) else "val")
     common = load_common(runs, split)
     tested = run_paired_tests(common, margin)
+    configs = {run.name: configfile.load(run.config_file) for run in runs}
     return {
         "runs": names,
         "split": split,
@@ -51,8 +53,8 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
         "common_images": len(common.labels),
         "images": dict(zip(names, common.images, strict=True)),
         "left_out_labels": list(common.unlearned),
-        **_settings({run.name: configfile.load(run.config_file) for run in runs}),
-        "data": _data(runs),
+        **_settings(configs),
+        "data": {**_data(runs), "shards": {name: config.data.shards for name, config in configs.items()}},
         "training": {run.name: _training(run) for run in runs},
         "bootstrap_rounds": ROUNDS,
         "margin": margin or None,
@@ -77,8 +79,10 @@ def _data(runs: Sequence[Run]) -> dict[str, Any]:
     """The digest of what each run was trained on, as its newest checkpoint has it, and whether all are the same; None
     where that is unknown."""
     digests = {run.name: newest_manifest(run.checkpoints).get("fingerprints", {}).get("data") for run in runs}
-    unknown = any(digest is None for digest in digests.values())
-    return {"same": None if unknown else len(set(digests.values())) == 1, "digests": digests}
+    told = [digest for digest in digests.values() if digest is not None]
+    if any(NAMES not in digest for digest in told):  # of older runs: without the names of the labels
+        told = [digest.partition(NAMES)[0] for digest in told]
+    return {"same": None if len(told) < len(runs) else len(set(told)) == 1, "digests": digests}
 
 
 def _training(run: Run) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from medtrain.config.schema import Config
 from medtrain.core.jsonfiles import write_json
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.metrics.multilabel_report import multilabel_report
+from medtrain.runs.checkpoint_manifest import manifest_bytes
 from medtrain.runs.run import Run
 
 LABELS = ("Effusion", "Mass")
@@ -31,8 +32,10 @@ def scored_run(
     report: dict[str, Any] | None = None,
     split: str = "test",
     config: Config | None = None,
+    data: str = "",
 ) -> Run:
-    """A run that has scored N images: of several labels, unless `report` is of another task."""
+    """A run that has scored N images: of several labels, unless `report` is of another task; with a digest of its
+    `data`, in the manifest of a checkpoint."""
     run = Run(runs / name)
     run.evaluation.mkdir(parents=True)
     configfile.save(replace(config or configfile.resolve("chest"), run=name, runs=str(runs)), run.config_file)
@@ -43,4 +46,8 @@ def scored_run(
     write_scores(ScoreTable(keys, rows, labels, scores, classes, answers), run.evaluation / f"{split}.csv")
     told = multilabel_report(scores, labels, classes) if report is None else report
     write_json(run.evaluation / f"{split}.json", told)
+    if data:
+        checkpoint = run.checkpoints / "step-00000009-epoch-001"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "manifest.json").write_bytes(manifest_bytes({"format": 2, "fingerprints": {"data": data}}))
     return run

@@ -29,7 +29,7 @@ def compare(
         names: Names of two runs or more.
         split: Split whose scores are compared: test, val, external, or test-NAME of an evaluation with --shards
             (default: test, or val where no run has a test).
-        margin: Also test whether they are equivalent: the difference is less than this.
+        margin: Also test whether they are equivalent: the difference is less than this (0: do not).
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """

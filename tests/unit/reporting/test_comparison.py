@@ -47,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_everything_is_in_json_and_nothing_in_it_is_no_number(runs: list[Run]) -> None:
     found = json.loads(json.dumps(compare_runs(runs[:2], margin=0.1), allow_nan=False))
     assert found["settings"] == {"optim.lr": {"a": found["settings"]["optim.lr"]["a"], "b": 0.5}}
-    assert found["data"] == {"same": None, "digests": {"a": None, "b": None}}
+    assert found["data"]["same"] is None and found["data"]["digests"] == {"a": None, "b": None}
     (own,) = found["comparisons"]
     assert set(own["metrics"]) == {"macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision"}
     for row in own["metrics"].values():
@@ -82,7 +82,8 @@ def test_several_runs_are_adjusted_together(runs: list[Run]) -> None:
         assert [row["adjusted_p"] for row in both] == holm([row["p"] for row in both])
     every = [row for one in (first, other) for row in one["auroc"].values()]
     assert [row["adjusted_p"] for row in every] == holm([row["p"] for row in every])
-    assert "by Holm)" in comparison_text(together)
+    text = comparison_text(together)
+    assert "by Holm)" in text and "\nc against a\n" in text and "(best epoch)" in text
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,27 @@ def test_wrong_questions(runs: list[Run]) -> None:
             compare_runs(names)
     with pytest.raises(InputError, match="--margin is -1"):
         compare_runs(runs, margin=-1)
+
+
+@pytest.mark.parametrize(
+    ("digests", "same", "words"),
+    [
+        (("a/b/names=c", "a/b/names=c"), True, "same data"),
+        (("a/b/names=c", "a/b/names=d"), False, "DIFFERENT DATA"),
+        (("a/b/names=c", "a/b"), True, "same data"),  # of a run from before names were in it
+        (("a/b/names=c", "a/e"), False, "DIFFERENT DATA"),
+        (("a/b/names=c", ""), None, "is unknown"),
+    ],
+)
+def test_whether_the_data_are_the_same(tmp_path: Path, digests: tuple[str, str], same: bool | None, words: str) -> None:
+    drawn = drawn_scores(3, patients=12)
+    scores, labels = np.stack([drawn.first] * 2, 1), np.stack([drawn.positive] * 2, 1).astype(np.int8)
+    pair = [
+        scored_run(tmp_path, name, scores, labels, drawn.patients, data=own)
+        for name, own in zip("ab", digests, strict=True)
+    ]
+    found = compare_runs(pair)
+    assert found["data"]["same"] is same and words in comparison_text(found)
 
 
 def test_few_patients_are_warned_of(tmp_path: Path) -> None:
