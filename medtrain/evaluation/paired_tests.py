@@ -22,6 +22,9 @@ from medtrain.metrics.paired_difference import PairedDifference
 from medtrain.metrics.resampled_numbers import Numbers
 
 Rows = npt.NDArray[np.bool_]
+# A bootstrap of R rounds has no p below 2 / (R + 1), which Holm multiplies by at most the number of p-values: with so
+# many rounds for each of them the least p is 4 %.
+ROUNDS_PER_P = 50
 ALL = "all"  # the decisions about all images, where they are not by label
 
 
@@ -49,6 +52,8 @@ class Tested:
     patients: int
     several: bool
     pairs: list[PairTests]
+    rounds: int
+    """Of the bootstrap."""
 
 
 @dataclass
@@ -67,15 +72,16 @@ class _Questions:
     unit: str = "images"
 
 
-def run_paired_tests(
-    common: CommonImages, margin: float = 0.0, rounds: int = paired_bootstrap.ROUNDS, seed: int = 0
-) -> Tested:
-    """Every test of each other run with the first; with a `margin` also of equivalence."""
+def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0, seed: int = 0) -> Tested:
+    """Every test of each other run with the first; with a `margin` also of equivalence. The bootstrap has at least
+    paired_bootstrap.ROUNDS rounds where it is not said how many."""
     asked = _QUESTIONS[common.kind](common)
+    adjusted_together = len(asked.precisions) * (len(common.scores) - 1)
+    rounds = rounds or max(paired_bootstrap.ROUNDS, ROUNDS_PER_P * adjusted_together)
     people, images = np.unique(asked.patients, return_counts=True)
     draws = paired_bootstrap.paired_bootstrap(asked.numbers, len(people), seed, rounds)
     pairs = [_pair(asked, draws, second, margin) for second in range(1, len(common.scores))]
-    return Tested(asked.unit, len(asked.patients), len(people), bool(images.max(initial=0) > 1), pairs)
+    return Tested(asked.unit, len(asked.patients), len(people), bool(images.max(initial=0) > 1), pairs, rounds)
 
 
 def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, margin: float) -> PairTests:

@@ -16,7 +16,6 @@ from medtrain.evaluation.paired_tests import Tested, run_paired_tests
 from medtrain.metrics.mcnemar import McNemar
 from medtrain.metrics.multiple_testing import holm
 from medtrain.metrics.numbers import plain
-from medtrain.metrics.paired_bootstrap import ROUNDS
 from medtrain.metrics.paired_difference import PairedDifference
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import newest_manifest
@@ -56,7 +55,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
         **_settings(configs),
         "data": {**_data(runs), "shards": {name: config.data.shards for name, config in configs.items()}},
         "training": {run.name: _training(run) for run in runs},
-        "bootstrap_rounds": ROUNDS,
+        "bootstrap_rounds": tested.rounds,
         "margin": margin or None,
         "comparisons": _comparisons(names, common, tested),
     }
