@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,10 +26,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from clustered_scores import Scored, drawn_scores
+from scored_runs import scored_run
 
 from medtrain.core.console import table
-from medtrain.evaluation.common_images import CommonImages
-from medtrain.evaluation.paired_tests import run_paired_tests
 from medtrain.metrics.delong import delong
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
@@ -89,20 +90,18 @@ def p_values_of(job: tuple[int, int, int, float, int]) -> list[float]:
 
 
 def seconds_of_a_comparison(images: int = 25_000, labels: int = 14) -> float:
-    """Two runs on many images of patients with one to eight, with every test."""
+    """The whole command, on the tables of two runs with patients of one to eight images."""
     names = tuple(f"label {number}" for number in range(labels))
     sets = [drawn_scores(number, math.ceil(images / 4.3), prevalence=0.02 + 0.02 * number) for number in range(labels)]
-    patients = drawn_scores(0, math.ceil(images / 4.3)).patients[:images]
     truth = np.stack([own.positive[:images] for own in sets], 1).astype(np.int8)
-    scores = [np.stack([getattr(own, which)[:images] for own in sets], 1) for which in ("first", "second")]
-    report = {"per_class": {name: {"threshold": 0.5} for name in names}}
-    rows = len(truth)
-    common = CommonImages(
-        "multilabel", names, truth, patients, np.arange(rows), scores, [report, report], [rows, rows], ()
-    )
-    begin = time.perf_counter()
-    run_paired_tests(common)
-    return time.perf_counter() - begin
+    with tempfile.TemporaryDirectory() as folder:
+        for which in ("first", "second"):
+            scores = np.stack([getattr(own, which)[:images] for own in sets], 1)
+            scored_run(Path(folder), which, scores, truth, sets[0].patients[:images], classes=names)
+        begin = time.perf_counter()
+        command = ["medtrain", "compare", "first", "second", "--runs", folder, "--json"]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
