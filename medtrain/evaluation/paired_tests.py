@@ -44,8 +44,8 @@ class PairTests:
 
 @dataclass(frozen=True)
 class Tested:
-    """What the tests are of: `samples` of `unit`, of so many `patients`; `several` is whether any patient has more than
-    one. `pairs` are each other run with the first."""
+    """What the tests are of: `samples` of `unit` (empty: as in the tables), of so many `patients`; `several` is whether
+    any patient has more than one. `pairs` are each other run with the first."""
 
     unit: str
     samples: int
@@ -69,7 +69,7 @@ class _Questions:
     """label -> where it is known [n], where it is positive [n], scores [n] of each model."""
     decisions: dict[str, tuple[Rows, list[Rows]]] = field(default_factory=dict)
     """label -> where it is known [n], what each model has right [n]."""
-    unit: str = "images"
+    unit: str = ""
 
 
 def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0, seed: int = 0) -> Tested:

@@ -45,7 +45,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
         "runs": names,
         "split": split,
         "task": common.kind,
-        "unit": tested.unit,
+        "unit": tested.unit or configs[names[0]].data.unit,
         "samples": tested.samples,
         "patients": tested.patients,
         "several_per_patient": tested.several,

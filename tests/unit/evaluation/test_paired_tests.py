@@ -42,7 +42,7 @@ def test_several_labels() -> None:
     ]
     found = run_paired_tests(common("multilabel", names, labels, scores, reports=reports, unlearned=("c",)), rounds=20)
     (pair,) = found.pairs
-    assert tuple(pair.metrics) == MULTILABEL and found.unit == "images" and found.several
+    assert tuple(pair.metrics) == MULTILABEL and found.unit == "" and found.several
     for name, own in pair.metrics.items():
         assert (own.first, own.second) == pytest.approx((reports[0][name], reports[1][name]), abs=1e-12)
     for name in ("a", "b"):
@@ -119,6 +119,16 @@ def test_a_bootstrap_has_as_many_rounds_as_holm_needs() -> None:
     found = run_paired_tests(common("multilabel", names, labels, scores, reports=reports))
     assert found.rounds == 1200
     assert max(holm([own.p for own in found.pairs[0].average_precision.values()])) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "abnormality", "multilabel"])
+def test_where_no_label_is_known_everything_is_undefined(kind: str) -> None:
+    scores = [RNG.dirichlet([1, 1], IMAGES)[:, : 1 if kind == "abnormality" else 2] for _ in range(2)]
+    labels = np.full((IMAGES, 2), -1, np.int8)
+    reports = [multilabel_report(np.ones((1, 2)), np.ones((1, 2)), ("a", "b"))] * 2
+    found = run_paired_tests(common(kind, ("a", "b"), labels, scores, reports=reports), margin=0.1, rounds=20)
+    (pair,) = found.pairs
+    assert all(np.isnan(own.p) for own in (*pair.metrics.values(), *pair.auroc.values(), *pair.decisions.values()))
 
 
 def test_the_same_scores_twice_are_no_difference() -> None:
