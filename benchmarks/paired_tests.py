@@ -2,6 +2,7 @@
 
     python benchmarks/paired_tests.py                    2,000 data sets of each kind; 5 % of nulls should be rejected
     python benchmarks/paired_tests.py --patients 30      with few patients
+    python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
     python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
 
 A data set is the scores of two models for 1 to 8 images of each patient, which are alike: see drawn_scores in
@@ -29,7 +30,7 @@ from clustered_scores import Scored, drawn_scores
 from scored_runs import scored_run
 
 from medtrain.core.console import table
-from medtrain.metrics.delong import delong
+from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
 from medtrain.metrics.resampled_numbers import ABNORMALITY, abnormality_numbers
@@ -48,10 +49,14 @@ def main() -> None:
     parser.add_argument("--better", type=float, default=0.25, help="the real difference, as in drawn_scores")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--time", action="store_true", help="only measure the time of a large comparison")
+    parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
         print(f"{seconds_of_a_comparison():.1f} s")
+        return
+    if options.rare:
+        print(rare_labels(options.sets, options.patients))
         return
     cases = [(8, 0.0), (8, options.better), (1, 0.0)]
     columns = [rejected(options, most_images, better) for most_images, better in cases]
@@ -87,6 +92,26 @@ def p_values_of(job: tuple[int, int, int, float, int]) -> list[float]:
             )
         ),
     ]
+
+
+def rare_labels(sets: int, patients: int) -> str:
+    """A table of nulls by the number of patients with a positive: by Student's t, and by the normal distribution."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for prevalence in (0.004, 0.008, 0.015, 0.03, 0.05):
+        for seed in range(sets):
+            own = drawn_scores(seed, patients, prevalence=prevalence)
+            few = len(np.unique(own.patients[own.positive]))
+            both = placements(own.first, own.positive), placements(own.second, own.positive)
+            gap = both[1].positives.mean() - both[0].positives.mean()
+            distances = [other - one - gap for one, other in zip(*both, strict=True)]
+            variance, _ = clustered_variance(*distances, own.patients[own.positive], own.patients[~own.positive])
+            normal = math.erfc(abs(gap) / math.sqrt(2 * variance)) if variance else math.nan
+            student = delong(own.first, own.second, own.positive, own.patients).p
+            found.setdefault(few if few < 6 else 6 if few <= 10 else 11, []).append((student, normal))
+    names = {1: "1", 2: "2", 3: "3", 4: "4", 5: "5", 6: "6 to 10", 11: "11 and more"}
+    rows = [(names[few], len(own), *(f"{share:.4f}" for share in (np.array(own) < 0.05).mean(0)))
+            for few, own in sorted(found.items())]  # fmt: skip
+    return table(("patients with a positive", "data sets", "Student's t", "normal"), rows)
 
 
 def seconds_of_a_comparison(images: int = 25_000, labels: int = 14) -> float:

@@ -18,7 +18,7 @@ from medtrain.metrics.delong import delong
 from medtrain.metrics.mcnemar import McNemar, mcnemar
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints
-from medtrain.metrics.paired_difference import PairedDifference
+from medtrain.metrics.paired_difference import PairedDifference, undefined
 from medtrain.metrics.resampled_numbers import Numbers
 
 Rows = npt.NDArray[np.bool_]
@@ -89,18 +89,28 @@ def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, m
         paired_bootstrap.difference(draws, 0, second, number, margin) for number in range(draws.observed.shape[1])
     ]
     count = len(asked.names)
+    precisions = dict(zip(asked.precisions, differences[count:], strict=True))
+    for name, own in precisions.items():
+        if _patients_with(asked, name) < paired_bootstrap.FEWEST:
+            precisions[name] = undefined(own.first, own.second)
     return PairTests(
         dict(zip(asked.names, differences[:count], strict=True)),
         {
             name: delong(scores[0][own], scores[second][own], positive[own], asked.patients[own], margin)
             for name, (own, positive, scores) in asked.rankings.items()
         },
-        dict(zip(asked.precisions, differences[count:], strict=True)),
+        precisions,
         {
             name: mcnemar(right[0][own], right[second][own], asked.patients[own])
             for name, (own, right) in asked.decisions.items()
         },
     )
+
+
+def _patients_with(asked: _Questions, label: str) -> int:
+    """How many patients a label is present in."""
+    own, positive, _ = asked.rankings[label]
+    return len(np.unique(asked.patients[own & positive]))
 
 
 def _multilabel(common: CommonImages) -> _Questions:

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtrain.metrics.classification import binary
 from medtrain.metrics.numbers import Floats, Ints
-from medtrain.metrics.paired_difference import PairedDifference, from_variance
+from medtrain.metrics.paired_difference import PairedDifference, from_variance, undefined
+
+FEWEST = 3  # patients: of the spread between two, one in ten nulls was found to be a difference
 
 
 class Placements(NamedTuple):
@@ -28,30 +30,35 @@ def delong(
 
     `groups` [N] are the patients, numbered from 0. The variance is that of Obuchowski (Biometrics, 1997), in which the
     patients and not the images are independent; where each patient has one image it is that of DeLong, DeLong and
-    Clarke-Pearson (Biometrics, 1988). Placements are found by sorting, as by Sun and Xu (2014). Undefined without a
-    positive or a negative, and where the variance is: it takes two patients with a positive, and two with a negative.
+    Clarke-Pearson (Biometrics, 1988). Placements are found by sorting, as by Sun and Xu (2014). Intervals and p are by
+    Student's t, with the degrees of freedom of Welch and Satterthwaite: the normal distribution, to which it comes near
+    where many patients have a positive, finds far too many differences where few have. Undefined where less than FEWEST
+    patients have a positive, or a negative.
     """
     one, truth = binary(first, positive)
     other, _ = binary(second, positive)
     if not truth.any() or truth.all():
-        return from_variance(math.nan, math.nan, math.nan)
+        return undefined(math.nan, math.nan)
+    people = min(len(np.unique(groups[own])) for own in (truth, ~truth))
     placed, placed_other = placements(one, truth), placements(other, truth)
     areas = float(placed.positives.mean()), float(placed_other.positives.mean())
-    if np.array_equal(placed.positives, placed_other.positives) and np.array_equal(
-        placed.negatives, placed_other.negatives
-    ):
-        return from_variance(areas[0], areas[0], 0.0, margin)  # the same order: what sums differ by is rounding
+    if all(map(np.array_equal, placed, placed_other)):
+        areas = areas[0], areas[0]  # the same order: what sums differ by is rounding
+    if people < FEWEST:
+        return undefined(*areas)
     difference = areas[1] - areas[0]
     distances = (
         placed_other.positives - placed.positives - difference,
         placed_other.negatives - placed.negatives - difference,
     )
-    return from_variance(*areas, clustered_variance(*distances, groups[truth], groups[~truth]), margin)
+    variance, degrees = clustered_variance(*distances, groups[truth], groups[~truth])
+    return from_variance(*areas, variance, degrees, margin)
 
 
-def clustered_variance(positives: Floats, negatives: Floats, groups: Ints, other_groups: Ints) -> float:
+def clustered_variance(positives: Floats, negatives: Floats, groups: Ints, other_groups: Ints) -> tuple[float, float]:
     """The variance of a mean of placements, or of the difference of two, from their distances to it: `positives` [M]
-    with their patients `groups` [M], `negatives` [N] with theirs, `other_groups` [N] (Obuchowski, 1997; S10, S01, S11).
+    with their patients `groups` [M], `negatives` [N] with theirs, `other_groups` [N] (Obuchowski, 1997; S10, S01, S11);
+    and its degrees of freedom.
 
     NaN where only one patient has a positive, or a negative, and where the estimate is below 0.
     """
@@ -60,12 +67,14 @@ def clustered_variance(positives: Floats, negatives: Floats, groups: Ints, other
     present = np.bincount(groups, minlength=patients) > 0, np.bincount(other_groups, minlength=patients) > 0
     count, others, together = (int(has.sum()) for has in (*present, present[0] | present[1]))
     if count < 2 or others < 2:
-        return math.nan
-    own = count / (count - 1) * np.sum(per_patient[0] ** 2) / len(positives) ** 2
-    against = others / (others - 1) * np.sum(per_patient[1] ** 2) / len(negatives) ** 2
+        return math.nan, math.nan
+    own = float(count / (count - 1) * np.sum(per_patient[0] ** 2) / len(positives) ** 2)
+    against = float(others / (others - 1) * np.sum(per_patient[1] ** 2) / len(negatives) ** 2)
     shared = together / (together - 1) * np.sum(per_patient[0] * per_patient[1]) / len(positives) / len(negatives)
-    variance = float(own + against + 2 * shared)
-    return variance if variance >= 0 else math.nan
+    variance = own + against + 2 * float(shared)
+    uncertainty = own**2 / (count - 1) + against**2 / (others - 1)
+    degrees = (own + against) ** 2 / uncertainty if uncertainty else math.inf
+    return (variance, degrees) if variance >= 0 else (math.nan, math.nan)
 
 
 def placements(scores: Floats, positive: NDArray[np.bool_]) -> Placements:

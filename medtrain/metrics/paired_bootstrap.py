@@ -11,6 +11,9 @@ from medtrain.metrics.numbers import Floats, Ints
 from medtrain.metrics.paired_difference import PairedDifference, from_draws
 
 ROUNDS = 1000
+# If the two runs were swapped in any of the patients, there would be 2^patients outcomes, and of less than six patients
+# even the two most extreme have a chance of more than 5 %.
+FEWEST = 6
 
 
 class PairedDraws(NamedTuple):
@@ -27,14 +30,14 @@ def paired_bootstrap(
 
     Each of the `models` gets int64 counts [groups], how often each group was drawn, and returns K numbers, NaN where
     one is undefined. Both models of a pair get the same counts, so that what makes a patient hard is no part of their
-    difference. One group says nothing of the spread: no round is drawn. The Philox seed makes the draws the same on
-    every machine, and those of metrics.bootstrap.
+    difference. Less than FEWEST groups say nothing of the spread: no round is drawn. The Philox seed makes the draws
+    the same on every machine, and those of metrics.bootstrap.
     """
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}; expected at least 1")
     observed = np.array([model(np.ones(groups, np.int64)) for model in models])
     generator = np.random.Generator(np.random.Philox(seed))
-    drawn = np.empty((rounds if groups > 1 else 0, *observed.shape))
+    drawn = np.empty((rounds if groups >= FEWEST else 0, *observed.shape))
     for own in drawn:
         counts = np.bincount(generator.integers(groups, size=groups), minlength=groups)
         own[:] = [model(counts) for model in models]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
+from medtrain.metrics import student_t
 from medtrain.metrics.numbers import Floats
 
 LEVEL = 0.95
@@ -68,8 +68,11 @@ def from_draws(first: float, second: float, drawn: Floats, margin: float = 0.0) 
     )
 
 
-def from_variance(first: float, second: float, variance: float, margin: float = 0.0) -> PairedDifference:
-    """By the normal distribution with the `variance` of the difference; the p of a difference of 0 is 1.
+def from_variance(
+    first: float, second: float, variance: float, degrees: float, margin: float = 0.0
+) -> PairedDifference:
+    """By the `variance` of the difference, with Student's t of so many `degrees` of freedom; the p of a difference of 0
+    is 1.
 
     Undefined where there is a difference and no variance: so few patients say nothing.
     """
@@ -79,18 +82,22 @@ def from_variance(first: float, second: float, variance: float, margin: float = 
     deviation = math.sqrt(variance)
 
     def within(level: float) -> tuple[float, float]:
-        reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
+        reach = student_t.reach(level, degrees) * deviation
         return difference - reach, difference + reach
 
-    nearest_bound = margin - abs(difference)
+    def above(value: float) -> float:
+        if deviation == 0:
+            return 0.0 if value > 0 else 1.0
+        return student_t.above(value / deviation, degrees)
+
     return PairedDifference(
         first,
         second,
         difference,
         within(LEVEL),
-        never_zero(math.erfc(abs(difference) / deviation / math.sqrt(2))) if difference else 1.0,
+        never_zero(student_t.two_sided(difference / deviation, degrees)) if difference else 1.0,
         within(EQUIVALENCE_LEVEL),
-        never_zero(_above(nearest_bound, deviation)) if margin else math.nan,
+        never_zero(above(margin - abs(difference))) if margin else math.nan,
     )
 
 
@@ -98,10 +105,3 @@ def undefined(first: float, second: float) -> PairedDifference:
     """Two numbers of whose difference nothing can be said."""
     nothing = (math.nan, math.nan)
     return PairedDifference(first, second, second - first, nothing, math.nan, nothing, math.nan)
-
-
-def _above(value: float, deviation: float) -> float:
-    """The chance that a normal variable with mean 0 is above `value`."""
-    if deviation == 0:
-        return 0.0 if value > 0 else 1.0
-    return math.erfc(value / deviation / math.sqrt(2)) / 2

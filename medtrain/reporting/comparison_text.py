@@ -6,6 +6,7 @@ from typing import Any
 
 from medtrain.core.console import table
 from medtrain.evaluation.paired_tests import ALL
+from medtrain.metrics.paired_bootstrap import FEWEST
 
 ALPHA = 0.05
 FEW = 50  # patients, below which intervals of a bootstrap are too narrow
@@ -149,7 +150,8 @@ def _decisions(own: dict[str, Any], together: bool) -> str:
 def _caveat(found: dict[str, Any]) -> str:
     lines = ["This compares these weights on these patients. The same settings with another --seed give other weights."]
     if found["patients"] < FEW:
-        lines.append(f"Of so few patients (less than {FEW}) intervals and p-values are rough.")
+        undefined = "" if found["patients"] >= FEWEST else f", and of less than {FEWEST} undefined"
+        lines.append(f"Of so few patients (less than {FEW}) intervals and p-values are rough{undefined}.")
     return "\n".join(lines)
 
 

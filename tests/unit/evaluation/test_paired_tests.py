@@ -109,6 +109,16 @@ def test_scores() -> None:
     assert not pair.auroc and not pair.decisions
 
 
+def test_of_a_label_that_few_patients_have_no_average_precision_is_tested() -> None:
+    labels = np.stack([np.isin(PEOPLE, range(count)) for count in (5, 6)], 1).astype(np.int8)
+    scores = [RNG.random((IMAGES, 2)) for _ in range(2)]
+    reports = [multilabel_report(own, labels, ("five", "six")) for own in scores]
+    (pair,) = run_paired_tests(common("multilabel", ("five", "six"), labels, scores, reports=reports), rounds=20).pairs
+    five, six = pair.average_precision.values()
+    assert np.isnan((five.p, *five.interval)).all() and not np.isnan((six.p, *six.interval)).any()
+    assert five.first == pytest.approx(reports[0]["per_class"]["five"]["average_precision"])
+
+
 def test_a_bootstrap_has_as_many_rounds_as_holm_needs() -> None:
     """Of 24 p-values of 2 / 1,001 none would be left below 5 %."""
     names = tuple(f"label {number}" for number in range(24))

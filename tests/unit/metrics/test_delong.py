@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from clustered_scores import Scored, drawn_scores
 from numpy.typing import NDArray
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
-from medtrain.metrics.delong import delong
+from medtrain.metrics.delong import clustered_variance, delong, placements
 
 Floats = NDArray[np.float64]
 
@@ -46,9 +47,11 @@ def by_all_pairs(own: Scored) -> float:
 
 
 def variance_of(own: Scored) -> float:
-    """From the interval, which is 2 x 1.95996... deviations wide."""
-    low, high = delong(own.first, own.second, own.positive, own.patients).interval
-    return float(((high - low) / 2 / 1.959963984540054) ** 2)
+    """As delong has it."""
+    first, second = (placements(scores, own.positive) for scores in (own.first, own.second))
+    difference = second.positives.mean() - first.positives.mean()
+    distances = [b - a - difference for a, b in zip(first, second, strict=True)]
+    return clustered_variance(*distances, own.patients[own.positive], own.patients[~own.positive])[0]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -68,8 +71,12 @@ def test_with_one_image_a_patient_it_is_the_test_of_1988() -> None:
     plain = contrast @ (s10 / m + s01 / n) @ contrast
     assert variance_of(own) == pytest.approx(plain, rel=1e-10)
     found = delong(own.first, own.second, own.positive, own.patients)
-    z = found.difference / math.sqrt(plain)
-    assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), rel=1e-10)
+    parts = contrast @ s10 @ contrast / m, contrast @ s01 @ contrast / n  # Welch and Satterthwaite
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / (m - 1) + parts[1] ** 2 / (n - 1))
+    t = found.difference / math.sqrt(plain)
+    assert found.p == pytest.approx(2 * student.sf(abs(t), degrees), rel=1e-9)
+    half = student.ppf(0.975, degrees) * math.sqrt(plain)
+    assert found.interval == pytest.approx((found.difference - half, found.difference + half), rel=1e-9)
     assert found.first == pytest.approx(roc_auc_score(own.positive, own.first))
     assert found.second == pytest.approx(roc_auc_score(own.positive, own.second))
 
@@ -77,24 +84,21 @@ def test_with_one_image_a_patient_it_is_the_test_of_1988() -> None:
 # Two positives and two negatives. First: shares of negatives below the positives 1 and 1/2, of positives above the
 # negatives 1/2 and 1, AUROC 3/4. Second: all of them 1. The distances to the difference of 1/4 are -1/4, 1/4 for the
 # positives and 1/4, -1/4 for the negatives, and so the variance is 2 (1/8) / 4 + 2 (1/8) / 4 = 1/8 of images alone. Two
-# patients with a positive and a negative each add 2 * 2 * (sum of products) / 4 = sum of products.
-HAND = ([0.9, 0.4, 0.5, 0.1], [0.9, 0.8, 0.5, 0.1], [1, 1, 0, 0])
-
-
+# patients with a positive and a negative each add 2 * 2 * (sum of products) / 4 = twice the sum of products over two.
 @pytest.mark.parametrize(
-    ("patients", "variance"),
-    [([0, 1, 2, 3], 1 / 8), ([0, 1, 1, 0], 1 / 8 + (1 / 16 + 1 / 16)), ([0, 2, 2, 0], 1 / 4)],
+    ("positives", "negatives", "variance"),
+    [([0, 1], [2, 3], 1 / 8), ([0, 1], [1, 0], 1 / 8 + (1 / 16 + 1 / 16)), ([0, 1], [0, 1], 0)],
 )
-def test_by_hand(patients: list[int], variance: float) -> None:
-    found = delong(*HAND, np.array(patients))
-    assert (found.first, found.second, found.difference) == (0.75, 1.0, 0.25)
-    half = 1.959963984540054 * math.sqrt(variance)
-    assert found.interval == pytest.approx((0.25 - half, 0.25 + half), rel=1e-12)
-
-
-def test_a_variance_of_nothing_says_nothing() -> None:
-    """The products are -1/8 in all, and nothing is left of the variance."""
-    assert math.isnan(delong(*HAND, np.array([0, 1, 0, 1])).p)
+def test_by_hand(positives: list[int], negatives: list[int], variance: float) -> None:
+    first, second = np.array([0.9, 0.4, 0.5, 0.1]), np.array([0.9, 0.8, 0.5, 0.1])
+    positive = np.array([1, 1, 0, 0], bool)
+    places, others = placements(first, positive), placements(second, positive)
+    assert [own.tolist() for own in places] == [[1, 0.5], [0.5, 1]]
+    assert [own.tolist() for own in others] == [[1, 1], [1, 1]]
+    distances = [other - own - 0.25 for own, other in zip(places, others, strict=True)]
+    found, degrees = clustered_variance(*distances, np.array(positives), np.array(negatives))
+    assert found == pytest.approx(variance, abs=1e-15)
+    assert degrees == pytest.approx(2)  # (1/16 + 1/16)^2 / (1/16^2 + 1/16^2)
 
 
 def test_swapped_runs_and_other_orders_give_the_same() -> None:
@@ -119,9 +123,10 @@ def test_the_same_order_of_images_is_no_difference() -> None:
     assert 0 < found.equivalence_p < 1e-100
 
 
-@pytest.mark.parametrize("positive", [[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 1, 0]])
+@pytest.mark.parametrize("positive", [[0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
 def test_too_few_positives_or_negatives_are_undefined(positive: list[int]) -> None:
-    found = delong([0.1, 0.2, 0.3, 0.4], [0.4, 0.1, 0.2, 0.3], positive, np.arange(4), margin=0.1)
+    found = delong([0.1, 0.2, 0.3, 0.4, 0.5], [0.4, 0.1, 0.2, 0.3, 0.5], positive, np.arange(5), margin=0.1)
+    assert math.isnan(found.first) == (sum(positive) in (0, 5)), "the AUROCs are told where there are any"
     assert all(map(math.isnan, (*found.interval, found.p, found.equivalence_p)))
 
 
@@ -136,4 +141,4 @@ def test_equivalence_is_an_interval_of_90_percent_within_the_margin() -> None:
 def test_a_p_value_is_never_zero() -> None:
     positive = np.arange(4000) % 2 == 1
     noise = np.random.default_rng(0).normal(size=4000)
-    assert 0 < delong(noise, positive + noise / 10, positive, np.arange(4000)).p < 1e-300
+    assert 0 < delong(noise, positive + noise / 1000, positive, np.arange(4000)).p < 1e-100

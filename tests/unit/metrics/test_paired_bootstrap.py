@@ -160,16 +160,17 @@ def test_swapped_models_and_another_order_of_rows_give_the_same() -> None:
 
 
 def test_what_is_undefined_says_so_and_breaks_nothing() -> None:
-    scores = np.array([[0.2, 0.1], [0.7, 0.9], [0.4, 0.4]])
-    labels = np.array([[1, 0], [0, 0], [1, 0]], np.int8)  # nobody has the second
-    numbers = resampled_numbers.multilabel_numbers(scores, labels, np.arange(3))
-    draws = paired_bootstrap([numbers, numbers], 3, 0, 50)
+    scores = np.array([[0.2, 0.1], [0.7, 0.9], [0.4, 0.4], [0.3, 0.2], [0.2, 0.2], [0.1, 0.1]])
+    labels = np.array([[1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0]], np.int8)  # nobody has the second
+    numbers = resampled_numbers.multilabel_numbers(scores, labels, np.arange(6))
+    draws = paired_bootstrap([numbers, numbers], 6, 0, 50)
     assert math.isnan(difference(draws, 0, 1, 5).p), "the average precision of a label without a positive"
     assert difference(draws, 0, 1, 0).p == 1, "the mean over the labels that have an AUROC"
-    of_one = resampled_numbers.multilabel_numbers(scores, labels, np.zeros(3, np.int64))
-    assert math.isnan(difference(paired_bootstrap([of_one, of_one], 1, 0, 50), 0, 1, 0).p), "one patient"
-    nobody = resampled_numbers.multilabel_numbers(scores, np.full_like(labels, -1), np.arange(3))
-    assert np.isnan(nobody(np.ones(3, np.int64))).all()
+    of_five = resampled_numbers.multilabel_numbers(scores, labels, np.array([0, 1, 2, 3, 4, 4]))
+    found = difference(paired_bootstrap([of_five, of_five], 5, 0, 50), 0, 1, 0)
+    assert math.isnan(found.p) and found.difference == 0, "five patients"
+    nobody = resampled_numbers.multilabel_numbers(scores, np.full_like(labels, -1), np.arange(6))
+    assert np.isnan(nobody(np.ones(6, np.int64))).all()
     empty = resampled_numbers.score_numbers(np.empty(0), np.empty(0), np.empty(0, np.int64))
     assert np.isnan(empty(np.empty(0, np.int64))).all()
     with pytest.raises(ValueError, match="rounds is 0"):

@@ -161,4 +161,14 @@ def test_few_patients_are_warned_of(tmp_path: Path) -> None:
     found = compare_runs(pair, margin=0.1)
     own = found["comparisons"][0]["auroc"]["Mass"]
     assert own["p"] is None and own["adjusted_p"] is None and own["interval"] == [None, None]
-    assert "Of so few patients" in comparison_text(found)
+    assert "Of so few patients (less than 50) intervals and p-values are rough." in comparison_text(found)
+
+
+def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
+    people = np.arange(10) % 5
+    labels, scores = np.eye(2, dtype=np.int8)[np.arange(10) % 2], np.random.default_rng(0).random((2, 10, 2))
+    pair = [scored_run(tmp_path, name, own, labels, people) for name, own in zip("ab", scores, strict=True)]
+    found = compare_runs(pair, margin=0.1)
+    assert all(row["p"] is None for row in found["comparisons"][0]["metrics"].values())
+    text = comparison_text(found)
+    assert "macro AUROC: undefined on these images" in text and "and of less than 6 undefined." in text
