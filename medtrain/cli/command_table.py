@@ -74,6 +74,9 @@ COMMANDS = {
     "diff": Command("diff:diff", "what would change if a run resumed with the installed medtrain", prints=True),
     "sync": Command("sync:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
     "evaluate": Command("results:evaluate", "score a split with a run's best weights"),
+    "compare": Command(
+        "compare:compare", "whether runs differ by more than chance: paired tests on their common images", prints=True
+    ),
     "predict": Command("results:predict", "what a run's best weights predict for image files", prints=True),
     "explain": Command("explain:explain", "where in an image a run's best weights see what they predict (Grad-CAM)"),
     "recipes": Command("recipes:recipes", "the recipes that can be trained", prints=True),

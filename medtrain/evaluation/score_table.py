@@ -59,15 +59,32 @@ def read_scores(path: Path) -> ScoreTable:
             head, *lines = list(csv.reader(file)) or [[]]
     except FileNotFoundError:
         raise InputError(f"{path} is not there", "score the split first: medtrain evaluate RUN") from None
-    classes = tuple(name.removeprefix(LABEL) for name in head if name.startswith(LABEL))
-    answers = tuple(name.removeprefix(SCORE) for name in head if name.startswith(SCORE))
+    states = any(name.startswith(SCORE) for name in head)
+    of, by = (LABEL, SCORE) if states else (GIVEN, PREDICTED)
+    classes = tuple(name.removeprefix(of) for name in head if name.startswith(of))
+    answers = tuple(name.removeprefix(by) for name in head if name.startswith(by))
     first = len(ABOUT) + len(classes)
     if tuple(head[: len(ABOUT)]) != ABOUT or not answers or any(len(line) != len(head) for line in lines):
         raise InputError(f"{path}: is no table of scores", "write it anew: medtrain evaluate RUN")
+    try:
+        return _parsed(lines, first, classes, answers, states)
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged ({error})", "write it anew: medtrain evaluate RUN") from None
+
+
+def _parsed(
+    lines: list[list[str]], first: int, classes: tuple[str, ...], answers: tuple[str, ...], states: bool
+) -> ScoreTable:
+    told = [line[len(ABOUT) : first] for line in lines]
+    labels: npt.NDArray[Any]
+    if states:
+        labels = np.array([[int(cell or UNKNOWN) for cell in row] for row in told], np.int8)
+    else:
+        labels = np.array([[float(cell or math.nan) for cell in row] for row in told], np.float32)
     return ScoreTable(
         np.array([line[0] for line in lines], np.str_),
         np.array([(int(line[1], 16), int(line[2], 16)) for line in lines], TIES),
-        np.array([[int(cell or UNKNOWN) for cell in line[len(ABOUT) : first]] for line in lines], np.int8),
+        labels.reshape(len(lines), len(classes)),
         np.array([line[first:] for line in lines], np.float64).reshape(len(lines), len(answers)),
         classes,
         answers,

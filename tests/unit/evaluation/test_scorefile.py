@@ -34,6 +34,19 @@ def test_open_states_of_a_label_are_left_empty(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "test.csv").labels.tolist() == [[-1, -1, 0], [-1, 1, -1]]
 
 
+def test_scores_that_are_no_probabilities_come_back_too(tmp_path: Path) -> None:
+    given = np.array([[0.3], [np.nan]], np.float32)
+    write_scores(
+        replace(TABLE, labels=given, scores=SCORES[:, :1], classes=("ef",), answers=("ef",)), tmp_path / "test.csv"
+    )
+    found = read_scores(tmp_path / "test.csv")
+    assert found.labels.dtype == np.float32 and np.array_equal(found.labels, given, equal_nan=True)
+    assert np.array_equal(found.scores, SCORES[:, :1]) and found.classes == found.answers == ("ef",)
+    (tmp_path / "test.csv").write_text("image,study,patient,label a,probability x\ni,1,2,yes,0.5\n")
+    with pytest.raises(InputError, match="is damaged"):
+        read_scores(tmp_path / "test.csv")
+
+
 @pytest.mark.parametrize("text", ["", "image,label a\n1,2\n", "image,study,patient,label a,probability x\n1,2,3\n"])
 def test_what_is_no_such_table(tmp_path: Path, text: str) -> None:
     (tmp_path / "test.csv").write_text(text)

@@ -1,0 +1,133 @@
+"""How often the tests of `medtrain compare` find a difference: where there is none, and where there is one.
+
+    python benchmarks/paired_tests.py                    2,000 data sets of each kind; 5 % of nulls should be rejected
+    python benchmarks/paired_tests.py --patients 30      with few patients
+    python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
+    python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
+
+A data set is the scores of two models for 1 to 8 images of each patient, which are alike: see drawn_scores in
+tests/helpers/clustered_scores.py. The tests that take images for independent stand beside those by patient. The third
+column is of patients with one image each, where both must be the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+
+from clustered_scores import Scored, drawn_scores
+from scored_runs import scored_run
+
+from medtrain.core.console import table
+from medtrain.metrics.delong import clustered_variance, delong, placements
+from medtrain.metrics.mcnemar import mcnemar
+from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
+from medtrain.metrics.resampled_numbers import ABNORMALITY, abnormality_numbers
+
+TESTS = (
+    *(f"bootstrap of patients, {name}" for name in ABNORMALITY), "DeLong by patient", "McNemar by patient",
+    "DeLong by image", "McNemar by image",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Draw, test, count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=int, default=2000)
+    parser.add_argument("--patients", type=int, default=150)
+    parser.add_argument("--better", type=float, default=0.25, help="the real difference, as in drawn_scores")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--time", action="store_true", help="only measure the time of a large comparison")
+    parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
+    options = parser.parse_args()
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
+    if options.time:
+        print(f"{seconds_of_a_comparison():.1f} s")
+        return
+    if options.rare:
+        print(rare_labels(options.sets, options.patients))
+        return
+    cases = [(8, 0.0), (8, options.better), (1, 0.0)]
+    columns = [rejected(options, most_images, better) for most_images, better in cases]
+    heads = ("test", "null", "a difference", "null, one image a patient")
+    print(f"{options.sets:,} data sets each, {options.patients} patients; share with p < 0.05")
+    print(table(heads, [(name, *(f"{own:.4f}" for own in row)) for name, *row in zip(TESTS, *columns, strict=True)]))
+
+
+def rejected(options: argparse.Namespace, most_images: int, better: float) -> list[float]:
+    """The share of data sets in which each of TESTS has p < 0.05."""
+    jobs = [(seed, options.patients, most_images, better, options.rounds) for seed in range(options.sets)]
+    with get_context("fork").Pool(os.cpu_count()) as pool:
+        p_values = np.array(pool.map(p_values_of, jobs, chunksize=10))
+    return (p_values < 0.05).mean(0).tolist()  # type: ignore[no-any-return]
+
+
+def p_values_of(job: tuple[int, int, int, float, int]) -> list[float]:
+    """One for each of TESTS."""
+    seed, patients, most_images, better, rounds = job
+    own = drawn_scores(seed, patients, most_images, better=better)
+    draws = paired_bootstrap([abnormality_numbers(scores, own.positive, own.patients)
+                              for scores in (own.first, own.second)], patients, seed, rounds)  # fmt: skip
+    alone = Scored(np.arange(len(own.first)), own.positive, own.first, own.second)
+    by_bootstrap = [difference(draws, 0, 1, number).p for number in range(len(ABNORMALITY))]
+    return [
+        *by_bootstrap,
+        *(
+            test
+            for data in (own, alone)
+            for test in (
+                delong(data.first, data.second, data.positive, data.patients).p,
+                mcnemar(*data.right, data.patients).p,
+            )
+        ),
+    ]
+
+
+def rare_labels(sets: int, patients: int) -> str:
+    """A table of nulls by the number of patients with a positive: by Student's t, and by the normal distribution."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for prevalence in (0.004, 0.008, 0.015, 0.03, 0.05):
+        for seed in range(sets):
+            own = drawn_scores(seed, patients, prevalence=prevalence)
+            few = len(np.unique(own.patients[own.positive]))
+            both = placements(own.first, own.positive), placements(own.second, own.positive)
+            gap = both[1].positives.mean() - both[0].positives.mean()
+            distances = [other - one - gap for one, other in zip(*both, strict=True)]
+            variance, _ = clustered_variance(*distances, own.patients[own.positive], own.patients[~own.positive])
+            normal = math.erfc(abs(gap) / math.sqrt(2 * variance)) if variance else math.nan
+            student = delong(own.first, own.second, own.positive, own.patients).p
+            found.setdefault(few if few < 6 else 6 if few <= 10 else 11, []).append((student, normal))
+    names = {1: "1", 2: "2", 3: "3", 4: "4", 5: "5", 6: "6 to 10", 11: "11 and more"}
+    rows = [(names[few], len(own), *(f"{share:.4f}" for share in (np.array(own) < 0.05).mean(0)))
+            for few, own in sorted(found.items())]  # fmt: skip
+    return table(("patients with a positive", "data sets", "Student's t", "normal"), rows)
+
+
+def seconds_of_a_comparison(images: int = 25_000, labels: int = 14) -> float:
+    """The whole command, on the tables of two runs with patients of one to eight images."""
+    names = tuple(f"label {number}" for number in range(labels))
+    sets = [drawn_scores(number, math.ceil(images / 4.3), prevalence=0.02 + 0.02 * number) for number in range(labels)]
+    truth = np.stack([own.positive[:images] for own in sets], 1).astype(np.int8)
+    with tempfile.TemporaryDirectory() as folder:
+        for which in ("first", "second"):
+            scores = np.stack([getattr(own, which)[:images] for own in sets], 1)
+            scored_run(Path(folder), which, scores, truth, sets[0].patients[:images], classes=names)
+        begin = time.perf_counter()
+        command = ["medtrain", "compare", "first", "second", "--runs", folder, "--json"]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The command compare: what differs between runs, and whether their results do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from medtrain.cli.flag_types import Flag
+from medtrain.core.console import say, say_json
+from medtrain.runs.run import Run
+
+
+def compare(
+    names: Positional[Annotated[tuple[str, ...], arg(metavar="RUN RUN [RUN ...]")]],
+    split: str = "",
+    margin: float = 0.0,
+    runs: Path = Path("runs"),
+    json: Flag = False,
+) -> None:
+    """Whether runs differ by more than chance: settings, data, and paired tests on their common images, by patient.
+
+    Reads the scores that a finished run has in its folder, and trains or evaluates nothing. Each run is compared with
+    the first. Intervals of the differences are by a bootstrap of patients; the AUROC of each label has DeLong's test,
+    decisions have McNemar's, both by patient; p-values of several labels or runs are adjusted by Holm's method.
+
+    Args:
+        names: Names of two runs or more.
+        split: Split whose scores are compared: test, val, external, or test-NAME of an evaluation with --shards
+            (default: test, or val where no run has a test).
+        margin: Also test whether they are equivalent: the difference is less than this (0: do not).
+        runs: Folder that holds the runs.
+        json: Print one JSON document.
+    """
+    from medtrain.reporting.comparison_text import comparison_text
+    from medtrain.reporting.run_comparison import compare_runs
+
+    found = compare_runs([Run.find(runs, name) for name in names], split, margin)
+    if json:
+        say_json(found)
+    else:
+        say(comparison_text(found))

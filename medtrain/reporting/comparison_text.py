@@ -1,0 +1,172 @@
+"""A comparison of runs in sentences and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medtrain.core.console import table
+from medtrain.evaluation.paired_tests import ALL
+from medtrain.metrics.paired_bootstrap import FEWEST
+
+ALPHA = 0.05
+FEW = 50  # patients, below which intervals of a bootstrap are too narrow
+WORDS = {
+    "macro_auroc": "macro AUROC", "macro_average_precision": "macro average precision", "micro_auroc": "micro AUROC",
+    "micro_average_precision": "micro average precision", "accuracy": "accuracy", "macro_f1": "macro F1",
+    "kappa": "kappa", "auroc": "AUROC", "mae": "mean absolute error", "rmse": "RMSE", "r2": "R2",
+}  # fmt: skip
+
+
+def comparison_text(found: dict[str, Any]) -> str:
+    """What `compare_runs` found, for people."""
+    parts = [_heading(found), _training(found), *(_pair(found, own) for own in found["comparisons"]), _caveat(found)]
+    return "\n\n".join(parts)
+
+
+def p_text(p: float | None) -> str:
+    """`p = 0.012`, or `p < 0.001`: a p-value is never 0."""
+    return "p undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def sentence(first: str, second: str, name: str, row: dict[str, Any], together: bool) -> str:
+    """What a row of `metrics` says of two runs; `together`: its p-value was adjusted for several runs."""
+    if row["p"] is None:
+        return f"{name}: undefined on these images"
+    p = p_text(row["adjusted_p"]) + (" by Holm" if together else "")
+    low, high = row["interval"]
+    if row["adjusted_p"] >= ALPHA:
+        return (
+            f"{name}: no difference was shown: {second} - {first} is {row['difference']:+.4f}"
+            f" (95 % interval {low:.4f} to {high:.4f}, {p})"
+        )
+    if row["difference"] < 0:
+        low, high = -high, -low
+    better = "better" if (row["difference"] > 0) == row["higher_is_better"] else "worse"
+    return (
+        f"{name}: {second} is {better} than {first} by {abs(row['difference']):.4f}"
+        f" (95 % interval {low:.4f} to {high:.4f}, {p})"
+    )
+
+
+def equivalence(name: str, row: dict[str, Any], margin: float, together: bool) -> str:
+    """What two one-sided tests say of a row: whether the difference is within the margin."""
+    if row["equivalence_p"] is None:
+        return f"{name}: equivalence is undefined on these images"
+    low, high = row["equivalence_interval"]
+    shown = "equivalent" if row["adjusted_equivalence_p"] < ALPHA else "equivalence was not shown"
+    p = p_text(row["adjusted_equivalence_p"]) + (" by Holm" if together else "")
+    return f"{name}: {shown} within {margin:g} (90 % interval of the difference {low:.4f} to {high:.4f}, {p})"
+
+
+def _heading(found: dict[str, Any]) -> str:
+    each = ", ".join(f"{name} has {count:,}" for name, count in found["images"].items())
+    people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
+    what = (
+        f"{', '.join(found['runs'])} on the {found['split']} split: {found['common_images']:,} common images ({each})"
+    )
+    lines = [what, f"compared on {people}"]
+    if found["left_out_labels"]:
+        lines.append(f"left out, as a run has not learned it: {', '.join(found['left_out_labels'])}")
+    return "\n".join(lines)
+
+
+def _training(found: dict[str, Any]) -> str:
+    runs = found["runs"]
+    rows = [(name, *(str(values[run]) for run in runs)) for name, values in found["settings"].items()]
+    told = found["training"]
+    rows += [(f"({what})", *("-" if told[run][key] is None else str(told[run][key]) for run in runs))
+             for what, key in (("epochs trained", "epochs"), ("best epoch", "best_epoch"))]  # fmt: skip
+    lines = [table(("setting that differs", *runs), rows)]
+    if found["other_settings"]:
+        lines.append(f"differ too, and decide no weights: {', '.join(found['other_settings'])}")
+    lines.append({
+        True: "all were trained on the same data",
+        False: f"they were trained on DIFFERENT DATA: {_shards(found)}",
+        None: "whether they were trained on the same data is unknown: a run has no checkpoint that says so",
+    }[found["data"]["same"]])  # fmt: skip
+    unfinished = [run for run in runs if told[run]["state"] != "finished"]
+    return "\n".join([*lines, *(f"{run} is not finished: {told[run]['state'] or 'new'}" for run in unfinished)])
+
+
+def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
+    first, second, together = own["first"], own["second"], len(found["comparisons"]) > 1
+    lines = [sentence(first, second, WORDS[name], row, together) for name, row in own["metrics"].items()]
+    if margin := found["margin"]:
+        lines += [equivalence(WORDS[name], row, margin, together) for name, row in own["metrics"].items()]
+    clustered = found["several_per_patient"]
+    if together:
+        lines.insert(0, f"{second} against {first}")
+    blocks = [
+        "\n".join(lines),
+        _differences(
+            f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds", "number", own,
+            {WORDS[name]: row for name, row in own["metrics"].items()}, together,
+        ),
+        _differences(
+            "AUROC, DeLong's test" + (" clustered by patient (Obuchowski, 1997)" if clustered else ""), "label", own,
+            own["auroc"], True,
+        ),
+        _differences("average precision, bootstrap of patients", "label", own, own["average_precision"], True),
+        _decisions(own, together),
+    ]  # fmt: skip
+    return "\n\n".join(filter(None, blocks))
+
+
+def _differences(title: str, what: str, own: dict[str, Any], rows: dict[str, Any], adjusted: bool) -> str:
+    if not rows:
+        return ""
+    heads = (what, own["first"], own["second"], "difference", "95 % interval", "p", *(["p by Holm"] * adjusted))
+    cells = [
+        (
+            name, row["first"], row["second"], _signed(row["difference"]), _interval(row["interval"]), _p(row["p"]),
+            *([_p(row["adjusted_p"])] * adjusted),
+        )
+        for name, row in rows.items()
+    ]  # fmt: skip
+    return f"{title}\n{table(heads, cells)}"
+
+
+def _decisions(own: dict[str, Any], together: bool) -> str:
+    rows = own["decisions"]
+    if not rows:
+        return ""
+    exact = {row["exact"] for row in rows.values()}
+    title = (
+        "decisions, McNemar's exact test"
+        if exact == {True}
+        else "decisions, McNemar's test by patient (Obuchowski, 1998)"
+    )
+    if len(exact) > 1:
+        title += ", exact where each patient has one image"
+    adjusted = together or set(rows) != {ALL}
+    heads = ("label", f"only {own['first']} right", f"only {own['second']} right", "p", *(["p by Holm"] * adjusted))
+    cells = [
+        (name, row["first_only"], row["second_only"], _p(row["p"]), *([_p(row["adjusted_p"])] * adjusted))
+        for name, row in rows.items()
+    ]
+    return f"{title}\n{table(heads, cells)}"
+
+
+def _caveat(found: dict[str, Any]) -> str:
+    lines = ["This compares these weights on these patients. The same settings with another --seed give other weights."]
+    if found["patients"] < FEW:
+        undefined = "" if found["patients"] >= FEWEST else f", and of less than {FEWEST} undefined"
+        lines.append(f"Of so few patients (less than {FEW}) intervals and p-values are rough{undefined}.")
+    return "\n".join(lines)
+
+
+def _interval(ends: list[float | None]) -> str:
+    low, high = ends
+    return "-" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+
+
+def _shards(found: dict[str, Any]) -> str:
+    return ", ".join(f"{run} on {folder}" for run, folder in found["data"]["shards"].items())
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
