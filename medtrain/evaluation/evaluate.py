@@ -15,9 +15,9 @@ from torch import nn
 from medtrain.checkpoints.format import load_chosen
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError, NumericalError
-from medtrain.datasets.labels import are_scores, known
 from medtrain.distributed.process_group import World, all_gather_ragged, broadcast_object
 from medtrain.evaluation.inputs import open_loader, pixels
+from medtrain.evaluation.study_scores import study_scores
 from medtrain.loading.loader import Loader
 from medtrain.metrics.numbers import plain
 from medtrain.metrics.subgroups import subgroups
@@ -117,7 +117,7 @@ def compute_task_metrics(
     images = task.metrics(values, labels, rows["group"])
     if task.unit != "studies":
         return images
-    return {**task.metrics(*_studies(values, labels, rows)), "loss": images["loss"], "per_image": images}
+    return {**task.metrics(*study_scores(values, labels, rows)), "loss": images["loss"], "per_image": images}
 
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
@@ -146,28 +146,7 @@ def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     scores, rows = distinct(scores, loader)
     if task.unit == "studies" or len(np.unique(rows["study"])) == len(rows):
         return {}
-    return {"per_study": task.metrics(*_studies(scores.values, loader.labels[scores.samples], rows))}
-
-
-def _studies(
-    values: npt.NDArray[np.float64], labels: npt.NDArray[Any], rows: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.uint64]]:
-    """Scores, labels and patients of whole studies: a study's scores are the means of its images', also those that were
-    given; a label is present where it is in any of them."""
-    if are_scores(labels):  # what no score was given to is in no mean, on either side
-        values, labels, rows = (column[known(labels)[:, 0]] for column in (values, labels, rows))
-    _, first, of, images = np.unique(rows["study"], return_index=True, return_inverse=True, return_counts=True)
-
-    def mean(each: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        sums = np.zeros((len(images), each.shape[1]))
-        np.add.at(sums, of, each)
-        return sums / images[:, None]
-
-    if are_scores(labels):
-        return mean(values), mean(labels), rows["group"][first]
-    together = labels[first]
-    np.maximum.at(together, of, labels)
-    return mean(values), together, rows["group"][first]
+    return {"per_study": task.metrics(*study_scores(scores.values, loader.labels[scores.samples], rows))}
 
 
 def distinct(scores: Scores, loader: Loader) -> tuple[Scores, npt.NDArray[Any]]:
