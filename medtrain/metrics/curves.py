@@ -137,6 +137,8 @@ class _Label:
 
         rate, recall, thresholds = roc_curve(self.positive, self.scores, drop_intermediate=False)
         precision, recalled, _ = precision_recall_curve(self.positive, self.scores)
+        precision, recalled = precision[-2::-1], recalled[-2::-1]  # without (0, 1), which is of no threshold
+        all_found = int(np.searchsorted(recalled, 1 - NEAR)) + 1  # below that threshold only precision falls
         found = _operating(rate, recall)
         ends = _ends(self.values, len(found))
         names = [("sensitivity", at) for at in AT] + [("specificity", at) for at in AT]
@@ -145,13 +147,12 @@ class _Label:
             for (number, at), (value, place), (low, high) in zip(names, found, ends.T, strict=True)
         ]
         low, high = _ends([[area] for area in self.areas], 1)[:, 0].tolist()
-        # Without the point (0, 1), which scikit-learn adds: no threshold has it.
         return Curves(
             positives=int(self.positive.sum()),
             negatives=int((~self.positive).sum()),
             roc=_thinned(rate, recall),
             roc_band=Band(self.share, *_ends(self.rates, GRID)),
-            precision_recall=_thinned(recalled[:-1][::-1], precision[:-1][::-1]),
+            precision_recall=_thinned(recalled[:all_found], precision[:all_found]),
             precision_band=Band(self.share[1:], *_ends(self.precisions, GRID - 1)),
             auroc_interval=(low, high),
             points=tuple(points),

@@ -17,6 +17,7 @@ from medtrain.reporting.style import AMBER, BLUE, GREEN, INK, VERMILION
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Ends = list[float] | None  # of an interval
 FAINT = 0.18  # how dark a grid is
 LONGEST = 26  # letters of a name beside a figure: the table has the whole
 MARKED = 25  # beyond this many epochs, a dot on each would hide the line
@@ -60,14 +61,13 @@ def by_epoch(name: str, title: str, epochs: Sequence[int], lines: Mapping[str, F
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if best is not None:
         axes.axvline(best, color=INK, linestyle=":", linewidth=1.2)
-        left = best > (epochs[0] + epochs[-1]) / 2
         axes.annotate(
             f"best epoch {best}",
             (best, 1.0),
-            (6 if left else -6, 3),
+            (0, 3),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            ha="right" if left else "left",
+            ha="center",
             va="bottom",
             color=INK,
             fontsize=10,
@@ -86,18 +86,16 @@ def _ends(values: Floats) -> str:
     return f"{known[0]:.4g} to {known[-1]:.4g}" if len(known) else "nothing"
 
 
-def bars(
-    name: str, words: str, rows: Mapping[str, tuple[float, Sequence[float | None] | None]], label: str = "AUROC"
-) -> Html:
+def bars(name: str, words: str, rows: Mapping[str, tuple[float, Ends]], label: str = "AUROC") -> Html:
     """A bar for each name from 0 to 1 with its interval; 0.5 is marked."""
     height = 22 * len(rows) + 48
-    figure = new_svg(560, height)
-    left = _room(rows) / 560
-    axes = figure.add_axes((left, 34 / height, 0.92 - left, (height - 40) / height))
+    figure = new_svg(500, height)
+    left = _room(rows) / 500
+    axes = figure.add_axes((left, 34 / height, 0.91 - left, (height - 40) / height))
     places = np.arange(len(rows))
     axes.barh(places, [value for value, _ in rows.values()], 0.62, color=BLUE)
     for place, (value, ends) in enumerate(rows.values()):
-        if ends and None not in ends:
+        if ends:
             axes.plot(ends, [place, place], color=AMBER, linewidth=2.2, solid_capstyle="butt")
             axes.plot(ends, [place, place], "|", color=AMBER, markersize=9, markeredgewidth=1.8)
         axes.text(1.015, place, f"{value:.3f}", va="center", fontsize=10, color=INK)
@@ -117,6 +115,8 @@ def curve(name: str, title: str, curves: Curves, kind: str) -> Html:
     colour = BLUE if roc else GREEN
     if not np.isnan(band.low).all():
         axes.fill_between(band.x, band.low, band.high, color=colour, alpha=0.22, linewidth=0)
+    if not roc:
+        x, y = np.append(0, x), np.append(y[0], y)
     axes.plot(x, y, color=colour, linewidth=1.7, drawstyle="default" if roc else "steps-pre")
     share = curves.positives / (curves.positives + curves.negatives)
     chance = ([0, 1], [0, 1]) if roc else ([0, 1], [share, share])
@@ -150,18 +150,17 @@ def reliability(name: str, title: str, rows: Sequence[tuple[float, float, int]],
     return drawn(figure, name, f"Reliability diagram, {title}, {len(rows)} bins; the table below has its numbers")
 
 
-def forest(name: str, words: str, rows: Sequence[tuple[str, float, Sequence[float | None] | None]], label: str) -> Html:
+def forest(name: str, words: str, rows: Sequence[tuple[str, float, Ends]], label: str) -> Html:
     """A dot and its interval for each group; the dashed line is that of the first row, all together."""
     height = 25 * len(rows) + 52
-    figure = new_svg(580, height)
-    left = _room([one for one, _, _ in rows]) / 580
-    axes = figure.add_axes((left, 38 / height, 0.92 - left, (height - 44) / height))
-    ends = [value for _, _, pair in rows if pair and None not in pair for value in pair]
-    every = [value for _, value, _ in rows] + [float(end) for end in ends if end is not None]
+    figure = new_svg(500, height)
+    left = _room([one for one, _, _ in rows]) / 500
+    axes = figure.add_axes((left, 38 / height, 0.91 - left, (height - 44) / height))
+    every = [value for _, value, _ in rows] + [end for _, _, pair in rows for end in pair or ()]
     room = max(0.02, 0.08 * (max(every) - min(every)))
     for place, (_, value, pair) in enumerate(rows):
         colour = VERMILION if place == 0 else BLUE
-        if pair and None not in pair:
+        if pair:
             axes.plot(pair, [place, place], color=colour, linewidth=2)
         axes.plot(value, place, "D" if place == 0 else "o", color=colour, markersize=7)
         axes.text(

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtrain.reporting.html_report import charts
-from medtrain.reporting.html_report.markup import Html, joined, note, number, paragraph, table, tag, with_interval
+from medtrain.reporting.html_report.markup import (
+    Html,
+    joined,
+    known_ends,
+    note,
+    number,
+    paragraph,
+    table,
+    tag,
+    with_interval,
+)
 from medtrain.reporting.html_report.overview import MAIN
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts
@@ -99,7 +109,7 @@ def _group(attribute: str, name: str) -> str:
 
 def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit: str) -> list[Html]:
     """A figure of the groups that have a value, and the table of them all."""
-    shown = [(row.name, row.value, row.ends) for row in (whole, *rows) if row.value is not None]
+    shown = [(row.name, row.value, known_ends(row.ends)) for row in (whole, *rows) if row.value is not None]
     figure = None
     if whole.value is not None and len(shown) > 1:
         said = "; ".join(f"{one} {value:.3f}" for one, value, _ in shown)

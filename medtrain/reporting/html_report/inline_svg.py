@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from medtrain.core.console import in_line
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draw
     from matplotlib.figure import Figure
 
 SALT = "medtrain"  # so that the ids of a figure are the same each time
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": SALT, "text.parse_math": False, "font.size": 11.0}
+SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": SALT, "text.parse_math": False, "font.size": 11.0}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 FONT = re.compile(r"font: ([\d.]+)px [^;]*")
 LONG = re.compile(r"-?\d+\.\d{3,}")

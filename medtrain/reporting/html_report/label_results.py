@@ -8,6 +8,7 @@ from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     joined,
+    known_ends,
     listed,
     more,
     note,
@@ -75,7 +76,7 @@ def _value(row: dict[str, Any], key: str) -> Html:
 
 
 def _averages(report: dict[str, Any], names: list[str]) -> list[tuple[object, ...]]:
-    found = []
+    found: list[tuple[object, ...]] = []
     for kind, words in AVERAGES.items():
         own = {key.removeprefix(f"{kind}_"): value for key, value in report.items() if key.startswith(f"{kind}_")}
         if own.keys() & {*names}:
@@ -104,7 +105,7 @@ def _bars(facts_of: RunFacts) -> Html | None:
         if row.get("auroc") is not None:
             curves = own.get(label)
             ends = curves.auroc_interval if computed and curves else row.get("auroc_interval")
-            shown[label] = (row["auroc"], None if ends is None or None in ends else [float(end) for end in ends])
+            shown[label] = (row["auroc"], known_ends(ends))
     left = [label for label in rows if label not in shown]
     gone = (
         note(f"Not in the figure, because AUROC is undefined (all samples alike, or none): {listed(left)}.")

@@ -67,11 +67,18 @@ def _rounded(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
+def known_ends(ends: Sequence[float | None] | None) -> list[float] | None:
+    """The ends of an interval as numbers; None where it has none."""
+    known = [end for end in ends or () if end is not None and not math.isnan(end)]
+    return known if len(known) == 2 else None
+
+
 def with_interval(value: float | None, ends: Sequence[float | None] | None, digits: int = 3) -> Html:
     """A number and its interval, where it has one."""
-    if value is None or not ends or None in ends or any(math.isnan(end) for end in ends if end is not None):
+    known = known_ends(ends)
+    if value is None or known is None:
         return number(value, digits)
-    low, high = ends
+    low, high = known
     interval = tag("span", "(", number(low, digits), " to ", number(high, digits), ")", class_="interval")
     return joined(number(value, digits), " ", interval)
 

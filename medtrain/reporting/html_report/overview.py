@@ -34,7 +34,8 @@ MAIN = {
                    "ece": "calibration error", "loss": "loss"},
     "multilabel": {"macro_auroc": "mean AUROC", "micro_auroc": "AUROC of all cells", "macro_average_precision":
                    "mean average precision", "macro_f1": "mean F1", "macro_ece": "mean calibration error",
-                   "macro_ece_at_temperature": "calibration error, at the temperature", "accuracy": "accuracy", "loss": "loss"},
+                   "macro_ece_at_temperature": "calibration error, at the temperature",
+                   "accuracy": "accuracy", "loss": "loss"},
     "abnormality": {"kappa": "Cohen's kappa", "auroc": "AUROC", "sensitivity": "sensitivity",
                     "specificity": "specificity", "accuracy": "accuracy", "loss": "loss"},
     "score": {"mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "spearman": "Spearman's ρ",
@@ -170,7 +171,7 @@ def training_curves(facts_of: RunFacts) -> Section:
         return section("curves", "Training", paragraph("The journal (metrics.jsonl) has no epoch."))
     epochs, best = [int(row["epoch"]) for row in facts_of.epochs], facts_of.best_epoch
     best = best if best in epochs else None
-    figures = []
+    figures: list[Html] = []
     for name in dict.fromkeys(("loss", facts_of.config.monitor)):
         lines = {
             word: values
