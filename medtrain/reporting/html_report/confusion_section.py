@@ -58,6 +58,8 @@ def _of_labels(facts_of: RunFacts) -> list[Html | None]:
         return [paragraph(f"No counts at the thresholds. {facts_of.why_not}")]
     judged, rows = facts_of.judged, []
     for i, (label, row) in enumerate(facts_of.report["per_class"].items()):
+        if row.get("learned") is False:
+            continue
         known, positive = judged.known[:, i], judged.positive[:, i]
         called = judged.raw[:, i] >= row["threshold"]
         counts = [int(np.sum(known & (called == said) & (positive == true))) for said, true in

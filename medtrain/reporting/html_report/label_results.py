@@ -65,7 +65,9 @@ def label_results(facts_of: RunFacts) -> Section:
         [(name, tag("code", "null" if value is None else repr(value))) for name, value in all_numbers(facts_of.report)],
         words=(1,),
     )
-    parts.append(tag("div", more("Every number, to its last digit", exact), id="all-numbers"))
+    parts.append(
+        tag("div", more("Every number, to its last digit (not printed)", exact, on_paper=False), id="all-numbers")
+    )
     return section("labels", f"Results by {facts_of.label}", *parts)
 
 
@@ -90,7 +92,7 @@ def _of_nothing(facts_of: RunFacts) -> Html | None:
     if not unlearned:
         return None
     return note(
-        f"No training image shows {listed(unlearned)}: the run has learned nothing about it, and only counts are given."
+        f"No training image shows {listed(unlearned)}: the run has learned nothing of that, and only counts are given."
     )
 
 
@@ -130,7 +132,8 @@ def _curves(facts_of: RunFacts) -> list[object]:
     left = [label for label in facts_of.curves if label not in there and label != ALL]
     parts: list[object] = []
     for kind, title in (("roc", "ROC curves"), ("pr", "Precision-recall curves")):
-        figures = [charts.curve(f"{kind}-{i}", label, own, kind) for i, (label, own) in enumerate(there.items())]
+        panel = charts.CurvePanel(kind)
+        figures = [panel.draw(f"{kind}-{i}", label, own) for i, (label, own) in enumerate(there.items())]
         parts += [tag("h3", title), tag("div", *figures, class_="figures small")] if figures else []
     parts.append(
         note(

@@ -144,9 +144,9 @@ def note(*children: object) -> Html:
     return tag("p", *children, class_="note")
 
 
-def more(summary: object, *children: object) -> Html:
-    """What is folded away until a reader opens it; on paper it is there."""
-    return tag("details", tag("summary", summary), *children)
+def more(summary: object, *children: object, on_paper: bool = True) -> Html:
+    """What is folded away until a reader opens it; on paper it is there, unless it is too long."""
+    return tag("details", tag("summary", summary), *children, class_=None if on_paper else "screen")
 
 
 def listed(names: Iterable[str]) -> str:

@@ -79,7 +79,7 @@ def headline(facts_of: RunFacts) -> Section:
             "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. "
             "Numbers are rounded: the exact ones are in their titles, and all of them ",
             link("#all-numbers", "in one table"),
-            ".",
+            ", which is not printed.",
         ),
     )
 

@@ -38,7 +38,7 @@ section { margin-bottom: 2.2rem; }
 }
 .note { color: var(--soft); font-size: .9rem; }
 .warn { color: var(--warn); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)); gap: .8rem; margin: 1rem 0;
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: .7rem; margin: 1rem 0;
   padding: 0; list-style: none; }
 .tiles li { background: var(--raised); border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem; }
 .tiles .name { display: block; color: var(--soft); font-size: .88rem; }
@@ -52,11 +52,11 @@ th, td { padding: .28rem .7rem; text-align: right; border-bottom: 1px solid var(
   white-space: nowrap; }
 thead th { font-weight: 600; white-space: normal; vertical-align: bottom; border-bottom: 2px solid var(--line); }
 thead th[colspan]:not([colspan="1"]) { text-align: center; border-bottom: 1px solid var(--line); }
-tbody th { font-weight: 500; text-align: left; }
+tbody th { font-weight: 500; text-align: left; position: sticky; left: 0; background: var(--ground); }
 th.word, td.word { text-align: left; }
-table.wrap td, table.wrap th { white-space: normal; overflow-wrap: anywhere; }
+table.wrap td, table.wrap th { white-space: normal; overflow-wrap: break-word; }
 table.wrap td { min-width: 9rem; }
-.interval { color: var(--soft); font-size: .92em; }
+.interval { color: var(--soft); font-size: .92em; white-space: nowrap; }
 .none { color: var(--soft); }
 table.matrix td, table.matrix tbody th, table.matrix thead th { border: 1px solid var(--line); }
 table.matrix td { text-align: center; min-width: 4.6rem; }
@@ -89,6 +89,7 @@ footer { border-top: 1px solid var(--line); padding-top: 1rem; padding-bottom: 2
   .scroll { overflow: visible; }
   table { font-size: 8pt; }
   th, td { padding: .15rem .4rem; white-space: normal; }
+  tbody th { position: static; }
   table.matrix td { min-width: 0; }
   .figures { grid-template-columns: repeat(3, 1fr); }
   figure, tr, .tiles li, dl.facts div { break-inside: avoid; }
