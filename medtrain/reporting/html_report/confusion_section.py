@@ -8,11 +8,13 @@ import numpy as np
 
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import Html, facts, joined, number, paragraph, scrolled, table, tag
+from medtrain.reporting.html_report.overview import LARGEST
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts
 from medtrain.reporting.plots import percent
 
 STATES = ("normal", "abnormal")
+OFTEN = 40  # confusions that are listed of a larger one
 
 
 def confusion(facts_of: RunFacts) -> Section:
@@ -23,6 +25,16 @@ def confusion(facts_of: RunFacts) -> Section:
 
 
 def _of_classes(facts_of: RunFacts) -> list[Html | None]:
+    names, counts = facts_of.classes, np.array(facts_of.report["confusion"])
+    if len(names) > LARGEST:
+        wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
+        often = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None, kind="stable")[:OFTEN]]
+        rows = [(names[i], names[j], int(wrong[i, j]), int(counts[i].sum())) for i, j in often if wrong[i, j]]
+        heads = ("true", "predicted", "images", "of")
+        return [
+            paragraph(f"The matrix of {len(names):,} classes is in {facts_of.split}.json; its largest errors:"),
+            table("The most frequent confusions", heads, rows, words=(1,)),
+        ]
     return [
         matrix(
             "Confusion matrix: rows are the truth, columns the prediction",

@@ -45,6 +45,7 @@ WORDS = {
     "r2": "R²",
     "spearman": "Spearman's ρ",
 }
+DRAWN = 48  # labels whose curves are drawn: more would make a file too large to send
 AVERAGES = {"macro": "mean (macro)", "micro": "all cells (micro)"}
 
 
@@ -131,14 +132,16 @@ def _curves(facts_of: RunFacts) -> list[object]:
         del there[ALL]  # of one study type all is the same
     left = [label for label in facts_of.curves if label not in there and label != ALL]
     parts: list[object] = []
+    drawn = dict(list(there.items())[:DRAWN])
     for kind, title in (("roc", "ROC curves"), ("pr", "Precision-recall curves")):
         panel = charts.CurvePanel(kind)
-        figures = [panel.draw(f"{kind}-{i}", label, own) for i, (label, own) in enumerate(there.items())]
+        figures = [panel.draw(f"{kind}-{i}", label, own) for i, (label, own) in enumerate(drawn.items())]
         parts += [tag("h3", title), tag("div", *figures, class_="figures small")] if figures else []
     parts.append(
         note(
             "Shaded: pointwise 95 % band, by patient. Dashed: chance. "
-            + (f"Without a curve, because all samples are alike or none is known: {listed(left)}." if left else "")
+            + (f"Without a curve, because all samples are alike or none is known: {listed(left)}. " if left else "")
+            + (f"The first {DRAWN} of {len(there)} are drawn." if len(there) > DRAWN else "")
         )
     )
     counts = [(label, own.positives, own.negatives) for label, own in there.items()]

@@ -105,7 +105,9 @@ def table(
 
     `above` are heads over several columns each, with how many; `words` are the columns of text, which stand left.
     """
-    first = [tag("th", text, scope="colgroup" if many > 1 else "col", colspan=many) for text, many in above]
+    first = [
+        tag("th", text, scope="colgroup", colspan=many) if text else tag("td", colspan=many) for text, many in above
+    ]
     head = [tag("th", text, scope="col", class_=_side(i, words)) for i, text in enumerate(heads)]
     lines = [
         tag("tr", tag("th", cell(row[0]), scope="row"),

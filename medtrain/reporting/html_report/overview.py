@@ -13,6 +13,7 @@ from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     facts,
+    flat_numbers,
     joined,
     link,
     listed,
@@ -41,6 +42,7 @@ MAIN = {
     "score": {"mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "spearman": "Spearman's ρ",
               "loss": "loss (mean squared error)"},
 }  # fmt: skip
+LARGEST = 60  # classes of a confusion matrix that is shown
 KINDS = {
     "multiclass": "one of several classes",
     "multilabel": "several labels, each present, absent or unknown",
@@ -200,7 +202,9 @@ def _column(rows: list[dict[str, Any]], key: str) -> Floats:
 
 
 def all_numbers(report: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """The rows of a table of every number of a report but those of subgroups, which may identify people."""
-    from medtrain.reporting.html_report.markup import flat_numbers
+    """The rows of a table of every number of a report.
 
-    return flat_numbers({key: value for key, value in report.items() if key != "subgroups"})
+    Without those of subgroups, which may identify people, and a confusion matrix of very many classes.
+    """
+    left_out = {"subgroups"} if len(report["per_class"]) <= LARGEST else {"subgroups", "confusion"}
+    return flat_numbers({key: value for key, value in report.items() if key not in left_out})

@@ -16,7 +16,7 @@ from medtrain.reporting.html_report.overview import data, headline, training_cur
 from medtrain.reporting.html_report.page_frame import GENERATOR, page
 from medtrain.reporting.html_report.run_facts import RunFacts, gather
 from medtrain.reporting.html_report.run_record import life, provenance, settings
-from medtrain.runs.run import Run
+from medtrain.runs.run import Run, command_for
 from medtrain.slurm.queries import JobStatus
 
 BEGINNING = 2000  # bytes in which a report says that it is one
@@ -36,7 +36,11 @@ def write_report_page(
     path = out or (run.model_card if markdown else run.page)
     ensure_ours(path)
     facts_of = gather(run, place, small_cells)
-    text = model_card(facts_of) if markdown else render(facts_of)
+    try:
+        text = model_card(facts_of) if markdown else render(facts_of)
+    except (KeyError, TypeError, IndexError) as error:
+        problem = f"{run.report}: is no report of a split as this version writes it ({type(error).__name__}: {error})"
+        raise InputError(problem, f"write it anew: {command_for(run, 'evaluate')}") from None
     try:
         write_whole(path, text.encode())
     except FileNotFoundError:

@@ -178,6 +178,28 @@ def test_undefined_numbers_are_named_and_not_drawn(tmp_path: Path) -> None:
     assert math.isnan(float("nan")) and "undefined" in number(math.nan)
 
 
+def test_many_classes_stay_readable(tmp_path: Path) -> None:
+    names = tuple(f"class {i}" for i in range(70))
+    path = write_report_page(written(tmp_path, "multiclass", count=700, names=names))
+    page = checked(path)
+    assert path.stat().st_size < 5e6 and "The matrix of 70 classes is in test.json" in page.text
+    assert "The first 48 of 70 are drawn." in page.text
+    first = part(path.read_text(), "confusion").partition("<tbody>")[2].partition("</tr>")[0]
+    name, predicted = re.findall(r"class (\d+)", first)
+    count, support = (int(value) for value, *_ in DATA.findall(first))
+    matrix = np.array(run_report(Run(tmp_path / "one"))["confusion"])
+    assert (matrix[int(name), int(predicted)], matrix[int(name)].sum()) == (count, support)
+    np.fill_diagonal(matrix, 0)
+    assert count == matrix.max()
+
+
+def test_a_report_of_another_version_is_named(tmp_path: Path) -> None:
+    run = written(tmp_path, "multiclass", change=lambda report: report.pop("confusion"))
+    with pytest.raises(InputError, match=r"test.json: is no report of a split .*confusion") as raised:
+        write_report_page(run)
+    assert "medtrain evaluate one" in raised.value.fix and not run.page.exists()
+
+
 def test_a_run_without_a_test_split_says_so(tmp_path: Path) -> None:
     page = checked(write_report_page(written(tmp_path, "multiclass", split="val")))
     assert "there is no test split: it chose the weights too" in page.text
