@@ -70,6 +70,7 @@ def headline(facts_of: RunFacts) -> Section:
         ("split", facts_of.split),
         ("judged", joined(number(report["samples"]), f" {facts_of.unit}", _also(facts_of))),
         ("byte-identical copies left out", copies),
+        ("independent groups (patients, where they are known)", _people(facts_of)),
     ]
     return section(
         "headline",
@@ -114,6 +115,11 @@ def _also(facts_of: RunFacts) -> Html | None:
         if own := facts_of.report.get(f"per_{word}"):
             return joined(" (", number(own["samples"]), f" {units})")
     return None
+
+
+def _people(facts_of: RunFacts) -> int | str:
+    """How many patients the judged samples are of; where the dataset tells none, images of the same bytes are one."""
+    return len(np.unique(facts_of.judged.groups)) if facts_of.judged else "unknown"
 
 
 def data(facts_of: RunFacts) -> Section:

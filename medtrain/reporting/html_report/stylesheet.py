@@ -60,7 +60,8 @@ table.wrap td { min-width: 9rem; }
 .none { color: var(--soft); }
 table.matrix td, table.matrix tbody th, table.matrix thead th { border: 1px solid var(--line); }
 table.matrix td { text-align: center; min-width: 4.6rem; }
-table.matrix .share { display: block; font-size: .84em; color: var(--soft); }
+table.matrix td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+table.matrix .share { display: block; font-size: .84em; }
 table.matrix td.right { font-weight: 650; }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 270px), 1fr)); gap: .5rem 1.4rem;
   margin: .6rem 0; }
