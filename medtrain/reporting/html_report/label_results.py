@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from medtrain.reporting.html_report import charts
@@ -165,8 +166,11 @@ def operating_points(facts_of: RunFacts) -> Section:
     rows = [
         (label, *(with_interval(one.value, (one.low, one.high)) for one in own.points)) for label, own in there.items()
     ]
-    limits = [(label, *(number(one.threshold, 4) for one in own.points)) for label, own in there.items()]
-    scale = "log-odds" if facts_of.task == "multiclass" else "probability"
+    log_odds = facts_of.task == "multiclass"
+    limits = [
+        (label, *(number(_probability(one.threshold, log_odds), 4) for one in own.points))
+        for label, own in there.items()
+    ]
     return section(
         "operating",
         "Operating points",
@@ -175,8 +179,13 @@ def operating_points(facts_of: RunFacts) -> Section:
             " good: to use a threshold, choose it on other data."
         ),
         table(f"Operating points by {facts_of.label}, with 95 % intervals by patient", (facts_of.label, *heads), rows),
-        more("The thresholds", table(f"Thresholds ({scale})", (facts_of.label, *heads), limits)),
+        more("The thresholds", table("Thresholds of the probability", (facts_of.label, *heads), limits)),
     )
+
+
+def _probability(threshold: float, log_odds: bool) -> float:
+    """A threshold as a probability; infinite where only predicting nothing is sure enough."""
+    return 1 / (1 + math.exp(-threshold)) if log_odds and math.isfinite(threshold) else threshold
 
 
 def _other(number_: str) -> str:

@@ -63,7 +63,7 @@ def headline(facts_of: RunFacts) -> Section:
     rows: list[tuple[object, object]] = [
         ("run", facts_of.run.name),
         ("recipe", facts_of.config.recipe or "none"),
-        ("task", f"{task}: {KINDS[task]}"),
+        ("task", f"{facts_of.config.task}: {KINDS[task]}"),
         ("network", f"{facts_of.config.model.backbone}, images of {facts_of.config.data.image_size} pixels"),
         ("monitored metric", f"{facts_of.config.monitor} ({_way(facts_of.config.monitor)} is better)"),
         ("best epoch", _best_epoch(facts_of)),

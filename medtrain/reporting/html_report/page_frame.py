@@ -41,7 +41,7 @@ def page(title: str, under: object, sections: list[Section]) -> str:
         tag("meta", name="generator", content=GENERATOR),
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", title),
+        tag("title", f"{title}: medtrain report"),
         tag("style", Html(STYLE)),
     )
     places = tag("ul", *(tag("li", link(f"#{one.name}", one.title)) for one in sections))

@@ -73,8 +73,8 @@ class RunFacts:
 
     @property
     def task(self) -> str:
-        """The kind of problem."""
-        return self.config.task
+        """The kind of problem, as the numbers of the report tell it: a task of another name has those of its kind."""
+        return kind_of(self.report)
 
     @property
     def unit(self) -> str:
@@ -91,6 +91,12 @@ class RunFacts:
     def classes(self) -> tuple[str, ...]:
         """The names of the labels."""
         return tuple(self.report["per_class"])
+
+
+def kind_of(report: dict[str, Any]) -> str:
+    """Which of the four kinds of problem a report is of."""
+    marks = {"by_given": "score", "confusion_normalised": "abnormality", "confusion": "multiclass"}
+    return next((kind for mark, kind in marks.items() if mark in report), "multilabel")
 
 
 def gather(run: Run, place: JobStatus | None = None, small_cells: bool = False) -> RunFacts:
@@ -154,7 +160,7 @@ def _packed(config: Config) -> tuple[dict[str, PackedDataset], list[str]]:
 
 def _judged(config: Config, path: Path, report: dict[str, Any]) -> tuple[Judged | None, str]:
     """What the table of scores holds, as the task judges it; or why it holds nothing for curves."""
-    if config.task == "score":
+    if kind_of(report) == "score":
         return None, "The task predicts a number, for which these curves are not defined."
     try:
         table = read_scores(path)
@@ -162,7 +168,7 @@ def _judged(config: Config, path: Path, report: dict[str, Any]) -> tuple[Judged 
         return None, f"The scores of single {config.data.unit} ({path.name}) are not there."
     if table.classes != tuple(report["per_class"]) or not len(table.scores):
         return None, f"The scores in {path.name} are not those of this report."
-    return _JUDGES[config.task](table, report), ""
+    return _JUDGES[kind_of(report)](table, report), ""
 
 
 def _of_classes(table: ScoreTable, report: dict[str, Any]) -> Judged:
