@@ -8,8 +8,6 @@ import math
 import re
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,12 @@ import pytest
 from page_checks import Page, checked
 from written_run import NAMES, SECRETS, written
 
-from medtrain.cli.commands import report as commands
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.reporting.html_report.groups_section import Row, private
 from medtrain.reporting.html_report.markup import flat_numbers, number
 from medtrain.reporting.html_report.run_page import write_report_page
-from medtrain.runs.run import Run, set_status
+from medtrain.runs.run import Run
 
 TASKS = tuple(NAMES)
 DATA = re.compile(r'<data value="([^"]+)"(?: title="([^"]+)")?>([^<]+)</data>')
@@ -233,50 +230,6 @@ def test_shards_and_scores_that_are_gone(tmp_path: Path) -> None:
     assert "The journal (metrics.jsonl) has no epoch." in page.text
 
 
-def test_a_run_that_has_no_report_yet_says_what_to_do(tmp_path: Path) -> None:
-    run = written(tmp_path, "multiclass")
-    run.report.unlink()
-    set_status(run, state="running")
-    (run.checkpoints / "best").unlink()
-    (run.checkpoints / "step-00000008-epoch-002").rename(run.folder / "elsewhere")
-    with pytest.raises(InputError, match="run one has no report yet") as raised:
-        commands.report("one", runs=tmp_path)
-    assert "medtrain resume one --runs" in raised.value.fix and "evaluate" not in raised.value.fix
-    (run.folder / "elsewhere").rename(run.checkpoints / "step-00000008-epoch-002")
-    with pytest.raises(InputError) as raised:
-        commands.report("one", runs=tmp_path)
-    assert "medtrain evaluate one --runs" in raised.value.fix and not run.page.exists()
-
-
-def test_no_file_that_is_no_report_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written(tmp_path, "score")
-    precious, mine = tmp_path / "precious.html", tmp_path / "mine.html"
-    precious.write_text("<html>a thesis</html>")
-    with pytest.raises(InputError, match="is no report of medtrain"):
-        commands.report("one", out=precious, runs=tmp_path)
-    assert precious.read_text() == "<html>a thesis</html>"
-    with pytest.raises(InputError, match="is a folder"):
-        commands.report("one", out=tmp_path, runs=tmp_path)
-    with pytest.raises(InputError, match="there is no such folder"):
-        commands.report("one", out=tmp_path / "not" / "there.html", runs=tmp_path)
-    for markdown in (False, True, False):
-        commands.report("one", out=mine, markdown=markdown, runs=tmp_path)
-    checked(mine)
-    capsys.readouterr()
-    commands.report("one", runs=tmp_path, json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told == {
-        "run": "one", "report": str(tmp_path / "one" / "report.html"), "split": "test",
-        "bytes": (tmp_path / "one" / "report.html").stat().st_size,
-    }  # fmt: skip
-
-
-def test_a_name_that_is_neither_a_run_nor_a_group(tmp_path: Path) -> None:
-    written(tmp_path, "score", "first")
-    with pytest.raises(InputError, match=r"no run and no group of runs 'frist'.*did you mean first"):
-        commands.report("frist", runs=tmp_path)
-
-
 def test_the_model_card_has_the_same_numbers(runs: Path) -> None:
     card = write_report_page(Run(runs / "multilabel"), markdown=True).read_text()
     report = run_report(Run(runs / "multilabel"))
@@ -285,10 +238,3 @@ def test_the_model_card_has_the_same_numbers(runs: Path) -> None:
     assert card.count("To be written by the authors") == 2 and "0123456789abcdef" in card
     for name, row in report["per_class"].items():
         assert f"| {name} | {row['known']} | {row['positives']} | {row['auroc']:.4f} |" in card
-
-
-def test_no_torch(runs: Path, no_torch: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "medtrain", "report", "multiclass", "--runs", str(runs)]
-    done = subprocess.run(command, env=no_torch, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"report: {runs / 'multiclass' / 'report.html'}\n"
