@@ -70,7 +70,8 @@ def label_results(facts_of: RunFacts) -> Section:
     parts.append(
         tag("div", more("Every number, to its last digit (not printed)", exact, on_paper=False), id="all-numbers")
     )
-    return section("labels", f"Results by {facts_of.label}", *parts)
+    title = "Results" if facts_of.task == "score" else f"Results by {facts_of.label}"
+    return section("labels", title, *parts)
 
 
 def _value(row: dict[str, Any], key: str) -> Html:

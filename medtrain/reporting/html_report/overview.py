@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.config.schema import lower_is_better
+from medtrain.config.schema import DataConfig, lower_is_better
 from medtrain.metrics.numbers import Floats
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
@@ -25,7 +25,7 @@ from medtrain.reporting.html_report.markup import (
     tag,
 )
 from medtrain.reporting.html_report.page_frame import Section, section
-from medtrain.reporting.html_report.run_facts import RunFacts
+from medtrain.reporting.html_report.run_facts import Judged, RunFacts
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import SPLITS, PackedDataset
 
@@ -64,13 +64,13 @@ def headline(facts_of: RunFacts) -> Section:
         ("run", facts_of.run.name),
         ("recipe", facts_of.config.recipe or "none"),
         ("task", f"{facts_of.config.task}: {KINDS[task]}"),
-        ("network", f"{facts_of.config.model.backbone}, images of {facts_of.config.data.image_size} pixels"),
+        ("network", f"{facts_of.config.model.backbone}, {_input(facts_of.config.data)}"),
         ("monitored metric", f"{facts_of.config.monitor} ({_way(facts_of.config.monitor)} is better)"),
         ("best epoch", _best_epoch(facts_of)),
         ("split", facts_of.split),
         ("judged", joined(number(report["samples"]), f" {facts_of.unit}", _also(facts_of))),
         ("byte-identical copies left out", copies),
-        ("independent groups (patients, where they are known)", _people(facts_of)),
+        *([("patients, or images where none is known", _people(facts_of.judged))] if facts_of.judged else ()),
     ]
     return section(
         "headline",
@@ -117,9 +117,15 @@ def _also(facts_of: RunFacts) -> Html | None:
     return None
 
 
-def _people(facts_of: RunFacts) -> int | str:
+def _people(judged: Judged) -> int:
     """How many patients the judged samples are of; where the dataset tells none, images of the same bytes are one."""
-    return len(np.unique(facts_of.judged.groups)) if facts_of.judged else "unknown"
+    return len(np.unique(judged.groups))
+
+
+def _input(data: DataConfig) -> str:
+    """What the network sees."""
+    of = f"{data.frames} frames" if data.frames else "images"
+    return f"{of} of {data.image_size} pixels"
 
 
 def data(facts_of: RunFacts) -> Section:
