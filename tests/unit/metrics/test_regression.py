@@ -11,7 +11,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from medtrain.evaluation.evaluate import _studies
+from medtrain.evaluation.study_scores import study_scores
 from medtrain.evaluation.score_table import TIES
 from medtrain.loading.batch import Batch
 from medtrain.metrics.score_report import NUMBERS, score_report, scores_of
@@ -80,7 +80,7 @@ def test_a_study_is_the_mean_of_what_has_a_score() -> None:
     rows = np.array([(1, 5), (1, 5), (2, 6), (3, 7)], TIES)
     values = np.array([[1.0], [9], [4], [8]], np.float32)
     labels = np.array([[2.0], [np.nan], [5], [np.nan]], np.float32)
-    predicted, given, patients = _studies(values, labels, rows)
+    predicted, given, patients = study_scores(values, labels, rows)
     assert (predicted.tolist(), given.tolist(), patients.tolist()) == ([[1.0], [4.0]], [[2.0], [5.0]], [5, 6])
 
 
