@@ -11,8 +11,8 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from medtrain.evaluation.study_scores import study_scores
 from medtrain.evaluation.score_table import TIES
+from medtrain.evaluation.study_scores import study_scores
 from medtrain.loading.batch import Batch
 from medtrain.metrics.score_report import NUMBERS, score_report, scores_of
 from medtrain.tasks.score import Score
