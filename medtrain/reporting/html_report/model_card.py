@@ -28,7 +28,7 @@ def model_card(facts_of: RunFacts) -> str:
     """The whole card."""
     config, report = facts_of.config, facts_of.report
     lines = [MARK, "", f"# {words(facts_of.run.name)}", ""]
-    model, recipe = words(config.model.backbone), words(config.recipe or "none")
+    model, recipe = words(config.model.backbone), words(without_paths(config.recipe))
     lines += [f"{model}, {KINDS[facts_of.task]}; trained with medtrain {__version__}, recipe {recipe}.", ""]
     lines += ["## Intended use", "", OPEN, "", "## Limitations", "", OPEN, "", "## Data", ""]
     lines += _data(facts_of)

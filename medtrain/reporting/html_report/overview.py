@@ -25,7 +25,7 @@ from medtrain.reporting.html_report.markup import (
     tag,
 )
 from medtrain.reporting.html_report.page_frame import Section, section
-from medtrain.reporting.html_report.run_facts import Judged, RunFacts
+from medtrain.reporting.html_report.run_facts import Judged, RunFacts, without_paths
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import SPLITS, PackedDataset
 
@@ -62,7 +62,7 @@ def headline(facts_of: RunFacts) -> Section:
     copies = report.get("copies_left_out", 0)
     rows: list[tuple[object, object]] = [
         ("run", facts_of.run.name),
-        ("recipe", facts_of.config.recipe or "none"),
+        ("recipe", without_paths(facts_of.config.recipe)),
         ("task", f"{facts_of.config.task}: {KINDS[task]}"),
         ("network", f"{facts_of.config.model.backbone}, {_input(facts_of.config.data)}"),
         ("monitored metric", f"{facts_of.config.monitor} ({_way(facts_of.config.monitor)} is better)"),

@@ -14,7 +14,7 @@ from medtrain.reporting.html_report.label_results import label_results, operatin
 from medtrain.reporting.html_report.model_card import MARK, model_card
 from medtrain.reporting.html_report.overview import data, headline, training_curves
 from medtrain.reporting.html_report.page_frame import GENERATOR, page
-from medtrain.reporting.html_report.run_facts import RunFacts, gather
+from medtrain.reporting.html_report.run_facts import RunFacts, gather, without_paths
 from medtrain.reporting.html_report.run_record import life, provenance, settings
 from medtrain.runs.run import Run, command_for
 from medtrain.slurm.queries import JobStatus
@@ -51,7 +51,7 @@ def write_report_page(
 def render(facts_of: RunFacts) -> str:
     """The page as text."""
     config = facts_of.config
-    how = f"recipe {config.recipe or 'none'}, {config.task}, {config.model.backbone}"
+    how = f"recipe {without_paths(config.recipe)}, {config.task}, {config.model.backbone}"
     under = f"medtrain report: {how}, {facts_of.split} split"
     return page(facts_of.run.name, under, [write(facts_of) for write in SECTIONS])
 

@@ -74,8 +74,8 @@ def settings(facts_of: RunFacts) -> Section:
     """What differs from the recipe."""
     own, recipe = facts_of.config, facts_of.config.recipe
     try:
-        base, of = configfile.resolve(recipe), f"the recipe {recipe}"
-    except InputError:
+        base, of = configfile.resolve(recipe), f"the recipe {without_paths(recipe)}"
+    except (InputError, OSError):
         base, of = Config(), "medtrain's defaults (the recipe is not one of this version)"
     before, after = fingerprint.flat(base), fingerprint.flat(dataclasses.replace(own, recipe=base.recipe))
     differing = [name for name in after if after[name] != before.get(name) and name not in UNTOLD]
