@@ -27,7 +27,7 @@ def life(facts_of: RunFacts) -> Section:
     rows = [
         (
             one["attempt"], _when(one["start"]), _when(one["end"]), _duration(_seconds(one)), one["ranks"],
-            one["cause"] or "–", one["steps"], one["lost"],
+            without_paths(one["cause"] or "–"), one["steps"], one["lost"],
             "–" if one["goodput_percent"] is None or one["end"] is None else f"{one['goodput_percent']:.0f} %",
         )
         for one in facts_of.attempts

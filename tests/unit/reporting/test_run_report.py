@@ -238,3 +238,13 @@ def test_the_model_card_has_the_same_numbers(runs: Path) -> None:
     assert card.count("To be written by the authors") == 2 and "0123456789abcdef" in card
     for name, row in report["per_class"].items():
         assert f"| {name} | {row['known']} | {row['positives']} | {row['auroc']:.4f} |" in card
+
+
+def test_a_cause_tells_no_path(tmp_path: Path) -> None:
+    run = written(tmp_path, "score")
+    lines = run.attempts.read_text().replace(
+        '"cause": "preempted"', '"cause": "crashed: /home/somebody/raw/x.png is gone"'
+    )
+    run.attempts.write_text(lines)
+    text = write_report_page(run).read_text()
+    assert "crashed: …/x.png is gone" in text and "somebody" not in text
