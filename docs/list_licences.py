@@ -38,6 +38,8 @@ PURPOSES = {
     "PyYAML": "settings files",
     "tyro": "the command line",
     "matplotlib": "figures",
+    "scikit-learn": "ROC and precision-recall curves of a run's report",
+    "scipy": "the bootstrap of these curves (sparse matrices)",
     "tqdm": "progress bars of downloads",
     "requests": "downloads",
     "huggingface_hub": "downloads from Hugging Face",

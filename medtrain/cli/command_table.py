@@ -61,7 +61,7 @@ COMMANDS = {
         values=("root", "encoding", "size", "tasks", "pack_partition", "max_rejects"),
     ),
     "retry": Command("groups:retry", "resume what failed or was stopped in a group of runs", logged=True),
-    "report": Command("groups:report", "combine the results of a group of runs"),
+    "report": Command("report:report", "write a run's report as one HTML file; of a group, combine its results"),
     "resume": Command(
         "runs:resume",
         "resume a run from its newest checkpoint",

@@ -58,11 +58,12 @@ def where(run: Run) -> str:
     places = {
         "best weights": average if average.exists() else best / "model.safetensors",
         "test report": run.report,
+        "report page": run.page,
         "figures": run.figures,
         "curve": run.journal,
         "log": run.log,
     }
-    return "\n".join(f"{name:<13} {path}" for name, path in places.items())
+    return "\n".join(f"{name:<13} {path}" for name, path in places.items() if path != run.page or path.is_file())
 
 
 def submit(config: Config, dry_run: bool = False) -> tuple[Run, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.loading.loader import Loader
 from medtrain.reporting import plots
+from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.reporting.misclassified import draw_misclassified
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.task_figures import draw
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import newest_manifest
-from medtrain.runs.run import Run
+from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
+from medtrain.slurm.queries import JobStatus
 from medtrain.tasks import Task
 
 
@@ -46,6 +49,16 @@ def report_finished(
     if world.main:
         run.figures.mkdir(exist_ok=True, mode=0o750)
         plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.monitor)
+        write_page(run, say)
+
+
+def write_page(run: Run, say: Callable[[str], None]) -> None:
+    """The report as a page. Whatever goes wrong with it, the run is finished."""
+    try:
+        write_report_page(run, place=JobStatus("process", str(os.getpid()), "RUNNING"))
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        say(f"warning: no {run.page.name}: {reason} (write it later: {command_for(run, 'report')})")
 
 
 def evaluate_opened(opened: TrainedModel, split: str, say: Callable[[str], None]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Run:
         self.attempts = self.folder / "attempts.jsonl"
         self.figures = self.folder / "figures"
         self.evaluation = self.folder / "evaluation"
+        self.page = self.folder / "report.html"
+        self.model_card = self.folder / "model_card.md"
         self.labels = self.folder / "labels.json"
         self.clips = self.folder / "clips.json"
         self.slurm = self.folder / "slurm"

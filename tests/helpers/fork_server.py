@@ -36,7 +36,7 @@ from interpreter import read_at_start
 HEAVY = """
 numpy cv2 simplejpeg kornia_rs xxhash safetensors.torch yaml tyro pydicom requests tifffile av
 torch torch._dynamo torch.distributed torchvision timm accelerate
-matplotlib.figure matplotlib.backends.backend_agg
+matplotlib.figure matplotlib.backends.backend_agg matplotlib.backends.backend_svg sklearn.metrics scipy.sparse
 """
 
 

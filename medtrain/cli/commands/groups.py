@@ -1,4 +1,4 @@
-"""The commands around a group of runs: pipeline, retry, report."""
+"""The commands around a group of runs: pipeline, retry."""
 
 from __future__ import annotations
 
@@ -63,24 +63,6 @@ def retry(
     if json:
         say_json(describe_group(group))
     return code
-
-
-def report(name: GroupName, runs: Path = Path("runs"), json: Flag = False) -> None:
-    """Put the results of a group's runs together: one table, one figure, and what is missing.
-
-    Args:
-        name: Name of the group.
-        runs: Folder that holds the runs.
-        json: Print the report as one JSON document.
-    """
-    from medtrain.reporting.group_report import build_report  # torch
-
-    group = find(runs, name)
-    found = build_report(group, (lambda text: None) if json else say)
-    if json:
-        say_json(found)
-    else:
-        say(f"\nreport: {group.report}   figures: {group.figures}")
 
 
 def find(runs: Path, name: str) -> RunGroup:

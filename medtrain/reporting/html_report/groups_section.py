@@ -1,0 +1,136 @@
+"""The same numbers by dataset, on the dataset that was held out, and by group of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medtrain.reporting.html_report import charts
+from medtrain.reporting.html_report.markup import (
+    Html,
+    joined,
+    known_ends,
+    note,
+    number,
+    paragraph,
+    table,
+    tag,
+    with_interval,
+)
+from medtrain.reporting.html_report.overview import MAIN
+from medtrain.reporting.html_report.page_frame import Section, section
+from medtrain.reporting.html_report.run_facts import RunFacts
+
+FEW = 10  # a smaller group may be known by its numbers
+OLDEST = 90  # an age from which on people are known by it
+ATTRIBUTES = {"sex": "Sex", "age": "Age in years", "view": "View", "labelled_by": "Labelled by"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group of samples: what is said of how many there are, and its main metric where that may be told."""
+
+    name: str
+    count: object
+    value: float | None
+    ends: Sequence[float | None] | None
+    hidden: bool = False
+
+
+def groups(facts_of: RunFacts) -> Section:
+    """The section."""
+    metric, words = next(iter(MAIN[facts_of.task].items()))
+    whole = _row("all of the split", facts_of.report, metric)
+    parts: list[object] = []
+    if each := facts_of.report.get("per_dataset"):
+        rows = [_row(name, own, metric) for name, own in each.items()]
+        parts += _forest("dataset", "By dataset", whole, rows, words, facts_of.unit)
+    if facts_of.external:
+        rows = [_row(facts_of.config.data.holdout or "external", facts_of.external, metric)]
+        parts += _forest("external", "On the dataset that was held out", whole, rows, words, facts_of.unit)
+        parts.append(note(f"{facts_of.config.data.holdout or 'It'} had no part in training or validation."))
+    for attribute, own in facts_of.report.get("subgroups", {}).items():
+        unit = facts_of.config.data.unit
+        rows = private(
+            [_row(_group(attribute, name), report, metric) for name, report in own.items()], facts_of.small_cells
+        )
+        base = whole
+        if "per_image" in facts_of.report:  # of studies the groups are of images
+            base = _row("all images of the split", facts_of.report["per_image"], metric)
+        parts += _forest(attribute, ATTRIBUTES.get(attribute, attribute), base, rows, words, unit)
+        if any(row.hidden for row in rows):
+            parts.append(
+                note(
+                    f"Groups of fewer than {FEW} {unit} are not shown, because few people may be known"
+                    " by their numbers; nor is the exact size of the group from which theirs could be"
+                    " computed."
+                )
+            )
+    if not parts:
+        parts.append(
+            paragraph(
+                "The report is of one dataset, and the shards tell nothing of the patients (sex, age) or"
+                " of the view, so that there are no groups to compare."
+            )
+        )
+    return section("groups", "Datasets and subgroups", *parts)
+
+
+def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
+    return Row(name, report["samples"], report.get(metric), report.get(f"{metric}_interval"))
+
+
+def private(rows: list[Row], small_cells: bool) -> list[Row]:
+    """The rows with what may be told: of a group of fewer than FEW nothing but that.
+
+    Where a single one is so small, the size of the next smaller one is left open too, or it would follow from the sum.
+    """
+    small = [row for row in rows if isinstance(row.count, int) and row.count < FEW]
+    if small_cells or not small:
+        return rows
+    found = [Row(row.name, f"<{FEW}", None, None, True) if row in small else row for row in rows]
+    others = [row for row in found if not row.hidden]
+    if len(small) == 1 and others:
+        least = min(others, key=lambda row: int(str(row.count)))
+        found[found.index(least)] = Row(least.name, f"≥{FEW}", least.value, least.ends)
+    return found
+
+
+def _group(attribute: str, name: str) -> str:
+    """A group's name; a single age above 89 is 90+."""
+    if attribute != "age":
+        return name
+    if name.isdigit() and int(name) >= OLDEST:
+        return f"{OLDEST}+"
+    first, _, rest = name.partition(" ")
+    return f"{int(first)} {rest}".strip() if first.isdigit() else name
+
+
+def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit: str) -> list[Html]:
+    """A figure of the groups that have a value, and the table of them all."""
+    shown = [(row.name, row.value, known_ends(row.ends)) for row in (whole, *rows) if row.value is not None]
+    figure = None
+    if whole.value is not None and len(shown) > 1:
+        said = "; ".join(f"{one} {value:.3f}" for one, value, _ in shown)
+        figure = charts.forest(f"forest-{name}", f"{title}, {words}: {said}", shown, f"{words}, 95 % interval")
+    lines = []
+    for row in (whole, *rows):
+        gap = None if row.value is None or whole.value is None or row is whole else row.value - whole.value
+        lines.append(
+            (
+                row.name,
+                row.count,
+                with_interval(row.value, row.ends),
+                "" if row is whole else _signed(gap),
+            )
+        )
+    heads = ("group", unit, words, "difference to all")
+    return [joined(tag("h3", title), figure, table(f"{title}: {words}", heads, lines))]
+
+
+def _signed(gap: float | None) -> Html:
+    if gap is None:
+        return number(None)
+    rounded = f"{gap:+.3f}" if abs(gap) >= 0.0005 else "0.000"
+    return tag("data", rounded.replace("-", "−"), value=repr(gap), title=repr(gap))

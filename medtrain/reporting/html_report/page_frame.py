@@ -1,0 +1,60 @@
+"""The frame of the page: head, landmarks, the list of sections, and the mark by which the file is known again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medtrain import __version__
+from medtrain.reporting.html_report.markup import Html, joined, link, paragraph, tag
+from medtrain.reporting.html_report.stylesheet import STYLE
+
+GENERATOR = "medtrain report"
+# Nothing is fetched and nothing runs, also where a label or a name should ever slip through as markup.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading, to which the list of sections leads."""
+
+    name: str  # its id
+    title: str
+    body: Html
+
+    def html(self) -> Html:
+        """The element."""
+        head = tag("h2", self.title, id=f"{self.name}-head")
+        return tag("section", head, self.body, id=self.name, aria_labelledby=f"{self.name}-head")
+
+
+def section(name: str, title: str, *children: object) -> Section:
+    """A section of some elements."""
+    return Section(name, title, joined(*children))
+
+
+def page(title: str, under: object, sections: list[Section]) -> str:
+    """The whole document."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="generator", content=GENERATOR),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", f"{title}: medtrain report"),
+        tag("style", Html(STYLE)),
+    )
+    places = tag("ul", *(tag("li", link(f"#{one.name}", one.title)) for one in sections))
+    body = tag(
+        "body",
+        tag("a", "Skip to the report", href="#report", class_="skip"),
+        tag("header", tag("h1", title), paragraph(under)),
+        tag(
+            "div",
+            tag("nav", places, aria_label="Sections"),
+            tag("main", *(one.html() for one in sections), id="report", tabindex="-1"),
+            class_="frame",
+        ),
+        tag("footer", paragraph(f"Written by medtrain {__version__}. medtrain is no medical device.")),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

@@ -1,0 +1,68 @@
+"""Write the report of a run: everything is in its folder, and the page needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medtrain.core.errors import InputError
+from medtrain.core.files import write_whole
+from medtrain.reporting.html_report.calibration_section import calibration
+from medtrain.reporting.html_report.checklists import checklists
+from medtrain.reporting.html_report.confusion_section import confusion
+from medtrain.reporting.html_report.groups_section import groups
+from medtrain.reporting.html_report.label_results import label_results, operating_points
+from medtrain.reporting.html_report.model_card import MARK, model_card
+from medtrain.reporting.html_report.overview import data, headline, training_curves
+from medtrain.reporting.html_report.page_frame import GENERATOR, page
+from medtrain.reporting.html_report.run_facts import RunFacts, gather, without_paths
+from medtrain.reporting.html_report.run_record import life, provenance, settings
+from medtrain.runs.run import Run, command_for
+from medtrain.slurm.queries import JobStatus
+
+BEGINNING = 2000  # bytes in which a report says that it is one
+SECTIONS = (
+    headline, data, training_curves, label_results, calibration, confusion, operating_points, groups, life, settings,
+    provenance, checklists,
+)  # fmt: skip
+
+
+def write_report_page(
+    run: Run, out: Path | None = None, small_cells: bool = False, markdown: bool = False, place: JobStatus | None = None
+) -> Path:
+    """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way.
+
+    InputError where the run has no report of a split yet, or `out` is a file that is none of medtrain's.
+    """
+    path = out or (run.model_card if markdown else run.page)
+    ensure_ours(path)
+    facts_of = gather(run, place, small_cells)
+    try:
+        text = model_card(facts_of) if markdown else render(facts_of)
+    except (KeyError, TypeError, IndexError) as error:
+        problem = f"{run.report}: is no report of a split as this version writes it ({type(error).__name__}: {error})"
+        raise InputError(problem, f"write it anew: {command_for(run, 'evaluate')}") from None
+    try:
+        write_whole(path, text.encode())
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out") from None
+    return path
+
+
+def render(facts_of: RunFacts) -> str:
+    """The page as text."""
+    config = facts_of.config
+    how = f"recipe {without_paths(config.recipe)}, {config.task}, {config.model.backbone}"
+    under = f"medtrain report: {how}, {facts_of.split} split"
+    return page(facts_of.run.name, under, [write(facts_of) for write in SECTIONS])
+
+
+def ensure_ours(path: Path) -> None:
+    """InputError where there is a file that no report of medtrain is: it would be lost."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "give a file: --out FILE.html")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(BEGINNING).decode(errors="replace")
+    if f'content="{GENERATOR}"' not in beginning and not beginning.startswith(MARK):
+        raise InputError(f"{path} is there, and is no report of medtrain", "move it away, or give another --out")
