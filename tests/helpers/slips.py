@@ -30,7 +30,7 @@ SLIPS = {
                        "medtrain shard csv --table t.csv --image file --labels dark hairs --patient patient"),
     "no table": Slip("shard csv --root photos", "csv needs a table", "--table T.csv"),
     "a misspelled table": Slip("check csv --table tt.csv", "tt.csv does not exist (did you mean t.csv?)", "--table"),
-    "a misspelled column": Slip("check csv --table t.csv --image fle --labels dark", "did you mean file?",
+    "a misspelled column": Slip("check csv --table t.csv --image file1 --labels dark", "did you mean file?",
                                 "--image file --labels dark"),
     "a number that is no label": Slip("check csv --table two.csv --image file --labels dark hairs",
                                       "two.csv, line 3, column dark: the label is '2'", "write 1 (present)"),

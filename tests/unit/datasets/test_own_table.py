@@ -135,8 +135,8 @@ def test_slips_with_columns(photos: Path) -> None:
     path = rows(photos, HEAD, *ROWS)
     typed = f"type, for instance: medtrain shard csv --table {path} --image file --labels dark hairs --patient patient"
     assert typed in refused(path, image="", labels=())
-    told = refused(path, image="fle", labels=("drak",))
-    assert "'fle' (--image) (did you mean file?), 'drak' (--labels) (did you mean dark?)" in told
+    told = refused(path, image="file1", labels=("drak",))
+    assert "'file1' (--image) (did you mean file?), 'drak' (--labels) (did you mean dark?)" in told
     assert "it has the columns file, dark, hairs, patient" in told and "--image file --labels dark" in told
     assert "is named for two things" in refused(path, patient="dark")
     assert "tble.csv does not exist" in refused(photos / "tble.csv")
