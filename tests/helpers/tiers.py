@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "medtrain"
 # From the command line down. A package imports from lower lines, and from those of its own line that SIDEWAYS names.
 TIERS = """
 cli
+exporting
 doctor launch reporting
 training evaluation
 tasks checkpoints tracking loading models metrics distributed

@@ -1,0 +1,112 @@
+"""Export a run: weights, how images become its input, what its outputs mean, where it is from, and the proof."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medtrain import __version__
+from medtrain.config.schema import Config
+from medtrain.core.errors import InputError, NumericalError
+from medtrain.core.files import pieces
+from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.evaluation.inference import TrainedModel, load_best_model
+from medtrain.evaluation.inputs import CHANNELS
+from medtrain.exporting import formats, verify_export
+from medtrain.exporting.consumers import PROGRAMS
+from medtrain.exporting.pixel_network import FINAL
+from medtrain.reporting.html_report.run_page import write_report_page
+from medtrain.runs.checkpoint_manifest import newest_manifest
+from medtrain.runs.run import Run, command_for
+from medtrain.shards import mixture
+
+DESCRIPTION = "medtrain.json"
+# How far probabilities may lie apart: float32 is summed in another order; a run in bf16 rounds its own answers.
+BOUNDS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}
+
+
+def export_run(run: Run, kind: str, out: Path | None = None, bound: float = 0.0) -> dict[str, Any]:
+    """Write an export of a run's best weights into a new folder (default: `exports/KIND` in the run's), and return what
+    its medtrain.json says.
+
+    It is there only when a program without medtrain has loaded it, and said of every image of the test split what the
+    run says, within `bound` (0: BOUNDS). InputError where the run has no report yet, or the folder is there;
+    NumericalError where the answers lie further apart.
+    """
+    folder = (out or run.folder / "exports" / kind).absolute()
+    if folder.exists():
+        raise InputError(f"{folder} exists already", "give --out a new folder, or delete this one")
+    if not run.report.exists():
+        raise InputError(f"run {run.name} has no report yet", f"evaluate it first: {command_for(run, 'evaluate')}")
+    opened = load_best_model(run)
+    limit = bound or BOUNDS.get(str(opened.world.accelerator.mixed_precision).replace("no", "fp32"), 1e-4)
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    unfinished.mkdir(parents=True, mode=0o750)
+    try:
+        weights = formats.WRITERS[kind](opened, unfinished)
+        described = _described(run, opened, kind, weights, unfinished)
+        write_json(unfinished / DESCRIPTION, described)
+        proof = verify_export.prove(opened, kind, unfinished, mixture.tested(opened.config.data))
+        if not proof.largest <= limit:
+            raise NumericalError(
+                f"the export's answers to the {proof.split} split lie up to {proof.largest:.3g} from the run's, and the"
+                f" bound is {limit:.3g}",
+                "give another --to, or accept it: --bound X",
+            )
+        described["proof"] = verify_export.told(proof, limit)
+        write_json(unfinished / DESCRIPTION, described)
+        (unfinished / "consumer.py").write_text(PROGRAMS[kind].lstrip())
+        write_report_page(run, unfinished / "README.md", markdown=True)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return {**described, "folder": str(folder)}
+
+
+def _described(run: Run, opened: TrainedModel, kind: str, weights: str, folder: Path) -> dict[str, Any]:
+    config, report = opened.config, read_json(run.report)
+    thresholds = {
+        name: row["threshold"] for name, row in report["per_class"].items() if row.get("threshold") is not None
+    }
+    return {
+        "format": kind, "file": weights, "sha256": _sha256(folder / weights), "medtrain": __version__,
+        "torch": torch.__version__, "run": run.name, "task": config.task, "network": formats.network_of(opened),
+        "input": _input(config), "normalization": formats.normalization_of(config),
+        "output": {
+            "labels": list(opened.task.output_names), "function": FINAL[config.task],
+            "unlearned": sorted(opened.task.unlearned), "thresholds": thresholds,
+            "temperature": report.get("temperature"),
+        },
+        "source": {
+            "data": newest_manifest(run.checkpoints).get("fingerprints", {}).get("data", ""),
+            "weights_began_as": Path(config.model.weights).name or "random",
+        },
+    }  # fmt: skip
+
+
+def _input(config: Config) -> dict[str, Any]:
+    side, clips = config.data.image_size, config.data.frames
+    axes = "batch, channels, frames, height, width" if clips else "batch, channels, height, width"
+    found: dict[str, Any] = {
+        "axes": axes, "dtype": "float32", "range": [0, 255], "height": side, "width": side,
+        "channels": CHANNELS[config.data.color_mode] if clips else 1,
+        "resize": "to that height and width, whatever the shape: by areas where a side is more than twice as large,"
+                  " then bilinear",
+        "colour": "a colour image becomes grey first (ITU-R BT.601 luma)" if not clips else config.data.color_mode,
+    }  # fmt: skip
+    if clips:
+        found |= {"frames": clips, "stride": config.data.stride, "fps": config.data.fps, "windows": config.data.clips,
+                  "of_windows": "the mean of the outputs"}  # fmt: skip
+    return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
