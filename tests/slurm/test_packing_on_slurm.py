@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cluster_user import User, wait_for
 from command import NETWORK
+from own_images import class_tree, table_of
 from slurm_cluster import Cluster
 
 from medtrain.datasets.sources import chest_demo
@@ -53,6 +54,38 @@ def test_the_bytes_are_those_of_a_packing_here(user: User, raw: Path, encoding: 
     assert found == packed(user.folder / "here")
     assert not verify_shards(user.folder / "there", "decode", 1)
     assert not (user.folder / "there" / "contents").exists()
+
+
+DATASET_FILE = """
+from medtrain.datasets.layouts import class_folders
+
+TITLE, LICENCE, ACCESS = "Pets.", "Our own.", "ask us"
+CLASSES, TASK, IMAGES = ("cat", "dog"), "multiclass", 0
+
+
+def records(root):
+    return class_folders("pets", root, CLASSES, "photos", ACCESS)
+"""
+
+
+def test_data_of_one_s_own_by_the_copy_of_its_dataset_file(user: User) -> None:
+    """A table whose paths are relative to it; a dataset file that its author breaks while the jobs wait."""
+    photos = class_tree(user.folder / "photos", each=12)
+    lines = [f"{path.relative_to(user.folder)},{path.parent.name}" for path in sorted(photos.glob("*/*.jpg"))]
+    table_of(user.folder / "t.csv", "file,kind", *lines)
+    plugin = user.folder / "pets.py"
+    plugin.write_text(DATASET_FILE)
+    kinds = {
+        "csv": ("--table", user.folder / "t.csv", "--image", "file", "--labels", "kind"),
+        "pets": ("--root", photos, "--plugin", plugin),
+    }
+    for dataset, words in kinds.items():
+        user.medtrain("shard", dataset, *words, "--out", user.folder / f"{dataset}-here")
+        there = ("--out", user.folder / f"{dataset}-there", "--slurm", "--tasks", "2", "--json")
+        last = json.loads(user.medtrain("shard", dataset, *words, *there))["jobs"][-1]
+        plugin.write_text("broken(" if dataset == "pets" else DATASET_FILE)
+        user.cluster.wait(last, "COMPLETED")
+        assert packed(user.folder / f"{dataset}-there") == packed(user.folder / f"{dataset}-here")
 
 
 def test_a_cancelled_task_ends_it_and_the_same_command_goes_on(user: User, raw: Path) -> None:
