@@ -16,6 +16,7 @@ from medtrain.datasets.record import Record
 
 IMAGE_SUFFIXES = (".dcm", ".jpeg", ".jpg", ".png")
 CLIP_SUFFIXES = (".mp4", ".avi", ".mov")  # of containers, which name nobody
+DICOM_AT, DICOM_MARK = 128, b"DICM"  # PS3.10 7.1: such files often have no suffix
 READERS = 16  # threads: a shared filesystem takes its time over each of thousands of folders
 
 
@@ -67,6 +68,13 @@ def images_in(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
             with os.scandir(folder) as entries:
                 found.update({entry.name: folder / entry.name for entry in entries if _is_image(entry)})
     return found
+
+
+def begins_as_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM, whatever it is called; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        file.seek(DICOM_AT)
+        return file.read(len(DICOM_MARK)) == DICOM_MARK
 
 
 @contextmanager

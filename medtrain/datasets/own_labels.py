@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from medtrain.core.errors import InputError
-from medtrain.datasets import csvfile, label_columns, own_table
+from medtrain.datasets import label_columns, own_table
 from medtrain.datasets.own_data import OwnData
 from medtrain.datasets.record import SCORE, Record
 from medtrain.datasets.source import Source
@@ -56,6 +56,6 @@ def _places(records: list[Record]) -> dict[str, list[int]]:
     """Name -> the records that it may mean."""
     found: dict[str, list[int]] = defaultdict(list)
     for place, record in enumerate(records):
-        for name in {record.image, PurePosixPath(record.image).name, PurePosixPath(csvfile.filled(record.image)).stem}:
+        for name in {record.image, PurePosixPath(record.image).name, PurePosixPath(record.image).stem}:
             found[name].append(place)
     return found

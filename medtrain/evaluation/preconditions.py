@@ -11,6 +11,7 @@ import numpy as np
 from medtrain.config import configfile
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import read_json
+from medtrain.datasets.layouts import begins_as_dicom
 from medtrain.datasets.sources import mura
 from medtrain.imaging.isolated_decode import apart, image
 from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
@@ -19,7 +20,6 @@ from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import PackedDataset
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".mp4", ".avi")  # looked for in a folder
-DICOM_AT, DICOM_MARK = 128, b"DICM"  # PS3.10 7.1: such files often have no suffix
 ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networks have one output
 
 
@@ -140,9 +140,7 @@ def _looks_readable(path: Path) -> bool:
         return False
     if path.suffix:
         return path.suffix.lower() in SUFFIXES
-    with path.open("rb") as file:
-        file.seek(DICOM_AT)
-        return file.read(4) == DICOM_MARK
+    return begins_as_dicom(path)
 
 
 def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

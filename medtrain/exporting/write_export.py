@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from medtrain import __version__
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError, NumericalError
-from medtrain.core.files import pieces
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.inputs import CHANNELS
@@ -24,6 +22,7 @@ from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
+from medtrain.shards.tar_writer import file_sha256
 
 DESCRIPTION = "medtrain.json"
 # How far probabilities may lie apart: float32 is summed in another order; a run in bf16 rounds its own answers.
@@ -74,7 +73,7 @@ def _described(run: Run, opened: TrainedModel, kind: str, weights: str, folder: 
         name: row["threshold"] for name, row in report["per_class"].items() if row.get("threshold") is not None
     }
     return {
-        "format": kind, "file": weights, "sha256": _sha256(folder / weights), "medtrain": __version__,
+        "format": kind, "file": weights, "sha256": file_sha256(folder / weights), "medtrain": __version__,
         "torch": torch.__version__, "run": run.name, "task": config.task, "network": formats.network_of(opened),
         "input": _input(config), "normalization": formats.normalization_of(config),
         "output": {
@@ -103,10 +102,3 @@ def _input(config: Config) -> dict[str, Any]:
         found |= {"frames": clips, "stride": config.data.stride, "fps": config.data.fps, "windows": config.data.clips,
                   "of_windows": "the mean of the outputs"}  # fmt: skip
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for piece in pieces(path):
-        digest.update(piece)
-    return digest.hexdigest()

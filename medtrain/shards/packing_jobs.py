@@ -33,15 +33,16 @@ def submit(
     dry_run: bool = False,
     needs: Path | None = None,
     share: str = "private",
+    opened: tuple[Source, list[Record]] | None = None,
 ) -> list[str]:
     """Send the three jobs, each of which waits for the one before, the first for the job `after`, which writes the file
-    `needs`; returns their ids.
+    `needs`; returns their ids. `opened` is the dataset, where it was read before.
 
     The bytes are those of `medtrain shard` without Slurm. Given again, it continues with what is missing.
     """
     if not dry_run:
         sbatch.require_slurm("omit --slurm")
-    ensure_can_pack(request, out, tasks)
+    ensure_can_pack(request, out, tasks, opened)
     logs = out / "slurm"
     request = request if dry_run else request.pinned(out)
     told = {"request": request.told(), "tasks": tasks, "needs": str(needs or ""), "after": after, "share": share}
@@ -65,12 +66,14 @@ def submit(
     return sent
 
 
-def ensure_can_pack(request: Request, out: Path, tasks: int) -> tuple[Source, list[Record]]:
+def ensure_can_pack(
+    request: Request, out: Path, tasks: int, opened: tuple[Source, list[Record]] | None = None
+) -> tuple[Source, list[Record]]:
     """The dataset and the records that are packed; InputError where that cannot be done, or another job does it."""
     if tasks < 1:
         raise InputError(f"tasks is {tasks}: at least 1 is needed", "give --tasks 8")
     check_options(request.options)
-    source, read = request.open()
+    source, read = opened or request.open()
     records = request.kept(read)
     check_records(records, request.options)
     ensure_same_dataset(records, source.classes, out, request.options, request.origin(source))

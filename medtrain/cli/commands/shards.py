@@ -116,7 +116,8 @@ def shard(
     source, read = request.open()
     request = replace(request, options=options_for(source, asked))
     if jobs.slurm:
-        _show_jobs(source, dataset, out, submit(request, out, jobs.tasks, resources(jobs), share=share), json)
+        ids = submit(request, out, jobs.tasks, resources(jobs), share=share, opened=(source, read))
+        _show_jobs(source, dataset, out, ids, json)
         return
     if out.exists():
         permissions.warn_of_open(out, share)

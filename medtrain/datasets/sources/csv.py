@@ -111,8 +111,8 @@ def _root_of(cell: str, base: Path) -> str:
 def _warned(table: Table, own: OwnData, states: list[dict[str, int | None]]) -> str:
     """Of patients that nobody told of, and of classes that may be misspelled."""
     found = []
-    guess = own_table.guesses(table).get("patient")
     if not own.patient:
+        guess = own_table.guesses(table).get("patient")
         hint = f"; {guess[0]!r} looks like it: --patient {guess[0]}" if guess else ""
         found.append(f"no column tells the patient: images of one may be in training and in test{hint}")
     counts = Counter(name for own_states in states for name, state in own_states.items() if state)

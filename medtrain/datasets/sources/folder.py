@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets import cells
-from medtrain.datasets.layouts import CLIP_SUFFIXES, IMAGE_SUFFIXES, unpack
+from medtrain.datasets.layouts import CLIP_SUFFIXES, IMAGE_SUFFIXES, begins_as_dicom, unpack
 from medtrain.datasets.own_data import OwnData
 from medtrain.datasets.record import Record
 from medtrain.datasets.source import Source
@@ -24,7 +24,6 @@ ACCESS = "put the images of each class in a folder of its own: DIR/CLASS/IMAGE  
 SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
 PICTURES = (".bmp", ".gif", ".webp", ".heic", ".jp2", ".nii", ".nii.gz", ".npy", ".mha", ".nrrd")  # which are not read
 LEFT_OUT = ("__MACOSX",)  # of archives made on a Mac
-DICOM_AT, DICOM_MARK = 128, b"DICM"
 TABLE = "medtrain shard csv --table T.csv --image COLUMN --labels COLUMN..."
 
 
@@ -54,7 +53,7 @@ def opened(root: Path | None, own: OwnData) -> Source:
     patient = _patients(own.patient_from)
     found = [
         Record(own.name or "folder", file, root / file, {other: int(other == name) for other in classes},
-               patient(file), split=cells.split(split))
+               patient(file), split=split)
         for (split, name), own_files in files.items()
         for file in own_files
     ]  # fmt: skip
@@ -124,9 +123,7 @@ def _files(folder: Path, root: Path, others: Counter[str]) -> list[str]:
 
 def _is_dicom(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            file.seek(DICOM_AT)
-            return file.read(len(DICOM_MARK)) == DICOM_MARK
+        return begins_as_dicom(path)
     except OSError:
         return False
 
