@@ -44,6 +44,17 @@ def medtrain(*arguments: object, check: bool = True, **options: Any) -> subproce
     return done
 
 
+def read_until(words: str, process: subprocess.Popen[str]) -> str:
+    """What a process prints, up to the line that holds these words: it fails where the process ends without them."""
+    assert process.stdout is not None
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if words in line:
+            return printed
+    raise AssertionError(f"it ended without {words!r}:\n{printed}")
+
+
 def wait_until(holds: Callable[[], object], process: subprocess.Popen[Any], what: str = "it") -> None:
     """Until something holds, while a process lives; else what it printed is shown."""
     deadline = time.monotonic() + HANG_S
