@@ -134,7 +134,7 @@ def test_a_source_that_breaks_and_goes_while_a_run_trains_changes_nothing(
     wait_until(run.config_file.exists, process)
     for file in installed.rglob("*.py"):
         file.write_text("this is not Python")
-    wait_until(lambda: (run.checkpoints / "step-00000004").exists(), process)
+    wait_until(lambda: any(run.checkpoints.glob("step-*")), process)
     shutil.rmtree(installed)
     below = command_lines_below(process.pid)
     assert sum("medtrain.loading.worker" in line for line in below.values()) > 0
