@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.console import Progress, note, say, show_error
+from medtrain.core.console import note, say, show_error
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError
+from medtrain.core.progress import Progress
 from medtrain.evaluation import prediction_table
 from medtrain.evaluation.given_files import Given, TableFlags
 from medtrain.runs.run import Run

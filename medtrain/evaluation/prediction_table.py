@@ -19,17 +19,17 @@ BETWEEN = ";"  # the files of a study
 Row = dict[str, Any]
 
 
-def ensure_can_write(path: Path, read: Sequence[Path]) -> None:
-    """InputError where predictions cannot be written there, or would take the place of what is read."""
+def ensure_can_write(path: Path, read: Sequence[Path], flag: str = "--out") -> None:
+    """InputError where a table cannot be written there, or would take the place of one that is read."""
     if path.suffix.lower() not in SEPARATORS:
-        raise InputError(f"--out {path}: predictions are written as CSV", f"give --out {path.with_suffix('.csv')}")
+        raise InputError(f"{flag} {path}: a table is written as CSV", f"give {flag} {path.with_suffix('.csv')}")
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
-        raise InputError(f"--out {path} {what}", "give --out a file in a folder that is there")
+        raise InputError(f"{flag} {path} {what}", f"give {flag} a file in a folder that is there")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--out {path}: {path.parent} cannot be written", "give --out a file in a folder of yours")
+        raise InputError(f"{flag} {path}: {path.parent} cannot be written", f"give {flag} a file in a folder of yours")
     if path.exists() and any(own.exists() and own.samefile(path) for own in read):
-        raise InputError(f"--out {path} is the table that is read", "give --out another file")
+        raise InputError(f"{flag} {path} is the table that is read", f"give {flag} another file")
 
 
 def write(rows: Iterable[tuple[Row, tuple[str, ...]]], keep: Sequence[str], path: Path) -> None:

@@ -127,6 +127,20 @@ def test_predict_writes_a_row_for_each_row_of_a_table(finished: Path, demo_tree:
     ]
 
 
+def test_mistakes_are_listed_with_their_files(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    medtrain("shard", "demo", "--root", demo_tree, "--out", tmp_path / "again", "--keep_names")
+    words = ["evaluate", "done", "--runs", finished.parent, "--mistakes", tmp_path / "m.csv"]
+    told = medtrain(*words, "--names", tmp_path / "again.names.csv").stdout
+    with (tmp_path / "m.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    report = json.loads((finished / "evaluation" / "test.json").read_text())
+    assert len(found) == round(12 * (1 - report["accuracy"])) > 0
+    assert f"mistakes: {tmp_path / 'm.csv'} ({len(found)} rows, {len(found)} with their file)" in told
+    assert all(Path(row["file"]).parent == demo_tree / row["truth"] != demo_tree / row["predicted"] for row in found)
+    assert [float(row["probability"]) for row in found] == sorted(float(row["probability"]) for row in found)[::-1]
+    assert "packing kept no names" in medtrain(*words).stdout
+
+
 def test_a_run_of_that_name_is_never_overwritten(finished: Path, demo_shards: Path) -> None:
     again = train(demo_shards, finished.parent, "done", check=False)
     assert again.returncode == 2

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from medtrain.cli import predictions
+from medtrain.cli import error_analysis, predictions
 from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
-from medtrain.core.console import say, say_json, show_error
+from medtrain.core.console import busy, say, say_json, show_error
 from medtrain.core.console import table as table_of
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError
 from medtrain.evaluation import given_files, prediction_table
@@ -27,6 +27,8 @@ def evaluate(
     runs: Path = Path("runs"),
     shards: Path | None = None,
     study_type: str = "",
+    mistakes: Path | None = None,
+    names: tuple[Path, ...] = (),
     json: Flag = False,
 ) -> None:
     """Score a split with the run's best weights, with intervals by patient: a table by class or label, and its figure.
@@ -42,12 +44,18 @@ def evaluate(
         shards: Another packed dataset with the same classes (default: the run's own). It has a report of its own, and
             what the run's validation decided stays.
         study_type: Of a group of runs only those of this study type.
+        mistakes: Write a table (.csv), for you alone: what is judged wrongly, the surest first, with the files where
+            packing kept their names (--keep_names).
+        names: Tables of these names (default: NAME.names.csv beside the shards, where it is there).
         json: Print the report as one JSON document.
     """
     from medtrain.evaluation import preconditions
 
     quiet = (lambda text: None) if json else say
+    error_analysis.check(mistakes, names)
     if group := RunGroup.find(runs, name):
+        if mistakes:
+            raise InputError(f"{name} is a group, and --mistakes is for one run", "name one of its runs")
         evaluate_group(group, split, shards, study_type, json)
         return
     if study_type:
@@ -55,6 +63,7 @@ def evaluate(
     run = Run.find(runs, name)
     preconditions.require_checkpoint(run)
     preconditions.require_split(run, split, shards)
+    busy(f"loading the network of {name}")
     from medtrain.evaluation.inference import rebuild_model
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
@@ -62,6 +71,8 @@ def evaluate(
     opened = rebuild_model(run, shards)
     split = split or mixture.tested(opened.config.data)
     report = evaluate_opened(opened, split, quiet)
+    if mistakes:
+        error_analysis.list_mistakes(opened, report_name(split, opened.elsewhere), mistakes, shards, names, quiet)
     if json:
         say_json(report)
     else:
@@ -82,6 +93,7 @@ def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type:
     for run in members:
         preconditions.require_checkpoint(run)
         preconditions.require_split(run, split, shards)
+    busy(f"loading the networks of {group.name}")
     from medtrain.reporting.group_report import evaluate_together  # torch
 
     found, path = evaluate_together(group, members, split, shards, study_type, (lambda text: None) if json else say)
@@ -123,6 +135,7 @@ def predict(
     data = configfile.load(judges[0].config_file).data
     if len(given) == 1 and not data.frames and not given[0].problem:
         preconditions.read_image(given[0].path, data.image_size)  # a wrong file is told before torch is imported
+    busy(f"loading the network of {name}")
     if out or csv:
         return predictions.as_csv(judges, given, table.keep, out, study)
     found = [one for one, _ in predictions.each(judges, given, study)]

@@ -104,9 +104,9 @@ def test_flags_that_do_not_go_together(tmp_path: Path) -> None:
     link = tmp_path / "link.csv"
     link.symlink_to(table)
     for flags, options, told in (
-        (PLAIN, {"out": tmp_path / "p.json"}, "p.json: predictions are written as CSV"),
+        (PLAIN, {"out": tmp_path / "p.json"}, "p.json: a table is written as CSV"),
         (PLAIN, {"out": tmp_path / "no" / "p.csv"}, "which is no folder"),
-        (PLAIN, {"out": tmp_path}, "predictions are written as CSV"),
+        (PLAIN, {"out": tmp_path}, "a table is written as CSV"),
         (PLAIN, {"out": link}, "link.csv is the table that is read"),
         (PLAIN, {"out": tmp_path / "p.csv", "csv": True}, "--out and --csv: predictions are given out once"),
         (PLAIN, {"csv": True, "json": True}, "--csv and --json: predictions are given out once"),
