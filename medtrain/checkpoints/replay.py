@@ -20,10 +20,11 @@ from pathlib import Path
 from medtrain.checkpoints.replay_plan import Plan, Row
 from medtrain.config import yaml12
 from medtrain.core import processes
-from medtrain.core.console import Progress, say, warn
+from medtrain.core.console import say, warn
 from medtrain.core.errors import MachineError
 from medtrain.core.files import UNFINISHED
 from medtrain.core.processes import end_with
+from medtrain.core.progress import Progress
 from medtrain.runs import code_snapshot, journal
 from medtrain.runs.checkpoint_manifest import read_manifest
 from medtrain.runs.environment_record import recorded

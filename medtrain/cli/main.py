@@ -92,6 +92,9 @@ def run(arguments: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return told.exit_code
     except KeyboardInterrupt:
+        from medtrain.core.console import say_over
+
+        say_over(f"medtrain {arguments[0]}: stopped by Ctrl-C")
         return 128 + 2  # as a shell counts a SIGINT
 
 

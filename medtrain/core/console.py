@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -48,6 +47,20 @@ def warn(text: str, *items: str) -> None:
 def note(text: str) -> None:
     """A line on standard error that asks for nothing."""
     print(in_line(f"note: {text}"), file=sys.stderr, flush=True)
+
+
+def busy(text: str) -> None:
+    """A line for who waits: what a command does now that takes seconds. On a terminal alone, beside its results."""
+    if sys.stderr.isatty():
+        print(paint(in_line(text), "2", sys.stderr), file=sys.stderr, flush=True)
+
+
+def say_over(text: str) -> None:
+    """As `busy`, over the bar of another process and what a terminal echoes of Ctrl-C; a signal's handler may call
+    it."""
+    if os.isatty(2):
+        with contextlib.suppress(OSError):
+            os.write(2, f"\r\x1b[K{plain(text)}\n".encode())
 
 
 def show_error(problem: str, fix: str) -> None:
@@ -130,45 +143,3 @@ def _cell(value: object) -> str:
 
 def _is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").replace("%", "").replace("-", "").isdigit() or text == "-"
-
-
-class Progress:
-    """A bar on a terminal; in a file or pipe one plain line every 30 s."""
-
-    def __init__(self, total: int, what: str, unit: str = "", done: int = 0, every_seconds: float = 30.0) -> None:
-        self.total, self.what, self.unit, self.done = total, what, unit, done
-        self._first = done
-        self._start = self._last = time.monotonic()
-        self._every = every_seconds
-        self._bar = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total, desc=in_line(what), unit=f" {unit}", initial=done, leave=False, dynamic_ncols=True
-            )
-
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more are done; `note` stands behind the numbers."""
-        self.done += count
-        if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(count)
-        elif time.monotonic() - self._last >= self._every:
-            self._last = time.monotonic()
-            rate = (self.done - self._first) / (self._last - self._start)
-            say(f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s{', ' + note if note else ''}")
-
-    def say(self, text: str) -> None:
-        """A line above the bar, where there is one."""
-        if self._bar is not None:
-            self._bar.clear()
-        say(text)
-        if self._bar is not None:
-            self._bar.refresh()
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()

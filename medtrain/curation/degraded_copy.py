@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError
 from medtrain.core.files import sweep
 from medtrain.core.isolated_processes import Pool
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.core.progress import Progress
 from medtrain.datasets import csvfile
 from medtrain.datasets.record import SCORE, Record
 from medtrain.datasets.sources import echo

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import xxhash
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import MachineError
 from medtrain.core.files import pieces
 from medtrain.core.isolated_processes import NO_MEMORY, Ended, Lost, Pool, Work, announce
+from medtrain.core.progress import Progress
 from medtrain.core.regular_files import whole_file
 from medtrain.datasets.record import Record
 from medtrain.imaging import pixel_limit

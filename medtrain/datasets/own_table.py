@@ -63,7 +63,7 @@ def read(own: OwnData, needed: Sequence[str] = ("image", "labels")) -> Table:
     wanted = tuple(column for _, column in named)
     if twice := [column for column in wanted if wanted.count(column) > 1]:
         raise InputError(f"the column {twice[0]} is named for two things", "name another, or omit one of them")
-    table = _parquet(path, wanted) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, wanted)
+    table = load(path, wanted)
     missing = [(flag, column) for flag, column in named if column not in table.names]
     unnamed = [flag for flag in needed if not getattr(own, flag)]
     if missing or unnamed:
@@ -74,6 +74,11 @@ def read(own: OwnData, needed: Sequence[str] = ("image", "labels")) -> Table:
     if not table.rows:
         raise InputError(f"{path} has no row below its first line", "write one row for each image")
     return table
+
+
+def load(path: Path, wanted: tuple[str, ...]) -> Table:
+    """The table in a file, in which some of `wanted` may be columns; InputError where it cannot be read."""
+    return _parquet(path, wanted) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, wanted)
 
 
 def suggestion(table: Table, own: OwnData) -> str:

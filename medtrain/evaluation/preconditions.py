@@ -11,15 +11,14 @@ import numpy as np
 from medtrain.config import configfile
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import read_json
-from medtrain.datasets.layouts import begins_as_dicom
 from medtrain.datasets.sources import mura
+from medtrain.evaluation import file_patterns
 from medtrain.imaging.isolated_decode import apart, image
 from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import PackedDataset
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".mp4", ".avi")  # looked for in a folder
 ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networks have one output
 
 
@@ -107,17 +106,17 @@ def require_labels(run: Run, labels: Sequence[str]) -> None:
 
 
 def files(named: Sequence[Path]) -> tuple[Path, ...]:
-    """The files that are named, and of each folder the images and clips in it. InputError that names all that are not
-    there, or are neither."""
+    """The files that are named, by patterns too, and of each folder the images and clips in it. InputError that names
+    all that are not there, or are neither."""
     found: list[Path] = []
     wrong: list[str] = []
-    for path in named:
+    for path in file_patterns.expanded(named):
         try:
             kind = path.stat().st_mode
         except OSError as error:
             wrong.append(f"{path} ({error.strerror})")
             continue
-        inside = sorted(filter(_looks_readable, path.rglob("*"))) if stat.S_ISDIR(kind) else []
+        inside = sorted(filter(file_patterns.looks_readable, path.rglob("*"))) if stat.S_ISDIR(kind) else []
         if not inside and not stat.S_ISREG(kind):
             what = "no image or clip is in it" if stat.S_ISDIR(kind) else "neither a file nor a folder"
             wrong.append(f"{path} ({what})")
@@ -132,15 +131,6 @@ def require_images(images: Sequence[Path]) -> None:
     """InputError where none is given."""
     if not images:
         raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")
-
-
-def _looks_readable(path: Path) -> bool:
-    """Whether a file in a folder is meant: by its suffix, or where it has none by the mark of DICOM."""
-    if path.name.startswith(".") or not path.is_file():
-        return False
-    if path.suffix:
-        return path.suffix.lower() in SUFFIXES
-    return begins_as_dicom(path)
 
 
 def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
 from medtrain.evaluation.inference import TrainedModel, load_best_model
+from medtrain.evaluation.prediction_table import unread
 from medtrain.imaging.isolated_decode import apart
 from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
@@ -28,25 +29,12 @@ def predict_files(
     InputError that names every one that cannot be read. Of a label that no training image shows the network has
     learned nothing, and None is said. `opened` are their models, where they were loaded before.
     """
-    runs = [judges] if isinstance(judges, Run) else list(judges)
-    data = configfile.load(runs[0].config_file).data
     opened = list(opened)
     rows: list[dict[str, Any]] = []
     found = []
-    at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
-    for first in range(0, len(images), at_once):
-        paths = images[first : first + at_once]
-        if data.frames and not opened:
-            opened = [load_best_model(run) for run in runs]
-        read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
-        good = [(path, pixels) for path, (pixels, _) in zip(paths, read, strict=True) if pixels is not None]
-        if good and not opened:  # no model is built for nothing
-            opened = [load_best_model(run) for run in runs]
-        scores = _scores(opened, [pixels for _, pixels in good]) if good else np.empty((0, 0))
+    for own, scores in _batches(judges, images, opened):
+        rows += own
         found.append(scores)
-        said = iter(opened[0].decisions(scores) if good else [])
-        for path, (_, error) in zip(paths, read, strict=True):
-            rows.append({"image": str(path), **({"error": error} if error else next(said))})
     if not study:
         return rows
     if bad := [row for row in rows if "error" in row]:
@@ -54,9 +42,37 @@ def predict_files(
     return [{"images": [row["image"] for row in rows], **opened[0].decisions(_together(np.concatenate(found)))[0]}]
 
 
-def unread(rows: list[dict[str, Any]]) -> str:
-    """The files that could not be read, each with its reason."""
-    return "; ".join(f"{row['image']}: {row['error']}" for row in rows)
+def predict_each(judges: Run | Sequence[Run], images: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """As `predict_files` for any number of files, of which no more than a batch is held."""
+    for rows, _ in _batches(judges, images, []):
+        yield from rows
+
+
+def _batches(
+    judges: Run | Sequence[Run], images: Sequence[Path], opened: list[TrainedModel]
+) -> Iterator[tuple[list[dict[str, Any]], np.ndarray[Any, np.dtype[np.float64]]]]:
+    """Of some files at once the rows, and the scores of those that can be read; the models are `opened` for the first
+    of these."""
+    runs = [judges] if isinstance(judges, Run) else list(judges)
+    data = configfile.load(runs[0].config_file).data
+    at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
+    for first in range(0, len(images), at_once):
+        paths = images[first : first + at_once]
+        if data.frames and not opened:
+            opened += [load_best_model(run) for run in runs]
+        read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
+        good = [pixels for pixels, _ in read if pixels is not None]
+        if good and not opened:  # no model is built for nothing
+            opened += [load_best_model(run) for run in runs]
+        scores = _scores(opened, good) if good else np.empty((0, 0))
+        said = iter(opened[0].decisions(scores) if good else [])
+        yield (
+            [
+                {"image": str(path), **({"error": error} if error else next(said))}
+                for path, (_, error) in zip(paths, read, strict=True)
+            ],
+            scores,
+        )
 
 
 def _read(path: Path, how: Shape | int) -> tuple[Any, str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError
+from medtrain.core.progress import Progress
 from medtrain.datasets import csvfile
 from medtrain.datasets.labels import PATHOLOGIES, PRESENT
 from medtrain.datasets.report_labeler import label_report

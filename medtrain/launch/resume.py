@@ -8,7 +8,7 @@ import os
 from medtrain.config import configfile, fingerprint, renamed
 from medtrain.config.schema import Config
 from medtrain.core import permissions
-from medtrain.core.console import say
+from medtrain.core.console import busy, say
 from medtrain.core.errors import InputError
 from medtrain.launch import dependencies
 from medtrain.launch.new_run import with_shards
@@ -48,6 +48,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
         sbatch.require_slurm(TRAIN_HERE)
         say(f"run {run.name}: job {send(run, config.slurm, resume_command(run))}")
         return 0
+    busy("starting the ranks: PyTorch, the network, the checkpoint")
     from medtrain.launch.supervisor import supervise
 
     return supervise(run)

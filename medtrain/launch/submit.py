@@ -11,7 +11,7 @@ from typing import Any
 
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import processes
-from medtrain.core.console import say
+from medtrain.core.console import busy, say
 from medtrain.core.errors import MachineError
 from medtrain.core.jsonfiles import write_json
 from medtrain.launch import dependencies
@@ -45,6 +45,7 @@ def train(config: Config) -> int:
     if not (requeued and in_slurm_job()):
         run, _ = new_run(config)
     say(f"run {run.name} in {run.folder}")
+    busy("starting the ranks: PyTorch, the network, the shards")
     code = supervise(run)
     if code == 0:
         say(where(run))

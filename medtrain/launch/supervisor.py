@@ -17,7 +17,7 @@ from types import FrameType
 
 from medtrain.config.configfile import load
 from medtrain.core import output_streams, permissions, processes
-from medtrain.core.console import show_error, warn
+from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
     EXIT_DONE,
     EXIT_ENVIRONMENT,
@@ -39,6 +39,8 @@ from medtrain.slurm.environment import in_batch_script, in_slurm_job, own_job
 from medtrain.tracking.run_log import tell
 
 CRASHES_WITHOUT_PROGRESS = 3
+STOPPING = "stopping after this step, with a checkpoint; Ctrl-C again ends it at once, without one"
+KILLED = "ending at once, without a checkpoint"
 REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 
 
@@ -224,6 +226,8 @@ class SignalForwarder:
         self._ranks.signal(
             signal.SIGKILL if again else signal.SIGTERM if number in (signal.SIGINT, signal.SIGHUP) else number
         )
+        if number == signal.SIGINT:
+            say_over(KILLED if again else STOPPING)
 
     def _ask_why(self, name: str) -> None:
         """At its time limit a job has KillWait to live, and nobody brings it back unless it asks for that at once."""

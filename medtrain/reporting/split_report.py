@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from medtrain.config.schema import Config
+from medtrain.core.console import busy
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.labels import are_scores
 from medtrain.distributed.process_group import World, broadcast_object
@@ -47,6 +48,7 @@ def report_finished(
     for split in (own, mixture.EXTERNAL) if config.data.holdout else (own,):
         evaluate_best(run, config, task, model, world, split, say, each_round)
     if world.main:
+        busy("drawing the report")
         run.figures.mkdir(exist_ok=True, mode=0o750)
         plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.monitor)
         write_page(run, say)

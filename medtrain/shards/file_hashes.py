@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import pieces, write_whole
 from medtrain.core.isolated_processes import Ended, Pool, Work, announce
+from medtrain.core.progress import Progress
 from medtrain.core.regular_files import opened, whole_file
 from medtrain.datasets.record import Record, number_of
 from medtrain.imaging import pixel_limit

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from medtrain import __version__, datasets
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sweep, write_whole
 from medtrain.core.isolated_processes import Lost, Pool
 from medtrain.core.jsonfiles import read_json_lines, write_json
+from medtrain.core.progress import Progress
 from medtrain.datasets.labels import UNKNOWN, task_of
 from medtrain.datasets.record import SCORE, Record
 from medtrain.imaging.encode import rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
+from medtrain.shards import sample_names
 from medtrain.shards.file_hashes import hash_files
 from medtrain.shards.index import index_digest, label_counts, read_rows, sample_dtype
 from medtrain.shards.npy import npy
@@ -68,9 +69,10 @@ def pack(
     workers: int = 0,
     max_rejects: int = MAX_REJECTS,
     origin: Mapping[str, str] = NOTHING,
+    keep_names: bool = False,
 ) -> dict[str, Any]:
     """Pack `records` into `out` and return the manifest, which states `origin`. Goes on where an earlier call was cut
-    off.
+    off. With `keep_names` a table beside `out` names the file of each sample.
 
     The bytes depend on the records and `options` alone, never on `workers`. A shard is done when its .idx has been
     renamed into place. Images that do not decode go to rejects.jsonl; more than `max_rejects` is an InputError.
@@ -83,6 +85,8 @@ def pack(
             sweep(out)
         try:
             plan, claim, copies = _plan(records, classes, out, options, pool, origin)
+            if keep_names:
+                sample_names.write(plan, out)
             if not is_packed(out):
                 _pack_missing(plan, list(plan), len(classes), out, options, pool)
                 sweep(out)  # what packers that died left half written

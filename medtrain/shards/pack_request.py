@@ -33,6 +33,7 @@ class Request:
     annotations: Path | None = None
     own: OwnData = NOTHING
     plugin_sha256: str = ""
+    keep_names: bool = False
 
     def told(self) -> dict[str, Any]:
         """As values for JSON; its paths hold in every folder."""

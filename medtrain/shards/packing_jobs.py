@@ -104,7 +104,8 @@ def run(out: Path, stage: str) -> None:
     elif stage == "pack":
         pack_share(records, classes, out, request.options, part, tasks, origin)
     else:
-        pack(records, classes, out, request.options, max_rejects=request.max_rejects, origin=origin)
+        most, keep_names = request.max_rejects, request.keep_names
+        pack(records, classes, out, request.options, max_rejects=most, origin=origin, keep_names=keep_names)
         say(f"packed in {out}")
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import recfunctions as structured
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError
+from medtrain.core.progress import Progress
 from medtrain.imaging.decode import decode
 from medtrain.shards.index import ShardIndex, check_size, load_index, read_rows
 from medtrain.shards.manifest_check import manifest_faults

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from medtrain.core import output_streams
-from medtrain.core.console import Progress, say
+from medtrain.core.console import say
+from medtrain.core.progress import Progress
 from medtrain.runs import fencing
 from medtrain.runs.journal import Journal
 from medtrain.runs.run import Run, set_status
@@ -80,7 +81,7 @@ class RunLog:
     def log(self, text: str) -> None:
         """A line in train.log and on standard output."""
         if self._main:
-            log(self._run, text, self._progress.say)
+            log(self._run, text)
 
     def status(self, **changes: Any) -> None:
         """Merge `changes` into status.json."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from medtrain.checkpoints.finite import broken_gradients
 from medtrain.config.schema import Config, lower_is_better
+from medtrain.core.console import busy
 from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, Hang, NumericalError
 from medtrain.distributed.gradient_sync import BROKEN, COLUMNS, CORRECT, LOSS, SAVE, STOP
 from medtrain.distributed.process_group import World, any_rank, broadcast_buffers, broadcast_object, shutdown
@@ -250,6 +251,8 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
     fencing.ensure_highest(run.folder)
     if world.main and trainer.checkpoints.best_epoch() != state.best_epoch:
         trainer.run_log.log(f"warning: epoch {state.best_epoch} was the best, but the disk was full: testing another")
+    if world.main:
+        busy("testing the best weights")
     # Intervals by patient take a while, on rank 0 alone.
     report(run, config, trainer.task, trainer.model, world, trainer.run_log.log, lambda: alive(trainer, "testing", 10))
     if world.main:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -98,6 +99,46 @@ def test_predict_names_the_class_and_refuses_what_is_no_image(finished: Path, de
         predictor.predict(tmp_path / "note.txt")
     refused = medtrain("predict", "done", tmp_path / "note.txt", "--runs", finished.parent, check=False)
     assert refused.returncode == 2 and "note.txt: cannot be read as an image" in refused.stderr
+
+
+def test_predict_writes_a_row_for_each_row_of_a_table(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    images = sorted(demo_tree.glob("*/*.jpeg"))[:50:10]
+    (tmp_path / "note.txt").write_text("not an image")
+    listed = [*images[:3], tmp_path / "note.txt", tmp_path / "gone.png", *images[3:]]
+    lines = ["id;file", *(f"{number};{path}" for number, path in enumerate(listed)), "7;"]
+    (tmp_path / "scans.csv").write_text("\n".join(lines), encoding="utf-16")
+    words = ["predict", "done", "scans.csv", "--image", "file", "--keep", "id", "--runs", finished.parent]
+    done = medtrain(*words, "--out", "p.csv", cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (2, "p.csv: 8 rows\n"), done.stderr
+    assert done.stderr.startswith(f"error: 3 of 8 files: {tmp_path}/note.txt: cannot be read as an image"), done.stderr
+    with (tmp_path / "p.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["id"] for row in found] == list("01234567")
+    assert [row["file"] for row in found] == [*map(str, listed), ""]
+    assert [row["id"] for row in found if row["error"]] == ["3", "4", "7"]
+    assert found[7]["error"] == "scans.csv, line 9, column file: the cell is empty"
+    for told, row in zip(Predictor(finished).predict(images), [row for row in found if not row["error"]], strict=True):
+        assert row["predicted"] == told["class"]
+        for name, share in told["probabilities"].items():
+            assert float(row[f"probability_{name}"]) == pytest.approx(share, abs=1e-5)
+    pattern = medtrain("predict", "done", f"{demo_tree}/**/*0.jpeg", "--csv", "--runs", finished.parent).stdout
+    assert [row["file"] for row in csv.DictReader(pattern.splitlines())] == [
+        str(path) for path in sorted(demo_tree.rglob("*0.jpeg"))
+    ]
+
+
+def test_mistakes_are_listed_with_their_files(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    medtrain("shard", "demo", "--root", demo_tree, "--out", tmp_path / "again", "--keep_names")
+    words = ["evaluate", "done", "--runs", finished.parent, "--mistakes", tmp_path / "m.csv"]
+    told = medtrain(*words, "--names", tmp_path / "again.names.csv").stdout
+    with (tmp_path / "m.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    report = json.loads((finished / "evaluation" / "test.json").read_text())
+    assert len(found) == round(12 * (1 - report["accuracy"])) > 0
+    assert f"mistakes: {tmp_path / 'm.csv'} ({len(found)} rows, {len(found)} with their file)" in told
+    assert all(Path(row["file"]).parent == demo_tree / row["truth"] != demo_tree / row["predicted"] for row in found)
+    assert [float(row["probability"]) for row in found] == sorted(float(row["probability"]) for row in found)[::-1]
+    assert "packing kept no names" in medtrain(*words).stdout
 
 
 def test_a_run_of_that_name_is_never_overwritten(finished: Path, demo_shards: Path) -> None:

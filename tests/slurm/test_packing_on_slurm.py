@@ -46,14 +46,20 @@ def packed(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("encoding", [(), ("--encoding", "jpeg", "--size", "64", "--views", "frontal")])
 def test_the_bytes_are_those_of_a_packing_here(user: User, raw: Path, encoding: tuple[str, ...]) -> None:
-    shard(user, raw, "here", *encoding)
-    _, _, last = shard(user, raw, "there", *encoding, "--slurm", "--tasks", "3")["jobs"]  # type: ignore[misc]
+    """So is the table that names the files, which no shard and no log has."""
+    shard(user, raw, "here", *encoding, "--keep_names")
+    names = ("--keep_names", "--slurm", "--tasks", "3")
+    _, _, last = shard(user, raw, "there", *encoding, *names)["jobs"]  # type: ignore[misc]
     user.cluster.wait(last, "COMPLETED")
     found = packed(user.folder / "there")
     assert len([name for name in found if name.endswith(".tar")]) >= 3
     assert found == packed(user.folder / "here")
     assert not verify_shards(user.folder / "there", "decode", 1)
     assert not (user.folder / "there" / "contents").exists()
+    here, there = (user.folder / f"{name}.names.csv" for name in ("here", "there"))
+    assert there.read_bytes() == here.read_bytes() and there.stat().st_mode & 0o777 == 0o600
+    file = there.read_text().splitlines()[1].partition(",")[2]
+    assert all(file not in log.read_text() for log in (user.folder / "there" / "slurm").glob("*.log"))
 
 
 DATASET_FILE = """

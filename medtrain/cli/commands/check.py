@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes
 
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
-from medtrain.core.console import say, say_json, table, warn
+from medtrain.core.console import busy, say, say_json, table, warn
 from medtrain.core.shell_quoting import SHOWN, command, listing
 from medtrain.curation import clip_faults
 from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
@@ -52,6 +52,7 @@ def check(
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         json: Print one JSON document.
     """
+    busy(f"reading the list of {dataset}")
     source, records = datasets.open_dataset(dataset, root, annotations, own)
     records, place = with_views(records, views), root or own.table or Path()
     clips, kind = source.clips, source.unit

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag
-from medtrain.core.console import say, say_json
+from medtrain.core.console import busy, say, say_json
 from medtrain.runs.run import Run
 
 
@@ -33,10 +33,12 @@ def compare(
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
+    runs_of = [Run.find(runs, name) for name in names]
+    busy("comparing: 1,000 rounds of a bootstrap take seconds")
     from medtrain.reporting.comparison_text import comparison_text
     from medtrain.reporting.run_comparison import compare_runs
 
-    found = compare_runs([Run.find(runs, name) for name in names], split, margin)
+    found = compare_runs(runs_of, split, margin)
     if json:
         say_json(found)
     else:

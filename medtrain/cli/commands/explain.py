@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag, RunName
-from medtrain.core.console import in_line, say, say_json
+from medtrain.core.console import busy, in_line, say, say_json
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
 from medtrain.reporting.explanations import explain_files
@@ -42,6 +42,7 @@ def explain(
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
+    busy(f"loading the network of {name}")
     found = explain_files(run, images, labels, out)
     if json:
         say_json(found)

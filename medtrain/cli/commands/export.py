@@ -8,7 +8,7 @@ from typing import Literal
 from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
 from medtrain.core import permissions
-from medtrain.core.console import say, say_json
+from medtrain.core.console import busy, say, say_json
 from medtrain.runs.run import Run
 
 
@@ -37,6 +37,7 @@ def export(
     """
     run = Run.find(runs, name)
     permissions.apply(configfile.load(run.config_file).share)
+    busy(f"loading the network of {name}, writing it, and proving it on the test split")
     from medtrain.exporting.write_export import export_run  # torch
 
     found = export_run(run, to, out, bound)

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from medtrain.cli.flag_types import Flag
 from medtrain.config import configfile
 from medtrain.core import permissions
-from medtrain.core.console import say, say_json
+from medtrain.core.console import busy, say, say_json
 from medtrain.core.errors import InputError, nearest
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, group_names, run_names, runs_flag
@@ -48,6 +48,7 @@ def report(
         return
     run = find(runs, name)
     permissions.apply(configfile.load(run.config_file).share)
+    busy(f"drawing the report of {name}")
     from medtrain.reporting.html_report.run_page import write_report_page
 
     path = write_report_page(run, out, small_cells, markdown, alive(run))
@@ -61,6 +62,7 @@ def report(
 
 def report_group(group: RunGroup, json: bool) -> None:
     """The results of a group's runs as one."""
+    busy(f"putting the results of {group.name} together")
     from medtrain.reporting.group_report import build_report  # torch
 
     found = build_report(group, (lambda text: None) if json else say)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from medtrain.cli import error_analysis, predictions
 from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config import configfile
-from medtrain.core.console import say, say_json, show_error, table
+from medtrain.core.console import busy, say, say_json, show_error
+from medtrain.core.console import table as table_of
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError
+from medtrain.evaluation import given_files, prediction_table
+from medtrain.evaluation.given_files import PLAIN, TableFlags
 from medtrain.runs.run import Run
 from medtrain.runs.run_group import RunGroup
 
@@ -23,6 +27,8 @@ def evaluate(
     runs: Path = Path("runs"),
     shards: Path | None = None,
     study_type: str = "",
+    mistakes: Path | None = None,
+    names: tuple[Path, ...] = (),
     json: Flag = False,
 ) -> None:
     """Score a split with the run's best weights, with intervals by patient: a table by class or label, and its figure.
@@ -38,12 +44,18 @@ def evaluate(
         shards: Another packed dataset with the same classes (default: the run's own). It has a report of its own, and
             what the run's validation decided stays.
         study_type: Of a group of runs only those of this study type.
+        mistakes: Write a table (.csv), for you alone: what is judged wrongly, the surest first, with the files where
+            packing kept their names (--keep_names).
+        names: Tables of these names (default: NAME.names.csv beside the shards, where it is there).
         json: Print the report as one JSON document.
     """
     from medtrain.evaluation import preconditions
 
     quiet = (lambda text: None) if json else say
+    error_analysis.check(mistakes, names)
     if group := RunGroup.find(runs, name):
+        if mistakes:
+            raise InputError(f"{name} is a group, and --mistakes is for one run", "name one of its runs")
         evaluate_group(group, split, shards, study_type, json)
         return
     if study_type:
@@ -51,6 +63,7 @@ def evaluate(
     run = Run.find(runs, name)
     preconditions.require_checkpoint(run)
     preconditions.require_split(run, split, shards)
+    busy(f"loading the network of {name}")
     from medtrain.evaluation.inference import rebuild_model
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
@@ -58,6 +71,8 @@ def evaluate(
     opened = rebuild_model(run, shards)
     split = split or mixture.tested(opened.config.data)
     report = evaluate_opened(opened, split, quiet)
+    if mistakes:
+        error_analysis.list_mistakes(opened, report_name(split, opened.elsewhere), mistakes, shards, names, quiet)
     if json:
         say_json(report)
     else:
@@ -78,6 +93,7 @@ def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type:
     for run in members:
         preconditions.require_checkpoint(run)
         preconditions.require_split(run, split, shards)
+    busy(f"loading the networks of {group.name}")
     from medtrain.reporting.group_report import evaluate_together  # torch
 
     found, path = evaluate_together(group, members, split, shards, study_type, (lambda text: None) if json else say)
@@ -90,6 +106,9 @@ def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type:
 def predict(
     name: RunName,
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
+    table: OmitArgPrefixes[TableFlags] = PLAIN,
+    out: Path | None = None,
+    csv: Flag = False,
     study: Flag = False,
     study_type: str = "",
     runs: Path = Path("runs"),
@@ -99,7 +118,11 @@ def predict(
 
     Args:
         name: Name of the run, or of a group of runs, whose probabilities are averaged.
-        images: Image files, or folders of them.
+        images: Image files, folders of them, patterns in quotes ("scans/**/*.dcm"), or tables (CSV, TSV, Parquet) with
+            a column of paths.
+        out: Write a table (.csv, .tsv), for you alone: a row for each file in the order in which they are given, with
+            all probabilities, what is predicted, and the error of what cannot be read.
+        csv: Print that table.
         study_type: Of a group of runs those of this study type judge.
         study: The images are one study, and judged together.
         runs: Folder that holds the runs.
@@ -107,24 +130,27 @@ def predict(
     """
     from medtrain.evaluation import preconditions
 
-    judges, images = preconditions.models_for(runs, name, study_type), preconditions.files(images)
+    predictions.check(images, table, out, csv, study, json)
+    judges, given = preconditions.models_for(runs, name, study_type), given_files.collect(images, table)
     data = configfile.load(judges[0].config_file).data
-    if len(images) == 1 and not data.frames:
-        preconditions.read_image(images[0], data.image_size)  # a wrong file is told before torch is imported
-    from medtrain.evaluation.predict import predict_files, unread
-
-    found = predict_files(judges, images, study)
+    if len(given) == 1 and not data.frames and not given[0].problem:
+        preconditions.read_image(given[0].path, data.image_size)  # a wrong file is told before torch is imported
+    busy(f"loading the network of {name}")
+    if out or csv:
+        return predictions.as_csv(judges, given, table.keep, out, study)
+    found = [one for one, _ in predictions.each(judges, given, study)]
     bad, good = [one for one in found if "error" in one], [one for one in found if "error" not in one]
     if json:
         say_json(found)
     elif good:
         heads = [name for name, value in good[0].items() if not isinstance(value, dict)]
-        say(table(heads, [[_words(one[name]) for name in heads] for one in good]))
+        say(table_of(heads, [[_words(one[name]) for name in heads] for one in good]))
         if len(good) <= SIDE_BY_SIDE and "probabilities" in good[0]:
             say("\n" + _probabilities(good))
     if bad:
         show_error(
-            f"{len(bad)} of {len(found)} files: {unread(bad)}", "replace them: give JPEG, PNG, TIFF or DICOM files"
+            f"{len(bad)} of {len(found)} files: {prediction_table.unread(bad)}",
+            "replace them: give JPEG, PNG, TIFF or DICOM files",
         )
     return EXIT_INPUT if bad else EXIT_DONE
 
@@ -138,7 +164,7 @@ def _probabilities(found: list[dict[str, Any]]) -> str:
 
     what = "raw probability of" if "calibrated" in found[0] else "probability of"
     heads = (what, *(_head(one) for one in found))
-    return table(heads, [(label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"]])
+    return table_of(heads, [(label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"]])
 
 
 def _head(one: dict[str, Any]) -> str:

@@ -13,13 +13,14 @@ from medtrain.cli.flag_types import Flag
 from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
-from medtrain.core.console import in_line, say, say_json, table, warn
+from medtrain.core.console import busy, in_line, say, say_json, table, warn
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import View
 from medtrain.datasets.source import Source
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
+from medtrain.shards import sample_names
 from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
 from medtrain.shards.pack_request import Request, options_for
@@ -83,6 +84,7 @@ def shard(
     partial: Flag = False,
     annotations: Path | None = None,
     share: permissions.Share = "private",
+    keep_names: Flag = False,
     own: OmitArgPrefixes[OwnData] = NOTHING,
     jobs: OmitArgPrefixes[Jobs] = HERE,
     json: Flag = False,
@@ -107,12 +109,16 @@ def shard(
         partial: Pack what there is of a dataset whose tables name more images than are there.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
         share: Who may read the packed dataset besides you: nobody, or the group of its folder.
+        keep_names: Write OUT.names.csv beside OUT, for you alone: which file each sample was packed from.
         json: Print one JSON document.
     """
     permissions.apply(share)
     out = out or Path("shards") / (own.name or dataset)
     asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, color_mode, max_pixels=max_pixels)
-    request = Request(dataset, root, asked, max_rejects, partial, annotations, own)
+    request = Request(dataset, root, asked, max_rejects, partial, annotations, own, keep_names=keep_names)
+    if keep_names:
+        sample_names.ensure_can_keep(out)
+    busy(f"reading the list of {dataset}")
     source, read = request.open()
     request = replace(request, options=options_for(source, asked))
     if jobs.slurm:
@@ -122,13 +128,16 @@ def shard(
     if out.exists():
         permissions.warn_of_open(out, share)
     records, request = request.kept(read), request.pinned(out)
-    manifest = pack(records, source.classes, out, request.options, workers, max_rejects, origin=request.origin(source))
+    origin = request.origin(source)
+    manifest = pack(records, source.classes, out, request.options, workers, max_rejects, origin, keep_names)
     _warn(manifest, request.options, out)
     if json:
         say_json(manifest)
         return
     say(contents_table(manifest))
     say(f"\npacked in {out} (split {manifest['split_rule']})")
+    if keep_names:
+        say(f"which file each sample is: {sample_names.path_for(out)}")
     say(f"train on it: medtrain train {recipe_for(PackedDataset(out, manifest))} --shards {shlex.quote(str(out))}")
 
 
@@ -229,6 +238,7 @@ def verify(
             f"{what} is a run: --level and --workers are for packed datasets",
             f"omit them (a quick look at a run: {command_for(run, 'verify')} --files_only)",
         )
+    busy(f"reading the checkpoints of {run.name}")
     from medtrain.checkpoints.verify_run import verify_run  # torch
 
     return verify_run(run, files_only, from_step, ranks, scratch, json)

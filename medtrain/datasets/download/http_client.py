@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from medtrain.core.console import Progress
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sync_folder
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.core.progress import Progress
 from medtrain.datasets.download.credentials import Credentials
 
 if TYPE_CHECKING:

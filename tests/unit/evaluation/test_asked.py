@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import command_line
+from terminal import medtrain_in_terminal
 
 from medtrain.config import configfile
 from medtrain.config.schema import DataConfig
@@ -80,3 +81,22 @@ def test_a_run_is_found_by_its_folder_too(demo_shards: Path, tmp_path: Path) -> 
         assert [one.folder for one in preconditions.models_for(runs, name)] == [run.folder]
     with pytest.raises(InputError, match="there is no run 'frist'"):
         preconditions.models_for(tmp_path / "runs", "frist")
+
+
+def test_the_word_comes_before_torch_does(
+    demo_tree: Path, demo_shards: Path, tmp_path: Path, no_torch: dict[str, str]
+) -> None:
+    """Importing torch ends these processes: what stands before was said first."""
+    make_run(tmp_path / "runs", demo_shards)
+    image = next(demo_tree.rglob("*.jpeg"))
+    for words, said in (
+        (["evaluate", "first"], "loading the network of first"),
+        (["predict", "first", image], "loading the network of first"),
+        (["predict", "first", image, "--out", "p.csv"], "loading the network of first"),
+        (["explain", "first", image], "loading the network of first"),
+        (["export", "first"], "loading the network of first, writing it, and proving it on the test split"),
+        (["verify", "first"], "reading the checkpoints of first"),
+    ):
+        code, written = medtrain_in_terminal(*words, folder=tmp_path, environment=no_torch)
+        assert code == 99 and written.splitlines()[0].endswith(f"{said}\x1b[0m"), (words, written)
+        assert "torch was imported" in written
