@@ -24,7 +24,7 @@ from medtrain.shards.mixture import NAMES
 
 NAMES_OF_A_RUN = ("run", "runs", "share", "data.shards")  # where the data are decides nothing: see `data`
 UNTIL = ("epochs", "patience")  # free for a resume, and yet they decide which weights are the best
-LOWER_IS_BETTER = ("mae", "rmse")
+LOWER_IS_BETTER = ("mae", "rmse", "ece", "brier", "macro_ece", "micro_ece")
 
 
 def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> dict[str, Any]:
@@ -102,12 +102,15 @@ def _comparisons(names: list[str], common: CommonImages, tested: Tested) -> list
             "second": name,
             "metrics": {number: _difference(own, number) for number, own in pair.metrics.items()},
             "auroc": {label: _difference(own) for label, own in pair.auroc.items()},
-            "average_precision": {label: _difference(own) for label, own in pair.average_precision.items()},
+            **{
+                number: {label: _difference(own, number) for label, own in rows.items()}
+                for number, rows in pair.by_label.items()
+            },
             "decisions": {label: _decisions(own) for label, own in pair.decisions.items()},
         })  # fmt: skip
     for number in tested.pairs[0].metrics:
         _adjust(one["metrics"][number] for one in found)
-    for part in ("auroc", "average_precision", "decisions"):
+    for part in ("auroc", *tested.pairs[0].by_label, "decisions"):
         _adjust(row for one in found for row in one[part].values())
     return found
 

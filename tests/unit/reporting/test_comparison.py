@@ -15,6 +15,7 @@ from scored_runs import scored_run
 from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.metrics.multiple_testing import holm
+from medtrain.metrics.resampled_numbers import MULTILABEL
 from medtrain.reporting.comparison_text import comparison_text, equivalence, p_text, sentence
 from medtrain.reporting.run_comparison import compare_runs
 from medtrain.runs.run import Run
@@ -49,13 +50,13 @@ def test_everything_is_in_json_and_nothing_in_it_is_no_number(runs: list[Run]) -
     assert found["settings"] == {"optim.lr": {"a": found["settings"]["optim.lr"]["a"], "b": 0.5}}
     assert found["data"]["same"] is None and found["data"]["digests"] == {"a": None, "b": None}
     (own,) = found["comparisons"]
-    assert set(own["metrics"]) == {"macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision"}
+    assert tuple(own["metrics"]) == MULTILABEL
     for row in own["metrics"].values():
         assert row["difference"] == pytest.approx(row["second"] - row["first"])
         assert row["adjusted_p"] == row["p"] and 0 < row["p"] <= 1
     mean = np.mean([row["first"] for row in own["auroc"].values()])
     assert own["metrics"]["macro_auroc"]["first"] == pytest.approx(mean)
-    for part in ("auroc", "average_precision", "decisions"):
+    for part in ("auroc", "average_precision", "f1", "decisions"):
         rows = own[part].values()
         assert [row["adjusted_p"] for row in rows] == holm([row["p"] for row in rows])
 
