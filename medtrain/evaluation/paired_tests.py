@@ -25,6 +25,8 @@ Rows = npt.NDArray[np.bool_]
 # A bootstrap of R rounds has no p below 2 / (R + 1), which Holm multiplies by at most the number of p-values: with so
 # many rounds for each of them the least p is 4 %.
 ROUNDS_PER_P = 50
+Ranking = tuple[Rows, Rows, list[Floats]]
+"""Where a label is known [n], where it is positive [n], scores [n] of each model."""
 ALL = "all"  # the decisions about all images, where they are not by label
 
 
@@ -54,6 +56,10 @@ class Tested:
     pairs: list[PairTests]
     rounds: int
     """Of the bootstrap."""
+    patients_of: Ints
+    """[n] of each sample."""
+    rankings: dict[str, Ranking]
+    """label -> what its AUROC is of."""
 
 
 @dataclass
@@ -68,8 +74,7 @@ class _Questions:
     labels: tuple[str, ...] = ()
     positive: dict[str, int] = field(default_factory=dict)
     """label -> how many patients it is present in."""
-    rankings: dict[str, tuple[Rows, Rows, list[Floats]]] = field(default_factory=dict)
-    """label -> where it is known [n], where it is positive [n], scores [n] of each model."""
+    rankings: dict[str, Ranking] = field(default_factory=dict)
     decisions: dict[str, tuple[Rows, list[Rows]]] = field(default_factory=dict)
     """label -> where it is known [n], what each model has right [n]."""
     unit: str = ""
@@ -84,7 +89,10 @@ def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0,
     people, images = np.unique(asked.patients, return_counts=True)
     draws = paired_bootstrap.paired_bootstrap(asked.numbers, len(people), seed, rounds)
     pairs = [_pair(asked, draws, second, margin) for second in range(1, len(common.scores))]
-    return Tested(asked.unit, len(asked.patients), len(people), bool(images.max(initial=0) > 1), pairs, rounds)
+    several = bool(images.max(initial=0) > 1)
+    return Tested(
+        asked.unit, len(asked.patients), len(people), several, pairs, rounds, asked.patients, asked.rankings
+    )  # fmt: skip
 
 
 def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, margin: float) -> PairTests:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from medtrain.config import configfile
@@ -27,8 +28,18 @@ UNTIL = ("epochs", "patience")  # free for a resume, and yet they decide which w
 LOWER_IS_BETTER = ("mae", "rmse", "ece", "brier", "macro_ece", "micro_ece")
 
 
-def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> dict[str, Any]:
-    """Everything about the runs as plain values; InputError where they cannot be compared (see `load_common`).
+@dataclass(frozen=True)
+class Compared:
+    """`found` is everything about the `runs` as plain values, of the `common` images and of what was `tested` there."""
+
+    runs: Sequence[Run]
+    found: dict[str, Any]
+    common: CommonImages
+    tested: Tested
+
+
+def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> Compared:
+    """What differs between runs; InputError where they cannot be compared (see `load_common`).
 
     Each run is compared with the first. Without a `split` it is the test, or val where no run has a test.
     """
@@ -41,7 +52,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
     common = load_common(runs, split)
     tested = run_paired_tests(common, margin)
     configs = {run.name: configfile.load(run.config_file) for run in runs}
-    return {
+    found = {
         "runs": names,
         "split": split,
         "task": common.kind,
@@ -59,6 +70,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
         "margin": margin or None,
         "comparisons": _comparisons(names, common, tested),
     }
+    return Compared(runs, found, common, tested)
 
 
 def _settings(configs: dict[str, Config]) -> dict[str, Any]:
