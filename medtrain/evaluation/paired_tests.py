@@ -25,6 +25,8 @@ Rows = npt.NDArray[np.bool_]
 # A bootstrap of R rounds has no p below 2 / (R + 1), which Holm multiplies by at most the number of p-values: with so
 # many rounds for each of them the least p is 4 %.
 ROUNDS_PER_P = 50
+Ranking = tuple[Rows, Rows, list[Floats]]
+"""Where a label is known [n], where it is positive [n], scores [n] of each model."""
 ALL = "all"  # the decisions about all images, where they are not by label
 
 
@@ -36,8 +38,8 @@ class PairTests:
     """The main numbers of the task, by a bootstrap of patients."""
     auroc: dict[str, PairedDifference]
     """label -> DeLong's test."""
-    average_precision: dict[str, PairedDifference]
-    """label -> by the bootstrap."""
+    by_label: dict[str, dict[str, PairedDifference]]
+    """number -> label -> by the bootstrap: average_precision and f1 of several labels, kappa of study types."""
     decisions: dict[str, McNemar]
     """label, or ALL -> McNemar's test."""
 
@@ -54,19 +56,25 @@ class Tested:
     pairs: list[PairTests]
     rounds: int
     """Of the bootstrap."""
+    patients_of: Ints
+    """[n] of each sample."""
+    rankings: dict[str, Ranking]
+    """label -> what its AUROC is of."""
 
 
 @dataclass
 class _Questions:
     """What a kind of problem asks: of n samples of `patients` [n], `numbers` for each of M models; `names` of the first
-    of those numbers, and the labels whose average precision the others are."""
+    of those numbers; the others are those of `by_label`, number by number, of each of `labels`."""
 
     patients: Ints
     numbers: list[Numbers]
     names: tuple[str, ...]
-    precisions: tuple[str, ...] = ()
-    rankings: dict[str, tuple[Rows, Rows, list[Floats]]] = field(default_factory=dict)
-    """label -> where it is known [n], where it is positive [n], scores [n] of each model."""
+    by_label: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    positive: dict[str, int] = field(default_factory=dict)
+    """label -> how many patients it is present in."""
+    rankings: dict[str, Ranking] = field(default_factory=dict)
     decisions: dict[str, tuple[Rows, list[Rows]]] = field(default_factory=dict)
     """label -> where it is known [n], what each model has right [n]."""
     unit: str = ""
@@ -76,30 +84,37 @@ def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0,
     """Every test of each other run with the first; with a `margin` also of equivalence. The bootstrap has at least
     paired_bootstrap.ROUNDS rounds where it is not said how many."""
     asked = _QUESTIONS[common.kind](common)
-    adjusted_together = len(asked.precisions) * (len(common.scores) - 1)
+    adjusted_together = max(1, len(asked.labels)) * (len(common.scores) - 1)
     rounds = rounds or max(paired_bootstrap.ROUNDS, ROUNDS_PER_P * adjusted_together)
     people, images = np.unique(asked.patients, return_counts=True)
     draws = paired_bootstrap.paired_bootstrap(asked.numbers, len(people), seed, rounds)
     pairs = [_pair(asked, draws, second, margin) for second in range(1, len(common.scores))]
-    return Tested(asked.unit, len(asked.patients), len(people), bool(images.max(initial=0) > 1), pairs, rounds)
+    several = bool(images.max(initial=0) > 1)
+    return Tested(
+        asked.unit, len(asked.patients), len(people), several, pairs, rounds, asked.patients, asked.rankings
+    )  # fmt: skip
 
 
 def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, margin: float) -> PairTests:
     differences = [
         paired_bootstrap.difference(draws, 0, second, number, margin) for number in range(draws.observed.shape[1])
     ]
-    count = len(asked.names)
-    precisions = dict(zip(asked.precisions, differences[count:], strict=True))
-    for name, own in precisions.items():
-        if _patients_with(asked, name) < paired_bootstrap.FEWEST:
-            precisions[name] = undefined(own.first, own.second)
+    count, labels = len(asked.names), asked.labels
+    parts = [differences[count + i * len(labels) : count + (i + 1) * len(labels)] for i in range(len(asked.by_label))]
+    by_label = {
+        number: {
+            label: own if asked.positive[label] >= paired_bootstrap.FEWEST else undefined(own.first, own.second)
+            for label, own in zip(labels, part, strict=True)
+        }
+        for number, part in zip(asked.by_label, parts, strict=True)
+    }
     return PairTests(
         dict(zip(asked.names, differences[:count], strict=True)),
         {
             name: delong(scores[0][own], scores[second][own], positive[own], asked.patients[own], margin)
             for name, (own, positive, scores) in asked.rankings.items()
         },
-        precisions,
+        by_label,
         {
             name: mcnemar(right[0][own], right[second][own], asked.patients[own])
             for name, (own, right) in asked.decisions.items()
@@ -107,10 +122,9 @@ def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, m
     )
 
 
-def _patients_with(asked: _Questions, label: str) -> int:
-    """How many patients a label is present in."""
-    own, positive, _ = asked.rankings[label]
-    return len(np.unique(asked.patients[own & positive]))
+def _patients_with(people: Ints, rows: Rows) -> int:
+    """How many patients have any of these rows [N]."""
+    return len(np.unique(people[rows]))
 
 
 def _multilabel(common: CommonImages) -> _Questions:
@@ -122,11 +136,15 @@ def _multilabel(common: CommonImages) -> _Questions:
     return _Questions(
         people,
         [
-            resampled_numbers.multilabel_numbers(own[:, learned], common.labels[:, learned], people)
-            for own in common.scores
+            resampled_numbers.multilabel_numbers(
+                own[:, learned], common.labels[:, learned], people, np.array(limit)[learned]
+            )
+            for own, limit in zip(common.scores, limits, strict=True)
         ],
         resampled_numbers.MULTILABEL,
+        ("average_precision", "f1"),
         tuple(common.classes[i] for i in learned),
+        {common.classes[i]: _patients_with(people, told[:, i] & positive[:, i]) for i in learned},
         {common.classes[i]: (told[:, i], positive[:, i], [own[:, i] for own in common.scores]) for i in learned},
         {common.classes[i]: (told[:, i], [said[:, i] == positive[:, i] for said in called]) for i in learned},
     )
@@ -158,11 +176,15 @@ def _abnormality(common: CommonImages) -> _Questions:
     labels, told, people = labels[own], told[own], _numbered(people[own])
     scores = [values[own, 0] for values, *_ in judged]
     abnormal, everywhere = (labels == PRESENT).any(1), np.ones(len(labels), bool)
+    there = [i for i in range(len(common.classes)) if told[:, i].any()]
     return _Questions(
         people,
-        [resampled_numbers.abnormality_numbers(values, abnormal, people) for values in scores],
+        [resampled_numbers.abnormality_numbers(values, abnormal, people, told[:, there]) for values in scores],
         resampled_numbers.ABNORMALITY,
-        rankings={name: (told[:, i], abnormal, scores) for i, name in enumerate(common.classes) if told[:, i].any()},
+        ("kappa",),
+        tuple(common.classes[i] for i in there),
+        {common.classes[i]: _patients_with(people, told[:, i] & abnormal) for i in there},
+        rankings={name: (told[:, i], abnormal, scores) for i, name in enumerate(common.classes) if i in there},
         decisions={ALL: (everywhere, [(values > THRESHOLD) == abnormal for values in scores])},
         unit="studies",
     )

@@ -15,28 +15,69 @@ from numpy.typing import NDArray
 from medtrain.datasets.labels import PRESENT
 from medtrain.metrics import classification
 from medtrain.metrics.abnormality_report import THRESHOLD
+from medtrain.metrics.calibration import BINS
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints, mean_of_defined, ratio
+from medtrain.metrics.score_report import NUMBERS as SCORE
+from medtrain.metrics.score_report import Scored
 from medtrain.metrics.weighted_ranking import WeightedRanking
 
 Numbers = Callable[[Ints], Floats]
-MULTILABEL = ("macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision")
-MULTICLASS = ("accuracy", "macro_auroc", "macro_f1")
-ABNORMALITY = ("kappa", "auroc", "accuracy")
-SCORE = ("mae", "rmse", "r2")
+# Every number of the reports but the loss, whose weights and smoothing are each run's own. The main ones come first.
+MULTILABEL = (
+    "macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision", "macro_f1", "macro_precision",
+    "macro_recall", "macro_ece", "micro_f1", "micro_precision", "micro_recall", "micro_ece", "accuracy",
+)  # fmt: skip
+MULTICLASS = ("accuracy", "macro_auroc", "macro_f1", "macro_precision", "macro_recall", "ece", "brier")
+ABNORMALITY = ("kappa", "auroc", "accuracy", "sensitivity", "specificity", "macro_kappa", "macro_auroc")
+__all__ = ["ABNORMALITY", "MULTICLASS", "MULTILABEL", "SCORE"]
 
 
-def multilabel_numbers(scores: Floats, labels: NDArray[Any], groups: Ints) -> Numbers:
-    """MULTILABEL, then the average precision of each label: of probabilities [N, L], `labels` [N, L], patients [N]."""
+def multilabel_numbers(scores: Floats, labels: NDArray[Any], groups: Ints, thresholds: Floats) -> Numbers:
+    """MULTILABEL, then average precision and F1 of each label: of probabilities [N, L], `labels` [N, L], patients [N]
+    and the `thresholds` [L] from which on a label is predicted."""
     known, positive = known_cells(labels), labels == PRESENT
     each = [WeightedRanking(scores[own, i], positive[own, i], groups[own]) for i, own in enumerate(known.T)]
-    pooled = WeightedRanking(scores[known], positive[known], np.broadcast_to(groups[:, None], known.shape)[known])
+    people = np.broadcast_to(groups[:, None], known.shape)[known]
+    pooled = WeightedRanking(scores[known], positive[known], people)
+    count = int(groups.max(initial=-1)) + 1
+    label = np.broadcast_to(np.arange(known.shape[1]), known.shape)[known]
+    cells = _by_patient(people, label * 4 + positive[known] * 2 + (scores >= thresholds)[known],
+                        np.ones(len(people)), (count, known.shape[1] * 4))  # fmt: skip
+    bins = label * BINS + np.minimum((scores[known] * BINS).astype(np.int64), BINS - 1)
+    surplus = _by_patient(people, bins, scores[known] - positive[known], (count, known.shape[1] * BINS))
 
     def numbers(drawn: Ints) -> Floats:
         areas, precisions = np.array([ranking(drawn) for ranking in each]).T
-        return np.array([mean_of_defined(areas), mean_of_defined(precisions), *pooled(drawn), *precisions])
+        counts = (drawn @ cells).reshape(-1, 4)
+        gaps = (drawn @ surplus).reshape(-1, BINS)
+        rows = np.array([_of_label(*own) for own in counts])
+        calibration = _shares(np.abs(gaps).sum(1), counts.sum(1))
+        together = _of_label(*counts.sum(0))
+        return np.array([
+            mean_of_defined(areas), mean_of_defined(precisions), *pooled(drawn), *map(mean_of_defined, rows.T),
+            mean_of_defined(calibration), *together, ratio(np.abs(gaps.sum(0)).sum(), counts.sum()),
+            ratio(counts[:, [0, 3]].sum(), counts.sum()), *precisions, *rows[:, 0],
+        ])  # fmt: skip
 
     return numbers
+
+
+def _of_label(rejected: float, alarms: float, missed: float, hits: float) -> tuple[float, float, float]:
+    """F1, precision and recall; F1 and recall are undefined without a positive."""
+    recall = ratio(hits, hits + missed)
+    f1 = ratio(2 * hits, 2 * hits + alarms + missed) if hits + missed else math.nan
+    return f1, ratio(hits, hits + alarms), recall
+
+
+def _by_patient(groups: Ints, places: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    """The sums [G, P] of `values` [N] at `places` [N] of each patient `groups` [N]."""
+    sums: Floats = np.bincount(groups * shape[1] + places, values, shape[0] * shape[1]).astype(np.float64)
+    return sums.reshape(shape)
+
+
+def _shares(parts: Floats, wholes: Floats) -> Floats:
+    return np.array([ratio(*both) for both in zip(parts, wholes, strict=True)])
 
 
 def multiclass_numbers(scores: Floats, targets: Ints, groups: Ints) -> Numbers:
@@ -44,26 +85,43 @@ def multiclass_numbers(scores: Floats, targets: Ints, groups: Ints) -> Numbers:
     classes = scores.shape[1]
     ranked = classification.rankable(scores)
     each = [WeightedRanking(ranked[:, c], targets == c, groups) for c in range(classes)]
-    cells = targets * classes + scores.argmax(1)
+    cells, confidence = targets * classes + scores.argmax(1), scores.max(1, initial=0)
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence, "left")
+    surplus = confidence - (scores.argmax(1) == targets)
+    distances = np.sum((scores - np.eye(classes)[targets]) ** 2, axis=1)
 
     def numbers(drawn: Ints) -> Floats:
-        confusion = _confusion(cells, drawn[groups], classes)
+        weights = drawn[groups]
+        confusion, total = _confusion(cells, weights, classes), weights.sum()
         areas = np.array([ranking.auroc(drawn) for ranking in each])
-        f1 = classification.per_class(confusion).f1
-        return np.array([classification.accuracy(confusion), mean_of_defined(areas), mean_of_defined(f1)])
+        own = classification.per_class(confusion)
+        return np.array([
+            classification.accuracy(confusion), *map(mean_of_defined, (areas, own.f1, own.precision, own.recall)),
+            ratio(np.abs(np.bincount(bins, weights * surplus)).sum(), total), ratio(weights @ distances, total),
+        ])  # fmt: skip
 
     return numbers
 
 
-def abnormality_numbers(scores: Floats, abnormal: NDArray[np.bool_], groups: Ints) -> Numbers:
-    """ABNORMALITY of probabilities [N], truth [N] and patients [N]."""
+def abnormality_numbers(
+    scores: Floats, abnormal: NDArray[np.bool_], groups: Ints, types: NDArray[np.bool_] | None = None
+) -> Numbers:
+    """ABNORMALITY, then the kappa of each type: of probabilities [N], truth [N], patients [N] and of which study types
+    each is, `types` [N, T] (without them, all are of one)."""
+    of = np.ones((len(scores), 1), bool) if types is None else types
     ranking = WeightedRanking(scores, abnormal, groups)
+    each = [WeightedRanking(scores[own], abnormal[own], groups[own]) for own in of.T]
     cells = abnormal.astype(np.int64) * 2 + (scores > THRESHOLD)
 
     def numbers(drawn: Ints) -> Floats:
-        confusion = _confusion(cells, drawn[groups], 2)
+        weights = drawn[groups]
+        confusion = _confusion(cells, weights, 2)
+        specificity, sensitivity = classification.per_class(confusion).recall
+        kappas = np.array([classification.cohen_kappa(_confusion(cells[own], weights[own], 2)) for own in of.T])
+        areas = np.array([ranked.auroc(drawn) for ranked in each])
         return np.array([
-            classification.cohen_kappa(confusion), ranking.auroc(drawn), classification.accuracy(confusion)
+            classification.cohen_kappa(confusion), ranking.auroc(drawn), classification.accuracy(confusion),
+            sensitivity, specificity, mean_of_defined(kappas), mean_of_defined(areas), *kappas,
         ])  # fmt: skip
 
     return numbers
@@ -71,17 +129,10 @@ def abnormality_numbers(scores: Floats, abnormal: NDArray[np.bool_], groups: Int
 
 def score_numbers(predicted: Floats, given: Floats, groups: Ints) -> Numbers:
     """SCORE of predicted and given scores [N] and patients [N]."""
-    error = predicted - given
+    scored = Scored(predicted, given)
 
     def numbers(drawn: Ints) -> Floats:
-        weights = drawn[groups].astype(np.float64)
-        total, squares = weights.sum(), weights @ error**2
-        spread = weights @ (given - ratio(weights @ given, total)) ** 2 if total else 0.0
-        return np.array([
-            ratio(weights @ np.abs(error), total),
-            math.sqrt(squares / total) if total else math.nan,
-            1 - squares / spread if spread > 0 else math.nan,
-        ])  # fmt: skip
+        return scored(drawn[groups].astype(np.float64))
 
     return numbers
 

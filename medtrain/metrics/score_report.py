@@ -30,10 +30,10 @@ def score_report(predicted: ArrayLike, given: ArrayLike, groups: ArrayLike, seed
     values, truth = values[known], truth[known]
     _, group = np.unique(np.asarray(groups)[known], return_inverse=True)
 
-    ties = _ties(values), _ties(truth)  # once: to sort anew in each round would take most of the time
+    scored = Scored(values, truth)
 
     def numbers(drawn: Ints) -> Floats:
-        return _numbers(values, truth, drawn[group].astype(np.float64), ties)
+        return scored(drawn[group].astype(np.float64))
 
     people = int(group.max(initial=-1)) + 1
     found = dict(zip(NUMBERS, map(plain, numbers(np.ones(people, np.int64))), strict=True))
@@ -64,23 +64,27 @@ def _by_given(predicted: Floats, given: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def scores_of(predicted: Floats, given: Floats, weights: Floats) -> Floats:
-    """[4] of NUMBERS over rows that count `weights` [N] times: mean absolute error, root of the mean squared error,
-    share of the variance that is explained (1 - residual / total sum of squares; NaN where all given scores are equal),
-    and Spearman's rank correlation (Pearson's of the mid-ranks; NaN where either side is constant)."""
-    return _numbers(predicted, given, weights, (_ties(predicted), _ties(given)))
+class Scored:
+    """NUMBERS of predicted and given scores [N] whose rows count so many times; they are sorted once."""
 
+    def __init__(self, predicted: Floats, given: Floats) -> None:
+        self._error, self._given = predicted - given, given
+        self._ties = _ties(predicted), _ties(given)  # to sort anew in each round would take most of the time
 
-def _numbers(predicted: Floats, given: Floats, weights: Floats, ties: tuple[Ints, Ints]) -> Floats:
-    error, total = predicted - given, weights.sum()
-    squares = weights @ error**2
-    spread = weights @ (given - metrics_numbers.ratio(weights @ given, total)) ** 2 if total else 0.0
-    return np.array([
-        metrics_numbers.ratio(weights @ np.abs(error), total),
-        math.sqrt(squares / total) if total else math.nan,
-        1 - squares / spread if spread > 0 else math.nan,
-        _correlation(_mid_ranks(ties[0], weights), _mid_ranks(ties[1], weights), weights),
-    ])  # fmt: skip
+    def __call__(self, weights: Floats) -> Floats:
+        """[4] where rows count `weights` [N] times: mean absolute error, root of the mean squared error, share of the
+        variance that is explained (1 - residual / total sum of squares; NaN where all given scores are equal), and
+        Spearman's rank correlation (Pearson's of the mid-ranks; NaN where either side is constant)."""
+        total, squares = weights.sum(), weights @ self._error**2
+        mean = metrics_numbers.ratio(weights @ self._given, total)
+        spread = weights @ (self._given - mean) ** 2 if total else 0.0
+        ranks = [_mid_ranks(of, weights) for of in self._ties]
+        return np.array([
+            metrics_numbers.ratio(weights @ np.abs(self._error), total),
+            math.sqrt(squares / total) if total else math.nan,
+            1 - squares / spread if spread > 0 else math.nan,
+            _correlation(ranks[0], ranks[1], weights),
+        ])  # fmt: skip
 
 
 def _ties(values: Floats) -> Ints:

@@ -11,10 +11,32 @@ from medtrain.metrics.paired_bootstrap import FEWEST
 ALPHA = 0.05
 FEW = 50  # patients, below which intervals of a bootstrap are too narrow
 WORDS = {
-    "macro_auroc": "macro AUROC", "macro_average_precision": "macro average precision", "micro_auroc": "micro AUROC",
-    "micro_average_precision": "micro average precision", "accuracy": "accuracy", "macro_f1": "macro F1",
-    "kappa": "kappa", "auroc": "AUROC", "mae": "mean absolute error", "rmse": "RMSE", "r2": "R2",
+    "accuracy": "accuracy", "auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score",
+    "ece": "calibration error", "f1": "F1", "kappa": "kappa", "mae": "mean absolute error", "precision": "precision",
+    "r2": "R2", "recall": "recall", "rmse": "RMSE", "sensitivity": "sensitivity", "spearman": "Spearman's rho",
+    "specificity": "specificity",
 }  # fmt: skip
+# What there is a sentence on; the others of the table are looked at beside them.
+MAIN = ("kappa", "macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision", "accuracy",
+        "macro_f1", "auroc", "mae", "rmse", "r2", "spearman")  # fmt: skip
+BESIDES = {"multilabel": ("accuracy", "macro_f1"), "abnormality": ("macro_auroc",)}  # main ones of other tasks
+
+
+def words_of(number: str) -> str:
+    """What a number is called: `macro AUROC` of `macro_auroc`."""
+    mean, _, own = number.partition("_")
+    return f"{mean} {WORDS[own]}" if mean in ("macro", "micro") else WORDS[number]
+
+
+def main_numbers(found: dict[str, Any], own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of a pair's `metrics` on which there is a sentence."""
+    besides = BESIDES.get(found["task"], ())
+    return {name: row for name, row in own["metrics"].items() if name in MAIN and name not in besides}
+
+
+def by_label(own: dict[str, Any]) -> list[str]:
+    """The numbers of single labels that a pair has from the bootstrap."""
+    return [number for number in ("average_precision", "f1", "kappa") if number in own]
 
 
 def comparison_text(found: dict[str, Any]) -> str:
@@ -90,9 +112,10 @@ def _training(found: dict[str, Any]) -> str:
 
 def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     first, second, together = own["first"], own["second"], len(found["comparisons"]) > 1
-    lines = [sentence(first, second, WORDS[name], row, together) for name, row in own["metrics"].items()]
+    main = main_numbers(found, own)
+    lines = [sentence(first, second, words_of(name), row, together) for name, row in main.items()]
     if margin := found["margin"]:
-        lines += [equivalence(WORDS[name], row, margin, together) for name, row in own["metrics"].items()]
+        lines += [equivalence(words_of(name), row, margin, together) for name, row in main.items()]
     clustered = found["several_per_patient"]
     if together:
         lines.insert(0, f"{second} against {first}")
@@ -100,13 +123,14 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
         "\n".join(lines),
         _differences(
             f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds", "number", own,
-            {WORDS[name]: row for name, row in own["metrics"].items()}, together,
+            {words_of(name): row for name, row in own["metrics"].items()}, together,
         ),
         _differences(
             "AUROC, DeLong's test" + (" clustered by patient (Obuchowski, 1997)" if clustered else ""), "label", own,
             own["auroc"], True,
         ),
-        _differences("average precision, bootstrap of patients", "label", own, own["average_precision"], True),
+        *(_differences(f"{WORDS[number]}, bootstrap of patients", "label", own, own[number], True)
+          for number in by_label(own)),
         _decisions(own, together),
     ]  # fmt: skip
     return "\n\n".join(filter(None, blocks))

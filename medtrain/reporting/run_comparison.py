@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from medtrain.config import configfile
@@ -24,11 +25,21 @@ from medtrain.shards.mixture import NAMES
 
 NAMES_OF_A_RUN = ("run", "runs", "share", "data.shards")  # where the data are decides nothing: see `data`
 UNTIL = ("epochs", "patience")  # free for a resume, and yet they decide which weights are the best
-LOWER_IS_BETTER = ("mae", "rmse")
+LOWER_IS_BETTER = ("mae", "rmse", "ece", "brier", "macro_ece", "micro_ece")
 
 
-def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> dict[str, Any]:
-    """Everything about the runs as plain values; InputError where they cannot be compared (see `load_common`).
+@dataclass(frozen=True)
+class Compared:
+    """`found` is everything about the `runs` as plain values, of the `common` images and of what was `tested` there."""
+
+    runs: Sequence[Run]
+    found: dict[str, Any]
+    common: CommonImages
+    tested: Tested
+
+
+def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> Compared:
+    """What differs between runs; InputError where they cannot be compared (see `load_common`).
 
     Each run is compared with the first. Without a `split` it is the test, or val where no run has a test.
     """
@@ -41,7 +52,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
     common = load_common(runs, split)
     tested = run_paired_tests(common, margin)
     configs = {run.name: configfile.load(run.config_file) for run in runs}
-    return {
+    found = {
         "runs": names,
         "split": split,
         "task": common.kind,
@@ -59,6 +70,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> d
         "margin": margin or None,
         "comparisons": _comparisons(names, common, tested),
     }
+    return Compared(runs, found, common, tested)
 
 
 def _settings(configs: dict[str, Config]) -> dict[str, Any]:
@@ -102,12 +114,15 @@ def _comparisons(names: list[str], common: CommonImages, tested: Tested) -> list
             "second": name,
             "metrics": {number: _difference(own, number) for number, own in pair.metrics.items()},
             "auroc": {label: _difference(own) for label, own in pair.auroc.items()},
-            "average_precision": {label: _difference(own) for label, own in pair.average_precision.items()},
+            **{
+                number: {label: _difference(own, number) for label, own in rows.items()}
+                for number, rows in pair.by_label.items()
+            },
             "decisions": {label: _decisions(own) for label, own in pair.decisions.items()},
         })  # fmt: skip
     for number in tested.pairs[0].metrics:
         _adjust(one["metrics"][number] for one in found)
-    for part in ("auroc", "average_precision", "decisions"):
+    for part in ("auroc", *tested.pairs[0].by_label, "decisions"):
         _adjust(row for one in found for row in one[part].values())
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import short_training
 from command import medtrain
+from page_checks import checked
 
 from medtrain.datasets.sources import demo
 from medtrain.evaluation.score_table import read_scores
@@ -48,8 +49,13 @@ def test_settings_data_and_every_test_in_json(runs: Path, no_torch: dict[str, st
     assert own["decisions"]["all"]["exact"], "each image is of a patient of its own"
 
 
-def test_in_words(runs: Path, no_torch: dict[str, str]) -> None:
-    text = medtrain("compare", "slow", "fast", "--runs", runs, "--margin", "0.2", env=no_torch).stdout
+def test_in_words_and_as_a_page(runs: Path, no_torch: dict[str, str], tmp_path: Path) -> None:
+    page = tmp_path / "comparison.html"
+    text = medtrain("compare", "slow", "fast", "--runs", runs, "--margin", "0.2", "--out", page, env=no_torch).stdout
+    shown = checked(page)
+    sentences = [line for line in text.splitlines() if line.startswith(("accuracy: ", "macro AUROC: ", "macro F1: "))]
+    assert len(sentences) == 6 and not [line for line in sentences if line not in shown.text]
+    assert text.endswith(f"report: {page}\n") and page.stat().st_mode & 0o777 == 0o600
     assert text.startswith("slow, fast on the test split: 12 common images (slow has 12, fast has 12)\n")
     assert "optim.lr" in text and "all were trained on the same data" in text
     for words in (
@@ -73,6 +79,7 @@ def test_what_is_refused(runs: Path, demo_tree: Path, tmp_path: Path) -> None:
     assert "there is no run 'fats' in" in refused("slow", "fats") and "did you mean fast?" in refused("slow", "fats")
     assert "name two different runs" in refused("slow")
     assert "name two different runs" in refused("slow", "slow")
+    assert "is a folder" in refused("slow", "fast", "--out", tmp_path)
     missing = refused("slow", "fast", "--split", "val")
     assert "run slow has no scores of the split 'val' (it has test)" in missing
     assert f"medtrain evaluate slow --runs {runs} --split val" in missing

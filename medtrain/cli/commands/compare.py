@@ -16,6 +16,7 @@ def compare(
     names: Positional[Annotated[tuple[str, ...], arg(metavar="RUN RUN [RUN ...]")]],
     split: str = "",
     margin: float = 0.0,
+    out: Path | None = None,
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
@@ -30,16 +31,24 @@ def compare(
         split: Split whose scores are compared: test, val, external, or test-NAME of an evaluation with --shards
             (default: test, or val where no run has a test).
         margin: Also test whether they are equivalent: the difference is less than this (0: do not).
+        out: Also write it as one HTML file, with curves over each other, that needs no network and no script.
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    runs_of = [Run.find(runs, name) for name in names]
+    chosen = [Run.find(runs, name) for name in names]
     busy("comparing: 1,000 rounds of a bootstrap take seconds")
     from medtrain.reporting.comparison_text import comparison_text
+    from medtrain.reporting.html_comparison.comparison_page import ensure_writable, write_comparison_page
     from medtrain.reporting.run_comparison import compare_runs
 
-    found = compare_runs(runs_of, split, margin)
+    if out:
+        ensure_writable(out)
+    compared = compare_runs(chosen, split, margin)
+    if out:
+        write_comparison_page(compared, out)
     if json:
-        say_json(found)
-    else:
-        say(comparison_text(found))
+        say_json(compared.found)
+        return
+    say(comparison_text(compared.found))
+    if out:
+        say(f"\nreport: {out}")

@@ -47,9 +47,11 @@ def test_several_labels() -> None:
         assert (own.first, own.second) == pytest.approx((reports[0][name], reports[1][name]), abs=1e-12)
     for name in ("a", "b"):
         rows = [report["per_class"][name] for report in reports]
-        for tested, number in ((pair.auroc, "auroc"), (pair.average_precision, "average_precision")):
+        for tested, number in ((pair.auroc, "auroc"), *((own, number) for number, own in pair.by_label.items())):
             assert (tested[name].first, tested[name].second) == pytest.approx((rows[0][number], rows[1][number]))
-    assert set(pair.auroc) == set(pair.average_precision) == set(pair.decisions) == {"a", "b"}, "c is not learned"
+    assert [*pair.by_label] == ["average_precision", "f1"]
+    for rows_of in (pair.auroc, *pair.by_label.values(), pair.decisions):
+        assert {*rows_of} == {"a", "b"}, "c is not learned"
     known = labels[:, 0] >= 0
     right = [(own[:, 0] >= limit[0]) == (labels[:, 0] == 1) for own, limit in zip(scores, limits, strict=True)]
     assert pair.decisions["a"].first_only == (right[0] & ~right[1] & known).sum(), "by each run's own threshold"
@@ -70,7 +72,7 @@ def test_several_classes() -> None:
         assert tested.second == pytest.approx(reports[1]["per_class"][name]["auroc"])
     right = [own[5:].argmax(1) == truth[5:] for own in scores]
     assert set(pair.decisions) == {ALL} and pair.decisions[ALL].second_only == (right[1] & ~right[0]).sum()
-    assert not pair.average_precision
+    assert not pair.by_label
 
 
 def test_normal_or_abnormal_is_by_study() -> None:
@@ -90,7 +92,9 @@ def test_normal_or_abnormal_is_by_study() -> None:
     assert found.samples == len(np.unique(studies)) == reports[0]["samples"]
     for name, own in pair.metrics.items():
         assert (own.first, own.second) == pytest.approx((reports[0][name], reports[1][name]), abs=1e-12)
-    assert list(pair.auroc) == ["hand", "wrist"]
+    assert [*pair.auroc] == [*pair.by_label["kappa"]] == ["hand", "wrist"]
+    for name, own in pair.by_label["kappa"].items():
+        assert own.second == pytest.approx(reports[1]["per_class"][name]["kappa"])
     for name, tested in pair.auroc.items():
         assert tested.first == pytest.approx(reports[0]["per_class"][name]["auroc"])
 
@@ -114,7 +118,7 @@ def test_of_a_label_that_few_patients_have_no_average_precision_is_tested() -> N
     scores = [RNG.random((IMAGES, 2)) for _ in range(2)]
     reports = [multilabel_report(own, labels, ("five", "six")) for own in scores]
     (pair,) = run_paired_tests(common("multilabel", ("five", "six"), labels, scores, reports=reports), rounds=20).pairs
-    five, six = pair.average_precision.values()
+    five, six = pair.by_label["average_precision"].values()
     assert np.isnan((five.p, *five.interval)).all() and not np.isnan((six.p, *six.interval)).any()
     assert five.first == pytest.approx(reports[0]["per_class"]["five"]["average_precision"])
 
@@ -128,7 +132,7 @@ def test_a_bootstrap_has_as_many_rounds_as_holm_needs() -> None:
     reports = [multilabel_report(own, labels, names) for own in scores]
     found = run_paired_tests(common("multilabel", names, labels, scores, reports=reports))
     assert found.rounds == 1200
-    assert max(holm([own.p for own in found.pairs[0].average_precision.values()])) < 0.05
+    assert max(holm([own.p for own in found.pairs[0].by_label["average_precision"].values()])) < 0.05
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "abnormality", "multilabel"])

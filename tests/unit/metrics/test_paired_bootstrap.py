@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from sklearn import metrics as reference
 
-from medtrain.metrics import resampled_numbers
+from medtrain.metrics import classification, resampled_numbers
 from medtrain.metrics.abnormality_report import abnormality_report
 from medtrain.metrics.multiclass_report import multiclass_report
 from medtrain.metrics.multilabel_report import multilabel_report
@@ -20,6 +22,7 @@ from medtrain.metrics.score_report import score_report
 
 Rows = NDArray[np.int64]
 IMAGES, PATIENTS, ROUNDS = 90, 25, 40
+HALF = np.full(3, 0.5)
 PEOPLE = np.concatenate([np.arange(PATIENTS), np.random.default_rng(9).integers(PATIENTS, size=IMAGES - PATIENTS)])
 
 
@@ -69,14 +72,25 @@ def test_numbers_of_several_labels() -> None:
         own = [(told[told[:, i] >= 0, i] == 1, values[told[:, i] >= 0, i]) for i in range(3)]
         pooled = told[told >= 0] == 1, values[told >= 0]
         precisions = [precision(*one) for one in own]
+        assert mean(precisions) == pytest.approx(report_of(values, told)["macro_average_precision"])
+        main = [mean([area(*one) for one in own]), mean(precisions), area(*pooled), precision(*pooled)]
+        others = report_of(values, told)
+        f1 = [others["per_class"][name]["f1"] for name in "abc"]
         return [
-            mean([area(*one) for one in own]), mean(precisions), area(*pooled), precision(*pooled), *precisions
+            *main, *(others[name] for name in resampled_numbers.MULTILABEL[4:]),
+            *precisions, *(math.nan if one is None else one for one in f1),
         ]  # fmt: skip
 
-    numbers = [resampled_numbers.multilabel_numbers(own, labels, PEOPLE) for own in scores]
+    def report_of(values: NDArray[np.float64], told: NDArray[np.int8]) -> dict[str, Any]:
+        return multilabel_report(values, told, ("a", "b", "c"), thresholds=limits)
+
+    limits = (0.3, 0.5, 0.7)
+    numbers = [resampled_numbers.multilabel_numbers(own, labels, PEOPLE, np.array(limits)) for own in scores]
     found = ensure_same(numbers[0], numbers[1], expected)
-    report = multilabel_report(scores[0], labels, ("a", "b", "c"))
-    assert found.observed[0, :4] == pytest.approx([report[name] for name in resampled_numbers.MULTILABEL])
+    report, count = report_of(scores[0], labels), len(resampled_numbers.MULTILABEL)
+    assert found.observed[0, :count] == pytest.approx([report[name] for name in resampled_numbers.MULTILABEL])
+    counted = {name for name, value in report.items() if isinstance(value, float)} - {"loss"}
+    assert counted == {*resampled_numbers.MULTILABEL}, "every number of the report"
 
 
 def test_numbers_of_several_classes() -> None:
@@ -86,30 +100,45 @@ def test_numbers_of_several_classes() -> None:
 
     def expected(rows: Rows, model: int) -> list[float]:
         truth, values = targets[rows], scores[model][rows]
-        f1 = reference.f1_score(truth, values.argmax(1), average="macro")
+        said = values.argmax(1)
         areas = [area(truth == c, values[:, c]) for c in range(3)]
-        return [reference.accuracy_score(truth, values.argmax(1)), mean(areas), f1]
+        rows_of = reference.precision_recall_fscore_support(truth, said, average="macro", zero_division=np.nan)
+        return [
+            reference.accuracy_score(truth, said), mean(areas), rows_of[2], *rows_of[:2],
+            classification.expected_calibration_error(values, truth), classification.brier_score(values, truth),
+        ]  # fmt: skip
 
     numbers = [resampled_numbers.multiclass_numbers(own, targets, PEOPLE) for own in scores]
     found = ensure_same(numbers[0], numbers[1], expected)
     report = multiclass_report(scores[1], targets, ("a", "b", "c"), PEOPLE)
     assert found.observed[1] == pytest.approx([report[name] for name in resampled_numbers.MULTICLASS])
+    assert {name for name, value in report.items() if isinstance(value, float)} == {*resampled_numbers.MULTICLASS}
 
 
 def test_numbers_of_normal_or_abnormal() -> None:
     rng = np.random.default_rng(2)
-    truth = rng.random(IMAGES) < 0.4
+    truth, kind = rng.random(IMAGES) < 0.4, rng.integers(2, size=IMAGES)
     scores = [np.round(rng.random(IMAGES) * 0.7 + 0.3 * truth, 2) for _ in range(2)]
 
     def expected(rows: Rows, model: int) -> list[float]:
-        said = scores[model][rows] > 0.5
-        kappa, right = reference.cohen_kappa_score(truth[rows], said), reference.accuracy_score(truth[rows], said)
-        return [kappa, area(truth[rows], scores[model][rows]), right]
+        values, own = scores[model][rows], truth[rows]
+        said = values > 0.5
+        each = [kind[rows] == number for number in (0, 1)]
+        kappas = [reference.cohen_kappa_score(own[these], said[these]) for these in each]
+        return [
+            reference.cohen_kappa_score(own, said), area(own, values), reference.accuracy_score(own, said),
+            reference.recall_score(own, said), reference.recall_score(~own, ~said),
+            mean(kappas), mean([area(own[these], values[these]) for these in each]), *kappas,
+        ]  # fmt: skip
 
-    numbers = [resampled_numbers.abnormality_numbers(own, truth, PEOPLE) for own in scores]
+    types = np.eye(2, dtype=bool)[kind]
+    numbers = [resampled_numbers.abnormality_numbers(own, truth, PEOPLE, types) for own in scores]
     found = ensure_same(numbers[0], numbers[1], expected)
-    report = abnormality_report(scores[0], truth[:, None].astype(np.int8), ("hand",), PEOPLE, ((1, 1),))
-    assert found.observed[0] == pytest.approx([report[name] for name in resampled_numbers.ABNORMALITY])
+    labels = np.where(types, truth[:, None], -1).astype(np.int8)
+    report = abnormality_report(scores[0], labels, ("hand", "wrist"), PEOPLE, ((1, 1),) * 2)
+    names, kappas = resampled_numbers.ABNORMALITY, [row["kappa"] for row in report["per_class"].values()]
+    assert found.observed[0] == pytest.approx([*(report[name] for name in names), *kappas])
+    assert {name for name, value in report.items() if isinstance(value, float)} - {"loss"} == {*names}
 
 
 def test_numbers_of_scores() -> None:
@@ -120,12 +149,16 @@ def test_numbers_of_scores() -> None:
     def expected(rows: Rows, model: int) -> list[float]:
         own, truth = predicted[model][rows], given[rows]
         squares = reference.mean_squared_error(truth, own)
-        return [reference.mean_absolute_error(truth, own), math.sqrt(squares), reference.r2_score(truth, own)]
+        return [
+            reference.mean_absolute_error(truth, own), math.sqrt(squares), reference.r2_score(truth, own),
+            float(spearmanr(truth, own).statistic),
+        ]  # fmt: skip
 
     numbers = [resampled_numbers.score_numbers(own, given, PEOPLE) for own in predicted]
     found = ensure_same(numbers[0], numbers[1], expected)
     report = score_report(predicted[0], given, PEOPLE)
     assert found.observed[0] == pytest.approx([report[name] for name in resampled_numbers.SCORE])
+    assert {name for name, value in report.items() if isinstance(value, float)} - {"loss"} == {*resampled_numbers.SCORE}
 
 
 def test_p_and_intervals_by_hand() -> None:
@@ -150,7 +183,7 @@ def test_swapped_models_and_another_order_of_rows_give_the_same() -> None:
     order = np.random.default_rng(1).permutation(IMAGES)
 
     def found(rows: Rows, first: int, second: int) -> list[float]:
-        numbers = [resampled_numbers.multilabel_numbers(own[rows], labels[rows], PEOPLE[rows]) for own in scores]
+        numbers = [resampled_numbers.multilabel_numbers(own[rows], labels[rows], PEOPLE[rows], HALF) for own in scores]
         own = difference(paired_bootstrap(numbers, PATIENTS, 0, 100), first, second, 0)
         return [own.difference, *own.interval, own.p]
 
@@ -162,14 +195,16 @@ def test_swapped_models_and_another_order_of_rows_give_the_same() -> None:
 def test_what_is_undefined_says_so_and_breaks_nothing() -> None:
     scores = np.array([[0.2, 0.1], [0.7, 0.9], [0.4, 0.4], [0.3, 0.2], [0.2, 0.2], [0.1, 0.1]])
     labels = np.array([[1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0]], np.int8)  # nobody has the second
-    numbers = resampled_numbers.multilabel_numbers(scores, labels, np.arange(6))
+    numbers = resampled_numbers.multilabel_numbers(scores, labels, np.arange(6), HALF[:2])
     draws = paired_bootstrap([numbers, numbers], 6, 0, 50)
-    assert math.isnan(difference(draws, 0, 1, 5).p), "the average precision of a label without a positive"
+    assert math.isnan(difference(draws, 0, 1, len(resampled_numbers.MULTILABEL) + 1).p), (
+        "the average precision of a label without a positive"
+    )
     assert difference(draws, 0, 1, 0).p == 1, "the mean over the labels that have an AUROC"
-    of_five = resampled_numbers.multilabel_numbers(scores, labels, np.array([0, 1, 2, 3, 4, 4]))
+    of_five = resampled_numbers.multilabel_numbers(scores, labels, np.array([0, 1, 2, 3, 4, 4]), HALF[:2])
     found = difference(paired_bootstrap([of_five, of_five], 5, 0, 50), 0, 1, 0)
     assert math.isnan(found.p) and found.difference == 0, "five patients"
-    nobody = resampled_numbers.multilabel_numbers(scores, np.full_like(labels, -1), np.arange(6))
+    nobody = resampled_numbers.multilabel_numbers(scores, np.full_like(labels, -1), np.arange(6), HALF[:2])
     assert np.isnan(nobody(np.ones(6, np.int64))).all()
     empty = resampled_numbers.score_numbers(np.empty(0), np.empty(0), np.empty(0, np.int64))
     assert np.isnan(empty(np.empty(0, np.int64))).all()

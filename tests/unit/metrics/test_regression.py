@@ -14,7 +14,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from medtrain.evaluation.score_table import TIES
 from medtrain.evaluation.study_means import study_means
 from medtrain.loading.batch import Batch
-from medtrain.metrics.score_report import NUMBERS, score_report, scores_of
+from medtrain.metrics.score_report import NUMBERS, Scored, score_report
 from medtrain.tasks.score import Score
 
 
@@ -30,7 +30,7 @@ def drawn(count: int, seed: int, ties: bool = False) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("count", [2, 3, 17, 400])
 def test_the_numbers_are_those_of_others(count: int, ties: bool) -> None:
     predicted, given = drawn(count, count, ties)
-    found = dict(zip(NUMBERS, scores_of(predicted, given, np.ones(count)), strict=True))
+    found = dict(zip(NUMBERS, Scored(predicted, given)(np.ones(count)), strict=True))
     assert found["mae"] == pytest.approx(mean_absolute_error(given, predicted), abs=1e-9)
     assert found["rmse"] == pytest.approx(root_mean_squared_error(given, predicted), abs=1e-9)
     varied = len(set(given)) > 1
@@ -46,8 +46,8 @@ def test_weights_count_rows_several_times() -> None:
     predicted, given = drawn(40, 5, ties=True)
     times = np.random.default_rng(0).integers(0, 4, 40)
     often = np.repeat(np.arange(40), times)
-    assert scores_of(predicted, given, times.astype(float)) == pytest.approx(
-        scores_of(predicted[often], given[often], np.ones(len(often))), abs=1e-9
+    assert Scored(predicted, given)(times.astype(float)) == pytest.approx(
+        Scored(predicted[often], given[often])(np.ones(len(often))), abs=1e-9
     )
 
 

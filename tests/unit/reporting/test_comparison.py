@@ -15,6 +15,7 @@ from scored_runs import scored_run
 from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.metrics.multiple_testing import holm
+from medtrain.metrics.resampled_numbers import MULTILABEL
 from medtrain.reporting.comparison_text import comparison_text, equivalence, p_text, sentence
 from medtrain.reporting.run_comparison import compare_runs
 from medtrain.runs.run import Run
@@ -45,35 +46,35 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def test_everything_is_in_json_and_nothing_in_it_is_no_number(runs: list[Run]) -> None:
-    found = json.loads(json.dumps(compare_runs(runs[:2], margin=0.1), allow_nan=False))
+    found = json.loads(json.dumps(compare_runs(runs[:2], margin=0.1).found, allow_nan=False))
     assert found["settings"] == {"optim.lr": {"a": found["settings"]["optim.lr"]["a"], "b": 0.5}}
     assert found["data"]["same"] is None and found["data"]["digests"] == {"a": None, "b": None}
     (own,) = found["comparisons"]
-    assert set(own["metrics"]) == {"macro_auroc", "macro_average_precision", "micro_auroc", "micro_average_precision"}
+    assert tuple(own["metrics"]) == MULTILABEL
     for row in own["metrics"].values():
         assert row["difference"] == pytest.approx(row["second"] - row["first"])
         assert row["adjusted_p"] == row["p"] and 0 < row["p"] <= 1
     mean = np.mean([row["first"] for row in own["auroc"].values()])
     assert own["metrics"]["macro_auroc"]["first"] == pytest.approx(mean)
-    for part in ("auroc", "average_precision", "decisions"):
+    for part in ("auroc", "average_precision", "f1", "decisions"):
         rows = own[part].values()
         assert [row["adjusted_p"] for row in rows] == holm([row["p"] for row in rows])
 
 
 def test_a_real_difference_is_told_from_chance_in_words(runs: list[Run]) -> None:
-    found = compare_runs(runs[::2])
+    found = compare_runs(runs[::2]).found
     text = comparison_text(found)
     assert "macro AUROC: c is better than a by 0." in text
     (own,) = found["comparisons"]
     assert own["auroc"]["Effusion"]["adjusted_p"] < 0.001 and "< 0.001" in text
     assert own["auroc"]["Mass"]["adjusted_p"] > 0.05
     assert "clustered by patient" in text and "by patient (Obuchowski, 1998)" in text
-    backwards = comparison_text(compare_runs(runs[::-2]))
+    backwards = comparison_text(compare_runs(runs[::-2]).found)
     assert "macro AUROC: a is worse than c by 0." in backwards
 
 
 def test_several_runs_are_adjusted_together(runs: list[Run]) -> None:
-    alone, together = compare_runs(runs[:2]), compare_runs(runs)
+    alone, together = compare_runs(runs[:2]).found, compare_runs(runs).found
     first, other = together["comparisons"]
     assert (first["second"], other["second"]) == ("b", "c")
     for number, row in first["metrics"].items():
@@ -147,7 +148,7 @@ def test_whether_the_data_are_the_same(tmp_path: Path, digests: tuple[str, str],
         scored_run(tmp_path, name, scores, labels, drawn.patients, data=own)
         for name, own in zip("ab", digests, strict=True)
     ]
-    found = compare_runs(pair)
+    found = compare_runs(pair).found
     assert found["data"]["same"] is same and words in comparison_text(found)
 
 
@@ -158,7 +159,7 @@ def test_few_patients_are_warned_of(tmp_path: Path) -> None:
         scored_run(tmp_path, name, np.stack([own, own], 1), labels, drawn.patients)
         for name, own in (("a", drawn.first), ("b", drawn.second))
     ]
-    found = compare_runs(pair, margin=0.1)
+    found = compare_runs(pair, margin=0.1).found
     own = found["comparisons"][0]["auroc"]["Mass"]
     assert own["p"] is None and own["adjusted_p"] is None and own["interval"] == [None, None]
     assert "Of so few patients (less than 50) intervals and p-values are rough." in comparison_text(found)
@@ -168,7 +169,7 @@ def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
     people = np.arange(10) % 5
     labels, scores = np.eye(2, dtype=np.int8)[np.arange(10) % 2], np.random.default_rng(0).random((2, 10, 2))
     pair = [scored_run(tmp_path, name, own, labels, people) for name, own in zip("ab", scores, strict=True)]
-    found = compare_runs(pair, margin=0.1)
+    found = compare_runs(pair, margin=0.1).found
     assert all(row["p"] is None for row in found["comparisons"][0]["metrics"].values())
     text = comparison_text(found)
     assert "macro AUROC: undefined on these images" in text and "and of less than 6 undefined." in text

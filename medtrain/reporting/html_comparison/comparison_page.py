@@ -1,0 +1,168 @@
+"""Write the comparison of runs: sentences, settings, data, differences and curves over each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medtrain.core.errors import InputError
+from medtrain.core.files import write_whole
+from medtrain.reporting.comparison_text import ALPHA, equivalence, main_numbers, sentence, words_of
+from medtrain.reporting.html_comparison.curves_section import curves, training
+from medtrain.reporting.html_comparison.differences_section import differences
+from medtrain.reporting.html_report.markup import Html, facts, listed, note, paragraph, table, tag
+from medtrain.reporting.html_report.page_frame import Section, page, section
+from medtrain.reporting.html_report.run_facts import without_paths
+from medtrain.reporting.html_report.run_page import ensure_ours
+from medtrain.reporting.run_comparison import Compared
+
+SAME_DATA = {
+    True: "All runs were trained on the same data.",
+    False: "The runs were trained on DIFFERENT DATA.",
+    None: "Whether the runs were trained on the same data is unknown: a run has no checkpoint that says so.",
+}
+
+
+def ensure_writable(path: Path) -> None:
+    """InputError where a comparison cannot be written to `path`, before anything is computed."""
+    ensure_ours(path)
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out")
+
+
+def write_comparison_page(compared: Compared, path: Path) -> None:
+    """Write the page; InputError where `path` is a file that none of medtrain's reports is."""
+    ensure_writable(path)
+    write_whole(path, render(compared).encode())
+
+
+def render(compared: Compared) -> str:
+    """The page as text."""
+    found = compared.found
+    title = " against ".join(reversed(found["runs"])) if len(found["runs"]) == 2 else ", ".join(found["runs"])
+    under = f"medtrain compare: {found['task']}, {found['split']} split"
+    parts = [
+        _summary(found),
+        _settings(found),
+        _data(found),
+        differences(found),
+        training(compared),
+        curves(compared),
+        _methods(found),
+    ]
+    return page(title, under, parts)
+
+
+def _summary(found: dict[str, Any]) -> Section:
+    together = len(found["comparisons"]) > 1
+    parts: list[object] = []
+    for own in found["comparisons"]:
+        first, second, main = own["first"], own["second"], main_numbers(found, own)
+        lines = [_marked(sentence(first, second, words_of(name), row, together), row) for name, row in main.items()]
+        if found["margin"]:
+            lines += [tag("li", equivalence(words_of(name), row, found["margin"], together))
+                      for name, row in main.items()]  # fmt: skip
+        parts += [tag("h3", f"{second} against {first}") if together else None, tag("ul", *lines)]
+    people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
+    return section(
+        "summary",
+        "Result",
+        paragraph(f"Compared on {people}, which all of the runs have scored ({found['split']} split)."),
+        *parts,
+        note(
+            "This compares these weights on these patients. The same settings with another seed give other weights. "
+            "No difference shown does not mean that there is none."
+        ),
+    )
+
+
+def _marked(text: str, row: dict[str, Any]) -> Html:
+    """What is more than chance stands out."""
+    said, bracket, rest = text.partition(" (")
+    shown = row["adjusted_p"] is not None and row["adjusted_p"] < ALPHA
+    return tag("li", tag("strong", said) if shown else said, bracket, rest)
+
+
+def _settings(found: dict[str, Any]) -> Section:
+    runs, told = found["runs"], found["training"]
+    rows: list[tuple[object, ...]] = [
+        (tag("code", name), *(without_paths(values[run]) for run in runs)) for name, values in found["settings"].items()
+    ]
+    rows += [
+        (words, *("unknown" if told[run][key] is None else str(told[run][key]) for run in runs))
+        for words, key in (("epochs trained", "epochs"), ("best epoch", "best_epoch"), ("state", "state"))
+    ]
+    others = [
+        (tag("code", name), *(without_paths(values[run]) for run in runs))
+        for name, values in found["other_settings"].items()
+    ]
+    columns = range(1, len(runs) + 1)
+    return section(
+        "settings",
+        "Settings that differ",
+        None if found["settings"] else paragraph("No setting that decides the weights differs."),
+        table("Settings that decide the weights, and how far each run came", ("setting", *runs), rows, words=columns),
+        table("Settings that differ and decide no weights", ("setting", *runs), others, words=columns)
+        if others
+        else None,
+    )
+
+
+def _data(found: dict[str, Any]) -> Section:
+    common = found["common_images"]
+    rows = [
+        (run, count, common, count - common, without_paths(found["data"]["shards"][run]))
+        for run, count in found["images"].items()
+    ]
+    digests = [(run, tag("code", digest or "unknown")) for run, digest in found["data"]["digests"].items()]
+    unknown = common - found["samples"] if found["unit"] != "studies" else 0
+    return section(
+        "data",
+        "Data",
+        tag("p", SAME_DATA[found["data"]["same"]], class_=None if found["data"]["same"] else "warn"),
+        table(
+            f"Images of the {found['split']} split that each run has scored; compared are those of all runs",
+            ("run", "scored", "common", "left out, as another run has not scored them", "packed dataset"),
+            rows,
+            words=(4,),
+        ),
+        note(f"Left out, as a run has not learned it: {listed(found['left_out_labels'])}.")
+        if found["left_out_labels"]
+        else None,
+        note(f"Of {unknown:,} common images nothing is known that could be judged.") if unknown else None,
+        tag("h3", "Digest of the training data"),
+        facts(digests),
+    )
+
+
+def _methods(found: dict[str, Any]) -> Section:
+    """How the numbers were computed, and what they do not say."""
+    several = found["several_per_patient"]
+    exact = [row["exact"] for own in found["comparisons"] for row in own["decisions"].values()]
+    auroc = any(own["auroc"] for own in found["comparisons"])
+    rounds = (
+        f"{found['bootstrap_rounds']:,} rounds in which whole patients are drawn with replacement, the same ones for"
+        " all runs; percentile intervals (Efron, 1981), p by Davison and Hinkley (1997)"
+    )
+    plain = "one image a patient (DeLong, DeLong and Clarke-Pearson, 1988)"
+    of_areas = f"DeLong's test, {'clustered by patient (Obuchowski, 1997)' if several else plain}, with Student's t"
+    rows = [("all numbers", rounds)]
+    rows += [("AUROC by label", of_areas)] if auroc else []
+    if exact:
+        rows.append(
+            ("decisions", "McNemar's exact test" if all(exact) else "McNemar's test by patient (Obuchowski, 1998)")
+        )
+    rows.append(("several labels or runs", "p-values adjusted together by Holm's method (1979)"))
+    if found["margin"]:
+        rows.append(("equivalence", f"two one-sided tests (Schuirmann, 1987) with a margin of {found['margin']:g}"))
+    few = found["patients"] < 50
+    return section(
+        "methods",
+        "Methods",
+        table("How differences are tested", ("what", "how"), rows, words=(1,), class_="wrap"),
+        tag("p", "Of so few patients (less than 50) intervals and p-values are rough.", class_="warn") if few else None,
+        note(
+            f"The least p of this bootstrap is {2 / (found['bootstrap_rounds'] + 1):.4f}. Bold: below {ALPHA:.0%}."
+            " Numbers are rounded: the exact ones are in their titles, and in the JSON of medtrain compare --json."
+        ),
+    )
