@@ -20,6 +20,11 @@ if ! have dcmj2pnm && [ "$(id -u)" = 0 ] && have apt-get; then
     apt-get update -qq && apt-get install -y -qq --no-install-recommends dcmtk >/dev/null || true
 fi
 have dcmj2pnm || echo "!!! DCMTK is not here (apt-get install dcmtk); its comparisons of lossy DICOM will be skipped"
+if ! { have chromium && have chromedriver && have pdftotext; }; then
+    [ "$(id -u)" = 0 ] && have apt-get && echo "installing Chromium, in which reports are opened" && apt-get update -qq &&
+        apt-get install -y -qq --no-install-recommends chromium chromium-driver poppler-utils >/dev/null ||
+        echo "!!! Chromium, its driver and pdftotext could not be installed; no report will be opened in a browser"
+fi
 
 bin=.venv/bin
 "$bin"/ruff check .

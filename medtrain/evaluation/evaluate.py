@@ -20,6 +20,7 @@ from medtrain.evaluation.inputs import open_loader, pixels
 from medtrain.evaluation.study_means import study_means
 from medtrain.loading.loader import Loader
 from medtrain.metrics.numbers import plain
+from medtrain.metrics.subgroup_gaps import with_gaps
 from medtrain.metrics.subgroups import subgroups
 from medtrain.models.compile import not_compiled
 from medtrain.runs.run import Run, resume_command
@@ -122,7 +123,7 @@ def compute_task_metrics(
 
 
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
-    """`subgroups`: attribute -> group -> its metrics, of the patients' sex and age and the view, where shards tell."""
+    """`subgroups`: attribute -> group -> its metrics and gap: sex, age and view, where shards tell."""
     scores, rows = distinct(scores, loader)
     about: list[dict[str, Any]] = [{}] * len(rows)
     with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
@@ -132,14 +133,27 @@ def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
                 found = pool.map(sidecar, [file] * len(own), rows[own])
                 for i, told in zip(own.tolist(), found, strict=True):
                     about[i] = told["meta"]
-    labels = loader.labels[scores.samples]
-    report = {
-        attribute: {
-            name: task.metrics(scores.values[own], labels[own], rows["group"][own]) for name, own in groups.items()
-        }
-        for attribute, groups in subgroups(about).items()
-    }
+    unlearned = np.isin(loader.index.classes, list(task.unlearned))
+    report = subgroup_reports(task, scores.values, loader.labels[scores.samples], rows["group"], about, unlearned)
     return {"subgroups": report} if report else {}
+
+
+def subgroup_reports(
+    task: Task,
+    values: npt.NDArray[np.float64],
+    labels: npt.NDArray[Any],
+    patients: npt.NDArray[Any],
+    about: list[dict[str, Any]],
+    unlearned: npt.NDArray[np.bool_],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """attribute -> group -> its metrics, its patients, and its gap to the others."""
+    return {
+        attribute: with_gaps(
+            {name: task.metrics(values[own], labels[own], patients[own]) for name, own in groups.items()},
+            values, labels, patients, groups, unlearned,
+        )
+        for attribute, groups in subgroups(about).items()
+    }  # fmt: skip
 
 
 def by_study(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def bootstrap_accuracy(
     The order of the samples does not matter. See `bootstrap_intervals`.
     """
     right = classification.zero_or_one("correct", correct)
-    group = _group_numbers(groups, len(right))
+    group = group_numbers(groups, len(right))
     size = np.bincount(group)
     hits = np.bincount(group[right], minlength=len(size))
 
@@ -73,7 +73,7 @@ def bootstrap_kappa(
     """
     truth = classification.zero_or_one("targets", targets)
     said = classification.zero_or_one("predictions", predictions, len(truth))
-    group = _group_numbers(groups, len(truth))
+    group = group_numbers(groups, len(truth))
     count = int(group.max(initial=-1)) + 1
     cells = np.bincount(group * 4 + truth * 2 + said, minlength=4 * count).reshape(count, 4)
 
@@ -99,9 +99,9 @@ def bootstrap_aurocs(
     see `bootstrap_intervals`.
     """
     values, truth, cells = np.asarray(scores), np.asarray(targets), np.asarray(known, bool)
-    group = _group_numbers(groups, len(values))
-    labels = [_weighted_auroc(values[own, i], truth[own, i], group[own]) for i, own in enumerate(cells.T)]
-    pooled = _weighted_auroc(values[cells], truth[cells], np.broadcast_to(group[:, None], cells.shape)[cells])
+    group = group_numbers(groups, len(values))
+    labels = [weighted_auroc(values[own, i], truth[own, i], group[own]) for i, own in enumerate(cells.T)]
+    pooled = weighted_auroc(values[cells], truth[cells], np.broadcast_to(group[:, None], cells.shape)[cells])
 
     def areas(drawn: Ints) -> Floats:
         each = np.array([area(drawn) for area in labels])
@@ -111,7 +111,7 @@ def bootstrap_aurocs(
     return AurocIntervals(ends[:-2], ends[-2], ends[-1])
 
 
-def _weighted_auroc(scores: NDArray[Any], targets: NDArray[Any], groups: Ints) -> Callable[[Ints], float]:
+def weighted_auroc(scores: NDArray[Any], targets: NDArray[Any], groups: Ints) -> Callable[[Ints], float]:
     """The AUROC of samples that are repeated as often as their group is drawn.
 
     The scores are sorted once, here: a draw only counts.
@@ -128,7 +128,7 @@ def _weighted_auroc(scores: NDArray[Any], targets: NDArray[Any], groups: Ints) -
     return area
 
 
-def _group_numbers(groups: ArrayLike, length: int) -> Ints:
+def group_numbers(groups: ArrayLike, length: int) -> Ints:
     """Number the groups 0..G-1 in sorted order, so that the order of the samples has no say in the draws."""
     array = classification.vector("groups", groups, length)
     if array.dtype.kind in "Of":

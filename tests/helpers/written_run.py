@@ -13,7 +13,7 @@ from medtrain import tasks
 from medtrain.config import configfile
 from medtrain.config.fingerprint import fingerprint
 from medtrain.core.jsonfiles import append_json, write_json
-from medtrain.evaluation.evaluate import compute_task_metrics
+from medtrain.evaluation.evaluate import compute_task_metrics, subgroup_reports
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.runs.checkpoint_manifest import manifest_bytes
 from medtrain.runs.run import Run, set_status
@@ -27,7 +27,7 @@ NAMES = {
 }
 START = 1_700_000_000.0
 SECRETS = ("key-of-an-image", "patient-0")
-ABOUT = {"sex": ("F", "M"), "age": ("00 to 17", "80 and more")}
+ABOUT = {"sex": ("F", "M"), "age": (9, 88)}
 
 
 def packed(folder: Path, names: tuple[str, ...], samples: int = 40) -> Path:
@@ -88,14 +88,10 @@ def written(
         kind = kind.tune_on(table.scores, table.labels)
     report = {**compute_task_metrics(kind, table.scores, table.labels, table.rows), "copies_left_out": 2}
     if groups[0]:
-        parts = {group: slice(sum(groups[:i]), sum(groups[: i + 1])) for i, group in enumerate(ABOUT["sex"])}
-        report["subgroups"] = {
-            attribute: {
-                group: kind.metrics(table.scores[part], table.labels[part], table.rows["group"][part])
-                for group, part in zip(both, parts.values(), strict=True)
-            }
-            for attribute, both in ABOUT.items()
-        }  # fmt: skip
+        kinds = [{name: both[i] for name, both in ABOUT.items()} for i in range(2)]
+        about = [kinds[0]] * groups[0] + [kinds[1]] * groups[1] + [{}] * (count - sum(groups))
+        nothing = np.isin(table.classes, [])
+        report["subgroups"] = subgroup_reports(kind, table.scores, table.labels, table.rows["group"], about, nothing)
     change(report)
     run.evaluation.mkdir()
     write_json(run.evaluation / f"{split}.json", report)

@@ -1,19 +1,16 @@
-"""What a training leaves as its report, of each kind of problem, by the real commands."""
+"""What a training leaves as its report, by the real commands; test_report_in_browser has runs of other tasks."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 from pathlib import Path
 
 import pytest
-from command import BRIEF, NETWORK, medtrain
+from command import medtrain
 from page_checks import checked
 from short_training import train
-
-SMALL = [*NETWORK, *BRIEF, "--image_size", "32", "--eval_batch_size", "8", "--weights", ""]
 
 
 @pytest.fixture(scope="module")
@@ -61,28 +58,3 @@ def test_a_report_that_cannot_be_written_fails_no_run(demo_shards: Path, tmp_pat
     assert len(warning) == 1 and "is a folder" in warning[0] and f"medtrain report one --runs {tmp_path}" in warning[0]
     assert "finished (all epochs done)" in done.stdout
     assert json.loads((tmp_path / "one" / "status.json").read_text())["state"] == "finished"
-
-
-@pytest.mark.parametrize(
-    ("dataset", "samples", "extra", "words"),
-    [
-        ("chest_demo", 120, [], ("Counts at the threshold of each label", "Results by label", "Sex")),
-        ("mura_demo", 120, ["--monitor", "loss"], ("Cohen's kappa", "By study type")),
-    ],
-)
-def test_of_other_tasks(dataset: str, samples: int, extra: list[str], words: tuple[str, ...], tmp_path: Path) -> None:
-    medtrain("data", "download", dataset, "--root", tmp_path / "raw")
-    medtrain("shard", dataset, "--root", tmp_path / "raw", "--out", tmp_path / "shards", "--size", "64", "--encoding",
-             "jpeg", "--max_samples", samples)  # fmt: skip
-    medtrain("train", dataset, "--shards", tmp_path / "shards", "--runs", tmp_path, "--run", "one", *SMALL, *extra)
-    page = checked(tmp_path / "one" / "report.html")
-    for one in words:
-        assert one in page.text, one
-    keys = {line.split(",")[0] for line in (tmp_path / "one" / "evaluation" / "test.csv").read_text().splitlines()[1:]}
-    text = (tmp_path / "one" / "report.html").read_text()
-    assert (
-        keys
-        and not [key for key in keys if key in text]
-        and str(tmp_path) not in text
-        and os.uname().nodename not in text
-    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medtrain.core.console import in_line
 from medtrain.metrics.curves import Curves
 from medtrain.metrics.numbers import Floats
-from medtrain.reporting.html_report.inline_svg import drawn, new_svg
+from medtrain.reporting.html_report.inline_svg import Hovers, drawn, new_svg, places
 from medtrain.reporting.html_report.markup import Html
 from medtrain.reporting.style import AMBER, BLUE, GREEN, INK, VERMILION
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 Ends = list[float] | None  # of an interval
 FAINT = 0.18  # how dark a grid is
+FOREST = 420  # pixels that a forest plot is wide: two stand beside each other
 LONGEST = 26  # letters of a name beside a figure: the table has the whole
+HOVERED = 100  # beyond this many epochs, a pointer would not find the one it looks for
+ON_A_CURVE = 24  # points at which a pointer is told the numbers
 MARKED = 25  # beyond this many epochs, a dot on each would hide the line
 
 
@@ -76,9 +80,14 @@ def by_epoch(name: str, title: str, epochs: Sequence[int], lines: Mapping[str, F
         legend = figure.legend(loc="upper right", ncols=2, frameon=False, fontsize=10, labelcolor=INK, borderpad=0)
         legend.set_in_layout(False)
     figure.text(0.02, 0.93, title, color=INK, fontsize=12, weight="bold")
+    hovers: Hovers = []
+    for label, values in lines.items() if len(epochs) <= HOVERED else ():
+        told = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if not np.isnan(value)]
+        words = [f"epoch {epoch}, {label}: {value:.6g}" for epoch, value in told]
+        hovers += places(axes, [epoch for epoch, _ in told], [value for _, value in told], words)
     ends = ", ".join(f"{label} from {_ends(values)}" for label, values in lines.items())
     marked = "" if best is None else f"; best epoch {best}"
-    return drawn(figure, name, f"{title} by epoch, {epochs[0]} to {epochs[-1]}: {ends}{marked}")
+    return drawn(figure, name, f"{title} by epoch, {epochs[0]} to {epochs[-1]}: {ends}{marked}", hovers=hovers)
 
 
 def _ends(values: Floats) -> str:
@@ -92,8 +101,8 @@ def bars(name: str, words: str, rows: Mapping[str, tuple[float, Ends]], label: s
     figure = new_svg(500, height)
     left = _room(rows) / 500
     axes = figure.add_axes((left, 34 / height, 0.91 - left, (height - 40) / height))
-    places = np.arange(len(rows))
-    axes.barh(places, [value for value, _ in rows.values()], 0.62, color=BLUE)
+    places_ = np.arange(len(rows))
+    axes.barh(places_, [value for value, _ in rows.values()], 0.62, color=BLUE)
     for place, (value, ends) in enumerate(rows.values()):
         if ends:
             axes.plot(ends, [place, place], color=AMBER, linewidth=2.2, solid_capstyle="butt")
@@ -101,9 +110,25 @@ def bars(name: str, words: str, rows: Mapping[str, tuple[float, Ends]], label: s
         axes.text(1.015, place, f"{value:.3f}", va="center", fontsize=10, color=INK)
     axes.axvline(0.5, color=INK, linewidth=1, linestyle="--")
     quiet(axes, "x")
-    axes.set_yticks(places, [shortened(one) for one in rows])
+    axes.set_yticks(places_, [shortened(one) for one in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.45, -0.55), xlabel=f"{label}; line: 95 % interval; dashed: chance")
-    return drawn(figure, name, words)
+    values = [value for value, _ in rows.values()]
+    return drawn(figure, name, words, hovers=places(axes, values, places_, _told(rows.items())))
+
+
+def _told(rows: Iterable[tuple[str, tuple[float, Ends]]]) -> list[str]:
+    """A name, its value and its interval in words."""
+    found = []
+    for name, (value, ends) in rows:
+        interval = f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
+        found.append(f"{name}: {value:.4f}{interval}")
+    return found
+
+
+def _spread(x: Floats, y: Floats) -> NDArray[np.intp]:
+    """Which points of a curve are a word each: some of them, evenly along it."""
+    way = np.append(0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
+    return np.unique(np.searchsorted(way, np.linspace(0, way[-1], ON_A_CURVE)).clip(0, len(x) - 1))
 
 
 class CurvePanel:
@@ -132,12 +157,16 @@ class CurvePanel:
             share = curves.positives / (curves.positives + curves.negatives)
             self.chance.set_ydata([share, share])
             x, y = np.repeat(np.append(0, x), 2)[1:-1], np.repeat(y, 2)  # a precision holds up to its recall
+        own = _spread(x, y)
+        first, second = ("1 − specificity", "sensitivity") if self.roc else ("recall", "precision")
+        told = [f"{first} {one:.4f}, {second} {other:.4f}" for one, other in zip(x[own], y[own], strict=True)]
         self.line.set_data(x, y)
         if not np.isnan(ends.low).all():
             band = self.axes.fill_between(ends.x, ends.low, ends.high, color=self.colour, alpha=0.22, linewidth=0)
         self.title.set_text(shortened(label))
         what = "ROC curve" if self.roc else "Precision-recall curve"
-        found = drawn(self.figure, name, f"{what} of {label} with its 95 % band; {curves.positives:,} positives")
+        found = drawn(self.figure, name, f"{what} of {label} with its 95 % band; {curves.positives:,} positives",
+                      hovers=places(self.axes, x[own], y[own], told))  # fmt: skip
         if band is not None:
             band.remove()
         return found
@@ -156,31 +185,45 @@ def reliability(name: str, title: str, rows: Sequence[tuple[float, float, int]],
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel(axis[0])
     axes.set_ylabel(axis[1])
+    told = [f"{axis[0]} {mean:.4f}, {axis[1]} {part:.4f}, {many:,} samples" for mean, part, many in rows]
     figure.text(0.02, 0.945, title, color=INK, fontsize=12, weight="bold")
-    return drawn(figure, name, f"Reliability diagram, {title}, {len(rows)} bins; the table below has its numbers")
+    return drawn(figure, name, f"Reliability diagram, {title}, {len(rows)} bins; the table below has its numbers",
+                 hovers=places(axes, predicted, share, told))  # fmt: skip
 
 
-def forest(name: str, words: str, rows: Sequence[tuple[str, float, Ends]], label: str) -> Html:
-    """A dot and its interval for each group; the dashed line is that of the first row, all together."""
+class Line(NamedTuple):
+    """A row of a forest plot: a number and its interval."""
+
+    name: str
+    value: float
+    ends: Ends = None
+
+
+def forest(name: str, words: str, rows: Sequence[Line], label: str, zero: bool = False) -> Html:
+    """A dot and its interval for each group; the dashed line is that of the first row, all together, or at `zero`, for
+    differences."""
     height = 25 * len(rows) + 52
-    figure = new_svg(500, height)
-    left = _room([one for one, _, _ in rows]) / 500
-    axes = figure.add_axes((left, 38 / height, 0.91 - left, (height - 44) / height))
-    every = [value for _, value, _ in rows] + [end for _, _, pair in rows for end in pair or ()]
+    figure = new_svg(FOREST, height)
+    left = _room(row.name for row in rows) / FOREST
+    axes = figure.add_axes((left, 38 / height, 0.87 - left, (height - 44) / height))
+    line = 0.0 if zero else rows[0].value
+    every = [line, *(one for row in rows for one in (row.value, *(row.ends or ())))]
     room = max(0.02, 0.08 * (max(every) - min(every)))
-    for place, (_, value, pair) in enumerate(rows):
-        colour = VERMILION if place == 0 else BLUE
-        if pair:
-            axes.plot(pair, [place, place], color=colour, linewidth=2)
-        axes.plot(value, place, "D" if place == 0 else "o", color=colour, markersize=7)
-        axes.text(
-            1.02, place, f"{value:.3f}", va="center", fontsize=10, color=INK, transform=axes.get_yaxis_transform()
-        )
-    axes.axvline(rows[0][1], color=INK, linewidth=1, linestyle="--")
+    for place, row in enumerate(rows):
+        first = place == 0 and not zero
+        colour = VERMILION if first else BLUE
+        if row.ends:
+            axes.plot(row.ends, [place, place], color=colour, linewidth=2)
+        axes.plot(row.value, place, "D" if first else "o", color=colour, markersize=7)
+        said = (f"{row.value:+.3f}" if zero else f"{row.value:.3f}").replace("-", "−")
+        axes.text(1.02, place, said, va="center", fontsize=10, color=INK, transform=axes.get_yaxis_transform())
+    axes.axvline(line, color=INK, linewidth=1, linestyle="--")
     quiet(axes, "x")
-    axes.set_yticks(range(len(rows)), [shortened(one) for one, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [shortened(row.name) for row in rows])
+    axes.locator_params(axis="x", nbins=6)
     axes.set(xlim=(min(every) - room, max(every) + room), ylim=(len(rows) - 0.4, -0.6), xlabel=label)
-    return drawn(figure, name, words)
+    told = _told((row.name, (row.value, row.ends)) for row in rows)
+    return drawn(figure, name, words, hovers=places(axes, [row.value for row in rows], range(len(rows)), told))
 
 
 def given_and_predicted(name: str, rows: Sequence[Mapping[str, Any]]) -> Html:
@@ -193,4 +236,6 @@ def given_and_predicted(name: str, rows: Sequence[Mapping[str, Any]]) -> Html:
     axes.errorbar(given, predicted, spread, fmt="o", color=BLUE, capsize=3)
     quiet(axes)
     axes.set(xlabel="given", ylabel="predicted (mean and deviation)")
-    return drawn(figure, name, f"Predicted against given scores in {len(rows)} tenths; the table has the numbers")
+    told = [f"given {one:.4f}, predicted {other:.4f}" for one, other in zip(given, predicted, strict=True)]
+    words = f"Predicted against given scores in {len(rows)} tenths; the table has the numbers"
+    return drawn(figure, name, words, hovers=places(axes, given, predicted, told))

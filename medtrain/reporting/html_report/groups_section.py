@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medtrain.reporting.html_report import charts
@@ -24,6 +24,11 @@ from medtrain.reporting.html_report.run_facts import RunFacts
 
 FEW = 10  # a smaller group may be known by its numbers
 OLDEST = 90  # an age from which on people are known by it
+GAP = (
+    "A gap is a group's number minus that of the rest, the other groups together, of the labels for which both are"
+    " defined; its interval is by patient. Where it holds 0, no difference is shown. Of several groups some intervals"
+    " miss 0 by chance alone."
+)
 ATTRIBUTES = {"sex": "Sex", "age": "Age in years", "view": "View", "labelled_by": "Labelled by"}
 
 
@@ -36,6 +41,9 @@ class Row:
     value: float | None
     ends: Sequence[float | None] | None
     hidden: bool = False
+    patients: object = None
+    gap: float | None = None  # to the rest of the split
+    gap_ends: Sequence[float | None] | None = None
 
 
 def groups(facts_of: RunFacts) -> Section:
@@ -67,6 +75,8 @@ def groups(facts_of: RunFacts) -> Section:
                     " computed."
                 )
             )
+    if any("gap" in one for own in facts_of.report.get("subgroups", {}).values() for one in own.values()):
+        parts.append(note(GAP))
     if not parts:
         parts.append(
             paragraph(
@@ -78,23 +88,29 @@ def groups(facts_of: RunFacts) -> Section:
 
 
 def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
-    return Row(name, report["samples"], report.get(metric), report.get(f"{metric}_interval"))
+    gap = report.get("gap", {})
+    gap = {} if gap.get("metric") != metric or gap["rest_samples"] < FEW else gap
+    return Row(
+        name, report["samples"], report.get(metric), report.get(f"{metric}_interval"), False, report.get("patients"),
+        gap.get("difference"), gap.get("difference_interval"),
+    )  # fmt: skip
 
 
 def private(rows: list[Row], small_cells: bool) -> list[Row]:
-    """The rows with what may be told: of a group of fewer than FEW nothing but that.
+    """The rows with what may be told: of a group of fewer than FEW samples or patients nothing but that.
 
-    Where a single one is so small, the size of the next smaller one is left open too, or it would follow from the sum.
+    Where a single one is so small, the size of the next smaller one is left open too, or it would follow from the sum;
+    and of two groups the gap, which would tell the other's number.
     """
-    small = [row for row in rows if isinstance(row.count, int) and row.count < FEW]
+    small = [row for row in rows if any(isinstance(many, int) and many < FEW for many in (row.count, row.patients))]
     if small_cells or not small:
         return rows
-    found = [Row(row.name, f"<{FEW}", None, None, True) if row in small else row for row in rows]
+    found = [Row(row.name, f"<{FEW}", None, None, True, f"<{FEW}") if row in small else row for row in rows]
     others = [row for row in found if not row.hidden]
     if len(small) == 1 and others:
         least = min(others, key=lambda row: int(str(row.count)))
-        found[found.index(least)] = Row(least.name, f"≥{FEW}", least.value, least.ends)
-    return found
+        found[found.index(least)] = replace(least, count=f"≥{FEW}", patients=f"≥{FEW}")
+    return [replace(row, gap=None, gap_ends=None) for row in found] if len(others) < 2 else found
 
 
 def _group(attribute: str, name: str) -> str:
@@ -109,28 +125,41 @@ def _group(attribute: str, name: str) -> str:
 
 def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit: str) -> list[Html]:
     """A figure of the groups that have a value, and the table of them all."""
-    shown = [(row.name, row.value, known_ends(row.ends)) for row in (whole, *rows) if row.value is not None]
-    figure = None
-    if whole.value is not None and len(shown) > 1:
-        said = "; ".join(f"{one} {value:.3f}" for one, value, _ in shown)
-        figure = charts.forest(f"forest-{name}", f"{title}, {words}: {said}", shown, f"{words}, 95 % interval")
-    lines = []
+    told = [row for row in (whole, *rows) if row.value is not None]
+    figures, against_rest = [], any(row.gap is not None for row in rows)
+    if whole.value is not None and len(told) > 1:
+        lines = [charts.Line(row.name, float(str(row.value)), known_ends(row.ends)) for row in told]
+        said = "; ".join(f"{row.name} {row.value:.3f}" for row in told)
+        figures.append(charts.forest(f"forest-{name}", f"{title}, {words}: {said}", lines, f"{words}, 95 % interval"))
+    gaps = [charts.Line(row.name, row.gap, known_ends(row.gap_ends)) for row in rows if row.gap is not None]
+    if gaps:
+        said = "; ".join(f"{row.name} {row.value:+.3f}" for row in gaps)
+        about = f"{title}, gap to the rest in {words}: {said}"
+        figures.append(charts.forest(f"gaps-{name}", about, gaps, "gap to the rest, 95 % interval", zero=True))
+    patients = any(row.patients is not None for row in rows)
+    cells = []
     for row in (whole, *rows):
         gap = None if row.value is None or whole.value is None or row is whole else row.value - whole.value
-        lines.append(
-            (
-                row.name,
-                row.count,
-                with_interval(row.value, row.ends),
-                "" if row is whole else _signed(gap),
-            )
-        )
-    heads = ("group", unit, words, "difference to all")
-    return [joined(tag("h3", title), figure, table(f"{title}: {words}", heads, lines))]
+        differing = _signed(row.gap, row.gap_ends) if against_rest else _signed(gap)
+        cells.append((
+            row.name, row.count, *([row.patients if row is not whole else ""] if patients else ()),
+            with_interval(row.value, row.ends), "" if row is whole else differing,
+        ))  # fmt: skip
+    last = "gap to the rest" if against_rest else "difference to all"
+    heads = ("group", unit, *(["patients"] if patients else ()), words, last)
+    drawn = tag("div", *figures, class_="figures") if figures else None
+    return [joined(tag("h3", title), drawn, table(f"{title}: {words}", heads, cells))]
 
 
-def _signed(gap: float | None) -> Html:
+def _signed(gap: float | None, ends: Sequence[float | None] | None = None) -> Html:
+    """A difference with its sign, and its interval where it has one."""
     if gap is None:
         return number(None)
+    known = known_ends(ends)
+    interval = tag("span", " (", _sign(known[0]), " to ", _sign(known[1]), ")", class_="interval") if known else None
+    return joined(_sign(gap), interval)
+
+
+def _sign(gap: float) -> Html:
     rounded = f"{gap:+.3f}" if abs(gap) >= 0.0005 else "0.000"
     return tag("data", rounded.replace("-", "−"), value=repr(gap), title=repr(gap))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from medtrain.core.console import in_line
 from medtrain.reporting.html_report.markup import Html, tag
 from medtrain.reporting.style import AMBER, BLUE, GREEN, INK, VERMILION
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SALT = "medtrain"  # so that the ids of a figure are the same each time
@@ -34,16 +39,34 @@ def new_svg(width: float, height: float) -> Figure:
     return new_figure(width / INCH, height / INCH, laid_out=False)
 
 
-def drawn(figure: Figure, name: str, words: str, caption: object = None) -> Html:
-    """The figure as an element; `name` begins its ids, and `words` say what it shows to who does not see it."""
+Hovers = list[tuple[float, float, str]]  # where on a figure in pixels from its upper left corner, and words
+
+
+def drawn(figure: Figure, name: str, words: str, caption: object = None, hovers: Hovers | None = None) -> Html:
+    """The figure as an element; `name` begins its ids, and `words` say what it shows to who does not see it.
+
+    A pointer that rests on one of the places `hovers` is shown its words, without a script.
+    """
     import matplotlib
 
     text = io.BytesIO()
     with matplotlib.rc_context(SETTINGS):
         figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)
     svg = _own(ElementTree.fromstring(text.getvalue()), name, in_line(words))
+    for x, y, text_there in hovers or ():
+        place = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "7", "class": "hover"}
+        ElementTree.SubElement(ElementTree.SubElement(svg, "circle", place), "title").text = in_line(text_there)
     under = None if caption is None else tag("figcaption", caption)
     return tag("figure", Html(ElementTree.tostring(svg, encoding="unicode")), under)
+
+
+def places(axes: Axes, x: ArrayLike, y: ArrayLike, words: Iterable[str]) -> Hovers:
+    """Words at points of a figure's axes, whose limits are final."""
+    _ = axes.viewLim  # has matplotlib find the limits that were not given
+    figure = axes.figure
+    pixels = axes.transData.transform(np.column_stack([x, y])) * (INCH / figure.dpi)
+    height = figure.bbox.height * (INCH / figure.dpi)
+    return [(float(right), height - float(up), one) for (right, up), one in zip(pixels, words, strict=True)]
 
 
 def _own(root: ElementTree.Element, name: str, words: str) -> ElementTree.Element:

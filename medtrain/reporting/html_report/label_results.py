@@ -55,11 +55,9 @@ def label_results(facts_of: RunFacts) -> Section:
     rows = facts_of.report["per_class"]
     names = [key for key in WORDS if any(key in row for row in rows.values())]
     lines = [(label, *(_value(row, key) for key in names)) for label, row in rows.items()]
-    if facts_of.task != "score":
-        lines += _averages(facts_of.report, names)
-    parts: list[object] = [
-        table(f"All numbers by {facts_of.label}", (facts_of.label, *(WORDS[key] for key in names)), lines)
-    ]
+    means = [] if facts_of.task == "score" else _averages(facts_of.report, names)
+    heads = (facts_of.label, *(WORDS[key] for key in names))
+    parts: list[object] = [table(f"All numbers by {facts_of.label}", heads, lines, foot=means)]
     parts += [_of_nothing(facts_of), _bars(facts_of), *_curves(facts_of)]
     exact = table(
         f"Every number of {facts_of.split}.json to its last digit, without subgroups",

@@ -99,26 +99,29 @@ def table(
     *,
     above: Sequence[tuple[object, int]] = (),
     words: Sequence[int] = (),
+    foot: Iterable[Sequence[object]] = (),
     class_: str | None = None,
 ) -> Html:
     """A table that scrolls by itself where it is too wide; the first cell of each row is its head.
 
-    `above` are heads over several columns each, with how many; `words` are the columns of text, which stand left.
+    `above` are heads over several columns each, with how many; `words` are the columns of text, which stand left;
+    `foot` are rows of sums and means, which stay below however the others are sorted.
     """
     first = [
         tag("th", text, scope="colgroup", colspan=many) if text else tag("td", colspan=many) for text, many in above
     ]
     head = [tag("th", text, scope="col", class_=_side(i, words)) for i, text in enumerate(heads)]
-    lines = [
-        tag("tr", tag("th", cell(row[0]), scope="row"),
-            *(tag("td", cell(value), class_=_side(i, words)) for i, value in enumerate(row[1:], 1)))
-        for row in rows
-    ]  # fmt: skip
+    lines, below = ([_line(row, words) for row in part] for part in (rows, foot))
     whole = tag(
         "table", tag("caption", caption), tag("thead", tag("tr", *first) if first else None, tag("tr", *head)),
-        tag("tbody", *lines), class_=class_,
+        tag("tbody", *lines), tag("tfoot", *below) if below else None, class_=class_,
     )  # fmt: skip
     return scrolled(whole, caption)
+
+
+def _line(row: Sequence[object], words: Sequence[int]) -> Html:
+    others = (tag("td", cell(value), class_=_side(i, words)) for i, value in enumerate(row[1:], 1))
+    return tag("tr", tag("th", cell(row[0]), scope="row"), *others)
 
 
 def _side(column: int, words: Sequence[int]) -> str | None:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from medtrain import __version__
 from medtrain.reporting.html_report.markup import Html, joined, link, paragraph, tag
+from medtrain.reporting.html_report.page_script import HASH, SCRIPT
 from medtrain.reporting.html_report.stylesheet import STYLE
 
 GENERATOR = "medtrain report"
-# Nothing is fetched and nothing runs, also where a label or a name should ever slip through as markup.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+# Nothing is fetched and nothing else runs, also where a label or a name should ever slip through as markup.
+POLICY = (
+    f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'; base-uri 'none'; form-action 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -56,5 +59,6 @@ def page(title: str, under: object, sections: list[Section]) -> str:
             class_="frame",
         ),
         tag("footer", paragraph(f"Written by medtrain {__version__}. medtrain is no medical device.")),
+        tag("script", Html(SCRIPT)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

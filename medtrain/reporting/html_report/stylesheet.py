@@ -46,18 +46,20 @@ section { margin-bottom: 2.2rem; }
 .tiles .under { display: block; color: var(--soft); font-size: .84rem; font-variant-numeric: tabular-nums; }
 .tiles li:first-child { border-left: 4px solid var(--accent); }
 .scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: .2rem 0 .4rem; font-size: .9rem; }
 th, td { padding: .28rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top;
   white-space: nowrap; }
 thead th { font-weight: 600; white-space: normal; vertical-align: bottom; border-bottom: 2px solid var(--line); }
 thead th[colspan]:not([colspan="1"]) { text-align: center; border-bottom: 1px solid var(--line); }
-tbody th { font-weight: 500; text-align: left; position: sticky; left: 0; background: var(--ground); }
+tfoot { display: table-row-group; }
+tbody th, tfoot th { font-weight: 500; text-align: left; position: sticky; left: 0; background: var(--ground); }
 th.word, td.word { text-align: left; }
 table.wrap td, table.wrap th { white-space: normal; overflow-wrap: break-word; }
 table.wrap td { min-width: 9rem; }
 .interval { color: var(--soft); font-size: .92em; white-space: nowrap; }
 .none { color: var(--soft); }
+table.matrix { border-collapse: collapse; }
 table.matrix td, table.matrix tbody th, table.matrix thead th { border: 1px solid var(--line); }
 table.matrix td { text-align: center; min-width: 4.6rem; }
 table.matrix td { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -74,7 +76,19 @@ code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: a
 figure { margin: 0; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
 figcaption { font-size: .88rem; color: var(--soft); margin-top: .2rem; }
+svg .hover { fill: transparent; }
+svg .hover:hover { stroke: currentColor; stroke-width: 1.5px; }
 svg text { font-family: inherit; }
+thead button { all: unset; cursor: pointer; box-sizing: border-box; }
+thead button:hover { text-decoration: underline; }
+thead button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+[aria-sort] button::after { content: "\u00a0↕"; content: "\u00a0↕" / ""; color: var(--soft); font-weight: 400; }
+[aria-sort=ascending] button::after { content: "\u00a0↑"; content: "\u00a0↑" / ""; }
+[aria-sort=descending] button::after { content: "\u00a0↓"; content: "\u00a0↓" / ""; }
+[aria-sort$=cending] button::after { color: var(--accent); font-weight: 700; }
+.filter { display: block; margin: .8rem 0 -.3rem; font-size: .9rem; color: var(--soft); }
+.filter input { font: inherit; color: var(--ink); background: var(--raised); border: 1px solid var(--soft);
+  border-radius: 5px; padding: .2rem .5rem; width: 14rem; max-width: 55%; }
 details { margin: .8rem 0; }
 summary { cursor: pointer; color: var(--link); font-size: .92rem; }
 footer { border-top: 1px solid var(--line); padding-top: 1rem; padding-bottom: 2rem; color: var(--soft);
@@ -85,12 +99,14 @@ footer { border-top: 1px solid var(--line); padding-top: 1rem; padding-bottom: 2
     --blue: #0072b2; --vermilion: #d55e00; --green: #009e73; }
   @page { margin: 15mm 13mm; }
   body { font-size: 10pt; }
-  nav, .skip { display: none; }
+  nav, .skip, .filter { display: none; }
+  thead button::after { content: none !important; }
+  tr[hidden] { display: table-row !important; }
   .frame { display: block; }
   .scroll { overflow: visible; }
   table { font-size: 8pt; }
   th, td { padding: .15rem .4rem; white-space: normal; }
-  tbody th { position: static; }
+  tbody th, tfoot th { position: static; }
   table.matrix td { min-width: 0; }
   .figures { grid-template-columns: repeat(3, 1fr); }
   figure, tr, .tiles li, dl.facts div { break-inside: avoid; }
