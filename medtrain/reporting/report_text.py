@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.core.console import table
+from medtrain.reporting.shown_labels import in_words, left_out, shown
 from medtrain.tasks import Task
 
 
@@ -13,7 +14,7 @@ def report_text(report: dict[str, Any], task: Task) -> str:
     copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
     rows = [
         (name, *(_cell(row.get(column)) for column in task.columns.values()))
-        for name, row in {**report["per_class"], **_averages(report, task)}.items()
+        for name, row in {**shown(report["per_class"]), **_averages(report, task)}.items()
         if row.get("samples") != 0  # as those of other study types
     ]
     head = f"{task.headline(report)} on {report['samples']:,} {task.unit}{copies}"
@@ -28,6 +29,8 @@ def report_text(report: dict[str, Any], task: Task) -> str:
         for attribute, groups in report.get("subgroups", {}).items()
         for name, own in groups.items()
     ]
+    hidden = in_words(left_out(report["per_class"]))
+    others = [*([hidden] if hidden else []), *others]
     return "\n".join([head, table((task.label, *task.columns), rows), *others, *_by_dataset(report, task), *groups])
 
 
@@ -44,7 +47,9 @@ def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:
     """A line for each of several datasets, and a table of the labels' AUROCs in each."""
     each = report.get("per_dataset", {})
     lines = [f"{name}: {task.headline(own)} on {own['samples']:,} {task.unit}" for name, own in each.items()]
-    rows = [(name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in report["per_class"]]
+    rows = [
+        (name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in shown(report["per_class"])
+    ]
     if any(cell is not None for row in rows for cell in row[1:]):
         lines.append(table((f"auroc by {task.label}", *each), rows))
     return lines

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtrain.reporting import plots, study_figures
+from medtrain.reporting.shown_labels import shown
 from medtrain.tasks.abnormality import STATES, Abnormality
 from medtrain.tasks.multiclass import Multiclass
 from medtrain.tasks.multilabel import Multilabel
@@ -37,7 +38,7 @@ def _(task: Multiclass, report: dict[str, Any], path: Path) -> None:
 @draw.register
 def _(task: Multilabel, report: dict[str, Any], path: Path) -> None:
     """AUROC by label."""
-    plots.label_scores(report["per_class"], path)
+    plots.label_scores(shown(report["per_class"]), path)
 
 
 @draw.register

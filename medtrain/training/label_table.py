@@ -27,7 +27,12 @@ def label_table(training: Loader, study_type: str) -> tuple[str, list[dict[str, 
         for label, column in zip(index.classes, np.sign(states[of == i]).T, strict=True)
     ]
     told = [row for row in rows if any(row[2:4]) or study_type in mixture.TOGETHER]
+    shown = {row[1] for row in told if row[2]} if not are_scores(own) else set()
+    hidden = [label for label in index.classes if label not in shown] if shown and not study_type else []
+    told = [row for row in told if row[1] not in hidden]
     text = f"labels of the training split:\n{table(HEAD, told)}"
+    if hidden:
+        text += f"\nno training image shows {', '.join(hidden)}: nothing is learned about that"
     if are_scores(own):
         scores = own[known(own)]
         spread = f"mean {scores.mean():.4g}, deviation {scores.std():.4g}, {scores.min():.4g} to {scores.max():.4g}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import run
@@ -20,8 +21,9 @@ from medtrain.shards.pack import pack
 from medtrain.shards.packed_dataset import STATES
 
 EXAMPLES = REPOSITORY / "examples"
-TESTED = {"own_loop.py", "read_shards_with_webdataset.py", "look_at_a_run.ipynb"}
-# The cells of a notebook in one namespace, as a kernel has them; ARGV: notebook, folder of the run.
+TESTED = {"own_loop.py", "own_loop.ipynb", "read_shards_with_webdataset.py", "look_at_a_run.ipynb"}
+# The cells of a notebook in one namespace, as a kernel has them; ARGV: notebook, and as JSON the places that its first
+# cell names.
 CELLS = """
 import json, sys
 from pathlib import Path
@@ -34,8 +36,11 @@ space = {}
 for number, source in enumerate(cells):
     exec(compile(source, f"cell {number}", "exec"), space)
     if number == 0:
-        assert isinstance(space["RUN"], Path)
-        space["RUN"] = Path(sys.argv[2])
+        places = json.loads(sys.argv[2])
+        assert {name for name, value in space.items() if isinstance(value, Path)} == set(places)
+        space.update({name: Path(place) for name, place in places.items()})
+"""
+RUN_SHOWN = """
 figures = [plt.figure(number) for number in plt.get_fignums()]
 print(json.dumps({
     "lines": [len(line.get_xdata()) for line in figures[0].axes[0].lines],
@@ -91,13 +96,37 @@ def finished(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return runs / "first"
 
 
-def test_the_notebook_shows_curve_and_predictions(finished: Path) -> None:
-    book = EXAMPLES / "look_at_a_run.ipynb"
-    assert not any(cell.get("outputs") for cell in json.loads(book.read_text())["cells"]), "kept without outputs"
-    command = [sys.executable, "-c", CELLS, str(book), str(finished)]
-    done = run(command)
+def played(name: str, shows: str, **places: Path) -> Any:
+    """Run the cells of a notebook, and then what shows as JSON what they left."""
+    book = EXAMPLES / name
+    cells = [cell for cell in json.loads(book.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells), "kept without outputs"
+    told = json.dumps({place: str(path) for place, path in places.items()})
+    done = run([sys.executable, "-c", CELLS + shows, str(book), told])
     assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+LOOP_SHOWN = """
+found = {name: space[name] for name in ("losses", "count", "right", "total", "told")}
+print(json.dumps({**found, "scores": space["scores"].tolist()}))
+"""
+
+
+def test_the_notebook_trains_with_unknown_labels_and_judges(finished: Path, demo_tree: Path, tmp_path: Path) -> None:
+    records = [unsure(record, number) for number, record in enumerate(demo.records(demo_tree))]
+    split = pack(records, demo.CLASSES, tmp_path / "shards", workers=1)["splits"]["train"]
+    unknown = split["counts"]["ring"]["unknown"]
+    shown = played("own_loop.ipynb", LOOP_SHOWN, SHARDS=tmp_path / "shards", RUN=finished, RAW=demo_tree)
+    assert shown["count"] == split["samples"] * len(demo.CLASSES) - unknown < split["samples"] * len(demo.CLASSES)
+    assert shown["losses"][0] > shown["losses"][-1], shown["losses"]
+    assert 0 < shown["right"] <= shown["total"] <= 12 * 6
+    for row, scores in zip(shown["told"], shown["scores"], strict=True):
+        assert list(row["probabilities"].values()) == pytest.approx(scores, abs=1e-6)
+
+
+def test_the_notebook_shows_curve_and_predictions(finished: Path) -> None:
+    shown = played("look_at_a_run.ipynb", RUN_SHOWN, RUN=finished)
     assert shown["lines"] == [24, 2], "each step, and each epoch"
     assert len(shown["titles"]) == len(shown["verdicts"]) == 6
     for title, verdict in zip(shown["titles"], shown["verdicts"], strict=True):

@@ -156,15 +156,19 @@ def predict(
 
 
 def _probabilities(found: list[dict[str, Any]]) -> str:
-    """A row for each label, a column for each image; a star where a label counts as present."""
+    """A row for each label of which the network has learned something, a column for each image; a star where a label
+    counts as present."""
 
     def cell(one: dict[str, Any], label: str) -> str:
-        score = one["probabilities"][label]
-        return "-" if score is None else f"{score:.3f}{'*' if label in one.get('present', ()) else ' '}"
+        return f"{one['probabilities'][label]:.3f}{'*' if label in one.get('present', ()) else ' '}"
 
     what = "raw probability of" if "calibrated" in found[0] else "probability of"
     heads = (what, *(_head(one) for one in found))
-    return table_of(heads, [(label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"]])
+    nothing = [label for label, score in found[0]["probabilities"].items() if score is None]
+    rows = [
+        (label, *(cell(one, label) for one in found)) for label in found[0]["probabilities"] if label not in nothing
+    ]
+    return table_of(heads, rows) + (f"\nno training image shows {', '.join(nothing)}" if nothing else "")
 
 
 def _head(one: dict[str, Any]) -> str:

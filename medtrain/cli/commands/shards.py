@@ -185,14 +185,16 @@ def contents_table(manifest: dict[str, Any]) -> str:
         rows = [(split, *sizes[split], *positives[split]) for split in splits]
         return table(("split", unit, "shards", "MB", *classes), rows)
     states = ("positive", "negative", "unknown")
+    empty = [name for i, name in enumerate(classes) if not any(own[i] for own in positives.values())]
     rows = [
         (name, *(sum(entry["counts"][name][state] for entry in splits.values()) for state in states),
          *(positives[split][i] for split in splits))
-        for i, name in enumerate(classes)
+        for i, name in enumerate(classes) if name not in empty
     ]  # fmt: skip
     heads = ("label", *states, *(f"in {split}" for split in splits))
     whole = table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
-    return f"{whole}\n\n{table(heads, rows)}"
+    none = f"\nno image shows {', '.join(empty)}" if empty else ""
+    return f"{whole}\n\n{table(heads, rows)}{none}"
 
 
 def verify(

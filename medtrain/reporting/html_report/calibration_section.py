@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from medtrain.metrics.calibration import BINS, at_temperature, calibration_error
 from medtrain.metrics.numbers import Floats
+from medtrain.reporting import shown_labels
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import Html, facts, more, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
@@ -69,7 +70,7 @@ def _of_labels(facts_of: RunFacts, judged: Judged) -> list[Html | None]:
             diagrams["at the temperature"] = reliability_bins(at_temperature(values, temperature), true)
     each = [
         (label, row.get("ece"), *((row.get("ece_at_temperature"),) if temperature is not None else ()))
-        for label, row in report["per_class"].items()
+        for label, row in shown_labels.shown(report["per_class"]).items()
     ]
     heads = (facts_of.label, "calibration error", *(("at the temperature",) if temperature is not None else ()))
     return [

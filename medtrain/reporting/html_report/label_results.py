@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from medtrain.reporting import shown_labels
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
@@ -52,7 +53,7 @@ AVERAGES = {"macro": "mean (macro)", "micro": "all cells (micro)"}
 
 def label_results(facts_of: RunFacts) -> Section:
     """The section."""
-    rows = facts_of.report["per_class"]
+    rows = shown_labels.shown(facts_of.report["per_class"])
     names = [key for key in WORDS if any(key in row for row in rows.values())]
     lines = [(label, *(_value(row, key) for key in names)) for label, row in rows.items()]
     means = [] if facts_of.task == "score" else _averages(facts_of.report, names)
@@ -93,12 +94,13 @@ def _of_nothing(facts_of: RunFacts) -> Html | None:
     if not unlearned:
         return None
     return note(
-        f"No training image shows {listed(unlearned)}: the run has learned nothing of that, and only counts are given."
+        f"No training image shows {listed(unlearned)}: the run has learned nothing of that. Only counts are given, and"
+        " no row where this split has none either."
     )
 
 
 def _bars(facts_of: RunFacts) -> Html | None:
-    rows = facts_of.report["per_class"]
+    rows = shown_labels.shown(facts_of.report["per_class"])
     if not any("auroc" in row for row in rows.values()):
         return None
     own = facts_of.curves

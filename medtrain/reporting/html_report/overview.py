@@ -171,6 +171,7 @@ def _label_counts(facts_of: RunFacts, name: str, packed: PackedDataset, splits: 
     rows = [
         (label, *(packed.splits[split]["counts"][label][state] for split in splits for state in states))
         for label in packed.classes
+        if facts_of.task != "multilabel" or any(packed.splits[split]["counts"][label]["positive"] for split in splits)
     ]
     if one_of_many:
         return table(f"{name}: images of each class by split", (facts_of.label, *splits), rows)
