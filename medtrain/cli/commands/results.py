@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from medtrain.cli.flag_types import Flag, RunName
+from medtrain.cli.flag_types import Figures, Flag, RunName
 from medtrain.config import configfile
 from medtrain.core.console import say, say_json, show_error, table
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError
+from medtrain.evaluation.score_table import read_scores
+from medtrain.reporting.style import formats_now, written_as
 from medtrain.runs.run import Run
 from medtrain.runs.run_group import RunGroup
 
@@ -23,6 +25,7 @@ def evaluate(
     runs: Path = Path("runs"),
     shards: Path | None = None,
     study_type: str = "",
+    figures: Figures = ("png",),
     json: Flag = False,
 ) -> None:
     """Score a split with the run's best weights, with intervals by patient: a table by class or label, and its figure.
@@ -38,13 +41,15 @@ def evaluate(
         shards: Another packed dataset with the same classes (default: the run's own). It has a report of its own, and
             what the run's validation decided stays.
         study_type: Of a group of runs only those of this study type.
+        figures: Formats of the figures: png, svg, pdf.
         json: Print the report as one JSON document.
     """
     from medtrain.evaluation import preconditions
 
     quiet = (lambda text: None) if json else say
     if group := RunGroup.find(runs, name):
-        evaluate_group(group, split, shards, study_type, json)
+        with written_as(figures):
+            evaluate_group(group, split, shards, study_type, json)
         return
     if study_type:
         raise InputError(f"{name} is one run, and --study_type is for a group of them", "omit it")
@@ -52,18 +57,23 @@ def evaluate(
     preconditions.require_checkpoint(run)
     preconditions.require_split(run, split, shards)
     from medtrain.evaluation.inference import rebuild_model
+    from medtrain.reporting.run_figures import draw_curves, split_words
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
 
     opened = rebuild_model(run, shards)
     split = split or mixture.tested(opened.config.data)
-    report = evaluate_opened(opened, split, quiet)
+    report_of = report_name(split, opened.elsewhere)
+    with written_as(figures):
+        report = evaluate_opened(opened, split, quiet)
+        about = split_words(run, report_of, report, opened.task.unit, read_scores(run.evaluation / f"{report_of}.csv"))
+        curves = draw_curves(run, opened.config, report_of, about)
+        drawn = [run.figures / f"{opened.task.figure}_{report_of}.png", *([curves] if curves else [])]
+        files = [str(path) for figure in drawn for path in formats_now(figure) if path.exists()]
     if json:
         say_json(report)
     else:
-        report_of = report_name(split, opened.elsewhere)
-        figure = run.figures / f"{opened.task.figure}_{report_of}.png"
-        say(f"report: {run.evaluation / f'{report_of}.json'}   figure: {figure}")
+        say(f"report: {run.evaluation / f'{report_of}.json'}   figures: {'  '.join(files)}")
 
 
 def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type: str, json: bool) -> None:
