@@ -36,10 +36,10 @@ def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: 
     of `shape`, which is that of one (empty: any).
 
     Every file beside this one is a family. It holds `names()`, `builds(backbone)`, `build(config, outputs)`,
-    `load(config, model)`, which takes weights into it, `last_map(model)`, the layer whose output [B, K, h, w] is the
-    last that still knows places, `blocks(model)`, the parts that are compiled one by one, `stages(model)`, its parts
-    from input to head, and for its published weights `LEARNED_FROM`, their word in the settings, `kept(backbone)`,
-    their file where it is in the cache, and `fetch(backbone)`, which downloads it.
+    `load(config, model)`, which takes weights into it, `map_layers(model)`, the layers, from input to head, whose
+    output [B, K, h, w] still knows places, `blocks(model)`, the parts that are compiled one by one, `stages(model)`,
+    its parts from input to head, and for its published weights `LEARNED_FROM`, their word in the settings,
+    `kept(backbone)`, their file where it is in the cache, and `fetch(backbone)`, which downloads it.
     """
     family = _family(config.backbone)
     model: nn.Module = family.build(config, outputs)
@@ -76,14 +76,17 @@ def ensure_fits(config: ModelConfig, shape: tuple[int, ...]) -> None:
             ) from None
 
 
-def last_map(config: ModelConfig, model: nn.Module) -> nn.Module:
-    """The layer of `model` that an explanation looks at; InputError where the family knows none."""
+def map_layers(config: ModelConfig, model: nn.Module) -> list[nn.Module]:
+    """The layers of `model` an explanation may look at, from input to head; InputError where none is known."""
     try:
-        return _family(config.backbone).last_map(model)  # type: ignore[no-any-return]
+        found = list(_family(config.backbone).map_layers(model))
     except (AttributeError, IndexError, KeyError, TypeError):
+        found = []
+    if not found:
         raise InputError(
-            f"of {config.backbone} it is not known which layer has the last maps", "explain a convolutional network"
-        ) from None
+            f"of {config.backbone} it is not known which layers have maps", "explain a convolutional network or a ViT"
+        )
+    return found
 
 
 def blocks(backbone: str, model: nn.Module) -> list[nn.Module]:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.core.files import whole
-from medtrain.reporting.style import BLUE, INK, PALETTE, ensure_any, new_figure, save, style_axes
+from medtrain.reporting.heat_figures import NO_HEAT, colour_bar, heated, in_colour
+from medtrain.reporting.style import BLUE, INK, PALETTE, ensure_any, heading, new_figure, save, style_axes
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -51,21 +52,39 @@ def distributions(
     save(figure, path)
 
 
-def explained(frames: Pixels, maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
-    """Moments of a clip [T, H, W, C], and below each the same under every heat map `{title: [T, H, W] in 0..1}`."""
+def scores(scores: Mapping[str, Sequence[float]], unit: str, path: Path) -> None:
+    """How many images or clips (the `unit`) have which score, by split: `{split: [score, ...]}`. ValueError without a
+    score."""
+    ensure_any("scores", "a score", [score for own in scores.values() for score in own])
+    figure = new_figure(6.2, 3.8)
+    axes = figure.add_subplot()
+    _scores(axes, {f"{split} ({len(own):,} {unit})": own for split, own in scores.items()})
+    axes.set(title="Scores", ylabel=unit)
+    save(figure, path)
+
+
+def explained(
+    frames: Pixels, maps: Mapping[str, NDArray[np.float32]], path: Path, about: str = "", method: str = ""
+) -> None:
+    """Moments of a clip [T, H, W, C], and below each the same under every heat map `{title: [T, H, W] in 0..1}`;
+    `about` says what it is of, and `method` how the maps were made."""
     ensure_any("explained", "a heat map", list(maps))
     moments = np.unique(np.linspace(0, len(frames) - 1, MOMENTS).round().astype(int))
-    figure = new_figure(1.5 * len(moments), 1.6 * (1 + len(maps)))
+    figure = new_figure(1.5 * len(moments) + 0.7, 1.6 * (1 + len(maps)) + 0.2)
     rows = figure.subplots(1 + len(maps), len(moments), squeeze=False)
     for axes, moment in zip(rows[0], moments, strict=True):
-        axes.imshow(_in_colour(frames[moment]))
+        axes.imshow(in_colour(frames[moment]))
         axes.set_title(f"frame {moment + 1}", fontsize=8)
     for row, (title, heat) in zip(rows[1:], maps.items(), strict=True):
         for axes, moment in zip(row, moments, strict=True):
             axes.imshow(heated(frames[moment], heat[moment]))
-        row[0].set_title(title, fontsize=9, loc="left")
+        row[0].set_title(title + ("" if heat.any() else NO_HEAT.replace("\n", " ")), fontsize=9, loc="left")
     for axes in rows.flat:
         axes.set_axis_off()
+    colour_bar(figure, rows.ravel())
+    heading(figure, about)
+    if method:
+        figure.supxlabel(method, fontsize=8, color=INK)
     save(figure, path)
 
 
@@ -79,19 +98,6 @@ def animation(frames: Pixels, heat: NDArray[np.float32], frame_ms: float, path: 
     ]
     with whole(path) as file:
         first.save(file, "GIF", save_all=True, append_images=others, duration=max(20, round(frame_ms)), loop=0)
-
-
-def heated(frame: Pixels, heat: NDArray[np.float32]) -> Pixels:
-    """A frame [H, W, C] under a heat map [H, W] in 0..1: uint8 [H, W, 3]. What is cold is left clear."""
-    from matplotlib import colormaps
-
-    share = np.clip(0.6 * heat, 0, 0.6)[..., None]
-    mixed = (1 - share) * _in_colour(frame) + share * 255 * colormaps["inferno"](heat)[..., :3]
-    return np.asarray(np.rint(mixed), np.uint8)
-
-
-def _in_colour(frame: Pixels) -> Pixels:
-    return np.broadcast_to(frame, (*frame.shape[:2], 3))
 
 
 def _states(axes: Axes, scores: Mapping[str, Sequence[float]], states: tuple[str, str]) -> None:

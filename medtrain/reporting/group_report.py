@@ -48,7 +48,7 @@ def build_report(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
         folder.mkdir(exist_ok=True, mode=0o750)
     write_json(group.report, report)
     _draw(group, report)
-    draw(task, report, group.figures / f"{task.figure}_test.png")
+    draw(task, report, group.figures / f"{task.figure}_test.png", _about_group(group, report))
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
 
@@ -140,7 +140,11 @@ def _average(tables: list[ScoreTable]) -> ScoreTable:
 
 def _draw(group: RunGroup, report: dict[str, Any]) -> None:
     rows = {name: row for name, row in report["per_class"].items() if row["samples"]}
-    study_figures.kappas({**rows, "all": report}, group.figures / "kappa_test.png")
+    study_figures.kappas({**rows, "all": report}, group.figures / "kappa_test.png", _about_group(group, report))
+
+
+def _about_group(group: RunGroup, report: dict[str, Any]) -> str:
+    return f"group {group.name}, test split: {report['samples']:,} studies"
 
 
 def _runs_table(told: dict[str, dict[str, Any]]) -> str:

@@ -1,8 +1,7 @@
-"""Figures of a run and of a dataset, written as PNG files."""
+"""Figures of a run, and a grid of samples."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.config.schema import lower_is_better
-from medtrain.reporting.style import BLUE, GREEN, INK, PALETTE, VERMILION, ensure_any, new_figure, save, style_axes
+from medtrain.reporting.style import (
+    BLUE,
+    GREEN,
+    INK,
+    VERMILION,
+    cell_lines,
+    ensure_any,
+    heading,
+    new_figure,
+    remark,
+    save,
+    style_axes,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draws pays for it
     from matplotlib.axes import Axes
@@ -19,12 +31,12 @@ if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draw
 MARKED_EPOCHS = 25  # beyond this many epochs, a dot on each would hide the line
 
 
-def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str = "accuracy") -> None:
+def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str = "accuracy", about: str = "") -> None:
     """Loss and the monitored metric by epoch, training and validation, and the learning rate beside them.
 
     A row has `epoch` and any of `train_loss val_loss train_WATCH val_WATCH` and `lr`; a missing key or None leaves a
     gap. The epoch of the best is marked, the first of equals. Where the loss is watched, accuracy stands beside it.
-    ValueError without rows.
+    `about` says what it is of. ValueError without rows.
     """
     ensure_any("history", "an epoch", rows_by_epoch)
     rows = sorted(rows_by_epoch, key=lambda row: row["epoch"])
@@ -38,22 +50,25 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
         validation = _column(rows, f"val_{name}")
         if not np.isnan(training := _column(rows, f"train_{name}")).all():
             _curve(axes, epochs, training, BLUE, "training")
-        _curve(axes, epochs, validation, VERMILION, "validation")
+        _curve(axes, epochs, validation, VERMILION, "validation", "s--")
         if best is not None:
-            _mark_best(axes, int(epochs[best]), float(validation[best]))
-        _epoch_axis(axes, epochs, name.replace("_", " "))
+            words = f"{name_of(name)} at the best epoch" if name != watch else f"best {name_of(name)}, epoch"
+            _mark_best(axes, int(epochs[best]), float(validation[best]), words)
+        _epoch_axis(axes, epochs, name)
         axes.legend(frameon=False)
     _curve(rate, epochs, _column(rows, "lr"), INK, "learning rate")
     _epoch_axis(rate, epochs, "learning rate")
     rate.ticklabel_format(axis="y", scilimits=(0, 0))
     rate.set_ylim(bottom=0)
+    heading(figure, about)
     save(figure, path)
 
 
-def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
+def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path, about: str = "") -> None:
     """A confusion matrix [C, C] (rows are the truth) twice: counts, and percent of each true class.
 
-    A class without samples has a row of dashes. ValueError unless the matrix is as large as `classes`.
+    `about` says what it is of. A class without samples has a row of dashes. ValueError unless the matrix is as large as
+    `classes`.
     """
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)) or not len(classes):
@@ -71,35 +86,50 @@ def confusion(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     _cells(left, counts / max(counts.max(), 1), words, classes, "Samples")
     words = [[percent(share) for share in row] for row in shares.tolist()]
     _cells(right, shares / 100, words, classes, "Percent of the true class")
+    heading(figure, about)
     save(figure, path)
 
 
-def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """AUROC of each label, `{label: {"auroc", "known", "positives"}}`, with its counts; 0.5 is chance.
+def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str = "") -> None:
+    """AUROC of each label, `{label: {"auroc", "known", "positives"}}`, with its counts, and its `auroc_interval` where
+    it has one; 0.5 is chance. `about` says what it is of.
 
-    A label whose AUROC is None has no bar. ValueError without a label.
+    Labels whose AUROC is None are named below. ValueError without a label.
     """
     ensure_any("label_scores", "a label", list(rows))
-    figure = new_figure(8, 1.2 + 0.34 * len(rows))
+    defined = {name: row for name, row in rows.items() if row["auroc"] is not None}
+    figure = new_figure(8, 1.2 + 0.34 * max(len(defined), 1))
     axes = figure.add_subplot(title="AUROC", xlim=(0, 1))
-    places = np.arange(len(rows))
-    areas = [row["auroc"] or 0.0 for row in rows.values()]
-    said = ["undefined" if row["auroc"] is None else f"{row['auroc']:.3f}" for row in rows.values()]
-    words = [
-        f"{area} ({row['positives']:,} of {row['known']:,})" for area, row in zip(said, rows.values(), strict=True)
-    ]
-    bars = axes.barh(places, areas, 0.7, color=BLUE)
-    axes.bar_label(bars, words, padding=4, fontsize=8, color=INK)
+    places = np.arange(len(defined))
+    axes.barh(places, [row["auroc"] for row in defined.values()], 0.7, color=BLUE)
+    for place, row in enumerate(defined.values()):
+        low, high = row.get("auroc_interval") or (None, None)
+        ends = ""
+        if low is not None and high is not None:
+            # Black on white: seen on the bar and beside it.
+            for colour, width in (("white", 4.5), ("black", 1.8)):
+                axes.plot([low, high], [place, place], "|-", color=colour, linewidth=width, markersize=8 + width,
+                          markeredgewidth=width, solid_capstyle="butt", clip_on=False)  # fmt: skip
+            ends = f" ({low:.3f} to {high:.3f})"
+        words = f"{row['auroc']:.3f}{ends}, {row['positives']:,} of {row['known']:,}"
+        axes.text(1.03, place, words, va="center", fontsize=8, color=INK)
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
-    axes.set_yticks(places, list(rows))
-    axes.set_ylim(len(rows) - 0.5, -0.5)  # the first label on top
+    axes.set_yticks(places, list(defined))
+    axes.set_ylim(max(len(defined), 1) - 0.5, -0.5)  # the first label on top
+    axes.set_xlabel("line: 95 % interval by patient; dashed: chance; right: positives of known", fontsize=8, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
+    heading(figure, about)
+    remark(
+        figure,
+        "AUROC is undefined (all known samples are alike, or none is known)",
+        [name for name in rows if name not in defined],
+    )
     save(figure, path)
 
 
-def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path, about: str = "") -> None:
     """What is predicted against what was given: mean and deviation in each tenth, `[{"given", "predicted", "deviation",
-    "samples"}, ...]`. ValueError without a row."""
+    "samples"}, ...]`; `about` says what it is of. ValueError without a row."""
     ensure_any("predicted_scores", "a score", rows)
     given, predicted, deviation = (_column(rows, key) for key in ("given", "predicted", "deviation"))
     ends = (min(given.min(), (predicted - deviation).min()), max(given.max(), (predicted + deviation).max()))
@@ -111,103 +141,22 @@ def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.annotate(f"{row['samples']:,}", (row["given"], row["predicted"]), (6, -9), textcoords="offset points",
                       fontsize=8, color=INK)  # fmt: skip
     style_axes(axes)
-    save(figure, path)
-
-
-def class_counts(
-    counts: Mapping[str, Mapping[str, int]], path: Path, title: str = "Samples of each class", unit: str = "samples"
-) -> None:
-    """How many samples each class has in each split: `{split: {class: samples}}`, or `{"all": {...}}`; without a `unit`
-    they are of several kinds, and not summed up.
-
-    Classes come in the order in which they first appear; a class that a split lacks counts 0. ValueError
-    without a class.
-    """
-    classes = list(dict.fromkeys(name for split in counts.values() for name in split))
-    ensure_any("class_counts", "a class", classes)
-    thickness = 0.8 / len(counts)
-    figure = new_figure(8, 1.2 + max(0.34, 0.2 * len(counts)) * len(classes))
-    axes = figure.add_subplot(title=title, xlabel=unit)
-    places = np.arange(len(classes))
-    for i, (split, by_class) in enumerate(counts.items()):
-        offset = (i - (len(counts) - 1) / 2) * thickness
-        samples = [by_class.get(name, 0) for name in classes]
-        label = f"{split} ({sum(samples):,})" if unit else split
-        bars = axes.barh(places + offset, samples, thickness, color=PALETTE[i % len(PALETTE)], label=label)
-        axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8, color=INK)
-    axes.set_yticks(places, classes)
-    axes.set_ylim(len(classes) - 0.5, -0.5)  # the first class on top
-    axes.margins(x=0.12)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
-
-
-def group_sizes(tallies: Mapping[str, Mapping[int, int]], path: Path) -> None:
-    """How large groups are, a panel for each kind: `{"images in a study": {size: groups}}`; bars from size 1 on.
-
-    ValueError without groups.
-    """
-    ensure_any("group_sizes", "a group", [size for sizes in tallies.values() for size in sizes])
-    from matplotlib.ticker import MaxNLocator
-
-    figure = new_figure(4.4 * len(tallies), 3.4)
-    panels = figure.subplots(1, len(tallies), squeeze=False)[0]
-    for axes, (title, sizes) in zip(panels, tallies.items(), strict=True):
-        bars = axes.bar(list(sizes), list(sizes.values()), 0.8, color=BLUE)
-        if len(sizes) <= MARKED_EPOCHS:
-            axes.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=8, color=INK)
-        axes.set(title=title[0].upper() + title[1:], xlabel=title.partition(" ")[0])
-        axes.set_xlim(0.4, max(sizes, default=1) + 0.6)
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.margins(y=0.1)
-        style_axes(axes)
-    save(figure, path)
-
-
-def image_sizes(sizes: Sequence[tuple[int, int]], path: Path) -> None:
-    """Width against height of the images `[(width, height), ...]` in pixels: a dot for each size that occurs.
-
-    The area of a dot grows with the share of the images that have the size. ValueError without images.
-    """
-    ensure_any("image_sizes", "an image", sizes)
-    tally = Counter((int(width), int(height)) for width, height in sizes).most_common()
-    points, counts = np.array([size for size, _ in tally]), np.array([count for _, count in tally])
-    (width, height), most = tally[0]
-    figure = new_figure(6.2, 6.4)
-    axes = figure.add_subplot(xlabel="width (pixels)", ylabel="height (pixels)", aspect="equal")
-    often = f"{width} × {height} ({100 * most / len(sizes):.0f} %)"
-    axes.set_title(f"{len(sizes):,} images, different sizes: {len(tally):,}\nmost often {often}")
-    end = 1.1 * points.max()
-    axes.plot([0, end], [0, end], "--", color=INK, linewidth=0.8, label="square", zorder=1)
-    areas = np.clip(3000 * counts / len(sizes), 8, 300)
-    axes.scatter(
-        points[:, 0],
-        points[:, 1],
-        areas,
-        color=BLUE,
-        alpha=0.5,
-        linewidths=0,
-        label="a size (area: its images)",
-    )
-    axes.set(xlim=(0, end), ylim=(0, end))
-    style_axes(axes)
-    figure.legend(frameon=False, loc="outside lower center", ncols=2)  # inside, it would hide dots
+    heading(figure, about)
     save(figure, path)
 
 
 def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -> None:
-    """A row of images for each class: `{class: [uint8 HxW (grey) or HxWx3 (RGB), ...]}`.
+    """A row of images for each class: `{class: [uint8 HxW (grey) or HxWx3 (RGB), ...]}`; a class without any is named
+    below.
 
     ValueError without images, or naming the first image of another type or shape.
     """
     columns = max(map(len, images.values()), default=0)
     ensure_any("sample_grid", "an image", range(columns))
-    figure = new_figure(1.4 + 1.25 * columns, 0.2 + 1.25 * len(images))
-    grid = figure.subplots(len(images), columns, squeeze=False)
-    for row, (name, of_class) in zip(grid, images.items(), strict=True):
+    there = {name: own for name, own in images.items() if len(own)}
+    figure = new_figure(1.4 + 1.25 * columns, 0.2 + 1.25 * len(there))
+    grid = figure.subplots(len(there), columns, squeeze=False)
+    for row, (name, of_class) in zip(grid, there.items(), strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
         for axes in row:
             axes.set(xticks=[], yticks=[])
@@ -218,22 +167,7 @@ def sample_grid(images: Mapping[str, Sequence[NDArray[np.uint8]]], path: Path) -
                 found = f"{image.dtype} {image.shape}"
                 raise ValueError(f"image {i} of {name} is {found}; expected uint8 (H, W) or (H, W, 3)")
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    save(figure, path)
-
-
-def explanation(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], path: Path) -> None:
-    """An image [H, W], and beside it the same under each heat map `{title: [h, w] in 0..1}`, spread over it."""
-    ensure_any("explanation", "a heat map", list(maps))
-    figure = new_figure(3.2 * (1 + len(maps)), 3.6)
-    panels = figure.subplots(1, 1 + len(maps))
-    extent = (0.0, float(image.shape[1]), float(image.shape[0]), 0.0)
-    for axes in panels:
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent)
-        axes.set_axis_off()
-    for axes, (title, heat) in zip(panels[1:], maps.items(), strict=True):
-        # The colours of a dark map hide the X-ray: what is cold is left clear.
-        axes.imshow(heat, cmap="inferno", alpha=np.clip(0.6 * heat, 0, 0.6), vmin=0, vmax=1, extent=extent)
-        axes.set_title(title)
+    remark(figure, "No image of", [name for name in images if name not in there])
     save(figure, path)
 
 
@@ -242,24 +176,36 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _curve(axes: Axes, epochs: NDArray[Any], values: NDArray[np.float64], colour: str, label: str) -> None:
-    marker = "o" if len(epochs) <= MARKED_EPOCHS else ""
-    axes.plot(epochs, values, colour, marker=marker, markersize=4, linewidth=1.6, label=label, clip_on=False)
+def _curve(
+    axes: Axes, epochs: NDArray[Any], values: NDArray[np.float64], colour: str, label: str, style: str = "o-"
+) -> None:
+    marker = style[0] if len(epochs) <= MARKED_EPOCHS else ""
+    axes.plot(
+        epochs, values, color=colour, marker=marker, markersize=4, linestyle=style[1:], linewidth=1.6, label=label,
+        clip_on=False,
+    )  # fmt: skip
 
 
-def _mark_best(axes: Axes, epoch: int, value: float) -> None:
+def _mark_best(axes: Axes, epoch: int, value: float, words: str) -> None:
     axes.axvline(epoch, color=INK, linestyle=":", linewidth=1, zorder=1)
-    label = f"best epoch {epoch}: {value:.4g}"
-    axes.plot(epoch, value, "o", markersize=10, markerfacecolor="none", color=GREEN, label=label)
+    axes.plot(
+        epoch, value, "o", markersize=10, markerfacecolor="none", color=GREEN, label=f"{words} {epoch}: {value:.4g}"
+    )
+
+
+ACRONYMS = ("auroc", "f1", "mae", "rmse", "ece")
+
+
+def name_of(metric: str) -> str:
+    """A metric as a reader knows it."""
+    return " ".join(word.upper() if word.lower() in ACRONYMS else word for word in metric.split("_"))
 
 
 def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     room = max(0.5, 0.02 * float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    axes.set(title=(title[0].upper() + title[1:]).replace("auroc", "AUROC"), xlabel="epoch")
+    axes.xaxis.set_major_locator(whole_numbers())
+    axes.set(title=(name := name_of(title))[0].upper() + name[1:], xlabel="epoch")
     style_axes(axes)
 
 
@@ -283,5 +229,5 @@ def _cells(axes: Axes, shades: NDArray[Any], text: list[list[str]], names: Seque
     axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, names)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    cell_lines(axes, len(names))
     axes.set(title=title, xlabel="predicted", ylabel="true")

@@ -19,12 +19,10 @@ from medtrain.evaluation.evaluate import Scores, by_study, by_subgroup, distinct
 from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.score_table import TIES, ScoreTable, write_scores
 from medtrain.loading.loader import Loader
-from medtrain.reporting import plots
 from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.reporting.misclassified import draw_misclassified
 from medtrain.reporting.report_text import report_text
-from medtrain.reporting.task_figures import draw
-from medtrain.runs import journal
+from medtrain.reporting.run_figures import draw_history, draw_report, split_words
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
@@ -50,7 +48,7 @@ def report_finished(
     if world.main:
         busy("drawing the report")
         run.figures.mkdir(exist_ok=True, mode=0o750)
-        plots.history(list(journal.rows(run.journal, "epoch")), run.figures / "history.png", config.monitor)
+        draw_history(run, config)
         write_page(run, say)
 
 
@@ -103,8 +101,9 @@ def evaluate_best(
     found = [numbers(scores, task, loader) for numbers in about]
     report: dict[str, Any] = broadcast_object(world, {name: value for part in found for name, value in part.items()})
     if world.main:
-        write_report(run, report_name(split, elsewhere), report, task)
-        write_scores(_table(scores, task, loader), run.evaluation / f"{report_name(split, elsewhere)}.csv")
+        table, name = _table(scores, task, loader), report_name(split, elsewhere)
+        write_report(run, name, report, task, split_words(run, name, report, task.unit, table))
+        write_scores(table, run.evaluation / f"{name}.csv")
         if loader.index.clips and task.needs_tuning and task.outputs == 1:
             sheet = run.evaluation / f"mistakes_{report_name(split, elsewhere)}.png"
             if problem := _show_mistakes(scores, task, loader, sheet):
@@ -139,9 +138,9 @@ def report_name(split: str, elsewhere: str) -> str:
     return f"{split}-{elsewhere}" if elsewhere else split
 
 
-def write_report(run: Run, name: str, report: dict[str, Any], task: Task) -> None:
-    """`evaluation/NAME.json` and its figure."""
+def write_report(run: Run, name: str, report: dict[str, Any], task: Task, about: str = "") -> None:
+    """`evaluation/NAME.json` and its figure, which says what it is `about`."""
     for folder in (run.evaluation, run.figures):
         folder.mkdir(exist_ok=True, mode=0o750)
     write_json(run.evaluation / f"{name}.json", report)
-    draw(task, report, run.figures / f"{task.figure}_{name}.png")
+    draw_report(run, name, report, task, about)

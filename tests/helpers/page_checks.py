@@ -66,22 +66,23 @@ class Page(HTMLParser):
         return [own for name, own in self.elements if name == tag]
 
 
-def checked(path: Path) -> Page:
-    """The page in a file, of which all that must hold does."""
+def checked(path: Path, images: bool = False) -> Page:
+    """The page in a file, of which all that must hold does; only with `images` it may hold some, in itself."""
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.problems, page.problems
     ids = [own["id"] for _, own in page.elements if "id" in own]
     assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
-    _by_itself(page, {*ids})
+    _by_itself(page, {*ids}, images)
     _accessible(page)
     return page
 
 
-def _by_itself(page: Page, ids: set[str | None]) -> None:
-    kinds = {tag for tag, _ in page.elements}
+def _by_itself(page: Page, ids: set[str | None], images: bool) -> None:
+    kinds = {tag for tag, _ in page.elements if not (images and tag == "img")}
     assert not kinds & {"link", "img", "iframe", "object", "embed", "base", "form", "video", "audio", "image"}
     for tag, own in page.elements:
-        assert not [name for name in own if name.startswith("on") or name in ("src", "srcset", "action")], (tag, own)
+        outside = "" if images and tag == "img" and str(own["src"]).startswith("data:image/jpeg;base64,") else "src"
+        assert not [name for name in own if name.startswith("on") or name in (outside, "srcset", "action")], (tag, own)
         target = own.get("href") or own.get("xlink:href")
         if target and target.startswith("#"):
             assert target[1:] in ids, f"{target} leads nowhere"
@@ -95,6 +96,7 @@ def _by_itself(page: Page, ids: set[str | None]) -> None:
     allowed = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in page.scripts]
     assert len(allowed) == 1 == len(page.all("script")) and f"script-src 'sha256-{allowed[0]}'" in str(policies[0])
     assert not page.all("script")[0]
+    assert ("img-src" in str(policies[0])) == images
 
 
 def _accessible(page: Page) -> None:
@@ -107,6 +109,7 @@ def _accessible(page: Page) -> None:
     }
     levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and all(later <= before + 1 for before, later in pairwise(levels))
+    assert all(own.get("alt") for own in page.all("img"))
     for own in page.all("svg"):
         assert own.get("role") == "img" and own.get("aria-label"), own
     assert len(page.all("table")) == len(page.all("caption"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command import medtrain
 from PIL import Image
+from svg_words import words_of
 
 from medtrain.datasets.labels import PATHOLOGIES, UNCERTAIN
 from medtrain.datasets.sources import nih
@@ -61,6 +62,23 @@ def test_what_a_run_leaves(trained: Path) -> None:
     assert all("val_macro_auroc" in row for row in rows if row["kind"] == "epoch")
 
 
+def test_figures_in_other_formats_say_what_they_are_of(trained: Path) -> None:
+    figures = trained / "first" / "figures"
+    told = medtrain("evaluate", "first", "--runs", trained, "--figures", "svg", "pdf").stdout
+    names = [f"{kind}_test.{end}" for kind in ("auroc", "curves") for end in ("svg", "pdf")]
+    assert told.rstrip().endswith("figures: " + "  ".join(str(figures / name) for name in names))
+    samples = json.loads((trained / "first" / "evaluation" / "test.json").read_text())["samples"]
+    auroc, curves = (words_of(figures / f"{kind}_test.svg") for kind in ("auroc", "curves"))
+    for words in (auroc, curves):
+        assert f"run first, test split: {samples} images" in words
+        assert "Hernia" in " ".join(words) and "Hernia" not in words, "in the note, and no bar or panel of it"
+        assert {"Effusion", "Mass"} <= {*words}
+    done = medtrain("report", "first", "--runs", trained, "--figures", "svg", "--json").stdout
+    drawn = [Path(path).name for path in json.loads(done)["figures"]]
+    assert drawn == ["history.svg", "auroc_test.svg", "curves_test.svg"]
+    assert any(word.startswith("run first: ") and "validation images" in word for word in words_of(figures / drawn[0]))
+
+
 def test_a_dataset_that_is_not_all_there(tmp_path: Path) -> None:
     draw(tmp_path / "raw", patients=130)
     for patient in range(1, 121):
@@ -107,17 +125,39 @@ def test_another_dataset_decides_nothing(trained: Path) -> None:
     assert "are, byte for byte, among those that the run was trained on" in again.stderr
 
 
-def test_explain_writes_over_no_image(trained: Path, tmp_path: Path) -> None:
+def test_explain_writes_over_nothing(trained: Path, tmp_path: Path) -> None:
     image = next((trained / "raw" / "images").iterdir())
     own = tmp_path / image.name
     own.write_bytes(image.read_bytes())
     words = ("explain", "first", own, "--runs", trained, "--json")
     (told,) = json.loads(medtrain(*words, "--out", tmp_path).stdout)
-    assert own.read_bytes() == image.read_bytes()
-    refused = medtrain("explain", "first", own, told["figure"], "--runs", trained, "--out", tmp_path, check=False)
-    assert (refused.returncode, "would be lost" in refused.stderr) == (2, True), refused.stderr
+    first = Path(told["figure"]).read_bytes()
+    again = medtrain("explain", "first", own, told["figure"], "--runs", trained, "--out", tmp_path,
+                     "--figures", "png", "svg").stdout  # fmt: skip
+    assert (own.read_bytes(), Path(told["figure"]).read_bytes()) == (image.read_bytes(), first)
+    assert str(tmp_path / f"{own.stem}-explained-2.svg") in again, "it says where they are"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        own.name,
+        *(f"{own.stem}-explained{end}" for end in (".png", "-2.png", "-2.svg", "-explained.png", "-explained.svg")),
+    }
     refused = medtrain(*words, "--out", own, check=False)
     assert (refused.returncode, "cannot be a folder for figures" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_names_of_files_stand_where_nobody_else_looks(trained: Path, tmp_path: Path) -> None:
+    image = next((trained / "raw" / "images").iterdir())
+    words = ("explain", "first", image, "--runs", trained, "--figures", "svg", "--out")
+    medtrain(*words, tmp_path / "own")
+    (figure,) = (tmp_path / "own").iterdir()
+    assert f"{image.name}, run first" in words_of(figure)
+    assert (figure.stat().st_mode & 0o777, figure.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    (tmp_path / "open").mkdir(mode=0o755)
+    (tmp_path / "open").chmod(0o755)
+    told = medtrain(*words, tmp_path / "open")
+    (figure,) = (tmp_path / "open").iterdir()
+    assert figure.name == "image-001-explained.svg" and "image 1, run first" in words_of(figure)
+    assert image.stem not in figure.read_text(), "the name is nowhere in it"
+    assert "do not have the names of the files" in told.stderr
 
 
 def test_no_image_at_all(trained: Path) -> None:

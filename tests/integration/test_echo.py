@@ -15,6 +15,7 @@ import pytest
 from command import BRIEF, command_line, medtrain
 from fork_server import Forked
 from PIL import Image
+from svg_words import words_of
 from test_elastic import result, stop_after
 
 from medtrain.core.errors import InputError
@@ -27,6 +28,7 @@ from medtrain.imaging.video.clip_frames import Clip, read_clip
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.loading.clip_sampling import ClipSetup
 from medtrain.loading.loader import LabelRule, Loader
+from medtrain.reporting import heat_figures
 from medtrain.reporting.misclassified import draw_misclassified, moments
 from medtrain.runs.run import Run
 from medtrain.shards.index import open_index
@@ -147,21 +149,28 @@ def test_mistakes_are_shown(shards: Path, tmp_path: Path) -> None:
 
 
 def test_explained_over_time(trained: Run, tree: Path, tmp_path: Path) -> None:
-    """A PNG and an animation of a clip, which have no name of the file."""
-    clearest = sorted(echo_demo.records(tree), key=lambda record: -record.raw[SCORE])  # they move the most
-    files = [record.path for record in clearest[:2]]
-    said = medtrain("explain", "heart", *files, "--runs", trained.folder.parent, "--out", tmp_path / "why", "--json")
+    """A PNG and an animation of a clip, whose files' names have none of the clip's; the title has it, in a folder that
+    nobody else can look into."""
+    by_score = sorted(echo_demo.records(tree), key=lambda record: -record.raw[SCORE])
+    files = [record.path for record in (*by_score[:3], *by_score[-3:])]
+    said = medtrain("explain", "heart", *files, "--runs", trained.folder.parent, "--out", tmp_path / "why", "--json",
+                    "--figures", "svg")  # fmt: skip
     rows = json.loads(said.stdout)
-    assert [Path(row["figure"]).name for row in rows] == ["clip-001-explained.png", "clip-002-explained.png"]
-    with Image.open(rows[0]["animations"][0]) as moving:
-        assert moving.n_frames == 4 and moving.size == (336, 336)
-        pictures = []
-        for number in range(4):
-            moving.seek(number)
-            pictures.append(np.asarray(moving.convert("RGB"), np.int16))
-    assert max(np.abs(one - other).max() for one, other in pairwise(pictures)) > 20, "it moves"
-    colours = [np.ptp(picture, axis=2).max() for picture in pictures]
-    assert max(colours) > 40, "there is heat in it"
+    assert [Path(row["figure"]).name for row in rows] == [f"clip-{n:03d}-explained.svg" for n in range(1, 7)]
+    colours, words = [], [words_of(Path(row["figure"])) for row in rows]
+    for row, path, own in zip(rows, files, words, strict=True):
+        assert f"{path.name}, run heart" in own and f"{row['layer']}, " in " ".join(own) and heat_figures.UNIT in own
+        with Image.open(row["animations"][0]) as moving:
+            assert moving.n_frames == 4 and moving.size == (336, 336)
+            pictures = []
+            for number in range(4):
+                moving.seek(number)
+                pictures.append(np.asarray(moving.convert("RGB"), np.int16))
+        assert max(np.abs(one - other).max() for one, other in pairwise(pictures)) > 20, "it moves"
+        colours.append(max(np.ptp(picture, axis=2).max() for picture in pictures) > 40)
+    assert colours == ["no heat" not in " ".join(own) for own in words], (
+        "there is heat, or it is said that there is none"
+    )
 
 
 def test_interrupted_across_an_unfreezing_and_on_other_ranks(shards: Path, tmp_path: Path) -> None:

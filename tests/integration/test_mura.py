@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ import pytest
 import torch
 from command import NETWORK, medtrain
 
+from medtrain import models
 from medtrain.cli import main
 from medtrain.cli.flags import parse_settings
 from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
 from medtrain.datasets.sources import mura_demo
+from medtrain.evaluation.gradcam import CELLS, grad_cam, resolving_layer
+from medtrain.evaluation.inference import load_best_model
 from medtrain.evaluation.inputs import pixels
 from medtrain.evaluation.predict import MURAPredictor, Predictor
 from medtrain.launch import submit
 from medtrain.loading.batch import Batch
+from medtrain.runs.run import Run
 from medtrain.shards.index import open_index
 from medtrain.shards.mixture import open_split
 
@@ -164,6 +169,49 @@ def test_explain_shows_the_one_answer(trained: Path, tmp_path: Path) -> None:
     [found] = json.loads(done.stdout)
     assert list(found["labels"]) == ["abnormal"]
     assert cv2.imread(found["figure"]) is not None
+
+
+@pytest.fixture
+def hurt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], tuple[Any, Any]]:
+    """Generates an upper arm with a break or a plate: the image, and where that is, True in the box around it."""
+    bone, places = mura_demo._bone, []
+
+    def compared(picture: Any, x: Any, y: Any, half: float, broken: bool, rng: np.random.Generator) -> None:
+        whole, same = picture.copy(), np.random.default_rng()
+        same.bit_generator.state = rng.bit_generator.state
+        bone(picture, x, y, half, broken, rng)
+        bone(whole, x, y, half, False, same)
+        places.append(np.nonzero(np.abs(picture - whole) > 25))
+
+    def made(seed: int) -> tuple[Any, Any]:
+        places.clear()
+        image = mura_demo.draw("XR_HUMERUS", True, np.random.default_rng(seed))
+        rows, columns = places[0]
+        box = np.zeros(image.shape[:2], bool)
+        box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+        return (image if image.ndim == 2 else image[..., 0]), box
+
+    monkeypatch.setattr(mura_demo, "_bone", compared)
+    return made
+
+
+def test_the_map_lies_on_the_finding(trained: Path, hurt: Callable[[int], tuple[Any, Any]]) -> None:
+    """Of 24 images that no training saw: the share of the heat in the box around the break or plate, and how often the
+    hottest pixel lies there (the pointing game). By chance both would be the box's share of the image."""
+    opened = load_best_model(Run(trained))
+    layers = models.map_layers(opened.config.model, opened.model)
+    inside, pointed, area = [], [], []
+    for seed in range(500, 524):
+        image, box = hurt(seed)
+        inputs = opened.inputs([image])
+        layer = resolving_layer(opened.model, layers, inputs)
+        heat = cv2.resize(grad_cam(opened.model, layer.module, inputs, [0])[0], image.shape[::-1])
+        inside.append(heat[box].sum() / heat.sum())
+        pointed.append(box[np.unravel_index(heat.argmax(), heat.shape)])
+        area.append(box.mean())
+    assert min(layer.grid) >= CELLS
+    found = (np.mean(inside), np.mean(pointed), np.mean(area))
+    assert found[0] > 2 * found[2] and found[1] > 0.5, found
 
 
 def batch(values: Any) -> Batch:

@@ -8,13 +8,14 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes
 
 from medtrain import datasets
-from medtrain.cli.flag_types import Dataset, Flag
+from medtrain.cli.flag_types import Dataset, Figures, Flag
 from medtrain.core.console import say, say_json, table, warn
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.shell_quoting import command
 from medtrain.curation.scan import scan_files
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.reporting.dataset_figures import draw_dataset, examples_of
+from medtrain.reporting.style import formats_now, written_as
 
 
 def data_list(json: Flag = False) -> None:
@@ -79,6 +80,7 @@ def data_explore(
     out: Path = Path("explore"),
     annotations: Path | None = None,
     own: OmitArgPrefixes[OwnData] = NOTHING,
+    figures: Figures = ("png",),
     json: Flag = False,
 ) -> None:
     """Draw a dataset as PNG files: samples of each class, image sizes, a grid of examples, patients and their studies;
@@ -87,8 +89,9 @@ def data_explore(
     Args:
         dataset: Name of the dataset (medtrain data list); folder or csv: your own.
         root: Folder with its raw files.
-        out: Folder for the figures.
+        out: Folder for the figures. None that is there already is written over: the new ones get a number.
         annotations: The table of a dataset whose table may lie anywhere (default: the one in the root).
+        figures: Formats of the figures: png, svg, pdf.
         json: Print one JSON document.
     """
     source, records = datasets.open_dataset(dataset, root, annotations, own)
@@ -101,12 +104,17 @@ def data_explore(
         what = "clip in which something moves" if clips else "image that shows a class and can be read"
         raise InputError(f"{place} has no {dataset} {what}", see_why)
     out.mkdir(parents=True, exist_ok=True)
-    paths = draw_dataset(source, records, readable, examples, out)
+    with written_as(figures):
+        paths = draw_dataset(source, records, readable, examples, out, own.name or dataset)
+        files = {name: formats_now(path) for name, path in paths.items()}
     if json:
-        say_json({"dataset": dataset, "root": str(place), "figures": {name: str(path) for name, path in paths.items()}})
+        drawn = {name: str(first) for name, (first, *_) in files.items()}
+        others = [str(path) for _, *rest in files.values() for path in rest]
+        more = {"other_formats": others} if others else {}
+        say_json({"dataset": dataset, "root": str(place), "figures": drawn, **more})
     else:
-        for path in paths.values():
-            say(str(path))
+        for each in files.values():
+            say("   ".join(map(str, each)))
     if len(readable) < len(records):
         warn(f"{'clips' if clips else 'images'} that cannot be read: {len(records) - len(readable):,}; {see_why}")
 

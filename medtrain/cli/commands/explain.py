@@ -7,11 +7,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from medtrain.cli.flag_types import Flag, RunName
+from medtrain.cli.flag_types import Figures, Flag, RunName
 from medtrain.core.console import busy, in_line, say, say_json
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
 from medtrain.reporting.explanations import explain_files
+from medtrain.reporting.style import written_as
 from medtrain.runs.run import Run
 
 
@@ -20,18 +21,22 @@ def explain(
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE ...")]],
     labels: tuple[str, ...] = (),
     out: Path = Path("explain"),
+    figures: Figures = ("png",),
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """Draw where a run's best weights see what they predict: a PNG for each image, with a heat map for each label.
+    """Draw where a run's best weights see what they predict (Grad-CAM): a PNG for each image, a map for each label.
 
-    Of a clip, called clip-001 and so on, the PNG shows moments of it, and a GIF for each label moves.
+    Of a clip, called clip-001 and so on, the PNG shows moments of it, and a GIF for each label moves. The layer that is
+    looked at is the last whose map has at least 6 x 6 cells; the figure names it. Names of the files are in the figures
+    only where nobody else can look into the folder.
 
     Args:
         name: Name of the run.
         images: Image files (JPEG, PNG, TIFF, DICOM), or clips (DICOM, MP4, AVI).
         labels: Labels to explain (default: the three with the highest score).
-        out: Folder for the figures.
+        out: Folder for the figures. None that is there already is written over: the new one gets a number.
+        figures: Formats of the figures: png, svg, pdf.
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
@@ -43,11 +48,12 @@ def explain(
     except OSError as error:
         raise InputError(f"{out} cannot be a folder for figures ({error.strerror})", "give --out DIR") from None
     busy(f"loading the network of {name}")
-    found = explain_files(run, images, labels, out)
+    with written_as(figures):
+        found = explain_files(run, images, labels, out)
     if json:
         say_json(found)
     else:
         for each in found:
-            figures = "   ".join([each["figure"], *each.get("animations", ())])
+            files = "   ".join([each["figure"], *each.get("other_formats", ()), *each.get("animations", ())])
             said = ", ".join(f"{label} {probability:.3f}" for label, probability in each["labels"].items())
-            say(in_line(f"{figures}   {said}"))
+            say(in_line(f"{files}   {said}"))

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from medtrain.cli.flag_types import Flag
+from medtrain.cli.flag_types import Figures, Flag
 from medtrain.config import configfile
 from medtrain.core import permissions
-from medtrain.core.console import busy, say, say_json
+from medtrain.core.console import busy, say, say_json, warn
 from medtrain.core.errors import InputError, nearest
+from medtrain.reporting.style import formats_now, written_as
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, group_names, run_names, runs_flag
 from medtrain.runs.run_group import RunGroup
@@ -24,6 +25,8 @@ def report(
     out: Path | None = None,
     markdown: Flag = False,
     small_cells: Flag = False,
+    with_images: Flag = False,
+    figures: Figures = (),
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
@@ -35,29 +38,50 @@ def report(
         out: File to write (default: report.html in the run's folder, with --markdown model_card.md).
         markdown: Write a model card in Markdown, to be completed.
         small_cells: Show subgroups of fewer than 10 too: few people may be known by their numbers.
+        with_images: Show images with their Grad-CAM maps on the page: the surest mistakes, the hardest, and clear ones.
+            They are of patients, so that the page is to be kept private.
+        figures: Draw the figures of the run, or of the group, anew in these formats: png, svg, pdf.
         runs: Folder that holds the runs.
         json: Print one JSON document: of a run the path of its report, of a group its report.
     """
     if group := RunGroup.find(runs, name):
-        if out or markdown or small_cells:
+        if out or markdown or small_cells or with_images:
             raise InputError(
-                f"{name} is a group of runs, and --out, --markdown and --small_cells are for one run",
+                f"{name} is a group of runs, and --out, --markdown, --small_cells and --with_images are for one run",
                 f"omit them, or name one run: {', '.join(run.name for run in group.runs)}",
             )
-        report_group(group, json)
+        with written_as(figures):
+            report_group(group, json)
         return
+    if markdown and with_images:
+        raise InputError("--with_images is for the HTML page, and a model card holds no images", "give one of them")
     run = find(runs, name)
     permissions.apply(configfile.load(run.config_file).share)
     busy(f"drawing the report of {name}")
     from medtrain.reporting.html_report.run_page import write_report_page
 
-    path = write_report_page(run, out, small_cells, markdown, alive(run))
+    path = write_report_page(run, out, small_cells, markdown, alive(run), with_images)
+    if with_images:
+        warn(f"{path} holds images of patients: only you may read it. Keep it private")
+    files = figures_of(run, figures) if figures else []
     if json:
+        drawn = {"figures": [str(file.absolute()) for file in files]} if files else {}
         say_json(
             {"run": run.name, "report": str(path.absolute()), "split": run.report.stem, "bytes": path.stat().st_size}
+            | drawn
         )
     else:
         say(f"report: {path}")
+        for file in files:
+            say(f"figure: {file}")
+
+
+def figures_of(run: Run, formats: Figures) -> list[Path]:
+    """The files of the run's figures, drawn anew."""
+    from medtrain.reporting.run_figures import drawn_again  # torch
+
+    with written_as(formats):
+        return [path for figure in drawn_again(run) for path in formats_now(figure) if path.exists()]
 
 
 def report_group(group: RunGroup, json: bool) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain.cli import error_analysis, predictions
-from medtrain.cli.flag_types import Flag, RunName
+from medtrain.cli.flag_types import Figures, Flag, RunName
 from medtrain.config import configfile
 from medtrain.core.console import busy, say, say_json, show_error
 from medtrain.core.console import table as table_of
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, InputError
 from medtrain.evaluation import given_files, prediction_table
 from medtrain.evaluation.given_files import PLAIN, TableFlags
+from medtrain.reporting.style import written_as
 from medtrain.runs.run import Run
 from medtrain.runs.run_group import RunGroup
 
@@ -29,6 +30,7 @@ def evaluate(
     study_type: str = "",
     mistakes: Path | None = None,
     names: tuple[Path, ...] = (),
+    figures: Figures = ("png",),
     json: Flag = False,
 ) -> None:
     """Score a split with the run's best weights, with intervals by patient: a table by class or label, and its figure.
@@ -47,6 +49,7 @@ def evaluate(
         mistakes: Write a table (.csv), for you alone: what is judged wrongly, the surest first, with the files where
             packing kept their names (--keep_names).
         names: Tables of these names (default: NAME.names.csv beside the shards, where it is there).
+        figures: Formats of the figures: png, svg, pdf.
         json: Print the report as one JSON document.
     """
     from medtrain.evaluation import preconditions
@@ -56,7 +59,8 @@ def evaluate(
     if group := RunGroup.find(runs, name):
         if mistakes:
             raise InputError(f"{name} is a group, and --mistakes is for one run", "name one of its runs")
-        evaluate_group(group, split, shards, study_type, json)
+        with written_as(figures):
+            evaluate_group(group, split, shards, study_type, json)
         return
     if study_type:
         raise InputError(f"{name} is one run, and --study_type is for a group of them", "omit it")
@@ -65,20 +69,22 @@ def evaluate(
     preconditions.require_split(run, split, shards)
     busy(f"loading the network of {name}")
     from medtrain.evaluation.inference import rebuild_model
+    from medtrain.reporting.run_figures import files_of_split
     from medtrain.reporting.split_report import evaluate_opened, report_name
     from medtrain.shards import mixture  # torch, from here on
 
     opened = rebuild_model(run, shards)
     split = split or mixture.tested(opened.config.data)
-    report = evaluate_opened(opened, split, quiet)
-    if mistakes:
-        error_analysis.list_mistakes(opened, report_name(split, opened.elsewhere), mistakes, shards, names, quiet)
+    report_of = report_name(split, opened.elsewhere)
+    with written_as(figures):
+        report = evaluate_opened(opened, split, quiet)
+        if mistakes:
+            error_analysis.list_mistakes(opened, report_of, mistakes, shards, names, quiet)
+        files = files_of_split(opened, report_of, report)
     if json:
         say_json(report)
     else:
-        report_of = report_name(split, opened.elsewhere)
-        figure = run.figures / f"{opened.task.figure}_{report_of}.png"
-        say(f"report: {run.evaluation / f'{report_of}.json'}   figure: {figure}")
+        say(f"report: {run.evaluation / f'{report_of}.json'}   figures: {'  '.join(map(str, files))}")
 
 
 def evaluate_group(group: RunGroup, split: str, shards: Path | None, study_type: str, json: bool) -> None:

@@ -172,8 +172,14 @@ def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
         )
 
 
+COUNTED = {
+    "multilabel": "under each label: {unit} in which it is present",
+    "abnormality": "under each study type: its abnormal {unit}",
+}  # of classes nothing need be said: each image has one
+
+
 def contents_table(manifest: dict[str, Any]) -> str:
-    """Images, shards and positives of each split; many labels are a table of their own."""
+    """Images, shards and positives of each split, and what is counted; many labels are a table of their own."""
     classes, splits = manifest["classes"], manifest["splits"]
     unit = "clips" if "clips" in manifest else "images"
     sizes = {
@@ -181,9 +187,12 @@ def contents_table(manifest: dict[str, Any]) -> str:
         for split, entry in splits.items()
     }
     positives = {split: [entry["counts"][name]["positive"] for name in classes] for split, entry in splits.items()}
+    if manifest.get("task") == "score":
+        return table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
     if len(classes) <= WIDE:
         rows = [(split, *sizes[split], *positives[split]) for split in splits]
-        return table(("split", unit, "shards", "MB", *classes), rows)
+        whole = table(("split", unit, "shards", "MB", *classes), rows)
+        return "\n".join([whole, *_counted(manifest, unit)])
     states = ("positive", "negative", "unknown")
     empty = [name for i, name in enumerate(classes) if not any(own[i] for own in positives.values())]
     rows = [
@@ -195,6 +204,20 @@ def contents_table(manifest: dict[str, Any]) -> str:
     whole = table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
     none = f"\nno image shows {', '.join(empty)}" if empty else ""
     return f"{whole}\n\n{table(heads, rows)}{none}"
+
+
+def _counted(manifest: dict[str, Any], unit: str) -> list[str]:
+    """A line that says what the numbers below the labels are, and of how many images one is unknown."""
+    task = manifest.get("task", "")
+    if task not in COUNTED:
+        return []
+    unknown = {
+        name: sum(entry["counts"][name]["unknown"] for entry in manifest["splits"].values())
+        for name in manifest["classes"]
+    }
+    lacking = [f"{name} in {count:,}" for name, count in unknown.items() if count and task == "multilabel"]
+    told = f"; unknown: {', '.join(lacking)}" if lacking else ""
+    return [COUNTED[task].format(unit=unit) + told]
 
 
 def verify(

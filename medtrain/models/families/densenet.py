@@ -40,10 +40,10 @@ def load(config: ModelConfig, model: DenseNet) -> None:
     load_local(model, file_of(config, LEARNED_FROM, kept), first="features.conv0.weight", head="classifier.")
 
 
-def last_map(model: DenseNet) -> nn.Module:
-    """After the last dense block."""
-    features: nn.Module = model.features
-    return features
+def map_layers(model: DenseNet) -> list[nn.Module]:
+    """After each dense block; after the last its norm, too."""
+    parts = dict(model.features.named_children())
+    return [*(parts[f"denseblock{i}"] for i in range(1, 4)), model.features]
 
 
 def stages(model: DenseNet) -> list[nn.Module]:

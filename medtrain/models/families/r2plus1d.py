@@ -42,10 +42,9 @@ def load(config: ModelConfig, model: VideoResNet) -> None:
     load_local(model, file_of(config, LEARNED_FROM, kept), first="stem.0.weight", head="fc.")
 
 
-def last_map(model: VideoResNet) -> nn.Module:
-    """After the last residual blocks: [B, K, t, h, w]."""
-    last: nn.Module = model.layer4
-    return last
+def map_layers(model: VideoResNet) -> list[nn.Module]:
+    """After each pair of residual blocks: [B, K, t, h, w]."""
+    return [model.layer1, model.layer2, model.layer3, model.layer4]
 
 
 def stages(model: VideoResNet) -> list[nn.Module]:

@@ -50,9 +50,12 @@ def _names(told: Any) -> list[str]:
     return [told] if isinstance(told, str) else list(told)
 
 
-def last_map(model: Any) -> nn.Module:
-    """After the last stage."""
-    return model.get_submodule(model.feature_info[-1]["module"])  # type: ignore[no-any-return]
+def map_layers(model: Any) -> list[nn.Module]:
+    """After each stage; of a ViT (Dosovitskiy et al., ICLR 2021) what the attention of the last block reads: behind it
+    a class token alone may decide."""
+    if hasattr(model, "num_prefix_tokens") and hasattr(getattr(model, "patch_embed", None), "grid_size"):
+        return [model.blocks[-1].norm1]
+    return [model.get_submodule(told["module"]) for told in model.feature_info]
 
 
 def stages(model: Any) -> list[nn.Module]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from medtrain.core.console import in_line
 
-VOID = frozenset({"meta", "br", "hr", "col"})
+VOID = frozenset({"meta", "br", "hr", "col", "img"})
 NOTHING = "–"  # of a number that is undefined
 
 

@@ -37,12 +37,13 @@ def section(name: str, title: str, *children: object) -> Section:
 
 def page(title: str, under: object, sections: list[Section]) -> str:
     """The whole document."""
+    policy = f"{POLICY}; img-src data:" if any("<img " in one.body for one in sections) else POLICY
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="generator", content=GENERATOR),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", f"{title}: medtrain report"),
         tag("style", Html(STYLE)),

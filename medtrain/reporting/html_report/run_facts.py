@@ -104,7 +104,7 @@ def gather(run: Run, place: JobStatus | None = None, small_cells: bool = False) 
     if not run.report.exists():
         raise InputError(f"run {run.name} has no report yet", _what_to_do(run))
     config, report = configfile.load(run.config_file), read_json(run.report)
-    judged, why_not = _judged(config, run.report.with_suffix(".csv"), report)
+    judged, why_not = judged_of(config, run.report.with_suffix(".csv"), report)
     packed, missing = _packed(config)
     best, best_name = _best(run)
     epochs = list(journal.rows(run.journal, "epoch"))
@@ -158,7 +158,7 @@ def _packed(config: Config) -> tuple[dict[str, PackedDataset], list[str]]:
     return found, missing
 
 
-def _judged(config: Config, path: Path, report: dict[str, Any]) -> tuple[Judged | None, str]:
+def judged_of(config: Config, path: Path, report: dict[str, Any]) -> tuple[Judged | None, str]:
     """What the table of scores holds, as the task judges it; or why it holds nothing for curves."""
     if kind_of(report) == "score":
         return None, "The task predicts a number, for which these curves are not defined."

@@ -10,6 +10,7 @@ from medtrain.reporting.html_report.calibration_section import calibration
 from medtrain.reporting.html_report.checklists import checklists
 from medtrain.reporting.html_report.confusion_section import confusion
 from medtrain.reporting.html_report.groups_section import groups
+from medtrain.reporting.html_report.images_section import WARNING, Gallery, images
 from medtrain.reporting.html_report.label_results import label_results, operating_points
 from medtrain.reporting.html_report.model_card import MARK, model_card
 from medtrain.reporting.html_report.overview import data, headline, training_curves
@@ -27,7 +28,12 @@ SECTIONS = (
 
 
 def write_report_page(
-    run: Run, out: Path | None = None, small_cells: bool = False, markdown: bool = False, place: JobStatus | None = None
+    run: Run,
+    out: Path | None = None,
+    small_cells: bool = False,
+    markdown: bool = False,
+    place: JobStatus | None = None,
+    with_images: bool = False,
 ) -> Path:
     """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way.
 
@@ -37,23 +43,31 @@ def write_report_page(
     ensure_ours(path)
     facts_of = gather(run, place, small_cells)
     try:
-        text = model_card(facts_of) if markdown else render(facts_of)
+        gallery = _gallery(facts_of) if with_images else None
+        text = model_card(facts_of) if markdown else render(facts_of, gallery)
     except (KeyError, TypeError, IndexError) as error:
         problem = f"{run.report}: is no report of a split as this version writes it ({type(error).__name__}: {error})"
         raise InputError(problem, f"write it anew: {command_for(run, 'evaluate')}") from None
     try:
-        write_whole(path, text.encode())
+        write_whole(path, text.encode(), 0o600 if with_images else 0o666)
     except FileNotFoundError:
         raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out") from None
     return path
 
 
-def render(facts_of: RunFacts) -> str:
+def _gallery(facts_of: RunFacts) -> Gallery:
+    from medtrain.reporting.report_images import gallery_of  # torch
+
+    return gallery_of(facts_of)
+
+
+def render(facts_of: RunFacts, gallery: Gallery | None = None) -> str:
     """The page as text."""
     config = facts_of.config
     how = f"recipe {without_paths(config.recipe)}, {config.task}, {config.model.backbone}"
     under = f"medtrain report: {how}, {facts_of.split} split"
-    return page(facts_of.run.name, under, [write(facts_of) for write in SECTIONS])
+    under = under if gallery is None else f"{under}. {WARNING}"
+    return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(facts_of, gallery)])
 
 
 def ensure_ours(path: Path) -> None:

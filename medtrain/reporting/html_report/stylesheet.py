@@ -75,6 +75,8 @@ code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: a
 .small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 235px), 1fr)); }
 figure { margin: 0; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
+.pair { display: flex; gap: 3px; }
+.pair img { display: block; width: 50%; height: auto; }
 figcaption { font-size: .88rem; color: var(--soft); margin-top: .2rem; }
 svg .hover { fill: transparent; }
 svg .hover:hover { stroke: currentColor; stroke-width: 1.5px; }

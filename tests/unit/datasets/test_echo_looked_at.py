@@ -92,9 +92,9 @@ def test_explore_draws_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     scores = table(tmp_path, *(f"{number},{number / 3 * times:.2f}" for number in range(4)))
     cli_commands_data.data_explore("echo", root, out=tmp_path / "out", annotations=scores)
     names = ("distributions", "contact_sheet", "group_sizes")
-    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / f"{name}.png") for name in names]
+    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / f"echo-{name}.png") for name in names]
     for name in names:
-        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+        with Image.open(tmp_path / "out" / f"echo-{name}.png") as image:
             assert min(image.size) > 300
 
 

@@ -60,7 +60,7 @@ def test_any_network_of_timm(backbone: str, channels: int) -> None:
     config = ModelConfig(backbone, channels=channels)  # type: ignore[arg-type]
     model = models.build(config, 5).eval()
     seen = []
-    models.last_map(config, model).register_forward_hook(lambda _, __, output: seen.append(output.shape))
+    models.map_layers(config, model)[-1].register_forward_hook(lambda _, __, output: seen.append(output.shape))
     assert model(torch.zeros(2, channels, 64, 64)).shape == (2, 5)
     assert (seen[0][0], len(seen[0])) == (2, 4)
 

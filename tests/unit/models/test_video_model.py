@@ -48,7 +48,7 @@ def test_clips_go_in_and_a_logit_comes_out(channels: Any) -> None:
     config = replace(VIDEO, channels=channels, dropout=0.3)
     model = models.build(config, 1, (channels, 8, 32, 32)).eval()
     seen: list[torch.Size] = []
-    models.last_map(config, model).register_forward_hook(lambda _, __, output: seen.append(output.shape))
+    models.map_layers(config, model)[-1].register_forward_hook(lambda _, __, output: seen.append(output.shape))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         logits = model(torch.randn(1, channels, 8, 32, 32))
     assert (logits.shape, logits.dtype) == ((1, 1), torch.float32)

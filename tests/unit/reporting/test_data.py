@@ -81,7 +81,7 @@ def test_explore_writes_three_figures(root: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "new" / "figures"
     cli_commands_data.data_explore("demo", root, out=out)
     printed, err = capsys.readouterr()
-    paths = [out / f"{name}.png" for name in ("class_counts", "image_sizes", "sample_grid")]
+    paths = [out / f"demo-{name}.png" for name in ("class_counts", "image_sizes", "sample_grid")]
     assert printed.split() == [str(path) for path in paths]
     assert f"images that cannot be read: 3; see what is wrong: medtrain check demo --root {root}" in err
     for path in paths:
@@ -146,5 +146,5 @@ def test_commands_import_no_torch_and_json_stands_alone_on_stdout(root: Path, tm
         loaded = result.stderr.partition("%")[2].split()
         assert "medtrain.reporting.dataset_figures" in loaded
         assert {"torch", "accelerate", "torchvision"}.isdisjoint(loaded), arguments
-    figures = {name: str(tmp_path / f"{name}.png") for name in ("class_counts", "image_sizes", "sample_grid")}
+    figures = {name: str(tmp_path / f"demo-{name}.png") for name in ("class_counts", "image_sizes", "sample_grid")}
     assert documents[-1] == {"dataset": "demo", "root": str(root), "figures": figures}
