@@ -66,18 +66,18 @@ class Page(HTMLParser):
         return [own for name, own in self.elements if name == tag]
 
 
-def checked(path: Path) -> Page:
-    """The page in a file, of which all that must hold does."""
+def checked(path: Path, links: frozenset[str] = frozenset()) -> Page:
+    """The page in a file, of which all that must hold does; `links` are the other files that it may lead to."""
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.problems, page.problems
     ids = [own["id"] for _, own in page.elements if "id" in own]
     assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
-    _by_itself(page, {*ids})
+    _by_itself(page, {*ids}, links)
     _accessible(page)
     return page
 
 
-def _by_itself(page: Page, ids: set[str | None]) -> None:
+def _by_itself(page: Page, ids: set[str | None], links: frozenset[str]) -> None:
     kinds = {tag for tag, _ in page.elements}
     assert not kinds & {"link", "img", "iframe", "object", "embed", "base", "form", "video", "audio", "image"}
     for tag, own in page.elements:
@@ -86,7 +86,7 @@ def _by_itself(page: Page, ids: set[str | None]) -> None:
         if target and target.startswith("#"):
             assert target[1:] in ids, f"{target} leads nowhere"
         elif target:
-            assert tag == "a" and target.startswith(DOI), target
+            assert tag == "a" and (target.startswith(DOI) or target in links), target
         for value in own.values():
             if value and "url(" in value:
                 assert value.partition("url(#")[2].partition(")")[0] in ids, value

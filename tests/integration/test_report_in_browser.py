@@ -63,6 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WORDS = {
     "chest": ("Counts at the threshold of each label", "Results by label", "Sex", "Age in years"),
     "bones-1": ("Cohen's kappa", "By study type"),
+    "bones": ("The runs of the group, each tested alone", "Spread over seeds", "kappa, 95 % interval"),
     "heart": ("Predicted against given scores", "Spearman's ρ"),
 }
 
@@ -73,15 +74,19 @@ def test_real_reports_in_a_browser(runs: Path, opened: Browser) -> None:
     for path in pages.values():
         in_browser(opened, path)
     for name, words in WORDS.items():
-        page = checked(pages[name])
+        page = checked(pages[name], frozenset(f"../{member}/report.html" for member in pages))
         for one in words:
             assert one in page.text, (name, one)
         ensure_private(runs / name)
+    opened.open(pages["bones"])
+    opened.driver.find_element("link text", "bones-2").click()
+    assert opened.driver.current_url == pages["bones-2"].as_uri()
 
 
 def ensure_private(run: Path) -> None:
     """No key of an image, no path and no machine is on the page."""
-    table = (run / "evaluation" / "test.csv").read_text().splitlines()[1:]
+    scored = run if (run / "evaluation" / "test.csv").exists() else run.with_name(f"{run.name}-1")  # of a group
+    table = (scored / "evaluation" / "test.csv").read_text().splitlines()[1:]
     text, keys = (run / "report.html").read_text(), {line.split(",")[0] for line in table}
     assert keys and not [key for key in keys if key in text]
     assert str(run.parent) not in text and os.uname().nodename not in text

@@ -27,24 +27,24 @@ def report(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """Write the report of a run as one HTML file that needs no network and no script: results, curves, calibration,
-    subgroups, provenance. Of a group of runs, combine their results: one table, one figure, and what is missing.
+    """Write the report of a run as one HTML file that needs no network: results, curves, calibration,
+    subgroups, provenance. Of a group of runs, combine their results: one page, one table, and what is missing.
 
     Args:
         name: Name of the run, or of a group of runs.
-        out: File to write (default: report.html in the run's folder, with --markdown model_card.md).
+        out: File to write (default: report.html in its folder, with --markdown model_card.md).
         markdown: Write a model card in Markdown, to be completed.
         small_cells: Show subgroups of fewer than 10 too: few people may be known by their numbers.
         runs: Folder that holds the runs.
         json: Print one JSON document: of a run the path of its report, of a group its report.
     """
     if group := RunGroup.find(runs, name):
-        if out or markdown or small_cells:
+        if markdown or small_cells:
             raise InputError(
-                f"{name} is a group of runs, and --out, --markdown and --small_cells are for one run",
+                f"{name} is a group of runs, and --markdown and --small_cells are for one run",
                 f"omit them, or name one run: {', '.join(run.name for run in group.runs)}",
             )
-        report_group(group, json)
+        report_group(group, json, out)
         return
     run = find(runs, name)
     permissions.apply(configfile.load(run.config_file).share)
@@ -59,15 +59,15 @@ def report(
         say(f"report: {path}")
 
 
-def report_group(group: RunGroup, json: bool) -> None:
-    """The results of a group's runs as one."""
+def report_group(group: RunGroup, json: bool, out: Path | None) -> None:
+    """The results of a group's runs as one: its page, its report, its figures."""
     from medtrain.reporting.group_report import build_report  # torch
 
-    found = build_report(group, (lambda text: None) if json else say)
+    found = build_report(group, (lambda text: None) if json else say, out)
     if json:
         say_json(found)
     else:
-        say(f"\nreport: {group.report}   figures: {group.figures}")
+        say(f"\nreport: {out or group.page}   numbers: {group.report}   figures: {group.figures}")
 
 
 def find(runs: Path, name: str) -> Run:
