@@ -15,8 +15,9 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, group_names, run_names, runs_flag
 from medtrain.runs.run_group import RunGroup
+from medtrain.shards.packed_dataset import is_packed
 
-Name = Positional[Annotated[str, arg(metavar="RUN")]]
+Name = Positional[Annotated[str, arg(metavar="NAME")]]
 
 
 def report(
@@ -29,9 +30,10 @@ def report(
 ) -> None:
     """Write the report of a run as one HTML file that needs no network: results, curves, calibration,
     subgroups, provenance. Of a group of runs, combine their results: one page, one table, and what is missing.
+    Of a folder of shards, what is packed in it.
 
     Args:
-        name: Name of the run, or of a group of runs.
+        name: Name of a run or of a group of runs, or a folder of shards.
         out: File to write (default: report.html in its folder, with --markdown model_card.md).
         markdown: Write a model card in Markdown, to be completed.
         small_cells: Show subgroups of fewer than 10 too: few people may be known by their numbers.
@@ -45,6 +47,9 @@ def report(
                 f"omit them, or name one run: {', '.join(run.name for run in group.runs)}",
             )
         report_group(group, json, out)
+        return
+    if is_packed(Path(name)) and not Run(runs / name).config_file.exists():
+        report_dataset(Path(name), out, small_cells, markdown, json)
         return
     run = find(runs, name)
     permissions.apply(configfile.load(run.config_file).share)
@@ -68,6 +73,19 @@ def report_group(group: RunGroup, json: bool, out: Path | None) -> None:
         say_json(found)
     else:
         say(f"\nreport: {out or group.page}   numbers: {group.report}   figures: {group.figures}")
+
+
+def report_dataset(folder: Path, out: Path | None, small_cells: bool, markdown: bool, json: bool) -> None:
+    """The page of a packed dataset."""
+    from medtrain.reporting.html_report.dataset_page import write_dataset_page
+
+    if markdown:
+        raise InputError(f"{folder} is a packed dataset, and --markdown is for one run", "omit it")
+    path = write_dataset_page(folder, out, small_cells)
+    if json:
+        say_json({"shards": str(folder.absolute()), "report": str(path.absolute()), "bytes": path.stat().st_size})
+    else:
+        say(f"report: {path}")
 
 
 def find(runs: Path, name: str) -> Run:
