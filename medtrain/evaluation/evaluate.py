@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ from medtrain.metrics.subgroups import subgroups
 from medtrain.models.compile import not_compiled
 from medtrain.runs.run import Run, resume_command
 from medtrain.shards import mixture
-from medtrain.shards.tar_writer import sidecar
+from medtrain.shards.sample_metadata import metadata_of
 from medtrain.tasks import Task
 
 
@@ -125,14 +124,7 @@ def compute_task_metrics(
 def by_subgroup(scores: Scores, task: Task, loader: Loader) -> dict[str, Any]:
     """`subgroups`: attribute -> group -> its metrics and gap: sex, age and view, where shards tell."""
     scores, rows = distinct(scores, loader)
-    about: list[dict[str, Any]] = [{}] * len(rows)
-    with ThreadPoolExecutor(16) as pool:  # reading from a shared filesystem is waiting
-        for shard in np.unique(rows["shard"]).tolist():
-            with loader.index.shard_path(shard).open("rb") as file:
-                own = np.flatnonzero(rows["shard"] == shard)
-                found = pool.map(sidecar, [file] * len(own), rows[own])
-                for i, told in zip(own.tolist(), found, strict=True):
-                    about[i] = told["meta"]
+    about = metadata_of(loader.index, rows)
     unlearned = np.isin(loader.index.classes, list(task.unlearned))
     report = subgroup_reports(task, scores.values, loader.labels[scores.samples], rows["group"], about, unlearned)
     return {"subgroups": report} if report else {}

@@ -91,26 +91,31 @@ def _areas(scores: Floats, positive: Mask, of: Ints, people: Ints, groups: int) 
     """
     order = np.argsort(scores, kind="stable")
     up, down = order[positive[order]], [order[~positive[order] & (of[order] == h)] for h in range(groups)]
+    up = up[np.argsort(of[up], kind="stable")]  # by group
     places = [(np.searchsorted(scores[own], scores[up], "left"), np.searchsorted(scores[own], scores[up], "right"))
               for own in down]  # fmt: skip
     up_people, down_people = people[up], [people[own] for own in down]
-    belongs = np.eye(groups)[of[up]]
-    before = [np.zeros(len(own) + 1) for own in down]
+    there, starts = np.unique(of[up], return_index=True)
+    before = [np.zeros(len(own) + 1, np.int64) for own in down]
+    pairs, ups = np.zeros((groups, groups), np.int64), np.zeros(groups, np.int64)  # [negatives of, positives of]
 
     def areas(drawn: Ints) -> Floats:
-        weights = drawn[up_people].astype(np.float64)  # whole numbers far below 2^53: exact
-        for sums, own in zip(before, down_people, strict=True):
-            np.cumsum(drawn[own], out=sums[1:])
-        below = np.array([sums[low] + sums[high] for sums, (low, high) in zip(before, places, strict=True)])
-        pairs, ups, downs = (below * weights) @ belongs, weights @ belongs, np.array([sums[-1] for sums in before])
-        own, many = np.diag(pairs), 2 * ups * downs
-        rest = pairs.sum() - pairs.sum(0) - pairs.sum(1) + own
-        return _shares(np.array([own, rest]), np.array([many, 2 * (ups.sum() - ups) * (downs.sum() - downs)]))
+        weights = drawn[up_people]
+        for h, (own, (low, high)) in enumerate(zip(down_people, places, strict=True)):
+            np.cumsum(drawn[own], out=before[h][1:])
+            if len(there):
+                pairs[h, there] = np.add.reduceat(weights * (before[h][low] + before[h][high]), starts)
+        if len(there):
+            ups[there] = np.add.reduceat(weights, starts)
+        downs = np.array([sums[-1] for sums in before])
+        own, whole = np.diag(pairs), pairs.sum()
+        rest = whole - pairs.sum(0) - pairs.sum(1) + own
+        return _shares(np.array([own, rest]), 2 * np.array([ups * downs, (ups.sum() - ups) * (downs.sum() - downs)]))
 
     return areas
 
 
-def _shares(part: Floats, whole: Floats) -> Floats:
+def _shares(part: Floats | Ints, whole: Floats | Ints) -> Floats:
     found: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return found
 

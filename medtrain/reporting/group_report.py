@@ -18,6 +18,7 @@ from medtrain.evaluation.evaluate import compute_task_metrics
 from medtrain.evaluation.inference import rebuild_model
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.reporting import study_figures
+from medtrain.reporting.html_report.group_page import write_group_page
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.split_report import evaluate_opened, report_name
 from medtrain.reporting.task_figures import draw
@@ -29,8 +30,9 @@ from medtrain.shards import mixture
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
 
 
-def build_report(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
+def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None = None) -> dict[str, Any]:
     """Write and return the report of a group: that of its task over all studies, and of each run what it contributed.
+    It is also written as a page, `report.html` of the group or `out`.
 
     Of several runs on the same study type the probabilities of an image are averaged, of at most ENSEMBLE runs.
     InputError where no run has a result yet.
@@ -49,6 +51,7 @@ def build_report(group: RunGroup, say: Callable[[str], None]) -> dict[str, Any]:
     write_json(group.report, report)
     _draw(group, report)
     draw(task, report, group.figures / f"{task.figure}_test.png", _about_group(group, report))
+    write_group_page(group, report, out)
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
 

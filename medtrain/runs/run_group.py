@@ -27,6 +27,7 @@ class RunGroup:
         self.evaluation = self.folder / "evaluation"
         self.check = self.folder / "check.json"
         self.report = self.evaluation / "test.json"
+        self.page = self.folder / "report.html"
         told = read_json(self.file)
         self.runs = [Run(self.folder.parent / name) for name in told.get("runs", ())]
         self.packing: dict[str, Any] = told.get("packing", {})

@@ -66,18 +66,21 @@ class Page(HTMLParser):
         return [own for name, own in self.elements if name == tag]
 
 
-def checked(path: Path, images: bool = False) -> Page:
-    """The page in a file, of which all that must hold does; only with `images` it may hold some, in itself."""
+def checked(path: Path, images: bool = False, links: frozenset[str] = frozenset()) -> Page:
+    """The page in a file, of which all that must hold does.
+
+    Only with `images` it may hold some, in itself; `links` are the other files that it may lead to.
+    """
     page = Page(path.read_text(encoding="utf-8"))
     assert not page.problems, page.problems
     ids = [own["id"] for _, own in page.elements if "id" in own]
     assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
-    _by_itself(page, {*ids}, images)
+    _by_itself(page, {*ids}, images, links)
     _accessible(page)
     return page
 
 
-def _by_itself(page: Page, ids: set[str | None], images: bool) -> None:
+def _by_itself(page: Page, ids: set[str | None], images: bool, links: frozenset[str]) -> None:
     kinds = {tag for tag, _ in page.elements if not (images and tag == "img")}
     assert not kinds & {"link", "img", "iframe", "object", "embed", "base", "form", "video", "audio", "image"}
     for tag, own in page.elements:
@@ -87,7 +90,7 @@ def _by_itself(page: Page, ids: set[str | None], images: bool) -> None:
         if target and target.startswith("#"):
             assert target[1:] in ids, f"{target} leads nowhere"
         elif target:
-            assert tag == "a" and target.startswith(DOI), target
+            assert tag == "a" and (target.startswith(DOI) or target in links), target
         for value in own.values():
             if value and "url(" in value:
                 assert value.partition("url(#")[2].partition(")")[0] in ids, value

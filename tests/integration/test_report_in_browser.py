@@ -63,6 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WORDS = {
     "chest": ("Counts at the threshold of each label", "Results by label", "Sex", "Age in years"),
     "bones-1": ("Cohen's kappa", "By study type"),
+    "bones": ("The runs of the group, each tested alone", "Spread over seeds", "kappa, 95 % interval"),
     "heart": ("Predicted against given scores", "Spearman's ρ"),
 }
 
@@ -73,23 +74,32 @@ def test_real_reports_in_a_browser(runs: Path, opened: Browser) -> None:
     for path in pages.values():
         in_browser(opened, path)
     for name, words in WORDS.items():
-        page = checked(pages[name])
+        page = checked(pages[name], frozenset(f"../{member}/report.html" for member in pages))
         for one in words:
             assert one in page.text, (name, one)
         ensure_private(runs / name)
+    for dataset, word, figures in (("chest", "Images by label", 2), ("echo", "Frames of a clip", 0)):  # few clips
+        shards = runs.parent / dataset / "shards"
+        medtrain("report", shards)
+        assert word in checked(shards / "report.html").text
+        in_browser(opened, shards / "report.html", figures)
+    opened.open(pages["bones"])
+    opened.driver.find_element("link text", "bones-2").click()
+    assert opened.driver.current_url == pages["bones-2"].as_uri()
 
 
 def ensure_private(run: Path) -> None:
     """No key of an image, no path and no machine is on the page."""
-    table = (run / "evaluation" / "test.csv").read_text().splitlines()[1:]
+    scored = run if (run / "evaluation" / "test.csv").exists() else run.with_name(f"{run.name}-1")  # of a group
+    table = (scored / "evaluation" / "test.csv").read_text().splitlines()[1:]
     text, keys = (run / "report.html").read_text(), {line.split(",")[0] for line in table}
     assert keys and not [key for key in keys if key in text]
     assert str(run.parent) not in text and os.uname().nodename not in text
 
 
-def in_browser(opened: Browser, path: Path) -> None:
+def in_browser(opened: Browser, path: Path, figures: int = 2) -> None:
     """All that must hold of a page in a browser."""
-    kind, seen = path.parent.name, []
+    kind, seen = str(path.relative_to(path.parents[2])), []
     opened.noted()
     for script in (True, False):
         opened.open(path, WIDTHS[0], SCHEMES[0], script)
@@ -101,7 +111,7 @@ def in_browser(opened: Browser, path: Path) -> None:
                 seen.append((drawings, tables))
         assert not (missed := opened.unreached()), f"{kind}: the Tab key does not come to {missed}"
         assert opened.noted() == ([], [path.as_uri()]), kind
-    assert len({*seen}) == 1 and min(seen[0]) > 2, f"{kind}: {seen}"
+    assert len({*seen}) == 1 and seen[0][0] >= figures and seen[0][1] > 2, f"{kind}: {seen}"
     printed = opened.print(path.with_suffix(".pdf"))
     pdf = path.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF-") and b"/StructTreeRoot" in pdf and printed.count("\f") > 1

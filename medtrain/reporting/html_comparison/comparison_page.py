@@ -11,9 +11,8 @@ from medtrain.reporting.comparison_text import ALPHA, equivalence, main_numbers,
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
 from medtrain.reporting.html_report.markup import Html, facts, listed, note, paragraph, table, tag
-from medtrain.reporting.html_report.page_frame import Section, page, section
+from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import without_paths
-from medtrain.reporting.html_report.run_page import ensure_ours
 from medtrain.reporting.run_comparison import Compared
 
 SAME_DATA = {

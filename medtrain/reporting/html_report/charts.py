@@ -131,6 +131,27 @@ def _spread(x: Floats, y: Floats) -> NDArray[np.intp]:
     return np.unique(np.searchsorted(way, np.linspace(0, way[-1], ON_A_CURVE)).clip(0, len(x) - 1))
 
 
+def amounts(name: str, title: str, rows: Mapping[str, int], unit: str) -> Html:
+    """A bar for each name, as long as how many there are."""
+    height = 22 * len(rows) + 50
+    figure = new_svg(FOREST, height)
+    left = _room(rows) / FOREST
+    axes = figure.add_axes((left, 36 / height, 0.86 - left, (height - 42) / height))
+    most = max(1, *rows.values())
+    axes.barh(range(len(rows)), list(rows.values()), 0.62, color=BLUE)
+    for place, many in enumerate(rows.values()):
+        axes.text(many + 0.015 * most, place, f"{many:,}", va="center", fontsize=10, color=INK)
+    quiet(axes, "x")
+    axes.set_yticks(range(len(rows)), [shortened(one) for one in rows])
+    axes.locator_params(axis="x", nbins=5, integer=True)
+    axes.set(xlim=(0, most), ylim=(len(rows) - 0.45, -0.55), xlabel=unit)
+    said = "; ".join(f"{one} {many:,}" for one, many in rows.items())
+    told = [f"{one}: {many:,} {unit}" for one, many in rows.items()]
+    return drawn(
+        figure, name, f"{title}, {unit}: {said}", hovers=places(axes, list(rows.values()), range(len(rows)), told)
+    )
+
+
 class CurvePanel:
     """The small figures of one `kind` of curve, roc or precision-recall; drawn one after the other on the same axes,
     which takes half of the time of new ones."""

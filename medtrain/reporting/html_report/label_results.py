@@ -55,7 +55,7 @@ def label_results(facts_of: RunFacts) -> Section:
     """The section."""
     rows = shown_labels.shown(facts_of.report["per_class"])
     names = [key for key in WORDS if any(key in row for row in rows.values())]
-    lines = [(label, *(_value(row, key) for key in names)) for label, row in rows.items()]
+    lines = [(label, *(value_of(row, key) for key in names)) for label, row in rows.items()]
     means = [] if facts_of.task == "score" else _averages(facts_of.report, names)
     heads = (facts_of.label, *(WORDS[key] for key in names))
     parts: list[object] = [table(f"All numbers by {facts_of.label}", heads, lines, foot=means)]
@@ -73,7 +73,8 @@ def label_results(facts_of: RunFacts) -> Section:
     return section("labels", title, *parts)
 
 
-def _value(row: dict[str, Any], key: str) -> Html:
+def value_of(row: dict[str, Any], key: str) -> Html:
+    """A number of a row of a report with its interval; nothing where the row has no such number."""
     if key not in row and f"{key}_interval" not in row:
         return tag("span", class_="none")
     return with_interval(row.get(key), row.get(f"{key}_interval"))
@@ -84,7 +85,7 @@ def _averages(report: dict[str, Any], names: list[str]) -> list[tuple[object, ..
     for kind, words in AVERAGES.items():
         own = {key.removeprefix(f"{kind}_"): value for key, value in report.items() if key.startswith(f"{kind}_")}
         if own.keys() & {*names}:
-            found.append((words, *(_value(own, key) for key in names)))
+            found.append((words, *(value_of(own, key) for key in names)))
     return found
 
 

@@ -10,11 +10,11 @@ from medtrain.core.console import in_line
 from medtrain.reporting.html_report.label_results import WORDS
 from medtrain.reporting.html_report.markup import NOTHING
 from medtrain.reporting.html_report.overview import KINDS, MAIN
+from medtrain.reporting.html_report.page_frame import MARK
 from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
 from medtrain.reporting.html_report.run_record import licences
 from medtrain.shards.packed_dataset import CHECKSUM
 
-MARK = "<!-- medtrain report: a model card -->"
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
 OPEN = "*To be written by the authors.*"
 

@@ -57,7 +57,7 @@ def headline(facts_of: RunFacts) -> Section:
     """The main numbers with their intervals, and of what they are."""
     report, task = facts_of.report, facts_of.task
     tiles = [
-        _tile(words, report[key], report.get(f"{key}_interval")) for key, words in MAIN[task].items() if key in report
+        tile(words, report[key], report.get(f"{key}_interval")) for key, words in MAIN[task].items() if key in report
     ]
     copies = report.get("copies_left_out", 0)
     rows: list[tuple[object, object]] = [
@@ -87,7 +87,8 @@ def headline(facts_of: RunFacts) -> Section:
     )
 
 
-def _tile(words: str, value: float | None, ends: list[float | None] | None) -> Html:
+def tile(words: str, value: float | None, ends: list[float | None] | None) -> Html:
+    """One number in large print, with its interval below it."""
     interval = None
     if ends and None not in ends:
         interval = tag("span", "95 %: ", number(ends[0]), " to ", number(ends[1]), class_="under")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from medtrain import __version__
+from medtrain.core.errors import InputError
 from medtrain.reporting.html_report.markup import Html, joined, link, paragraph, tag
 from medtrain.reporting.html_report.page_script import HASH, SCRIPT
 from medtrain.reporting.html_report.stylesheet import STYLE
 
 GENERATOR = "medtrain report"
+MARK = "<!-- medtrain report: a model card -->"
+BEGINNING = 2000  # bytes in which a report says that it is one
 # Nothing is fetched and nothing else runs, also where a label or a name should ever slip through as markup.
 POLICY = (
     f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'; base-uri 'none'; form-action 'none'"
@@ -63,3 +67,15 @@ def page(title: str, under: object, sections: list[Section]) -> str:
         tag("script", Html(SCRIPT)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def ensure_ours(path: Path) -> None:
+    """InputError where there is a file that no report of medtrain is: it would be lost."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "give a file: --out FILE.html")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(BEGINNING).decode(errors="replace")
+    if f'content="{GENERATOR}"' not in beginning and not beginning.startswith(MARK):
+        raise InputError(f"{path} is there, and is no report of medtrain", "move it away, or give another --out")

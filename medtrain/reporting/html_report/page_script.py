@@ -1,4 +1,4 @@
-"""The little JavaScript of the page: tables are sorted and filtered. Without it the page is whole.
+"""The little JavaScript of the page, without which it is whole: tables are sorted and filtered.
 
 It is inlined, and the page's policy names its SHA-256, so that no other script runs.
 """

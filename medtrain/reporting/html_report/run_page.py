@@ -12,15 +12,14 @@ from medtrain.reporting.html_report.confusion_section import confusion
 from medtrain.reporting.html_report.groups_section import groups
 from medtrain.reporting.html_report.images_section import WARNING, Gallery, images
 from medtrain.reporting.html_report.label_results import label_results, operating_points
-from medtrain.reporting.html_report.model_card import MARK, model_card
+from medtrain.reporting.html_report.model_card import model_card
 from medtrain.reporting.html_report.overview import data, headline, training_curves
-from medtrain.reporting.html_report.page_frame import GENERATOR, page
+from medtrain.reporting.html_report.page_frame import ensure_ours, page
 from medtrain.reporting.html_report.run_facts import RunFacts, gather, without_paths
 from medtrain.reporting.html_report.run_record import life, provenance, settings
 from medtrain.runs.run import Run, command_for
 from medtrain.slurm.queries import JobStatus
 
-BEGINNING = 2000  # bytes in which a report says that it is one
 SECTIONS = (
     headline, data, training_curves, label_results, calibration, confusion, operating_points, groups, life, settings,
     provenance, checklists,
@@ -68,15 +67,3 @@ def render(facts_of: RunFacts, gallery: Gallery | None = None) -> str:
     under = f"medtrain report: {how}, {facts_of.split} split"
     under = under if gallery is None else f"{under}. {WARNING}"
     return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(facts_of, gallery)])
-
-
-def ensure_ours(path: Path) -> None:
-    """InputError where there is a file that no report of medtrain is: it would be lost."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", "give a file: --out FILE.html")
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        beginning = file.read(BEGINNING).decode(errors="replace")
-    if f'content="{GENERATOR}"' not in beginning and not beginning.startswith(MARK):
-        raise InputError(f"{path} is there, and is no report of medtrain", "move it away, or give another --out")

@@ -92,7 +92,7 @@ def provenance(facts_of: RunFacts) -> Section:
     """Hashes of data, code and weights, licences, versions."""
     parts: list[object] = []
     for name, packed in facts_of.packed.items():
-        parts += [tag("h3", f"Data: {name}"), facts(_of_data(packed))]
+        parts += [tag("h3", f"Data: {name}"), facts(data_facts(packed))]
     if facts_of.missing:
         parts += [
             tag("h3", "Data that is gone"),
@@ -107,7 +107,8 @@ def provenance(facts_of: RunFacts) -> Section:
     return section("provenance", "Provenance", *parts)
 
 
-def _of_data(packed: PackedDataset) -> list[tuple[object, object]]:
+def data_facts(packed: PackedDataset) -> list[tuple[object, object]]:
+    """Where a packed dataset came from: licence, hashes, how it was packed."""
     manifest = packed.manifest
     return [
         ("dataset", packed.name),

@@ -70,6 +70,7 @@ dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(10
 dl.facts dt { color: var(--soft); font-size: .86rem; }
 dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+code.flag { white-space: nowrap; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 290px), 1fr)); gap: 1rem 1.4rem;
   margin: 1rem 0; }
 .small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 235px), 1fr)); }
