@@ -3,6 +3,7 @@
     python benchmarks/paired_tests.py                    2,000 data sets of each kind; 5 % of nulls should be rejected
     python benchmarks/paired_tests.py --patients 30      with few patients
     python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
+    python benchmarks/paired_tests.py --seeds 3          two settings with so many seeds each
     python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
 
 A data set is the scores of two models for 1 to 8 images of each patient, which are alike: see drawn_scores in
@@ -26,10 +27,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
-from clustered_scores import Scored, drawn_scores
+from clustered_scores import Scored, drawn_scores, drawn_seeds
 from scored_runs import scored_run
 
 from medtrain.core.console import table
+from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--time", action="store_true", help="only measure the time of a large comparison")
     parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
+    parser.add_argument("--seeds", type=int, default=0, help="only two settings, trained with so many seeds each")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
@@ -57,6 +60,9 @@ def main() -> None:
         return
     if options.rare:
         print(rare_labels(options.sets, options.patients))
+        return
+    if options.seeds:
+        print(by_seeds(options))
         return
     cases = [(8, 0.0), (8, options.better), (1, 0.0)]
     columns = [rejected(options, most_images, better) for most_images, better in cases]
@@ -112,6 +118,33 @@ def rare_labels(sets: int, patients: int) -> str:
     rows = [(names[few], len(own), *(f"{share:.4f}" for share in (np.array(own) < 0.05).mean(0)))
             for few, own in sorted(found.items())]  # fmt: skip
     return table(("patients with a positive", "data sets", "Student's t", "normal"), rows)
+
+
+def by_seeds(options: argparse.Namespace) -> str:
+    """A table of how often a null, and a difference, is found: by patients and seeds, and by patients alone."""
+    columns = []
+    for better in (0.0, options.better):
+        jobs = [(seed, options.patients, options.seeds, better, options.rounds) for seed in range(options.sets)]
+        with get_context("fork").Pool(os.cpu_count()) as pool:
+            columns.append((np.array(pool.map(p_values_of_seeds, jobs, chunksize=5)) < 0.05).mean(0))
+    heads = ("number", "test", "null", "a difference")
+    tests = [(name, test) for name in ABNORMALITY[:2] for test in ("patients and seeds", "patients alone, mean score")]
+    return table(heads, [(*test, *(f"{own:.4f}" for own in row)) for test, *row in zip(tests, *columns, strict=True)])
+
+
+def p_values_of_seeds(job: tuple[int, int, int, float, int]) -> list[float]:
+    """Of kappa and AUROC: over seeds, and of the mean scores as of one network."""
+    seed, patients, seeds, better, rounds = job
+    of, positive, scores = drawn_seeds(seed, patients, seeds, better)
+    means = [np.mean(scores[:seeds], 0), np.mean(scores[seeds:], 0)]
+    numbers = [abnormality_numbers(own, positive, of) for own in (*scores, *means)]
+    draws = paired_bootstrap(numbers, patients, seed, rounds)
+    found = []
+    for number in range(2):
+        both = slice(0, seeds), slice(seeds, 2 * seeds)
+        found.append(over_seeds(draws, *both, number, patients).p)
+        found.append(difference(draws, 2 * seeds, 2 * seeds + 1, number).p)
+    return found
 
 
 def seconds_of_a_comparison(images: int = 25_000, labels: int = 14) -> float:
