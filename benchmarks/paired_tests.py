@@ -3,6 +3,7 @@
     python benchmarks/paired_tests.py                    2,000 data sets of each kind; 5 % of nulls should be rejected
     python benchmarks/paired_tests.py --patients 30      with few patients
     python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
+    python benchmarks/paired_tests.py --numbers          nulls of every number of scores, of several classes and labels
     python benchmarks/paired_tests.py --seeds 3          two settings with so many seeds each
     python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
 
@@ -34,11 +35,22 @@ from medtrain.core.console import table
 from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
+from medtrain.metrics.numbers import Floats
 from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
-from medtrain.metrics.resampled_numbers import ABNORMALITY, abnormality_numbers
+from medtrain.metrics.resampled_numbers import (
+    ABNORMALITY,
+    MULTICLASS,
+    MULTILABEL,
+    SCORE,
+    abnormality_numbers,
+    multiclass_numbers,
+    multilabel_numbers,
+    score_numbers,
+)
 
+MAIN = 5  # numbers of ABNORMALITY that are not means over study types
 TESTS = (
-    *(f"bootstrap of patients, {name}" for name in ABNORMALITY), "DeLong by patient", "McNemar by patient",
+    *(f"bootstrap of patients, {name}" for name in ABNORMALITY[:MAIN]), "DeLong by patient", "McNemar by patient",
     "DeLong by image", "McNemar by image",
 )  # fmt: skip
 
@@ -53,6 +65,7 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="only measure the time of a large comparison")
     parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
     parser.add_argument("--seeds", type=int, default=0, help="only two settings, trained with so many seeds each")
+    parser.add_argument("--numbers", action="store_true", help="only nulls of every number of the other tasks")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
@@ -60,6 +73,12 @@ def main() -> None:
         return
     if options.rare:
         print(rare_labels(options.sets, options.patients))
+        return
+    if options.numbers:
+        print(f"{options.sets:,} nulls each, {options.patients} patients, {options.rounds:,} rounds")
+        for task, names in (("score", SCORE), ("multiclass", MULTICLASS), ("multilabel", MULTILABEL)):
+            shares = nulls_of(task, options)
+            print(table(("number", task), [(name, f"{own:.4f}") for name, own in zip(names, shares, strict=True)]))
         return
     if options.seeds:
         print(by_seeds(options))
@@ -86,7 +105,7 @@ def p_values_of(job: tuple[int, int, int, float, int]) -> list[float]:
     draws = paired_bootstrap([abnormality_numbers(scores, own.positive, own.patients)
                               for scores in (own.first, own.second)], patients, seed, rounds)  # fmt: skip
     alone = Scored(np.arange(len(own.first)), own.positive, own.first, own.second)
-    by_bootstrap = [difference(draws, 0, 1, number).p for number in range(len(ABNORMALITY))]
+    by_bootstrap = [difference(draws, 0, 1, number).p for number in range(MAIN)]
     return [
         *by_bootstrap,
         *(
@@ -118,6 +137,42 @@ def rare_labels(sets: int, patients: int) -> str:
     rows = [(names[few], len(own), *(f"{share:.4f}" for share in (np.array(own) < 0.05).mean(0)))
             for few, own in sorted(found.items())]  # fmt: skip
     return table(("patients with a positive", "data sets", "Student's t", "normal"), rows)
+
+
+def nulls_of(task: str, options: argparse.Namespace) -> list[float]:
+    """The share of nulls in which each number of a task has p < 0.05."""
+    jobs = [(task, seed, options.patients, options.rounds) for seed in range(options.sets)]
+    with get_context("fork").Pool(os.cpu_count()) as pool:
+        p_values = np.array(pool.map(p_values_of_task, jobs, chunksize=10))
+    return (p_values < 0.05).mean(0).tolist()  # type: ignore[no-any-return]
+
+
+def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
+    """One for each number of a task: two networks that are as good as each other, images of a patient are alike."""
+    task, seed, patients, rounds = job
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
+    width = {"score": 1, "multiclass": 3, "multilabel": 2}[task]
+
+    def noise(by_patient: float, by_image: float) -> Floats:
+        return by_patient * rng.normal(size=(patients, width))[of] + by_image * rng.normal(size=(len(of), width))
+
+    illness, shared = noise(0.7, 0.7), noise(0.6, 0.0)
+    if task == "score":
+        numbers = [score_numbers((illness + shared + noise(0.4, 0.3))[:, 0], illness[:, 0], of) for _ in range(2)]
+        names = len(SCORE)
+    elif task == "multiclass":
+        truth = illness.argmax(1)
+        odds = [np.exp(1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4)) for _ in range(2)]
+        numbers = [multiclass_numbers(own / own.sum(1, keepdims=True), truth, of) for own in odds]
+        names = len(MULTICLASS)
+    else:
+        labels = (illness > (0.8, 1.2)).astype(np.int8)
+        scores = [1 / (1 + np.exp(1.45 - 1.5 * labels - shared - noise(0.6, 0.4))) for _ in range(2)]
+        numbers = [multilabel_numbers(own, labels, of, np.full(width, 0.4)) for own in scores]
+        names = len(MULTILABEL)
+    draws = paired_bootstrap(numbers, patients, seed, rounds)
+    return [difference(draws, 0, 1, number).p for number in range(names)]
 
 
 def by_seeds(options: argparse.Namespace) -> str:

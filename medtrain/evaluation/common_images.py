@@ -59,8 +59,10 @@ def common_of(runs: Sequence[Entry], found: Sequence[Scored]) -> CommonImages:
     keys = _common_keys(runs, tables)
     own = [_restricted(table, keys) for table in tables]
     _ensure_same_labels(runs, own)
-    told = [report["per_class"] for report in reports]
+    told = [report.get("per_class", {}) for report in reports]
     names = own[0].classes
+    if kinds[0] == "multilabel":
+        _ensure_thresholds(runs, told, names)
     unlearned = tuple(name for name in names if any(row.get(name, {}).get("learned") is False for row in told))
     labels = own[0].labels
     if unlearned:
@@ -131,6 +133,15 @@ def _restricted(table: ScoreTable, keys: npt.NDArray[np.str_]) -> ScoreTable:
     return replace(
         table, images=keys, rows=table.rows[own], labels=table.labels[own], scores=table.scores[own]
     )  # fmt: skip
+
+
+def _ensure_thresholds(runs: Sequence[Entry], told: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    for run, rows in zip(runs, told, strict=True):
+        if lacking := [name for name in names if "threshold" not in rows.get(name, {})]:
+            raise InputError(
+                f"the report of {run.name} has no threshold of {', '.join(lacking)}",
+                f"write it anew: {command_for(Run(run.folder), 'evaluate')}",
+            )
 
 
 def _ensure_same_labels(runs: Sequence[Entry], tables: Sequence[ScoreTable]) -> None:

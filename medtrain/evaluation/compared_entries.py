@@ -78,7 +78,13 @@ def _of_run(run: Run, split: str) -> Scored:
             f"run {run.name} has no scores of the split {split!r} ({there}){nearest(split, known)}",
             f"score it: {evaluate} --split {split}",
         )
-    return Scored(read_scores(run.evaluation / f"{split}.csv"), read_json(run.evaluation / f"{split}.json"))
+    table, path = read_scores(run.evaluation / f"{split}.csv"), run.evaluation / f"{split}.json"
+    if not (report := read_json(path)):
+        raise InputError(
+            f"run {run.name} has scores of the split {split!r} and no report of it: {path} is missing",
+            f"write both anew: {command_for(run, 'evaluate')} --split {split}",
+        )
+    return Scored(table, report)
 
 
 def _mean(several: list[Scored], group: RunGroup) -> Scored:
@@ -110,8 +116,8 @@ def _together(parts: list[Scored], group: RunGroup) -> Scored:
 def _report(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """The first, with what is read of its labels: the mean of the thresholds, and whether all have learned it."""
     rows: dict[str, dict[str, Any]] = {}
-    for label in dict.fromkeys(label for report in reports for label in report["per_class"]):
-        own = [report["per_class"].get(label, {}) for report in reports]
+    for label in dict.fromkeys(label for report in reports for label in report.get("per_class", {})):
+        own = [report.get("per_class", {}).get(label, {}) for report in reports]
         limits = [row["threshold"] for row in own if "threshold" in row]
         rows[label] = {
             **({"threshold": float(np.mean(limits))} if limits else {}),
