@@ -3,6 +3,8 @@
     python benchmarks/paired_tests.py                    2,000 data sets of each kind; 5 % of nulls should be rejected
     python benchmarks/paired_tests.py --patients 30      with few patients
     python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
+    python benchmarks/paired_tests.py --numbers          nulls of every number of scores, of several classes and labels
+    python benchmarks/paired_tests.py --seeds 3          two settings with so many seeds each
     python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
 
 A data set is the scores of two models for 1 to 8 images of each patient, which are alike: see drawn_scores in
@@ -26,17 +28,29 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
-from clustered_scores import Scored, drawn_scores
+from clustered_scores import Scored, drawn_scores, drawn_seeds
 from scored_runs import scored_run
 
 from medtrain.core.console import table
+from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
+from medtrain.metrics.numbers import Floats
 from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
-from medtrain.metrics.resampled_numbers import ABNORMALITY, abnormality_numbers
+from medtrain.metrics.resampled_numbers import (
+    ABNORMALITY,
+    MULTICLASS,
+    MULTILABEL,
+    SCORE,
+    abnormality_numbers,
+    multiclass_numbers,
+    multilabel_numbers,
+    score_numbers,
+)
 
+MAIN = 5  # numbers of ABNORMALITY that are not means over study types
 TESTS = (
-    *(f"bootstrap of patients, {name}" for name in ABNORMALITY), "DeLong by patient", "McNemar by patient",
+    *(f"bootstrap of patients, {name}" for name in ABNORMALITY[:MAIN]), "DeLong by patient", "McNemar by patient",
     "DeLong by image", "McNemar by image",
 )  # fmt: skip
 
@@ -50,6 +64,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--time", action="store_true", help="only measure the time of a large comparison")
     parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
+    parser.add_argument("--seeds", type=int, default=0, help="only two settings, trained with so many seeds each")
+    parser.add_argument("--numbers", action="store_true", help="only nulls of every number of the other tasks")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
@@ -57,6 +73,15 @@ def main() -> None:
         return
     if options.rare:
         print(rare_labels(options.sets, options.patients))
+        return
+    if options.numbers:
+        print(f"{options.sets:,} nulls each, {options.patients} patients, {options.rounds:,} rounds")
+        for task, names in (("score", SCORE), ("multiclass", MULTICLASS), ("multilabel", MULTILABEL)):
+            shares = nulls_of(task, options)
+            print(table(("number", task), [(name, f"{own:.4f}") for name, own in zip(names, shares, strict=True)]))
+        return
+    if options.seeds:
+        print(by_seeds(options))
         return
     cases = [(8, 0.0), (8, options.better), (1, 0.0)]
     columns = [rejected(options, most_images, better) for most_images, better in cases]
@@ -80,7 +105,7 @@ def p_values_of(job: tuple[int, int, int, float, int]) -> list[float]:
     draws = paired_bootstrap([abnormality_numbers(scores, own.positive, own.patients)
                               for scores in (own.first, own.second)], patients, seed, rounds)  # fmt: skip
     alone = Scored(np.arange(len(own.first)), own.positive, own.first, own.second)
-    by_bootstrap = [difference(draws, 0, 1, number).p for number in range(len(ABNORMALITY))]
+    by_bootstrap = [difference(draws, 0, 1, number).p for number in range(MAIN)]
     return [
         *by_bootstrap,
         *(
@@ -112,6 +137,69 @@ def rare_labels(sets: int, patients: int) -> str:
     rows = [(names[few], len(own), *(f"{share:.4f}" for share in (np.array(own) < 0.05).mean(0)))
             for few, own in sorted(found.items())]  # fmt: skip
     return table(("patients with a positive", "data sets", "Student's t", "normal"), rows)
+
+
+def nulls_of(task: str, options: argparse.Namespace) -> list[float]:
+    """The share of nulls in which each number of a task has p < 0.05."""
+    jobs = [(task, seed, options.patients, options.rounds) for seed in range(options.sets)]
+    with get_context("fork").Pool(os.cpu_count()) as pool:
+        p_values = np.array(pool.map(p_values_of_task, jobs, chunksize=10))
+    return (p_values < 0.05).mean(0).tolist()  # type: ignore[no-any-return]
+
+
+def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
+    """One for each number of a task: two networks that are as good as each other, images of a patient are alike."""
+    task, seed, patients, rounds = job
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
+    width = {"score": 1, "multiclass": 3, "multilabel": 2}[task]
+
+    def noise(by_patient: float, by_image: float) -> Floats:
+        return by_patient * rng.normal(size=(patients, width))[of] + by_image * rng.normal(size=(len(of), width))
+
+    illness, shared = noise(0.7, 0.7), noise(0.6, 0.0)
+    if task == "score":
+        numbers = [score_numbers((illness + shared + noise(0.4, 0.3))[:, 0], illness[:, 0], of) for _ in range(2)]
+        names = len(SCORE)
+    elif task == "multiclass":
+        truth = illness.argmax(1)
+        odds = [np.exp(1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4)) for _ in range(2)]
+        numbers = [multiclass_numbers(own / own.sum(1, keepdims=True), truth, of) for own in odds]
+        names = len(MULTICLASS)
+    else:
+        labels = (illness > (0.8, 1.2)).astype(np.int8)
+        scores = [1 / (1 + np.exp(1.45 - 1.5 * labels - shared - noise(0.6, 0.4))) for _ in range(2)]
+        numbers = [multilabel_numbers(own, labels, of, np.full(width, 0.4)) for own in scores]
+        names = len(MULTILABEL)
+    draws = paired_bootstrap(numbers, patients, seed, rounds)
+    return [difference(draws, 0, 1, number).p for number in range(names)]
+
+
+def by_seeds(options: argparse.Namespace) -> str:
+    """A table of how often a null, and a difference, is found: by patients and seeds, and by patients alone."""
+    columns = []
+    for better in (0.0, options.better):
+        jobs = [(seed, options.patients, options.seeds, better, options.rounds) for seed in range(options.sets)]
+        with get_context("fork").Pool(os.cpu_count()) as pool:
+            columns.append((np.array(pool.map(p_values_of_seeds, jobs, chunksize=5)) < 0.05).mean(0))
+    heads = ("number", "test", "null", "a difference")
+    tests = [(name, test) for name in ABNORMALITY[:2] for test in ("patients and seeds", "patients alone, mean score")]
+    return table(heads, [(*test, *(f"{own:.4f}" for own in row)) for test, *row in zip(tests, *columns, strict=True)])
+
+
+def p_values_of_seeds(job: tuple[int, int, int, float, int]) -> list[float]:
+    """Of kappa and AUROC: over seeds, and of the mean scores as of one network."""
+    seed, patients, seeds, better, rounds = job
+    of, positive, scores = drawn_seeds(seed, patients, seeds, better)
+    means = [np.mean(scores[:seeds], 0), np.mean(scores[seeds:], 0)]
+    numbers = [abnormality_numbers(own, positive, of) for own in (*scores, *means)]
+    draws = paired_bootstrap(numbers, patients, seed, rounds)
+    found = []
+    for number in range(2):
+        both = slice(0, seeds), slice(seeds, 2 * seeds)
+        found.append(over_seeds(draws, *both, number, patients).p)
+        found.append(difference(draws, 2 * seeds, 2 * seeds + 1, number).p)
+    return found
 
 
 def seconds_of_a_comparison(images: int = 25_000, labels: int = 14) -> float:

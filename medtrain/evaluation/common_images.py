@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medtrain.core.errors import InputError, nearest
-from medtrain.core.jsonfiles import read_json
+from medtrain.core.errors import InputError
 from medtrain.datasets.labels import UNKNOWN
-from medtrain.evaluation.score_table import ScoreTable, read_scores
+from medtrain.evaluation.compared_entries import Entry, Scored, scored
+from medtrain.evaluation.score_table import ScoreTable
 from medtrain.metrics.numbers import Ints
 from medtrain.runs.run import Run, command_for
 
@@ -44,21 +44,25 @@ class CommonImages:
     """Labels that the training images of some run never show."""
 
 
-def load_common(runs: Sequence[Run], split: str) -> CommonImages:
+def load_common(runs: Sequence[Entry], split: str) -> CommonImages:
     """The common images of a split; InputError where a run has no scores, and where they cannot be compared: other
     tasks, other classes, no common image, or one image with two truths."""
-    for run in runs:
-        _require_scores(run, split)
-    tables = [read_scores(run.evaluation / f"{split}.csv") for run in runs]
-    reports = [read_json(run.evaluation / f"{split}.json") for run in runs]
+    return common_of(runs, [scored(run, split) for run in runs])
+
+
+def common_of(runs: Sequence[Entry], found: Sequence[Scored]) -> CommonImages:
+    """The common images of what was scored, each by one of the `runs`, whose names errors have."""
+    tables, reports = [one.table for one in found], [one.report for one in found]
     kinds = [kind_of(report, run) for report, run in zip(reports, runs, strict=True)]
     _ensure_same("tasks", runs, kinds)
     _ensure_same("classes", runs, [", ".join(table.classes) for table in tables])
     keys = _common_keys(runs, tables)
     own = [_restricted(table, keys) for table in tables]
     _ensure_same_labels(runs, own)
-    told = [report["per_class"] for report in reports]
+    told = [report.get("per_class", {}) for report in reports]
     names = own[0].classes
+    if kinds[0] == "multilabel":
+        _ensure_thresholds(runs, told, names)
     unlearned = tuple(name for name in names if any(row.get(name, {}).get("learned") is False for row in told))
     labels = own[0].labels
     if unlearned:
@@ -76,7 +80,7 @@ def load_common(runs: Sequence[Run], split: str) -> CommonImages:
     )
 
 
-def kind_of(report: dict[str, Any], run: Run) -> str:
+def kind_of(report: dict[str, Any], run: Entry) -> str:
     """Which kind of problem a report is of; InputError where it is of none that can be compared."""
     kind = next((kind for number, kind in KINDS.items() if number in report), "")
     if not kind:
@@ -102,18 +106,7 @@ def tied(columns: Sequence[npt.NDArray[Any]]) -> Ints:
             return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
-def _require_scores(run: Run, split: str) -> None:
-    known = sorted(path.stem for path in run.evaluation.glob("*.csv"))
-    if split not in known:
-        scored = f"it has {', '.join(known)}" if known else "it has none"
-        evaluate = command_for(run, "evaluate")
-        raise InputError(
-            f"run {run.name} has no scores of the split {split!r} ({scored}){nearest(split, known)}",
-            f"score it: {evaluate} --split {split}",
-        )
-
-
-def _ensure_same(what: str, runs: Sequence[Run], values: Sequence[str]) -> None:
+def _ensure_same(what: str, runs: Sequence[Entry], values: Sequence[str]) -> None:
     other = next((i for i, value in enumerate(values) if value != values[0]), 0)
     if other:
         raise InputError(
@@ -122,13 +115,13 @@ def _ensure_same(what: str, runs: Sequence[Run], values: Sequence[str]) -> None:
         )
 
 
-def _common_keys(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> npt.NDArray[np.str_]:
+def _common_keys(runs: Sequence[Entry], tables: Sequence[ScoreTable]) -> npt.NDArray[np.str_]:
     keys: npt.NDArray[np.str_] = reduce(lambda one, other: np.intersect1d(one, other), [t.images for t in tables])
     if not len(keys):
         raise InputError(
             f"{' and '.join(run.name for run in runs)} have scored no image in common",
-            f"score one packed dataset with each: {command_for(runs[0], 'evaluate')} --shards DIR, then compare with"
-            " --split test-NAME, as its report is named",
+            f"score one packed dataset with each: {command_for(Run(runs[0].folder), 'evaluate')} --shards DIR, then"
+            " compare with --split test-NAME, as its report is named",
         )
     return keys
 
@@ -142,7 +135,16 @@ def _restricted(table: ScoreTable, keys: npt.NDArray[np.str_]) -> ScoreTable:
     )  # fmt: skip
 
 
-def _ensure_same_labels(runs: Sequence[Run], tables: Sequence[ScoreTable]) -> None:
+def _ensure_thresholds(runs: Sequence[Entry], told: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    for run, rows in zip(runs, told, strict=True):
+        if lacking := [name for name in names if "threshold" not in rows.get(name, {})]:
+            raise InputError(
+                f"the report of {run.name} has no threshold of {', '.join(lacking)}",
+                f"write it anew: {command_for(Run(run.folder), 'evaluate')}",
+            )
+
+
+def _ensure_same_labels(runs: Sequence[Entry], tables: Sequence[ScoreTable]) -> None:
     first = tables[0].labels
     for run, table in zip(runs[1:], tables[1:], strict=True):
         differ = ~((first == table.labels) | ((first != first) & (table.labels != table.labels)))  # NaN: no score

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from medtrain.datasets.labels import PRESENT, known
 from medtrain.evaluation.common_images import CommonImages
+from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.evaluation.study_means import study_means
 from medtrain.metrics import classification, paired_bootstrap, resampled_numbers
 from medtrain.metrics.abnormality_report import THRESHOLD
@@ -93,6 +94,16 @@ def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0,
     return Tested(
         asked.unit, len(asked.patients), len(people), several, pairs, rounds, asked.patients, asked.rankings
     )  # fmt: skip
+
+
+def run_seed_tests(common: CommonImages, many: int, margin: float = 0.0, seed: int = 0) -> dict[str, PairedDifference]:
+    """Of the scores of several seeds of two settings, `many` of the first and then those of the second: the main
+    numbers, see seed_tests.over_seeds."""
+    asked = _QUESTIONS[common.kind](common)
+    people = len(np.unique(asked.patients))
+    draws = paired_bootstrap.paired_bootstrap(asked.numbers, people, seed, paired_bootstrap.ROUNDS)
+    both = slice(0, many), slice(many, None)
+    return {name: over_seeds(draws, *both, i, people, margin) for i, name in enumerate(asked.names)}
 
 
 def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, margin: float) -> PairTests:

@@ -80,6 +80,30 @@ def equivalence(name: str, row: dict[str, Any], margin: float, together: bool) -
     return f"{name}: {shown} within {margin:g} (90 % interval of the difference {low:.4f} to {high:.4f}, {p})"
 
 
+def over_seeds(found: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    """Sentences on the means over the seeds of two groups."""
+    first, second, together = own["first"], own["second"], len(found["comparisons"]) > 1
+    seeds = found["seeds"]
+    rows = main_numbers(found, {"metrics": own["over_seeds"]})
+    of = f"{first} has {seeds[first]}, {second} has {seeds[second]}"
+    lines = [f"means over seeds ({of}), by patients and seeds: what holds for other trainings with these settings"]
+    lines += [sentence(first, second, f"mean {words_of(name)}", row, together) for name, row in rows.items()]
+    if found["margin"]:
+        lines += [equivalence(f"mean {words_of(name)}", row, found["margin"], together) for name, row in rows.items()]
+    return lines
+
+
+def caveat(found: dict[str, Any]) -> str:
+    """Of what the comparison is, and of what it is not."""
+    if not found["members"]:
+        return (
+            "This compares these weights on these patients. The same settings with another --seed give other weights."
+        )
+    of = "This compares these weights on these patients, those of a group as one: the scores of its runs are averaged"
+    settled = all("over_seeds" in own for own in found["comparisons"])
+    return f"{of}." if settled else f"{of}. Whether the settings differ takes two seeds or more of each (--ensemble)."
+
+
 def _heading(found: dict[str, Any]) -> str:
     each = ", ".join(f"{name} has {count:,}" for name, count in found["images"].items())
     people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
@@ -87,6 +111,7 @@ def _heading(found: dict[str, Any]) -> str:
         f"{', '.join(found['runs'])} on the {found['split']} split: {found['common_images']:,} common images ({each})"
     )
     lines = [what, f"compared on {people}"]
+    lines += [f"{name} is a group of {len(own)}: {', '.join(own)}" for name, own in found["members"].items()]
     if found["left_out_labels"]:
         lines.append(f"left out, as a run has not learned it: {', '.join(found['left_out_labels'])}")
     return "\n".join(lines)
@@ -117,6 +142,8 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     if margin := found["margin"]:
         lines += [equivalence(words_of(name), row, margin, together) for name, row in main.items()]
     clustered = found["several_per_patient"]
+    if own.get("over_seeds"):
+        lines += ["", *over_seeds(found, own)]
     if together:
         lines.insert(0, f"{second} against {first}")
     blocks = [
@@ -124,6 +151,10 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
         _differences(
             f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds", "number", own,
             {words_of(name): row for name, row in own["metrics"].items()}, together,
+        ),
+        _differences(
+            "mean over seeds, by patients and seeds", "number", own,
+            {words_of(name): row for name, row in own.get("over_seeds", {}).items()}, together,
         ),
         _differences(
             "AUROC, DeLong's test" + (" clustered by patient (Obuchowski, 1997)" if clustered else ""), "label", own,
@@ -172,7 +203,7 @@ def _decisions(own: dict[str, Any], together: bool) -> str:
 
 
 def _caveat(found: dict[str, Any]) -> str:
-    lines = ["This compares these weights on these patients. The same settings with another --seed give other weights."]
+    lines = [caveat(found)]
     if found["patients"] < FEW:
         undefined = "" if found["patients"] >= FEWEST else f", and of less than {FEWEST} undefined"
         lines.append(f"Of so few patients (less than {FEW}) intervals and p-values are rough{undefined}.")

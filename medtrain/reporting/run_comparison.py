@@ -12,8 +12,9 @@ from medtrain.config.fingerprint import FREE_FIELDS, FREE_SECTIONS, flat
 from medtrain.config.renamed import canonical
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
-from medtrain.evaluation.common_images import CommonImages, load_common
-from medtrain.evaluation.paired_tests import Tested, run_paired_tests
+from medtrain.evaluation.common_images import CommonImages, common_of, load_common
+from medtrain.evaluation.compared_entries import Entry, Scored, has_scores, members, replicates
+from medtrain.evaluation.paired_tests import Tested, run_paired_tests, run_seed_tests
 from medtrain.metrics.mcnemar import McNemar
 from medtrain.metrics.multiple_testing import holm
 from medtrain.metrics.numbers import plain
@@ -21,9 +22,11 @@ from medtrain.metrics.paired_difference import PairedDifference
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
+from medtrain.runs.run_group import RunGroup
 from medtrain.shards.mixture import NAMES
 
 NAMES_OF_A_RUN = ("run", "runs", "share", "data.shards")  # where the data are decides nothing: see `data`
+OF_A_MEMBER = ("seed", "data.study_type", "weights_dir")  # differ within a group
 UNTIL = ("epochs", "patience")  # free for a resume, and yet they decide which weights are the best
 LOWER_IS_BETTER = ("mae", "rmse", "ece", "brier", "macro_ece", "micro_ece")
 
@@ -32,14 +35,14 @@ LOWER_IS_BETTER = ("mae", "rmse", "ece", "brier", "macro_ece", "micro_ece")
 class Compared:
     """`found` is everything about the `runs` as plain values, of the `common` images and of what was `tested` there."""
 
-    runs: Sequence[Run]
+    runs: Sequence[Entry]
     found: dict[str, Any]
     common: CommonImages
     tested: Tested
 
 
-def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> Compared:
-    """What differs between runs; InputError where they cannot be compared (see `load_common`).
+def compare_runs(runs: Sequence[Entry], split: str = "", margin: float = 0.0) -> Compared:
+    """What differs between runs, or groups of runs; InputError where they cannot be compared (see `load_common`).
 
     Each run is compared with the first. Without a `split` it is the test, or val where no run has a test.
     """
@@ -48,10 +51,11 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> C
         raise InputError(f"{', '.join(names) or 'nothing'}: is not two runs or more", "name two different runs")
     if not 0 <= margin < math.inf:
         raise InputError(f"--margin is {margin}", "give a number above 0, as 0.02")
-    split = split or ("test" if any((run.evaluation / "test.csv").exists() for run in runs) else "val")
+    split = split or ("test" if any(has_scores(run, "test") for run in runs) else "val")
     common = load_common(runs, split)
     tested = run_paired_tests(common, margin)
-    configs = {run.name: configfile.load(run.config_file) for run in runs}
+    configs = {run.name: configfile.load(members(run)[0].config_file) for run in runs}
+    seeds = [replicates(run, split) for run in runs]
     found = {
         "runs": names,
         "split": split,
@@ -63,40 +67,74 @@ def compare_runs(runs: Sequence[Run], split: str = "", margin: float = 0.0) -> C
         "common_images": len(common.labels),
         "images": dict(zip(names, common.images, strict=True)),
         "left_out_labels": list(common.unlearned),
-        **_settings(configs),
+        **_settings(configs, any(isinstance(run, RunGroup) for run in runs)),
         "data": {**_data(runs), "shards": {name: config.data.shards for name, config in configs.items()}},
         "training": {run.name: _training(run) for run in runs},
         "bootstrap_rounds": tested.rounds,
         "margin": margin or None,
+        "members": {run.name: [own.name for own in members(run)] for run in runs if isinstance(run, RunGroup)},
+        "seeds": {name: len(own) for name, own in zip(names, seeds, strict=True) if own},
         "comparisons": _comparisons(names, common, tested),
     }
+    _add_seeds(found["comparisons"], runs, seeds, margin)
     return Compared(runs, found, common, tested)
 
 
-def _settings(configs: dict[str, Config]) -> dict[str, Any]:
+def _add_seeds(
+    comparisons: list[dict[str, Any]], runs: Sequence[Entry], seeds: list[list[Scored]], margin: float
+) -> None:
+    """`over_seeds` of each pair in which both were trained with several seeds."""
+    for own, run, scored in zip(comparisons, runs[1:], seeds[1:], strict=True):
+        if seeds[0] and scored:
+            of = [runs[0]] * len(seeds[0]) + [run] * len(scored)
+            tested = run_seed_tests(common_of(of, [*seeds[0], *scored]), len(seeds[0]), margin)
+            own["over_seeds"] = {number: _difference(row, number) for number, row in tested.items()}
+    for number in next((own["over_seeds"] for own in comparisons if "over_seeds" in own), ()):
+        _adjust(own["over_seeds"][number] for own in comparisons if "over_seeds" in own)
+
+
+def _settings(configs: dict[str, Config], grouped: bool) -> dict[str, Any]:
     """`settings`: those that differ and decide the weights; `other_settings`: those that differ and do not."""
     values = {run: flat(config) for run, config in configs.items()}
     first, *others = values.values()
     found: dict[str, dict[str, Any]] = {"settings": {}, "other_settings": {}}
+    skipped = (*NAMES_OF_A_RUN, *OF_A_MEMBER * grouped)
     for name in first:
-        if name not in NAMES_OF_A_RUN and any(other[name] != first[name] for other in others):
+        if name not in skipped and any(other[name] != first[name] for other in others):
             old = canonical(name, None)[0]
             free = (old in FREE_FIELDS and old not in UNTIL) or old.split(".")[0] in FREE_SECTIONS
             found["other_settings" if free else "settings"][name] = {run: own[name] for run, own in values.items()}
     return found
 
 
-def _data(runs: Sequence[Run]) -> dict[str, Any]:
+def _data(runs: Sequence[Entry]) -> dict[str, Any]:
     """The digest of what each run was trained on, as its newest checkpoint has it, and whether all are the same; None
-    where that is unknown."""
-    digests = {run.name: newest_manifest(run.checkpoints).get("fingerprints", {}).get("data") for run in runs}
+    where that is unknown. Of a group those of its runs, each once."""
+    digests = {run.name: _digest(run) for run in runs}
     told = [digest for digest in digests.values() if digest is not None]
     if any(NAMES not in digest for digest in told):  # of older runs: without the names of the labels
         told = [digest.partition(NAMES)[0] for digest in told]
     return {"same": None if len(told) < len(runs) else len(set(told)) == 1, "digests": digests}
 
 
-def _training(run: Run) -> dict[str, Any]:
+def _digest(entry: Entry) -> str | None:
+    each = [newest_manifest(run.checkpoints).get("fingerprints", {}).get("data") for run in members(entry)]
+    return None if None in each else ", ".join(sorted(set(each)))
+
+
+def _training(entry: Entry) -> dict[str, Any]:
+    told = [_training_of(run) for run in members(entry)]
+    if isinstance(entry, Run):
+        return told[0]
+    states = {own["state"] for own in told} - {"finished"}
+    return {
+        "state": next(iter(states), "finished"),
+        "epochs": sum(own["epochs"] for own in told),
+        "best_epoch": None,
+    }
+
+
+def _training_of(run: Run) -> dict[str, Any]:
     rows, status = list(journal.rows(run.journal, "epoch")), run.status()
     return {
         "state": status.get("state"),

@@ -45,3 +45,22 @@ def drawn_scores(
         return np.asarray(1 / (1 + np.exp(-(signal * (positive - 0.5) + shared + own))))
 
     return Scored(of, positive, scores(1.4), scores(1.4 + better))
+
+
+def drawn_seeds(
+    seed: int, patients: int, seeds: int, better: float = 0.0, between: float = 0.2
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[NDArray[np.float64]]]:
+    """Patients and truth of images as of drawn_scores, and the scores of two settings that were trained with so many
+    `seeds` each, one after the other: how good a seed is differs with the deviation `between`."""
+    first = drawn_scores(seed, patients)
+    rng = np.random.default_rng(10_000 + seed)
+    of, positive = first.patients, first.positive
+    shared = 0.6 * rng.normal(size=patients)[of] + 0.6 * rng.normal(size=len(of))
+    own_setting = [0.4 * rng.normal(size=patients)[of] for _ in range(2)]
+    found = []
+    for place in range(2 * seeds):
+        setting = place // seeds
+        signal = 1.4 + better * setting + between * rng.normal()
+        own = 0.3 * rng.normal(size=patients)[of] + 0.4 * rng.normal(size=len(of))
+        found.append(np.asarray(1 / (1 + np.exp(-(signal * (positive - 0.5) + shared + own_setting[setting] + own)))))
+    return of, positive, found

@@ -14,6 +14,7 @@ from medtrain.core.jsonfiles import write_json
 from medtrain.evaluation.evaluate import compute_task_metrics
 from medtrain.evaluation.score_table import read_scores, write_scores
 from medtrain.runs.run import Run
+from medtrain.runs.run_group import RunGroup
 from medtrain.tasks import make
 
 
@@ -48,3 +49,13 @@ def _disturbed(run: Run, task: str, seed: int) -> None:
     write_scores(replace(table, scores=scores), run.evaluation / "test.csv")
     report = compute_task_metrics(kind, scores, table.labels, table.rows)
     write_json(run.evaluation / "test.json", {**report, "copies_left_out": 2})
+
+
+def grouped(runs: Path, name: str, seeds: int, first: int = 0, task: str = "multilabel", **others: Any) -> RunGroup:
+    """A finished group of runs of one task with so many seeds, whose noise is numbered from `first`."""
+    names = tuple(f"{name}-{place + 1}" for place in range(seeds))
+    for place, member in enumerate(names):
+        run = written(runs, task, member, seed=42 + place, **others)
+        if first + place:
+            _disturbed(run, task, first + place)
+    return RunGroup.create(runs, name, [*names], {}, by_slurm=False)

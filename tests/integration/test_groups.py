@@ -126,6 +126,18 @@ def test_the_report_is_of_the_mean_of_each_image(ensemble: Path) -> None:
     }
 
 
+def test_a_group_is_compared_as_its_report_judges_it(ensemble: Path, no_torch: dict[str, str]) -> None:
+    words = ("compare", "bones", "bones-XR_HAND-1", "--runs", ensemble)
+    found = json.loads(medtrain(*words, "--json", env=no_torch).stdout)
+    report = json.loads((ensemble / "bones" / "evaluation" / "test.json").read_text())
+    (own,) = found["comparisons"]
+    assert found["members"] == {"bones": [f"bones-{name}-{i}" for name in TYPES for i in (1, 2)]}
+    assert own["metrics"]["kappa"]["first"] == pytest.approx(report["per_class"]["XR_HAND"]["kappa"])
+    assert own["metrics"]["auroc"]["first"] == pytest.approx(report["per_class"]["XR_HAND"]["auroc"])
+    assert [*own["kappa"]] == ["XR_HAND"] and found["seeds"] == {"bones": 2} and "over_seeds" not in own
+    assert "bones is a group of 4" in medtrain(*words, env=no_torch).stdout
+
+
 def test_the_log_of_an_epoch(ensemble: Path) -> None:
     log = (ensemble / "bones-XR_WRIST-1" / "train.log").read_text()
     assert "predicted normal  predicted abnormal" in log and "since this start" in log and "s (validation " in log

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from medtrain.cli.flag_types import Flag
 from medtrain.core.console import busy, say, say_json
 from medtrain.runs.run import Run
+from medtrain.runs.run_group import RunGroup
 
 
 def compare(
@@ -27,7 +28,7 @@ def compare(
     decisions have McNemar's, both by patient; p-values of several labels or runs are adjusted by Holm's method.
 
     Args:
-        names: Names of two runs or more.
+        names: Names of two runs or more, or of groups of runs.
         split: Split whose scores are compared: test, val, external, or test-NAME of an evaluation with --shards
             (default: test, or val where no run has a test).
         margin: Also test whether they are equivalent: the difference is less than this (0: do not).
@@ -35,7 +36,7 @@ def compare(
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    chosen = [Run.find(runs, name) for name in names]
+    chosen = [RunGroup.find(runs, name) or Run.find(runs, name) for name in names]
     busy("comparing: 1,000 rounds of a bootstrap take seconds")
     from medtrain.reporting.comparison_text import comparison_text
     from medtrain.reporting.html_comparison.comparison_page import ensure_writable, write_comparison_page

@@ -7,10 +7,10 @@ from typing import Any
 
 from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
-from medtrain.reporting.comparison_text import ALPHA, equivalence, main_numbers, sentence, words_of
+from medtrain.reporting.comparison_text import ALPHA, caveat, equivalence, main_numbers, over_seeds, sentence, words_of
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
-from medtrain.reporting.html_report.markup import Html, facts, listed, note, paragraph, table, tag
+from medtrain.reporting.html_report.markup import NOTHING, Html, facts, listed, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import without_paths
 from medtrain.reporting.run_comparison import Compared
@@ -62,16 +62,16 @@ def _summary(found: dict[str, Any]) -> Section:
             lines += [tag("li", equivalence(words_of(name), row, found["margin"], together))
                       for name, row in main.items()]  # fmt: skip
         parts += [tag("h3", f"{second} against {first}") if together else None, tag("ul", *lines)]
+        if own.get("over_seeds"):
+            about, *told = over_seeds(found, own)
+            parts += [paragraph(about[0].upper() + about[1:]), tag("ul", *(tag("li", line) for line in told))]
     people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
     return section(
         "summary",
         "Result",
         paragraph(f"Compared on {people}, which all of the runs have scored ({found['split']} split)."),
         *parts,
-        note(
-            "This compares these weights on these patients. The same settings with another seed give other weights. "
-            "No difference shown does not mean that there is none."
-        ),
+        note(f"{caveat(found)} No difference shown does not mean that there is none."),
     )
 
 
@@ -88,8 +88,9 @@ def _settings(found: dict[str, Any]) -> Section:
         (tag("code", name), *(without_paths(values[run]) for run in runs)) for name, values in found["settings"].items()
     ]
     rows += [
-        (words, *("unknown" if told[run][key] is None else str(told[run][key]) for run in runs))
+        (words, *(NOTHING if told[run][key] is None else str(told[run][key]) for run in runs))
         for words, key in (("epochs trained", "epochs"), ("best epoch", "best_epoch"), ("state", "state"))
+        if any(told[run][key] is not None for run in runs)
     ]
     others = [
         (tag("code", name), *(without_paths(values[run]) for run in runs))
@@ -125,6 +126,9 @@ def _data(found: dict[str, Any]) -> Section:
             rows,
             words=(4,),
         ),
+        facts([(f"group {name}", ", ".join(own)) for name, own in found["members"].items()])
+        if found["members"]
+        else None,
         note(f"Left out, as a run has not learned it: {listed(found['left_out_labels'])}.")
         if found["left_out_labels"]
         else None,
@@ -151,6 +155,9 @@ def _methods(found: dict[str, Any]) -> Section:
         rows.append(
             ("decisions", "McNemar's exact test" if all(exact) else "McNemar's test by patient (Obuchowski, 1998)")
         )
+    if found["seeds"]:
+        by = "variance over patients by the bootstrap, over seeds s² / k of each, Student's t (Satterthwaite, 1946)"
+        rows.append(("means over seeds", by))
     rows.append(("several labels or runs", "p-values adjusted together by Holm's method (1979)"))
     if found["margin"]:
         rows.append(("equivalence", f"two one-sided tests (Schuirmann, 1987) with a margin of {found['margin']:g}"))

@@ -8,6 +8,7 @@ import numpy as np
 
 from medtrain.config import configfile
 from medtrain.datasets.labels import PRESENT
+from medtrain.evaluation.compared_entries import members
 from medtrain.metrics.curves import Curves, curves_of
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats
@@ -17,6 +18,7 @@ from medtrain.reporting.html_report.markup import Html, listed, note, number, pa
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.run_comparison import Compared
 from medtrain.runs import journal
+from medtrain.runs.run import Run
 
 WIDE = "grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr))"  # on paper too
 DRAWN = 48  # labels whose curves are drawn: more would make a file too large to send
@@ -25,9 +27,8 @@ DIAGONAL = (np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
 def training(compared: Compared) -> Section:
     """Loss and the monitored numbers by epoch."""
-    rows = {run.name: sorted(journal.rows(run.journal, "epoch"), key=lambda row: int(row["epoch"]))
-            for run in compared.runs}  # fmt: skip
-    monitors = [configfile.load(run.config_file).monitor for run in compared.runs]
+    rows = {entry.name: [_epochs(run) for run in members(entry)] for entry in compared.runs}
+    monitors = [configfile.load(run.config_file).monitor for entry in compared.runs for run in members(entry)]
     figures = []
     for place, name in enumerate(dict.fromkeys(("loss", *monitors))):
         lines = {run: _lines(own, name) for run, own in rows.items()}
@@ -44,13 +45,19 @@ def training(compared: Compared) -> Section:
     )
 
 
-def _lines(rows: list[dict[str, Any]], name: str) -> dict[str, Line]:
-    epochs = np.array([row["epoch"] for row in rows], np.float64)
+def _epochs(run: Run) -> list[dict[str, Any]]:
+    return sorted(journal.rows(run.journal, "epoch"), key=lambda row: int(row["epoch"]))
+
+
+def _lines(each: list[list[dict[str, Any]]], name: str) -> dict[str, Line]:
+    """Of each run of a group, or of one alone."""
     found = {}
-    for kind, key in (("training", f"train_{name}"), ("validation", f"val_{name}")):
-        values = np.array([np.nan if (own := row.get(key)) is None else own for row in rows], np.float64)
-        if not np.isnan(values).all():
-            found[kind] = (epochs, values)
+    for place, rows in enumerate(each, 1):
+        epochs = np.array([row["epoch"] for row in rows], np.float64)
+        for kind, key in (("training", f"train_{name}"), ("validation", f"val_{name}")):
+            values = np.array([np.nan if (own := row.get(key)) is None else own for row in rows], np.float64)
+            if not np.isnan(values).all():
+                found[kind if len(each) == 1 else f"{kind} {place}"] = (epochs, values)
     return found
 
 

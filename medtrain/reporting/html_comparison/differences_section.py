@@ -33,6 +33,9 @@ def _pair(found: Found, own: Found, name: str) -> Iterable[object]:
     yield tag("div", *figures, class_="figures", style=WIDE) if figures else None
     yield _table(f"All numbers of the task, {against}: bootstrap of patients", "number", own,
                  {words_of(key): row for key, row in own["metrics"].items()}, found, adjusted=several)  # fmt: skip
+    if seeds := own.get("over_seeds"):
+        rows = {words_of(key): row for key, row in seeds.items()}
+        yield _table(f"Means over seeds, {against}: by patients and seeds", "number", own, rows, found, several)
     label = "study type" if found["task"] == "abnormality" else "class" if found["task"] == "multiclass" else "label"
     if own["auroc"]:
         clustered = " clustered by patient" if found["several_per_patient"] else ""

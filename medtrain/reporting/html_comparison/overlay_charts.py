@@ -82,7 +82,7 @@ def epochs_overlaid(name: str, title: str, runs: Mapping[str, Mapping[str, Line]
     for place, own in enumerate(runs.values()):
         colour, style = look(place)
         for kind, (x, y) in own.items():
-            thin = kind == "training"
+            thin = kind.startswith("training")
             axes.plot(x, y, color=colour, linestyle=style, linewidth=1.0 if thin else 1.9, alpha=0.6 if thin else 1,
                       marker="o" if most <= MARKED else "", markersize=2.5 if thin else 4)  # fmt: skip
     quiet(axes)

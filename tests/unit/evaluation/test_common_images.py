@@ -79,6 +79,14 @@ def test_scores_that_are_not_there_are_named_with_the_command(tmp_path: Path) ->
     refused([a, b], "run b has no scores of the split 'test'", "it has val", "medtrain evaluate b", "--split test")
     refused([a, b], "run a has no scores of the split 'vall'", split="vall")
     refused([a, b], "run a", "../a/test", split="../a/test")
+    report = read_json(a.evaluation / "test.json")
+    del report["per_class"]["Mass"]["threshold"]
+    write_json(a.evaluation / "test.json", report)
+    refused([a, a], "the report of a has no threshold of Mass", "medtrain evaluate a")
+    (a.evaluation / "test.json").write_text("{")
+    refused([a, a], "test.json: is damaged")
+    (a.evaluation / "test.json").unlink()
+    refused([a, a], "run a has scores", "no report of it", "test.json is missing", "medtrain evaluate a")
     with pytest.raises(InputError, match="no task that can be compared"):
         kind_of({"dice": 0.9}, a)
 
