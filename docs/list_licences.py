@@ -48,6 +48,9 @@ PURPOSES = {
 EXTRAS = {
     "python-gdcm": "`dicom`: compressed DICOM",
     "kornia_rs": "`fast`: grey PNG",
+    "onnx": "`onnx`: weights as an ONNX file",
+    "onnxscript": "`onnx`: from a network of PyTorch",
+    "onnxruntime": "`onnx`: what proves and runs it",
     "pyarrow": "`parquet`: tables in Parquet",
     "mlflow-skinny": "`mlflow`: the tracker MLflow",
     "sqlalchemy": "`mlflow`: its database",

@@ -42,6 +42,8 @@ class Source:
     """What 0 and 1 of a label are called."""
     tells: tuple[str, ...] = ()
     """The labels that it ever knows; none named: all."""
+    sharing: str = ""
+    """May models that were trained on it be published: free, forbidden, or empty where its terms must be read."""
     fractions: tuple[float, float, float] = FRACTIONS
     """The shares of train, val and test of what nobody has split."""
     download: Callable[[Path], None] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from medtrain.core.jsonfiles import read_json
 from medtrain.distributed import process_group
 from medtrain.distributed.process_group import World
 from medtrain.evaluation.evaluate import load_best
+from medtrain.evaluation.export_folder import Export
+from medtrain.evaluation.export_programs import Program, program_of
 from medtrain.evaluation.inputs import CHANNELS, clip_setup, input_shape, pixels
 from medtrain.imaging.video.clip_frames import Clip
 from medtrain.imaging.video.clip_tiff import Frames, Shape
@@ -79,7 +81,7 @@ class TrainedModel:
 
     def decisions(self, scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[dict[str, Any]]:
         """The task's verdict on each row of scores [N, K], with what each is the probability of."""
-        task = self.task.with_tuning_of(read_json(self.run.report))
+        task = self.task.with_tuning_of(self.tuning())
         if not task.outputs_probabilities:
             return [task.decide(row) for row in scores]
         learned = [name not in task.unlearned for name in task.output_names]
@@ -88,6 +90,10 @@ class TrainedModel:
             {**task.decide(row), "probabilities": dict(zip(task.output_names, own, strict=True))}
             for row, own in zip(scores, rows, strict=True)
         ]
+
+    def tuning(self) -> dict[str, Any]:
+        """The report that holds what the validation chose; `{}` where there is none."""
+        return read_json(self.run.report)
 
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The images uint8 [N, H, W] at the model's size."""
@@ -129,6 +135,30 @@ class TrainedModel:
         return pixels(batch, self.config.data, self.config.model.channels, self.world.device)
 
 
+@dataclass(frozen=True)
+class ExportedModel(TrainedModel):
+    """A run's model, as its export has it: preprocessing of pixels and the last function are within the program."""
+
+    program: Program = field(default_factory=nn.Identity)
+
+    def _scores(self, inputs: torch.Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+        with torch.inference_mode():
+            return np.asarray(self.program(inputs).numpy(), np.float64)
+
+    def _normalised(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.float().contiguous()
+
+    def tuning(self) -> dict[str, Any]:
+        """What the export says of thresholds and temperature."""
+        return self.run.tuning() if isinstance(self.run, Export) else {}
+
+    @cached_property
+    def shape(self) -> Shape:
+        """In which clips are read for it, as the export says."""
+        assert isinstance(self.run, Export)
+        return Shape(**self.run.told["input"]["packed_as"])
+
+
 def rebuild_model(run: Run, shards: Path | None = None) -> TrainedModel:
     """Build a run's model without its weights, for which its shards need not be there any more; `shards` stands in for
     the dataset it was trained on and must have the same classes."""
@@ -151,11 +181,23 @@ def rebuild_model(run: Run, shards: Path | None = None) -> TrainedModel:
 
 
 def load_best_model(run: Run) -> TrainedModel:
-    """A run's model with its best weights, in evaluation mode: ready to predict."""
+    """A run's model with its best weights, in evaluation mode: ready to predict; or that of an export."""
+    if isinstance(run, Export):
+        return _load_export(run)
     opened = rebuild_model(run)
     load_best(run, opened.model, opened.world)
     opened.model.eval()
     return opened
+
+
+def _load_export(export: Export) -> ExportedModel:
+    export.verify()
+    config, counts = configfile.load(export.config_file), export.counts()
+    world = process_group.init_distributed("fp32")
+    task = tasks.make(config, tuple(counts), counts)
+    program = program_of(export, config, task.outputs, world.device)
+    nothing = nn.Identity()  # the program has its own network
+    return ExportedModel(export, config, tuple(counts), world, task, nothing, config.data, program=program)
 
 
 def open_run(run: Run) -> TrainedModel:

@@ -13,6 +13,7 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import read_json
 from medtrain.datasets.sources import mura
 from medtrain.evaluation import file_patterns
+from medtrain.evaluation.export_folder import DESCRIPTION, Export, run_or_export
 from medtrain.imaging.isolated_decode import apart, image
 from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
 from medtrain.runs.run_group import RunGroup
@@ -24,12 +25,12 @@ ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networ
 
 def models_for(runs: Path | str, name: str | Path, study_type: str = "") -> list[Run]:
     """The runs that answer for the name (or folder) of a run or a group: of a group its ensemble, or of one of its
-    study types. InputError where none does, or one of them has no checkpoint."""
-    marks = ("config.yaml", GROUP_FILE)
+    study types; or the export in that folder. InputError where none does, or one of them has no checkpoint."""
+    marks = ("config.yaml", GROUP_FILE, DESCRIPTION)
     places = [place for place in (Path(runs, name), Path(name)) if any((place / mark).exists() for mark in marks)]
     folder = places[0] if places else Run.find(runs, str(name)).folder  # which says that there is none
     group = RunGroup(folder)
-    own = members(group) if (folder / GROUP_FILE).exists() else [Run(folder)]
+    own = members(group) if (folder / GROUP_FILE).exists() else [run_or_export(folder)]
     configs = {run: configfile.load(run.config_file) for run in own}
     types = list(dict.fromkeys(config.data.study_type for config in configs.values()))
     if study_type:
@@ -45,7 +46,8 @@ def models_for(runs: Path | str, name: str | Path, study_type: str = "") -> list
             f"give one: --study_type {types[0]}   (of {', '.join(types)})",
         )
     for run in own:
-        require_checkpoint(run)
+        if not isinstance(run, Export):
+            require_checkpoint(run)
     return own
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.evaluation import preconditions
+from medtrain.evaluation.export_folder import DESCRIPTION, run_or_export
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.prediction_table import unread
 from medtrain.imaging.isolated_decode import apart
@@ -98,8 +99,8 @@ def _together(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, 
 class Predictor:
     """The best weights of a run, of any task, for use in a program: `Predictor("first").predict("xray.png")`.
 
-    `run` is the name of a run in `runs`, or its folder. `classes` are its labels. InputError where there is no such
-    run, or it has no best weights yet.
+    `run` is the name of a run in `runs`, or its folder, or that of an export. `classes` are its labels. InputError
+    where there is no such run, it has no best weights yet, or a file of an export is damaged.
     """
 
     def __init__(self, run: str | Path, runs: str | Path = "runs") -> None:
@@ -127,9 +128,10 @@ class Predictor:
 
 
 def find_run(run: str | Path, runs: str | Path) -> Run:
-    """The run of that name in `runs`, or in that folder."""
+    """The run of that name in `runs`, or the run or export in that folder."""
     folder = Path(run)
-    return Run(folder) if (folder / "config.yaml").exists() else Run.find(runs, str(run))
+    there = any((folder / mark).exists() for mark in ("config.yaml", DESCRIPTION))
+    return run_or_export(folder) if there else Run.find(runs, str(run))
 
 
 class MURAPredictor:

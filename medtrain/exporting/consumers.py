@@ -28,6 +28,14 @@ def answer(pixels):
 answers(answer)
 """
 
+ONNX = """
+import sys, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx", providers=["CPUExecutionProvider"])
+def answer(pixels):
+    return session.run(["outputs"], {"pixels": pixels})[0]
+answers(answer)
+"""
+
 # What the card of a network without its preprocessing says, done with PyTorch alone.
 PREPARE = """
 def prepared(pixels, told):
@@ -57,22 +65,40 @@ def run(network, told):
     answers(answer)
 """
 
-SAFETENSORS = """
-import json, sys, torch
-from safetensors.torch import load_file
-told = json.load(open(sys.argv[1] + "/medtrain.json"))
-about = told["network"]
-if about["library"] == "timm":
-    import timm
-    network = timm.create_model(about["name"], num_classes=about["outputs"], in_chans=about["channels"])
-else:
+BUILD = """
+def built(about):
+    if about["library"] == "timm":
+        import timm
+        return timm.create_model(about["name"], num_classes=about["outputs"], in_chans=about["channels"])
     import torchvision
     network = torchvision.models.get_model(about["name"], weights=None, num_classes=about["outputs"])
     first = network.get_submodule(about["first"])
     if first.in_channels != about["channels"]:
         shape = first.out_channels, first.kernel_size, first.stride, first.padding
         network.set_submodule(about["first"], type(first)(about["channels"], *shape, bias=False))
+    return network
+"""
+
+SAFETENSORS = """
+import json, sys, torch
+from safetensors.torch import load_file
+told = json.load(open(sys.argv[1] + "/medtrain.json"))
+network = built(told["network"])
 network.load_state_dict(load_file(sys.argv[1] + "/model.safetensors"))
+run(network, told)
+"""
+
+HF = """
+import json, sys, torch
+told = json.load(open(sys.argv[1] + "/medtrain.json"))
+config = json.load(open(sys.argv[1] + "/config.json"))
+if "pretrained_cfg" in config:  # as timm writes it; from the Hub: "hf-hub:USER/NAME"
+    import timm
+    network = timm.create_model("local-dir:" + sys.argv[1], pretrained=True)
+else:
+    from safetensors.torch import load_file
+    network = built(config)
+    network.load_state_dict(load_file(sys.argv[1] + "/model.safetensors"))
 run(network, told)
 """
 
@@ -84,7 +110,9 @@ run(network, told)
 """
 
 PROGRAMS = {
+    "onnx": TALK + ONNX,
     "torch_export": TALK + TORCH_EXPORT,
-    "safetensors": TALK + PREPARE + SAFETENSORS,
+    "hf": TALK + PREPARE + BUILD + HF,
+    "safetensors": TALK + PREPARE + BUILD + SAFETENSORS,
     "timm": TALK + PREPARE + TIMM,
 }

@@ -21,15 +21,17 @@ from medtrain.evaluation.inputs import open_loader, pixels
 from medtrain.exporting.consumers import PROGRAMS
 from medtrain.models.compile import not_compiled
 
-# In the consumer an import of medtrain ends the program: what it proves must hold where there is none.
+# In the consumer an import of medtrain ends the program: what it proves must hold where there is none. So it is with
+# PyTorch, where the format promises that.
 ALONE = """
 import sys
 class Without:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "medtrain":
-            raise ImportError("an export is used without medtrain")
+        if name.partition(".")[0] in {names}:
+            raise ImportError(f"this export is used without {{name}}")
 sys.meta_path.insert(0, Without())
 """
+WITHOUT = {"onnx": ("medtrain", "torch")}
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Consumer:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
-        command = [sys.executable, "-I", "-c", ALONE + PROGRAMS[kind], str(folder)]
+        command = [sys.executable, "-I", "-c", alone(kind) + PROGRAMS[kind], str(folder)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
         self._errors = (folder / ".consumer.log").open("w+b")
         self._process = subprocess.Popen(
@@ -83,6 +85,11 @@ class Consumer:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"it ended with {self._process.returncode}"
+
+
+def alone(kind: str) -> str:
+    """The beginning of a consumer's program that keeps away what it must do without."""
+    return ALONE.format(names=WITHOUT.get(kind, ("medtrain",)))
 
 
 def as_bytes(array: npt.NDArray[Any]) -> bytes:

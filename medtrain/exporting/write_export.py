@@ -4,51 +4,65 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from medtrain import __version__
-from medtrain.config.schema import Config
+from medtrain.config import configfile
 from medtrain.core.errors import InputError, NumericalError
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, Export
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.inputs import CHANNELS
-from medtrain.exporting import formats, verify_export
+from medtrain.evaluation.pixel_network import FINAL
+from medtrain.exporting import formats, licences, verify_export
 from medtrain.exporting.consumers import PROGRAMS
-from medtrain.exporting.pixel_network import FINAL
-from medtrain.reporting.html_report.run_page import write_report_page
+from medtrain.exporting.hub_card import write_card
+from medtrain.exporting.settings_file import write_settings
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
 from medtrain.shards.tar_writer import file_sha256
 
-DESCRIPTION = "medtrain.json"
 # How far probabilities may lie apart: float32 is summed in another order; a run in bf16 rounds its own answers.
 BOUNDS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}
 
 
-def export_run(run: Run, kind: str, out: Path | None = None, bound: float = 0.0) -> dict[str, Any]:
+def export_run(
+    run: Run, kind: str, out: Path | None = None, bound: float = 0.0, licence: str = "", reuse: bool = False
+) -> dict[str, Any]:
     """Write an export of a run's best weights into a new folder (default: `exports/KIND` in the run's), and return what
     its medtrain.json says.
 
     It is there only when a program without medtrain has loaded it, and said of every image of the test split what the
-    run says, within `bound` (0: BOUNDS). InputError where the run has no report yet, or the folder is there;
-    NumericalError where the answers lie further apart.
+    run says, within `bound` (0: BOUNDS). `licence` is stated in it, by the name that the Hugging Face Hub has for it;
+    else it is that of the weights that training began from. InputError where the run has no report yet, the folder is
+    there, or another licence must be kept; NumericalError where the answers lie further apart. To `reuse` is to take
+    what is there where it is whole, and of the same weights, format and licence.
     """
     folder = (out or run.folder / "exports" / kind).absolute()
+    if reuse and (folder / DESCRIPTION).exists():
+        return _there(run, folder, kind, licence)
     if folder.exists():
         raise InputError(f"{folder} exists already", "give --out a new folder, or delete this one")
     if not run.report.exists():
         raise InputError(f"run {run.name} has no report yet", f"evaluate it first: {command_for(run, 'evaluate')}")
+    config = configfile.load(run.config_file)
+    licences.ensure_kept(config, licence)
     opened = load_best_model(run)
     limit = bound or BOUNDS.get(str(opened.world.accelerator.mixed_precision).replace("no", "fp32"), 1e-4)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     unfinished.mkdir(parents=True, mode=0o750)
     try:
-        weights = formats.WRITERS[kind](opened, unfinished)
-        described = _described(run, opened, kind, weights, unfinished)
+        about = _about(run, opened, licence)
+        weights = formats.WRITERS[kind](opened, unfinished, about)
+        write_settings(opened.config, unfinished / SETTINGS)
+        paths = sorted(path for path in unfinished.rglob("*") if path.is_file())
+        files = {path.relative_to(unfinished).as_posix(): file_sha256(path) for path in paths}
+        described = {"format": kind, "file": weights, "sha256": files[weights], "files": files, **about}
         write_json(unfinished / DESCRIPTION, described)
         proof = verify_export.prove(opened, kind, unfinished, mixture.tested(opened.config.data))
         if not proof.largest <= limit:
@@ -60,35 +74,58 @@ def export_run(run: Run, kind: str, out: Path | None = None, bound: float = 0.0)
         described["proof"] = verify_export.told(proof, limit)
         write_json(unfinished / DESCRIPTION, described)
         (unfinished / "consumer.py").write_text(PROGRAMS[kind].lstrip())
-        write_report_page(run, unfinished / "README.md", markdown=True)
+        write_card(run, opened.config, described, unfinished / "README.md")
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return {**described, "folder": str(folder)}
 
 
-def _described(run: Run, opened: TrainedModel, kind: str, weights: str, folder: Path) -> dict[str, Any]:
+def _there(run: Run, folder: Path, kind: str, licence: str) -> dict[str, Any]:
+    """The export that is there already; InputError where it is damaged, or another one."""
+    export = Export(folder)
+    told = export.told
+    own = (kind, _best(run), licence or told["licence"]["id"])
+    if (told["format"], told["source"]["checkpoint"], told["licence"]["id"]) != own or "proof" not in told:
+        raise InputError(
+            f"{folder} exists already, and is of another format, of other weights or under another licence",
+            "give --out a new folder, or delete this one",
+        )
+    export.verify()
+    return {**told, "folder": str(folder)}
+
+
+def _best(run: Run) -> str:
+    """The name of the checkpoint that is the best."""
+    return (run.checkpoints / "best").resolve().name
+
+
+def _about(run: Run, opened: TrainedModel, licence: str) -> dict[str, Any]:
+    """What there is to know of it in whatever format it is."""
     config, report = opened.config, read_json(run.report)
     thresholds = {
         name: row["threshold"] for name, row in report["per_class"].items() if row.get("threshold") is not None
     }
     return {
-        "format": kind, "file": weights, "sha256": file_sha256(folder / weights), "medtrain": __version__,
-        "torch": torch.__version__, "run": run.name, "task": config.task, "network": formats.network_of(opened),
-        "input": _input(config), "normalization": formats.normalization_of(config),
+        "medtrain": __version__, "torch": torch.__version__, "run": run.name, "task": config.task,
+        "network": formats.network_of(opened), "classes": list(opened.classes),
+        "input": _input(opened), "normalization": formats.normalization_of(config),
         "output": {
             "labels": list(opened.task.output_names), "function": FINAL[config.task],
             "unlearned": sorted(opened.task.unlearned), "thresholds": thresholds,
             "temperature": report.get("temperature"),
         },
+        "licence": licences.described(config, licence),
         "source": {
+            "checkpoint": _best(run),
             "data": newest_manifest(run.checkpoints).get("fingerprints", {}).get("data", ""),
             "weights_began_as": Path(config.model.weights).name or "random",
         },
     }  # fmt: skip
 
 
-def _input(config: Config) -> dict[str, Any]:
+def _input(opened: TrainedModel) -> dict[str, Any]:
+    config = opened.config
     side, clips = config.data.image_size, config.data.frames
     axes = "batch, channels, frames, height, width" if clips else "batch, channels, height, width"
     found: dict[str, Any] = {
@@ -100,5 +137,5 @@ def _input(config: Config) -> dict[str, Any]:
     }  # fmt: skip
     if clips:
         found |= {"frames": clips, "stride": config.data.stride, "fps": config.data.fps, "windows": config.data.clips,
-                  "of_windows": "the mean of the outputs"}  # fmt: skip
+                  "of_windows": "the mean of the outputs", "packed_as": asdict(opened.shape)}  # fmt: skip
     return found

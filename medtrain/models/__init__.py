@@ -39,7 +39,8 @@ def build(config: ModelConfig, outputs: int, shape: tuple[int, ...] = (), bias: 
     `load(config, model)`, which takes weights into it, `map_layers(model)`, the layers, from input to head, whose
     output [B, K, h, w] still knows places, `blocks(model)`, the parts that are compiled one by one, `stages(model)`,
     its parts from input to head, and for its published weights `LEARNED_FROM`, their word in the settings,
-    `kept(backbone)`, their file where it is in the cache, and `fetch(backbone)`, which downloads it.
+    `kept(backbone)`, their file where it is in the cache, `licence(backbone)`, theirs and who says so, and
+    `fetch(backbone)`, which downloads it.
     """
     family = _family(config.backbone)
     model: nn.Module = family.build(config, outputs)
@@ -128,6 +129,12 @@ def _words(shape: tuple[int, ...]) -> str:
 def learned_from(backbone: str) -> str:
     """The word in the settings for a backbone's published weights."""
     return str(_family(backbone).LEARNED_FROM)
+
+
+def licence(backbone: str) -> tuple[str, str]:
+    """The licence of a backbone's published weights, as the Hugging Face Hub writes licences (empty: unknown), and who
+    says so."""
+    return _family(backbone).licence(backbone)  # type: ignore[no-any-return]
 
 
 def fetch(backbone: str, asked: str = "") -> Path:

@@ -21,6 +21,7 @@ CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 900
 LICENCE = "No restriction: medtrain generates the images itself. They show no person, and teach nothing about any."
+SHARING = "free"
 ACCESS = "medtrain data download chest_demo --root chest_demo   (in a few seconds), then use --root chest_demo"
 
 SIZE = 256

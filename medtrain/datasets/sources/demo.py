@@ -16,6 +16,7 @@ TITLE = "Generated shapes at 64 x 64 px in six classes, to see the whole pipelin
 TASK = "multiclass"
 IMAGES = 720
 LICENCE = "No restriction: medtrain generates the images itself."
+SHARING = "free"
 ACCESS = "medtrain data download demo --root demo   (in a second), then use --root demo"
 
 SIZE = 64

@@ -26,6 +26,7 @@ IMAGES = 240
 FRACTIONS = echo.FRACTIONS
 CLIPS = True
 LICENCE = "No restriction: medtrain generates the clips itself. They show no person, and teach nothing about any."
+SHARING = "free"
 ACCESS = "medtrain data download echo_demo --root echo_demo   (in half a minute), then use --root echo_demo"
 
 TABLE = "annotations.csv"

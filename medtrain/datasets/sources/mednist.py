@@ -12,6 +12,7 @@ CLASSES = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
 TASK = "multiclass"
 IMAGES = 58_954
 LICENCE = "CC BY-SA 4.0; assembled by B. J. Erickson (Mayo Clinic) from sets of TCIA, RSNA and NIH."
+SHARING = "free"
 ACCESS = (
     "curl -LO https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/MedNIST.tar.gz "
     "&& tar xf MedNIST.tar.gz   (59 MB), then use --root MedNIST"

@@ -16,6 +16,7 @@ CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 377_110
 LICENCE = "PhysioNet Credentialed Health Data License; cite Johnson et al. 2019 and 2024, and PhysioNet."
+SHARING = "forbidden"  # but on PhysioNet, under the agreement of the data
 ACCESS = (
     "PhysioNet, with a credentialed account, CITI training and the signed agreement (570 GB): "
     "https://physionet.org/content/mimic-cxr-jpg/2.1.0/   then use --root FOLDER"

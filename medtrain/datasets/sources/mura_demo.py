@@ -21,6 +21,7 @@ STATES = mura.STATES
 TASK = "abnormality"
 IMAGES = 1_400
 LICENCE = "No restriction: medtrain generates the images itself. They show no person, and teach nothing about any."
+SHARING = "free"
 ACCESS = "medtrain data download mura_demo --root mura_demo   (in a few seconds), then use --root mura_demo"
 
 SIZE = 224

@@ -18,6 +18,7 @@ CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 112_120
 LICENCE = "No restriction on use; cite Wang et al., CVPR 2017, and link to the NIH Clinical Center's page."
+SHARING = "free"
 ACCESS = (
     "open, about 45 GB in 12 archives, with Data_Entry_2017_v2020.csv and the two split lists: "
     "https://nihcc.app.box.com/v/ChestXray-NIHCC   unpack all into one folder, then use --root FOLDER"

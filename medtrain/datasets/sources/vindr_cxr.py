@@ -17,6 +17,7 @@ CLASSES = PATHOLOGIES
 TASK = "multilabel"
 IMAGES = 18_000
 LICENCE = "PhysioNet Credentialed Health Data License; cite Nguyen et al., Scientific Data 2022."
+SHARING = "forbidden"  # but on PhysioNet, under the agreement of the data
 ACCESS = (
     "PhysioNet, with a credentialed account (about 200 GB): https://physionet.org/content/vindr-cxr/1.0.0/   "
     "(or Kaggle's vinbigdata-chest-xray-abnormalities-detection), then use --root FOLDER"

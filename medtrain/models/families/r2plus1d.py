@@ -62,6 +62,11 @@ def kept(backbone: str) -> Path | None:
     return kept_in_hub(_url(backbone))
 
 
+def licence(backbone: str) -> tuple[str, str]:
+    """Of the published weights: torchvision's own, with what it says of them."""
+    return "bsd-3-clause", "torchvision, which adds that the terms of their training data (Kinetics-400) may apply"
+
+
 def fetch(backbone: str) -> Path:
     """The published weights, downloaded into that cache."""
     return download(_url(backbone))

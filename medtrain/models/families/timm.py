@@ -84,13 +84,25 @@ def _alike(row: nn.Sequential | nn.ModuleList) -> bool:
 
 def published(backbone: str) -> str:
     """The Hugging Face repository of its weights: those of ImageNet-22k where it names none and there are such."""
-    from timm import get_pretrained_cfg, list_pretrained
-
-    wide = f"{backbone}.{WIDE}"
-    about = get_pretrained_cfg(wide if wide in list_pretrained(f"{backbone}.*") else backbone)
+    about = _about(backbone)
     if about is None or not about.hf_hub_id:
         raise InputError(f"timm has no published weights of {backbone}", "give --weights FILE.safetensors")
     return str(about.hf_hub_id)
+
+
+def licence(backbone: str) -> tuple[str, str]:
+    """Of the published weights, as timm has it; an empty one where timm has none."""
+    from timm import __version__
+
+    told = str(getattr(_about(backbone), "license", None) or "")
+    return told.replace("unknown", ""), f"timm {__version__}: {published(backbone)}"
+
+
+def _about(backbone: str) -> Any:
+    from timm import get_pretrained_cfg, list_pretrained
+
+    wide = f"{backbone}.{WIDE}"
+    return get_pretrained_cfg(wide if wide in list_pretrained(f"{backbone}.*") else backbone)
 
 
 def kept(backbone: str) -> Path | None:

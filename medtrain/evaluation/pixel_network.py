@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from medtrain.config.schema import Config
-from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.inputs import OF_COLOURS
-from medtrain.models import ExactLinear
 
 FINAL = {"multiclass": "softmax", "multilabel": "sigmoid", "abnormality": "sigmoid", "score": "none"}
 
@@ -53,22 +50,6 @@ class PixelNetwork(nn.Module):
         if self.normalize in OF_COLOURS:
             pixels = (pixels - self.means) / self.deviations
         return pixels
-
-
-def plain_network(opened: TrainedModel) -> nn.Module:
-    """The run's network in float32 on the CPU, of the classes of its own library alone."""
-    network = copy.deepcopy(opened.model).cpu().float().eval()
-    for layer in network.modules():
-        if type(layer) is ExactLinear:
-            layer.__class__ = nn.Linear  # type: ignore[assignment]
-    return network.to(memory_format=torch.contiguous_format)
-
-
-def example(config: Config, channels: int, batch: int = 2) -> torch.Tensor:
-    """An input of the right shape."""
-    side = config.data.image_size
-    frames = (config.data.frames,) if config.data.frames else ()
-    return torch.zeros(batch, channels, *frames, side, side)
 
 
 def _of_colours(config: Config) -> tuple[torch.Tensor, torch.Tensor]:
