@@ -148,6 +148,10 @@ def _settings_command(command: str, rest: list[str]) -> int:
         from medtrain.cli.resume_with import resume_with
 
         rest = resume_with(rest)
+    if rest and not any(word == "-h" or word.startswith("--help") for word in rest):
+        from medtrain.core.console import busy
+
+        busy(f"medtrain {command}: reading the settings")
     from medtrain.cli.flags import call_with_settings, data_check
 
     if command == "train" and (check := data_check(rest)):

@@ -11,6 +11,7 @@ from terminal import in_terminal, lines_seen, medtrain_in_terminal
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 TRAINED = [
+    r"medtrain train: reading the settings",
     r"run one in .*/runs/one",
     r"starting the ranks: PyTorch, the network, the shards",
     TIME + r"one: test_resnet on 96 images, 1 rank\(s\) on CPU.*",
