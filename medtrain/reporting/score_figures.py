@@ -49,6 +49,8 @@ def score_panels(
     """
     there = [(place, name) for place, name in enumerate(judged.names) if curves.get(name) is not None]
     ensure_any("score_panels", "a label with positives and negatives", there)
+    from sklearn.metrics import roc_auc_score
+
     drawn = there[:DRAWN]
     high, wide = HIGH * len(drawn) + 0.75, WIDE * len(TITLES) + 0.5
     figure = new_figure(wide, high, laid_out=False)
@@ -62,7 +64,7 @@ def score_panels(
         ]
         own = curves[name]
         assert own is not None
-        _roc(panels[0], own)
+        _roc(panels[0], own, float(roc_auc_score(positive, judged.scores[known, place])))
         _precision_recall(panels[1], own)
         _histogram(panels[2], scores, positive, states)
         _reliability(panels[3], scores, positive, states[1])
@@ -87,10 +89,9 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=8, labelpad=1)
 
 
-def _roc(axes: Axes, own: Curves) -> None:
+def _roc(axes: Axes, own: Curves, area: float) -> None:
     low, high = own.auroc_interval
-    x, y = own.roc
-    area = float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
+    x, y = own.roc  # thinned for drawing: the area is of all scores
     ends = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
     axes.fill_between(own.roc_band.x, own.roc_band.low, own.roc_band.high, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(x, y, color=BLUE, linewidth=1.6)

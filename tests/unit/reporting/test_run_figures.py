@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 from svg_words import SVG, words_of
 
 from medtrain.metrics.curves import curves_of
@@ -118,11 +119,11 @@ def test_undefined_kappas_are_named(drawn: Draw) -> None:
 
 def test_scores_by_state_curves_and_reliability(drawn: Draw) -> None:
     generator = np.random.Generator(np.random.Philox(3))
-    positive = generator.random((120, 3)) < (0.3, 0.2, 0.0)
-    scores = np.clip(0.3 + 0.3 * positive + 0.1 * generator.standard_normal((120, 3)), 0, 1)
-    known = np.ones((120, 3), bool)
+    positive = generator.random((900, 3)) < (0.3, 0.2, 0.0)
+    scores = np.clip(0.3 + 0.2 * positive + 0.15 * generator.standard_normal((900, 3)), 0, 1)
+    known = np.ones((900, 3), bool)
     known[:20, 1] = False
-    judged = Judged(("Mass", "Nodule", "Hernia"), scores, positive, known, np.arange(120, dtype=np.uint64) // 2, scores)
+    judged = Judged(("Mass", "Nodule", "Hernia"), scores, positive, known, np.arange(900, dtype=np.uint64) // 2, scores)
     found = dict(zip(judged.names, curves_of(scores, positive, known, judged.groups, rounds=100), strict=True))
     path = drawn(lambda path: score_figures.score_panels(judged, found, path, "run one, test split"))
     words = words_of(path)
@@ -131,6 +132,9 @@ def test_scores_by_state_curves_and_reliability(drawn: Draw) -> None:
         own = positive[known[:, place], place]
         assert {f"absent ({(~own).sum()})", f"present ({own.sum()})"} <= {*words}, "of those that are known"
     assert "Hernia" not in words and any(word.endswith("none is known: Hernia") for word in words)
-    assert sum(word.startswith("AUROC 0.9") and " to " in word for word in words) == 2
+    for place in (0, 1):
+        own = known[:, place]
+        area = roc_auc_score(positive[own, place], scores[own, place])
+        assert any(word.startswith(f"AUROC {area:.3f} (") for word in words), "of all scores, not of the drawn points"
     with pytest.raises(ValueError, match="needs at least a label"):
         score_figures.score_panels(judged, {"Mass": None}, path, "")
