@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from medtrain.reporting import plots, study_figures
-from medtrain.reporting.shown_labels import shown
 from medtrain.tasks.abnormality import STATES, Abnormality
 from medtrain.tasks.multiclass import Multiclass
 from medtrain.tasks.multilabel import Multilabel
@@ -39,7 +38,7 @@ def _(task: Multiclass, report: dict[str, Any], path: Path, about: str = "") -> 
 @draw.register
 def _(task: Multilabel, report: dict[str, Any], path: Path, about: str = "") -> None:
     """AUROC by label."""
-    plots.label_scores(shown(report["per_class"]), path, about)
+    plots.label_scores(report["per_class"], path, about)
 
 
 @draw.register

@@ -1,1 +1,1 @@
-"""The report of one run as a page that needs nothing else: no network, no script, no other file."""
+"""Reports as pages that need no network and no other file: of a run, of a group of runs, of a packed dataset."""

@@ -113,7 +113,7 @@ def _labels(told: DatasetFacts) -> Section:
     return section(
         "labels",
         "Labels",
-        tag("div", figure, class_="figures") if figure else None,
+        tag("div", figure, class_="figures wide") if figure else None,
         note(f"Not drawn, because a count is not shown: {listed(hidden)}.") if hidden else None,
         table(
             f"{told.unit.capitalize()} by label and split", ("label", *(word for _ in splits for word in words)), rows,
@@ -140,7 +140,7 @@ def _people(told: DatasetFacts) -> Section:
         figure = charts.amounts(f"amounts-{name}", title, shown, told.unit) if len(groups) > 1 and shown else None
         parts += [
             tag("h3", title),
-            tag("div", figure, class_="figures") if figure else None,
+            tag("div", figure, class_="figures wide") if figure else None,
             table(
                 f"{told.unit.capitalize()} by {title[0].lower()}{title[1:]} and split", ("group", *told.splits), rows
             ),

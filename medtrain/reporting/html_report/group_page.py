@@ -46,7 +46,7 @@ def write_group_page(group: RunGroup, report: dict[str, Any], out: Path | None =
     ensure_ours(path)
     beside = {run.name for run in group.runs if out is None and run.page.is_file()}
     sections = [
-        _headline(group, report), _members(report, beside), _by_type(report), _confusion(report), _exact(group, report),
+        _headline(group, report), _members(report, beside), _by_type(group, report), _confusion(report),
     ]  # fmt: skip
     under = f"medtrain report: a group of {len(group.runs)} runs, test split"
     try:
@@ -140,7 +140,7 @@ def _spread(members: Mapping[str, Mapping[str, Any]]) -> list[tuple[object, ...]
     return rows
 
 
-def _by_type(report: dict[str, Any]) -> Section:
+def _by_type(group: RunGroup, report: dict[str, Any]) -> Section:
     """Kappa and AUROC of each study type as forest plots, and all numbers."""
     rows = {name: row for name, row in report["per_class"].items() if row["samples"]}
     names = [key for key in WORDS if any(key in row for row in rows.values())]
@@ -163,9 +163,10 @@ def _by_type(report: dict[str, Any]) -> Section:
     return section(
         "types",
         "Results by study type",
-        tag("div", *figures, class_="figures"),
+        tag("div", *figures, class_="figures wide"),
         table("All numbers by study type, of whole studies", heads, lines_of, foot=foot),
         note("Cohen's kappa is the agreement beyond chance of predicted and true studies."),
+        _exact(group, report),
     )
 
 
@@ -181,15 +182,11 @@ def _confusion(report: dict[str, Any]) -> Section:
     )
 
 
-def _exact(group: RunGroup, report: dict[str, Any]) -> Section:
+def _exact(group: RunGroup, report: dict[str, Any]) -> Html:
     """Every number of the report; of members those that are numbers."""
     told = flat_numbers({key: value for key, value in report.items() if key != "runs"})
     own = flat_numbers({"runs": report["runs"]})
     told += [(name, value) for name, value in own if not isinstance(value, (str, bool))]
     rows = [(name, tag("code", "null" if value is None else repr(value))) for name, value in told]
     exact = table(f"Every number of {group.report.name} to its last digit", ("number", "value"), rows, words=(1,))
-    return section(
-        "numbers",
-        "All numbers",
-        tag("div", more("Every number, to its last digit (not printed)", exact, on_paper=False), id="all-numbers"),
-    )
+    return tag("div", more("Every number, to its last digit (not printed)", exact, on_paper=False), id="all-numbers")

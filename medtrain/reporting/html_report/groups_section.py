@@ -147,7 +147,7 @@ def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit
         ))  # fmt: skip
     last = "gap to the rest" if against_rest else "difference to all"
     heads = ("group", unit, *(["patients"] if patients else ()), words, last)
-    drawn = tag("div", *figures, class_="figures") if figures else None
+    drawn = tag("div", *figures, class_="figures wide") if figures else None
     return [joined(tag("h3", title), drawn, table(f"{title}: {words}", heads, cells))]
 
 

@@ -175,10 +175,10 @@ def _label_counts(facts_of: RunFacts, name: str, packed: PackedDataset, splits: 
         if facts_of.task != "multilabel" or any(packed.splits[split]["counts"][label]["positive"] for split in splits)
     ]
     if one_of_many:
-        return table(f"{name}: images of each class by split", (facts_of.label, *splits), rows)
+        return table(f"{name}: {facts_of.config.data.unit} of each class by split", (facts_of.label, *splits), rows)
     heads = (facts_of.label, *(word for _ in splits for word in words))
     above = [("", 1), *((split, len(states)) for split in splits)]
-    return table(f"{name}: images by split and {facts_of.label}", heads, rows, above=above)
+    return table(f"{name}: {facts_of.config.data.unit} by split and {facts_of.label}", heads, rows, above=above)
 
 
 def training_curves(facts_of: RunFacts) -> Section:

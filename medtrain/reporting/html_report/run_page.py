@@ -20,6 +20,7 @@ from medtrain.reporting.html_report.run_record import life, provenance, settings
 from medtrain.runs.run import Run, command_for
 from medtrain.slurm.queries import JobStatus
 
+# In the order of the page. Example images, where a reader asks for them, belong behind `confusion`.
 SECTIONS = (
     headline, data, training_curves, label_results, calibration, confusion, operating_points, groups, life, settings,
     provenance, checklists,

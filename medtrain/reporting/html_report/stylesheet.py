@@ -112,7 +112,9 @@ footer { border-top: 1px solid var(--line); padding-top: 1rem; padding-bottom: 2
   tbody th, tfoot th { position: static; }
   table.matrix td { min-width: 0; }
   .figures { grid-template-columns: repeat(3, 1fr); }
+  .figures.wide { grid-template-columns: repeat(2, 1fr); }
   figure, tr, .tiles li, dl.facts div { break-inside: avoid; }
+  tbody tr:nth-child(-n+2), footer { break-before: avoid; }
   h2, h3, caption { break-after: avoid; }
   details:not(.screen)::details-content { content-visibility: visible; block-size: auto; }
   details.screen { display: none; }

@@ -46,7 +46,7 @@ def test_the_page_of_a_group(group: RunGroup, capsys: pytest.CaptureFixture[str]
     page, report = checked(group.page, frozenset({"../bones-1/report.html"})), read_json(group.report)
     assert [own["href"] for own in page.all("a") if str(own["href"]).startswith("..")] == ["../bones-1/report.html"]
     text = group.page.read_text()
-    told = {name: json.loads(value) for name, value in EXACT.findall(text.partition('id="numbers"')[2])}
+    told = {name: json.loads(value) for name, value in EXACT.findall(text.partition('id="all-numbers"')[2])}
     numbers = {name: value for name, value in flat_numbers(report) if not isinstance(value, (str, bool))}
     assert told == numbers and len(told) > 60
     for key in ("kappa", "auroc"):

@@ -108,6 +108,29 @@ def test_groups_of_few_are_not_shown_and_cannot_be_computed(tmp_path: Path) -> N
     assert "80 and more" in groups and "0 to 17" in groups
 
 
+def test_gaps_to_the_rest_and_reports_without_them(tmp_path: Path) -> None:
+    run = written(tmp_path, "multilabel", groups=(60, 30))
+    text = part(write_report_page(run).read_text(), "groups")
+    females = run_report(run)["subgroups"]["sex"]["F"]
+    gap = females["gap"]
+    for value in (gap["difference"], *gap["difference_interval"]):
+        assert f'title="{value!r}"' in text
+    assert f"{females['patients']}" in {words for _, _, words in DATA.findall(text)}
+    assert "gap to the rest" in text and text.count('aria-label="Sex, gap to the rest in mean AUROC: F ') == 1
+    older = run_report(run)
+    for groups in older["subgroups"].values():
+        for group in groups.values():
+            del group["gap"], group["patients"]
+    write_json(run.report, older)
+    text = part(checked_text(write_report_page(run)), "groups")
+    assert "difference to all" in text and "gap to the rest" not in text
+
+
+def checked_text(path: Path) -> str:
+    checked(path)
+    return path.read_text()
+
+
 def run_report(run: Run) -> dict[str, Any]:
     return read_json(run.report)
 
