@@ -48,6 +48,7 @@ PURPOSES = {
 EXTRAS = {
     "python-gdcm": "`dicom`: compressed DICOM",
     "kornia_rs": "`fast`: grey PNG",
+    "monai": "`monai`: proves a MONAI bundle",
     "onnx": "`onnx`: weights as an ONNX file",
     "onnxscript": "`onnx`: from a network of PyTorch",
     "onnxruntime": "`onnx`: what proves and runs it",

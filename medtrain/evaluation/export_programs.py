@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -21,7 +22,7 @@ def program_of(export: Export, config: Config, outputs: int, device: torch.devic
     path, kind = export.folder / export.told["file"], str(export.told["format"])
     try:
         return LOADERS.get(kind, _tensors)(path, config, outputs, device)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{path} cannot be loaded: {reason}", AGAIN) from None
 
@@ -45,7 +46,8 @@ def _tensors(path: Path, config: Config, outputs: int, device: torch.device) -> 
     from safetensors.torch import load_file
 
     network = models.build(config.model, outputs)
-    network.load_state_dict(load_file(path))
+    found = torch.load(path, map_location="cpu", weights_only=True) if path.suffix == ".pt" else load_file(path)
+    network.load_state_dict(found)
     whole = PixelNetwork(network, config).eval().to(device)
     return lambda pixels: whole(pixels.to(device)).cpu()
 

@@ -7,6 +7,10 @@ and the bytes of a .npy file: float32 [B, channels, H, W] of 0 to 255. It writes
 from __future__ import annotations
 
 TALK = """
+import os
+answered = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # what libraries print is no answer
+
 def answers(answer):
     import io, struct, sys
     import numpy as np
@@ -15,8 +19,8 @@ def answers(answer):
         pixels = np.load(io.BytesIO(told.read(struct.unpack(">Q", head)[0])), allow_pickle=False)
         made = io.BytesIO()
         np.save(made, np.asarray(answer(pixels), np.float64))
-        sys.stdout.buffer.write(struct.pack(">Q", made.tell()) + made.getvalue())
-        sys.stdout.buffer.flush()
+        answered.write(struct.pack(">Q", made.tell()) + made.getvalue())
+        answered.flush()
 """
 
 TORCH_EXPORT = """
@@ -109,7 +113,24 @@ network = timm.create_model("local-dir:" + sys.argv[1], pretrained=True)
 run(network, told)
 """
 
+MONAI = """
+import sys, torch
+from pathlib import Path
+from monai.bundle import ConfigParser, load
+folder = Path(sys.argv[1]).resolve()
+network = load(folder.name, bundle_dir=folder.parent, workflow_type="inference", device="cpu").eval()
+config = ConfigParser()
+config.read_config(folder / "configs" / "inference.json")
+before, after = (config.get_parsed_content(name + "processing") for name in ("pre", "post"))
+def answer(pixels):
+    with torch.inference_mode():
+        logits = network(torch.stack([before(sample) for sample in pixels]))
+        return torch.stack([after(sample) for sample in logits]).numpy()
+answers(answer)
+"""
+
 PROGRAMS = {
+    "monai_bundle": TALK + MONAI,
     "onnx": TALK + ONNX,
     "torch_export": TALK + TORCH_EXPORT,
     "hf": TALK + PREPARE + BUILD + HF,

@@ -15,6 +15,7 @@ from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.inputs import OF_COLOURS
+from medtrain.exporting.monai_bundle import write_monai_bundle
 from medtrain.exporting.onnx_file import write_onnx
 from medtrain.exporting.traced_program import plain_network, traced
 
@@ -99,6 +100,7 @@ def normalization_of(config: Config) -> dict[str, Any]:
 Writer = Callable[[TrainedModel, Path, dict[str, Any]], str]  # `about` is what medtrain.json says; -> the main file
 WRITERS: dict[str, Writer] = {
     "hf": write_hf,
+    "monai_bundle": write_monai_bundle,
     "onnx": write_onnx,
     "safetensors": write_safetensors,
     "timm": write_timm,

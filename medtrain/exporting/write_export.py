@@ -18,7 +18,7 @@ from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, Export
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.inputs import CHANNELS
 from medtrain.evaluation.pixel_network import FINAL
-from medtrain.exporting import formats, licences, verify_export
+from medtrain.exporting import formats, licences, monai_bundle, verify_export
 from medtrain.exporting.consumers import PROGRAMS
 from medtrain.exporting.hub_card import write_card
 from medtrain.exporting.settings_file import write_settings
@@ -75,6 +75,8 @@ def export_run(
         write_json(unfinished / DESCRIPTION, described)
         (unfinished / "consumer.py").write_text(PROGRAMS[kind].lstrip())
         write_card(run, opened.config, described, unfinished / "README.md")
+        if kind == "monai_bundle":
+            monai_bundle.finish(unfinished, described)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from command import BRIEF, medtrain
 from short_training import train
 
@@ -21,7 +24,7 @@ from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.datasets.sources import echo_demo
 from medtrain.evaluation.export_folder import Export
 from medtrain.evaluation.predict import EchoPredictor, Predictor
-from medtrain.exporting import onnx_file
+from medtrain.exporting import monai_bundle, onnx_file
 from medtrain.exporting.formats import WRITERS
 from medtrain.exporting.write_export import export_run
 from medtrain.runs.run import Run
@@ -63,6 +66,12 @@ def files_for(run: Run, demo_tree: Path) -> list[Path]:
     return clips[:2] if run.name == "clips" else sorted(demo_tree.rglob("*.jpeg"))[::50][:2]
 
 
+@cache
+def of_run(folder: Path, given: tuple[Path, ...]) -> Any:
+    """What the run itself predicts, computed once for all formats."""
+    return Predictor(folder).predict(given)
+
+
 def numbers(row: dict[str, Any]) -> list[float]:
     """All probabilities in a row of a prediction, calibrated ones too."""
     return [*row["probabilities"].values(), *row.get("calibrated", {}).values()]
@@ -84,7 +93,7 @@ def test_each_format_answers_and_predicts_as_the_run_does(
     for path in (tmp_path / "made").rglob("*"):
         assert path.is_dir() or not re.search(rb'File "|site-packages', path.read_bytes()), "it tells where it was made"
     given = files_for(run, demo_tree)
-    own, exported = Predictor(run.folder).predict(given), Predictor(tmp_path / "made").predict(given)
+    own, exported = of_run(run.folder, tuple(given)), Predictor(tmp_path / "made").predict(given)
     for before, after in zip(own, exported, strict=True):
         assert words(after) == words(before) and list(after) == list(before)
         assert numbers(after) == pytest.approx(numbers(before), abs=1e-6)
@@ -109,6 +118,36 @@ def test_an_onnx_file_stands_alone(trained: Callable[[str], Run], tmp_path: Path
     with pytest.raises(InputError, match="--to onnx needs no_such_package"):
         export_run(run, "onnx", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+BUNDLE = """
+import sys
+from monai.bundle import ConfigParser, verify_net_in_out
+meta, config = (f"{sys.argv[1]}/configs/{name}.json" for name in ("metadata", "inference"))
+verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+told = ConfigParser()
+told.read_meta(meta)
+print(told["_meta_"]["network_data_format"]["outputs"]["pred"]["channel_def"])
+"""
+
+
+def test_a_monai_bundle_is_what_its_metadata_say(
+    trained: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By MONAI's own check of a bundle; its weights are tensors alone."""
+    described = export_run(trained("convnext"), "monai_bundle", tmp_path / "made", licence="mit")
+    done = subprocess.run([sys.executable, "-I", "-c", BUNDLE, str(tmp_path / "made")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    labels = dict(zip(map(str, range(6)), described["output"]["labels"], strict=True))
+    assert str(labels) in done.stdout
+    tensors = torch.load(tmp_path / "made" / "models" / "model.pt", weights_only=True)
+    assert all(type(value) is torch.Tensor for value in tensors.values())
+    assert (tmp_path / "made" / "docs" / "README.md").read_text() == (tmp_path / "made" / "README.md").read_text()
+    assert (tmp_path / "made" / "LICENSE").read_text().startswith("These weights: mit\n")
+    monkeypatch.setattr(monai_bundle, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="--to monai_bundle needs monai") as raised:
+        export_run(trained("convnext"), "monai_bundle", tmp_path / "none")
+    assert raised.value.fix == 'pip install "medtrain[monai]"'
 
 
 def test_what_timm_has_no_words_for_is_refused(trained: Callable[[str], Run], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_every_package_that_is_asked_for_has_a_licence_in_the_table() -> None:
     told = {list_licences.plain(name): (licence, purpose) for name, licence, purpose in rows}
     project = (REPOSITORY / "pyproject.toml").read_text()
     direct = re.findall(r'^    "([\w-]+)', project.partition("\ndependencies = [")[2].partition("\n]")[0], re.MULTILINE)
-    extras = re.findall(r"^(?:dicom|fast|mlflow|onnx|parquet|tensorboard) = \[(.*)\]", project, re.MULTILINE)
+    extras = re.findall(r"^(?:dicom|fast|mlflow|monai|onnx|parquet|tensorboard) = \[(.*)\]", project, re.MULTILINE)
     optional = re.findall(r'"([\w-]+)', " ".join(extras))
     assert len(direct) > 15 and len(optional) > 4
     assert {*direct} == list_licences.PURPOSES.keys() and {*optional} == list_licences.EXTRAS.keys()

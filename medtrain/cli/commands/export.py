@@ -14,7 +14,7 @@ from medtrain.runs.run import Run
 
 def export(
     name: RunName,
-    to: Literal["hf", "onnx", "safetensors", "timm", "torch_export"] = "torch_export",
+    to: Literal["hf", "monai_bundle", "onnx", "safetensors", "timm", "torch_export"] = "torch_export",
     out: Path | None = None,
     bound: float = 0.0,
     push: str = "",
@@ -31,8 +31,8 @@ def export(
     Args:
         name: Name of the run.
         to: torch_export (PyTorch alone; pixels in, probabilities out), onnx (ONNX Runtime alone; the same), hf (a
-            folder for the Hugging Face Hub), safetensors (tensors by the names of torchvision or timm), or timm (a
-            folder for timm.create_model("local-dir:...")).
+            folder for the Hugging Face Hub), monai_bundle (for monai.bundle.load), safetensors (tensors by the names of
+            torchvision or timm), or timm (for timm.create_model("local-dir:...")).
         out: New folder (default: exports/FORMAT in the run's folder).
         bound: Largest difference of a probability or score that is accepted (0: 1e-4; of a run in bf16 0.05).
         push: Upload the folder into this repository of the Hugging Face Hub (USER/NAME), a private one where it is new.
