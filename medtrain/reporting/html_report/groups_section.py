@@ -70,7 +70,7 @@ def groups(facts_of: RunFacts) -> Section:
         if any(row.hidden for row in rows):
             parts.append(
                 note(
-                    f"Groups of fewer than {FEW} {unit} are not shown, because few people may be known"
+                    f"Groups of fewer than {FEW} {unit} or patients are not shown, because few people may be known"
                     " by their numbers; nor is the exact size of the group from which theirs could be"
                     " computed."
                 )
@@ -89,7 +89,7 @@ def groups(facts_of: RunFacts) -> Section:
 
 def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
     gap = report.get("gap", {})
-    gap = {} if gap.get("metric") != metric or gap["rest_samples"] < FEW else gap
+    gap = {} if gap.get("metric") != metric else gap
     return Row(
         name, report["samples"], report.get(metric), report.get(f"{metric}_interval"), False, report.get("patients"),
         gap.get("difference"), gap.get("difference_interval"),
@@ -105,12 +105,20 @@ def private(rows: list[Row], small_cells: bool) -> list[Row]:
     small = [row for row in rows if any(isinstance(many, int) and many < FEW for many in (row.count, row.patients))]
     if small_cells or not small:
         return rows
-    found = [Row(row.name, f"<{FEW}", None, None, True, f"<{FEW}") if row in small else row for row in rows]
+    found = [_hidden(row) if row in small else row for row in rows]
     others = [row for row in found if not row.hidden]
     if len(small) == 1 and others:
         least = min(others, key=lambda row: int(str(row.count)))
-        found[found.index(least)] = replace(least, count=f"≥{FEW}", patients=f"≥{FEW}")
+        patients = None if least.patients is None else f"≥{FEW}"
+        found[found.index(least)] = replace(least, count=f"≥{FEW}", patients=patients)
     return [replace(row, gap=None, gap_ends=None) for row in found] if len(others) < 2 else found
+
+
+def _hidden(row: Row) -> Row:
+    """A row of which only is told that it is small, and of what."""
+    count, patients = (many if many is None else f"{'<' if int(str(many)) < FEW else '≥'}{FEW}"
+                       for many in (row.count, row.patients))  # fmt: skip
+    return Row(row.name, count, None, None, True, patients)
 
 
 def _group(attribute: str, name: str) -> str:

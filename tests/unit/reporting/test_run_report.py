@@ -140,6 +140,9 @@ def test_what_is_told_of_small_groups() -> None:
     assert [(row.count, row.value) for row in private(rows, False)] == [(200, 0.9), ("≥10", 0.8), ("<10", None)]
     two = [*rows, Row("d", 3, 0.1, None)]
     assert [row.count for row in private(two, False)] == [200, 40, "<10", "<10"]
+    few_people = Row("e", 300, 0.9, None, patients=9, gap=0.1), Row("f", 500, 0.8, None, patients=80, gap=-0.1)
+    told = [(row.count, row.patients, row.value, row.gap) for row in private([*few_people], False)]
+    assert told == [("≥10", "<10", None, None), ("≥10", "≥10", 0.8, None)]
     assert private(rows, True) == rows and private(rows[:2], False) == rows[:2]
 
 
