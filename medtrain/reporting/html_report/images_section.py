@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from medtrain.reporting.html_report.markup import Html, joined, note, paragraph, tag
 from medtrain.reporting.html_report.page_frame import Section, section
-from medtrain.reporting.html_report.run_facts import RunFacts
 
 WARNING = "This page holds images of patients. Keep it private: do not send or publish it."
 
@@ -31,10 +30,10 @@ class Gallery:
     left_out: int = 0
 
 
-def images(facts_of: RunFacts, gallery: Gallery | None) -> Section:
+def images(gallery: Gallery | None) -> Section:
     """The section; without images it says how to get them."""
     if gallery is None:
-        how = tag("code", f"medtrain report {facts_of.run.name} --with_images")
+        how = tag("code", "medtrain report RUN --with_images")
         why = "There are no images on this page, so that it can be sent to others. "
         return section("images", "Images", paragraph(why, how, " adds mistakes, hard samples and Grad-CAM maps."))
     parts: list[object] = [tag("p", tag("strong", WARNING), class_="warn")]

@@ -67,4 +67,4 @@ def render(facts_of: RunFacts, gallery: Gallery | None = None) -> str:
     how = f"recipe {without_paths(config.recipe)}, {config.task}, {config.model.backbone}"
     under = f"medtrain report: {how}, {facts_of.split} split"
     under = under if gallery is None else f"{under}. {WARNING}"
-    return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(facts_of, gallery)])
+    return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(gallery)])
