@@ -74,7 +74,7 @@ def test_real_reports_in_a_browser(runs: Path, opened: Browser) -> None:
     for path in pages.values():
         in_browser(opened, path)
     for name, words in WORDS.items():
-        page = checked(pages[name], frozenset(f"../{member}/report.html" for member in pages))
+        page = checked(pages[name], links=frozenset(f"../{member}/report.html" for member in pages))
         for one in words:
             assert one in page.text, (name, one)
         ensure_private(runs / name)

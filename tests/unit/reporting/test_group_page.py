@@ -43,7 +43,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> RunGroup:
 def test_the_page_of_a_group(group: RunGroup, capsys: pytest.CaptureFixture[str]) -> None:
     commands.report("bones", runs=group.folder.parent)
     assert f"report: {group.page}   numbers: {group.report}" in capsys.readouterr().out
-    page, report = checked(group.page, frozenset({"../bones-1/report.html"})), read_json(group.report)
+    page, report = checked(group.page, links=frozenset({"../bones-1/report.html"})), read_json(group.report)
     assert [own["href"] for own in page.all("a") if str(own["href"]).startswith("..")] == ["../bones-1/report.html"]
     text = group.page.read_text()
     told = {name: json.loads(value) for name, value in EXACT.findall(text.partition('id="all-numbers"')[2])}
