@@ -12,7 +12,7 @@ from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
 from medtrain.core.console import say
 from medtrain.core.errors import InputError
-from medtrain.launch import group_members
+from medtrain.launch import first_weights, group_members
 from medtrain.runs import code_snapshot, fencing, removal
 from medtrain.runs.ownership import take
 from medtrain.runs.run import Run, default_name
@@ -27,12 +27,11 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
     if removal.make_way(run):
         say(f"run {run.name} had ended before its first step: it is made anew")
     run.ensure_new()  # before anything is downloaded for it
-    if config.model.weights in PUBLISHED:
-        from medtrain import models  # torch
-
-        models.fetch(config.model.backbone, config.model.weights)
+    weights = first_weights.fetched(config.model)
     run = Run.create(config.runs, config.run, config.share)
     take(run)
+    if weights:
+        first_weights.write_down(run, config.model, weights)
     code_snapshot.create_snapshot(run)  # first: its config.yaml is what makes a folder a run
     configfile.save(config, run.config_file)
     fencing.release(run.folder)

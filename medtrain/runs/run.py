@@ -36,6 +36,7 @@ class Run:
         self.evaluation = self.folder / "evaluation"
         self.page = self.folder / "report.html"
         self.model_card = self.folder / "model_card.md"
+        self.first_weights = self.folder / "first_weights.json"
         self.labels = self.folder / "labels.json"
         self.clips = self.folder / "clips.json"
         self.slurm = self.folder / "slurm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -176,6 +177,8 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
     del coloured["fc.weight"], coloured["fc.bias"]
     save_file(coloured, tmp_path / "colour.safetensors")
     train(demo_shards, tmp_path, "warm", "--weights", tmp_path / "colour.safetensors", "--epochs", "1")
+    told = json.loads((tmp_path / "warm" / "first_weights.json").read_text())
+    assert told["sha256"] == hashlib.sha256((tmp_path / "colour.safetensors").read_bytes()).hexdigest()
     save_file({"conv1.0.weight": weights["conv1.0.weight"]}, tmp_path / "part.safetensors")
     refused = train(demo_shards, tmp_path, "cold", "--weights", tmp_path / "part.safetensors", check=False)
     assert refused.returncode == 2 and "tensors are missing" in refused.stderr

@@ -12,7 +12,7 @@ from medtrain.reporting.html_report.markup import NOTHING
 from medtrain.reporting.html_report.overview import KINDS, MAIN
 from medtrain.reporting.html_report.page_frame import MARK
 from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
-from medtrain.reporting.html_report.run_record import licences
+from medtrain.reporting.html_report.run_record import began_from, licences
 from medtrain.shards.packed_dataset import CHECKSUM
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
@@ -79,7 +79,9 @@ def _provenance(facts_of: RunFacts) -> list[str]:
     files = facts_of.best.get("files", {})
     lines = [f"* weights: {words(facts_of.best_name or NOTHING)}, {words(name)}, xxh3 `{entry.get('xxh3')}`"
              for name, entry in files.items() if name.startswith("model")]  # fmt: skip
-    lines.append(f"* training began from: {words(without_paths(facts_of.config.model.weights or 'random weights'))}")
+    lines += [f"* {name}: {words(value)}" for name, value in began_from(facts_of)]
+    if facts_of.first_weights:
+        lines.append(f"* file of these weights: SHA-256 `{words(facts_of.first_weights.get('sha256'))}`")
     if facts_of.code:
         lines.append(
             f"* code: medtrain {words(facts_of.code.get('version', '?'))}, SHA-256 `{facts_of.code.get('digest')}`"

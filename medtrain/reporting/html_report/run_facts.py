@@ -65,6 +65,7 @@ class RunFacts:
     missing: list[str]  # folders of datasets that are not there any more
     best: dict[str, Any]  # the manifest of the best checkpoint
     best_name: str
+    first_weights: dict[str, Any]  # what the run wrote down of the weights that it began from
     code: dict[str, Any]
     environment: dict[str, str]
     best_epoch: int | None
@@ -122,6 +123,7 @@ def gather(run: Run, place: JobStatus | None = None, small_cells: bool = False) 
         missing=missing,
         best=best,
         best_name=best_name,
+        first_weights=read_json(run.first_weights) if run.first_weights.exists() else {},
         code=snapshot_manifest(run),
         environment=recorded(run),
         best_epoch=run.status().get("best_epoch") or best.get("epoch"),

@@ -133,17 +133,25 @@ def licences(names: str) -> str:
     return " ".join(found)
 
 
+def began_from(facts_of: RunFacts) -> list[tuple[str, str]]:
+    """What training began from, under which licence; of older runs, which wrote nothing down, what the settings say."""
+    began, told = facts_of.config.model.weights, facts_of.first_weights
+    if not began:
+        return [("training began from", "random weights")]
+    published = f"published weights of {facts_of.config.model.backbone} ({began})"
+    words = published if began in PUBLISHED else f"the file {without_paths(began)}"
+    stated = f"{told['licence']} ({told['source']})" if told.get("licence") else "unknown to medtrain"
+    return [("training began from", words), ("licence of these weights", stated)]
+
+
 def _of_weights(facts_of: RunFacts) -> list[tuple[object, object]]:
     files = facts_of.best.get("files", {})
     prints = facts_of.best.get("fingerprints", {})
-    began = facts_of.config.model.weights
-    if began in PUBLISHED:
-        words = f"published weights of {facts_of.config.model.backbone} ({began}); licence: see their publisher"
-    else:
-        words = f"the file {without_paths(began)}; licence unknown to medtrain" if began else "random weights"
     rows: list[tuple[object, object]] = [("checkpoint", facts_of.best_name or "not there any more")]
     rows += [(f"{name} (xxh3)", _hash(entry.get("xxh3"))) for name, entry in files.items() if name.startswith("model")]
-    rows += [("training began from", words)]
+    rows += began_from(facts_of)
+    if facts_of.first_weights:
+        rows += [("file of these weights (SHA-256)", _hash(facts_of.first_weights.get("sha256")))]
     if prints:
         rows += [("settings that decide the weights", _hash(prints.get("config")))]
         rows += [("data that training and validation saw", _hash(prints.get("data")))]
