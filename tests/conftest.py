@@ -32,7 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What takes longest, and mostly waits, first: no worker is left with it at the end.
-ORDER = ("storm", "slurm/test_training", "slurm/test_status", "slurm/test_groups", "slurm", "integration", "unit")
+ORDER = ("storm", "slurm/test_training", "slurm/test_status", "slurm/test_groups", "integration/test_export", "slurm",
+         "integration", "unit")  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -75,8 +75,8 @@ def test_a_push_arrives_whole_private_and_is_loaded_from_there(runs: Path, hub: 
     # Again, and to a repository that is public already: what is there is sent, and nothing is computed anew.
     hub.private = False
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    again = export_run(Run(runs / "first"), "hf", reuse=True, licence="mit")
-    assert push_export.push_export(Path(again["folder"]), "lab/net") == f"{hub.url}/lab/net (public)"
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert f"pushed: {hub.url}/lab/net (public)   licence: mit" in again.stdout, again.stderr
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="of another format, of other weights or under another licence"):
         export_run(Run(runs / "first"), "hf", reuse=True, licence="cc-by-4.0")
