@@ -6,10 +6,18 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from medtrain.config.schema import PUBLISHED
+
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")  # of torchvision, for images
 OF_CLIPS = ("r2plus1d_18",)
 ANY_SIZE = ("convnext", "efficientnet", "regnet", "resnet")  # files of timm: convolutions and a mean, no size is theirs
 SMALLEST = 32  # below, the last maps of some have no pixel left
+OWN_WEIGHTS = "a file of your own"
+
+
+def weights_in_public(weights: str) -> str:
+    """The setting `weights` for pages, exports and trackers: the name of a file may be a person's, and is left out."""
+    return weights if weights in ("", *PUBLISHED) else OWN_WEIGHTS
 
 
 def surely_fits(backbone: str, image_size: int, frames: int) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from medtrain import datasets, models
+from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core.errors import InputError
 from medtrain.shards import mixture
@@ -35,7 +35,7 @@ def weights_origin(config: Config) -> Origin | None:
     if not began:
         return None
     if began not in PUBLISHED:
-        return Origin(Path(began).name, "", UNKNOWN, "a file of your own")
+        return Origin(OWN_WEIGHTS, "", UNKNOWN, OWN_WEIGHTS)
     licence, source = models.licence(backbone)
     known = ALLOWED if licence in (*FREE, *KEPT) else FORBIDDEN if licence in NO_CHANGES else UNKNOWN
     return Origin(f"{backbone} ({began})", licence, known, source)

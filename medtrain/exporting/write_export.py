@@ -12,6 +12,7 @@ import torch
 
 from medtrain import __version__
 from medtrain.config import configfile
+from medtrain.config.backbones import weights_in_public
 from medtrain.core.errors import InputError, NumericalError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, Export
@@ -121,7 +122,7 @@ def _about(run: Run, opened: TrainedModel, licence: str) -> dict[str, Any]:
         "source": {
             "checkpoint": _best(run),
             "data": newest_manifest(run.checkpoints).get("fingerprints", {}).get("data", ""),
-            "weights_began_as": Path(config.model.weights).name or "random",
+            "weights_began_as": weights_in_public(config.model.weights) or "random",
         },
     }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, ModelConfig
 from medtrain.core.jsonfiles import write_json
 from medtrain.runs.run import Run
@@ -25,12 +26,12 @@ def fetched(config: ModelConfig) -> Path | None:
 def write_down(run: Run, config: ModelConfig, file: Path) -> None:
     """`first_weights.json`: `began_as`, the file's `sha256`, its `licence` as the Hugging Face Hub writes it (empty:
     unknown), and the `source` that states it. A file of one's own has no name there: that may be a person's."""
-    licence, source = "", "a file of your own"
+    licence, source = "", OWN_WEIGHTS
     if config.weights in PUBLISHED:
         from medtrain import models  # torch, which the download has imported
 
         licence, source = models.licence(config.backbone)
-    began = f"{config.backbone} ({config.weights})" if config.weights in PUBLISHED else "a file"
+    began = f"{config.backbone} ({config.weights})" if config.weights in PUBLISHED else OWN_WEIGHTS
     write_json(
         run.first_weights, {"began_as": began, "sha256": file_sha256(file), "licence": licence, "source": source}
     )

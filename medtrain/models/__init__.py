@@ -151,7 +151,7 @@ def fetch(backbone: str, asked: str = "") -> Path:
         raise MachineError(
             f"the published weights of {backbone} could not be downloaded ({reason})",
             f"fetch them once where there is a network: medtrain data weights {backbone}   or give"
-            " --weights FILE.safetensors",
+            " --weights FILE.safetensors   or begin with random weights: --weights ''",
         ) from None
 
 

@@ -104,9 +104,17 @@ def caveat(found: dict[str, Any]) -> str:
     return f"{of}." if settled else f"{of}. Whether the settings differ takes two seeds or more of each (--ensemble)."
 
 
+def samples_of(found: dict[str, Any]) -> str:
+    """How many samples are compared, and of how many patients where several are known to be of one."""
+    own = f"{found['samples']:,} {found['unit']}"
+    if found["patients"] == found["samples"]:
+        return f"{own}, of which no two are known to be of one patient"
+    return f"{own} of {found['patients']:,} patients"
+
+
 def _heading(found: dict[str, Any]) -> str:
     each = ", ".join(f"{name} has {count:,}" for name, count in found["images"].items())
-    people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
+    people = samples_of(found)
     what = (
         f"{', '.join(found['runs'])} on the {found['split']} split: {found['common_images']:,} common images ({each})"
     )

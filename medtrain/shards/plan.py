@@ -227,7 +227,9 @@ def _cut_at(position: float, no_test: bool, fractions: tuple[float, float, float
 def split_rule(records: list[Record], fractions: tuple[float, float, float] = FRACTIONS) -> str:
     """The rule that `assign_splits` follows, in words, for the manifest."""
     percent = [round(100 * part) for part in fractions]
-    cut = f"{'/'.join(map(str, percent))} grouped by patient and by duplicate files, stratified by label"
+    known = any(record.patient for record in records)
+    groups = "patient and by duplicate files" if known else "duplicate files, as patients are unknown"
+    cut = f"{'/'.join(map(str, percent))} grouped by {groups}, stratified by label"
     told = sum(bool(record.split) for record in records)
     if any(record.split == TRAIN_VAL for record in records):
         ratio = Fraction(percent[0], percent[1])

@@ -7,12 +7,21 @@ from typing import Any
 
 from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
-from medtrain.reporting.comparison_text import ALPHA, caveat, equivalence, main_numbers, over_seeds, sentence, words_of
+from medtrain.reporting.comparison_text import (
+    ALPHA,
+    caveat,
+    equivalence,
+    main_numbers,
+    over_seeds,
+    samples_of,
+    sentence,
+    words_of,
+)
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
 from medtrain.reporting.html_report.markup import NOTHING, Html, facts, listed, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
-from medtrain.reporting.html_report.run_facts import without_paths
+from medtrain.reporting.html_report.run_facts import setting_in_public, without_paths
 from medtrain.reporting.run_comparison import Compared
 
 SAME_DATA = {
@@ -65,7 +74,7 @@ def _summary(found: dict[str, Any]) -> Section:
         if own.get("over_seeds"):
             about, *told = over_seeds(found, own)
             parts += [paragraph(about[0].upper() + about[1:]), tag("ul", *(tag("li", line) for line in told))]
-    people = f"{found['samples']:,} {found['unit']} of {found['patients']:,} patients"
+    people = samples_of(found)
     return section(
         "summary",
         "Result",
@@ -85,7 +94,8 @@ def _marked(text: str, row: dict[str, Any]) -> Html:
 def _settings(found: dict[str, Any]) -> Section:
     runs, told = found["runs"], found["training"]
     rows: list[tuple[object, ...]] = [
-        (tag("code", name), *(without_paths(values[run]) for run in runs)) for name, values in found["settings"].items()
+        (tag("code", name), *(setting_in_public(name, values[run]) for run in runs))
+        for name, values in found["settings"].items()
     ]
     rows += [
         (words, *(NOTHING if told[run][key] is None else str(told[run][key]) for run in runs))
@@ -93,7 +103,7 @@ def _settings(found: dict[str, Any]) -> Section:
         if any(told[run][key] is not None for run in runs)
     ]
     others = [
-        (tag("code", name), *(without_paths(values[run]) for run in runs))
+        (tag("code", name), *(setting_in_public(name, values[run]) for run in runs))
         for name, values in found["other_settings"].items()
     ]
     columns = range(1, len(runs) + 1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrain.config import configfile
+from medtrain.config.backbones import weights_in_public
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json
@@ -210,9 +211,16 @@ def _curves(judged: Judged | None) -> dict[str, Curves | None]:
     return dict(zip(judged.names, found, strict=True))
 
 
+def setting_in_public(name: str, value: object) -> str:
+    """The value of a setting in words, without paths and without the name of a file of weights."""
+    return without_paths(weights_in_public(str(value)) if name == "model.weights" else value)
+
+
 def without_paths(value: object) -> str:
     """A value in words, in which of every path only its last part is left."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(without_paths, value)) or "none"
     text = "yes" if value is True else "no" if value is False else str(value)
+    if text.startswith("/") and ": " not in text:  # a path and no sentence: blanks and commas belong to it
+        return f"…/{Path(text).name}"
     return PATHS.sub("…/", text) or "none"

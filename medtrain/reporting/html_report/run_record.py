@@ -8,11 +8,12 @@ from typing import Any
 
 from medtrain import datasets
 from medtrain.config import configfile, fingerprint
+from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core.errors import InputError
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
-from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
+from medtrain.reporting.html_report.run_facts import RunFacts, setting_in_public, without_paths
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import CHECKSUM, PackedDataset
 
@@ -79,7 +80,9 @@ def settings(facts_of: RunFacts) -> Section:
         base, of = Config(), "medtrain's defaults (the recipe is not one of this version)"
     before, after = fingerprint.flat(base), fingerprint.flat(dataclasses.replace(own, recipe=base.recipe))
     differing = [name for name in after if after[name] != before.get(name) and name not in UNTOLD]
-    rows = [(tag("code", name), without_paths(before[name]), without_paths(after[name])) for name in differing]
+    rows = [
+        (tag("code", name), *(setting_in_public(name, each[name]) for each in (before, after))) for name in differing
+    ]
     told = paragraph(f"The run has the settings of {of}, but for:") if rows else paragraph(f"All are those of {of}.")
     inner = table(
         "Settings that differ from the recipe", ("setting", "recipe", "run"), rows, words=(1, 2), class_="wrap"
@@ -139,7 +142,7 @@ def began_from(facts_of: RunFacts) -> list[tuple[str, str]]:
     if not began:
         return [("training began from", "random weights")]
     published = f"published weights of {facts_of.config.model.backbone} ({began})"
-    words = published if began in PUBLISHED else f"the file {without_paths(began)}"
+    words = published if began in PUBLISHED else OWN_WEIGHTS
     stated = f"{told['licence']} ({told['source']})" if told.get("licence") else "unknown to medtrain"
     return [("training began from", words), ("licence of these weights", stated)]
 

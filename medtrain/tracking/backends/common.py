@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from medtrain.config import fingerprint
+from medtrain.config.backbones import weights_in_public
 from medtrain.config.renamed import with_old_names
 from medtrain.config.schema import Config
 from medtrain.core.jsonfiles import read_json, write_json
@@ -84,6 +85,6 @@ def public_config(run: Run, config: Config) -> dict[str, Any]:
     values = fingerprint.to_dict(config)
     del values["runs"], values["data"]["shards"], values["slurm"]["account"], values["slurm"]["setup"]
     del values["weights_dir"]
-    values["model"]["weights"] = Path(config.model.weights).name
+    values["model"]["weights"] = weights_in_public(config.model.weights)
     values["slurm"]["cluster"] = Path(config.slurm.cluster).name
     return values if has_todays_names(run) else with_old_names(values)

@@ -10,6 +10,7 @@ import pytest
 from written_run import written
 
 from medtrain.config import configfile
+from medtrain.config.backbones import OWN_WEIGHTS, weights_in_public
 from medtrain.config.schema import ModelConfig
 from medtrain.core.jsonfiles import read_json
 from medtrain.launch import first_weights
@@ -44,8 +45,19 @@ def test_of_a_file_of_ones_own_the_hash_is_kept_and_no_name(tmp_path: Path) -> N
     first_weights.write_down(run, model, file)
     told = read_json(run.first_weights)
     assert told["sha256"] == hashlib.sha256(b"own").hexdigest()
-    assert (told["began_as"], told["licence"]) == ("a file", "") and file.name not in str(told)
+    assert (told["began_as"], told["licence"]) == ("a file of your own", "") and file.name not in str(told)
 
 
 def test_random_weights_are_no_file() -> None:
     assert first_weights.fetched(ModelConfig("densenet121")) is None
+
+
+def test_no_page_tells_the_name_of_a_file_of_weights(tmp_path: Path) -> None:
+    run = written(tmp_path / "runs", "multiclass")
+    config = configfile.load(run.config_file)
+    model = dataclasses.replace(config.model, weights="/home/a person/Doe, Jane's.safetensors")
+    configfile.save(dataclasses.replace(config, model=model), run.config_file)
+    for markdown in (False, True):
+        text = write_report_page(run, markdown=markdown).read_text()
+        assert OWN_WEIGHTS in text and "Jane" not in text and "person/" not in text
+    assert weights_in_public("imagenet") == "imagenet" and weights_in_public("") == ""

@@ -228,9 +228,11 @@ def test_shares_of_a_source_of_its_own() -> None:
     records = [record(i) for i in range(1000)]
     splits = assign_splits(records, list(range(1000)), 0, shares_wanted)
     assert np.allclose(shares(splits), shares_wanted, atol=0.005)
-    assert (
-        split_rule(records, shares_wanted) == "70/15/15 grouped by patient and by duplicate files, stratified by label"
-    )
+    ending = "stratified by label"
+    unknown = f"70/15/15 grouped by duplicate files, as patients are unknown, {ending}"
+    assert split_rule(records, shares_wanted) == unknown
+    known = [*records, record(1000, patient="P1")]
+    assert split_rule(known, shares_wanted) == f"70/15/15 grouped by patient and by duplicate files, {ending}"
     half = [record(i, split="train+val") for i in range(1000)]
     assert assign_splits(half, list(range(1000)), 0, shares_wanted).count("val") == round(1000 * 0.15 / 0.85)
     assert split_rule(half, shares_wanted).startswith("official, its train+val cut 14 to 3; without one 70/15/15")

@@ -32,6 +32,7 @@ from feeding import (
 )
 from feeding import no_network as no_network
 
+from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import Config, DataConfig, ModelConfig, SlurmConfig
 from medtrain.core import processes as helper
 from medtrain.runs.run import set_status
@@ -77,7 +78,7 @@ def test_public_config_has_no_paths_and_no_account(tmp_path: Path) -> None:
     (run := make_run(tmp_path, "none")).trackers.mkdir()
     shown = public_config(run, config)
     assert "/home" not in json.dumps(shown) and not {"account", "setup"} & set(shown["slurm"])
-    assert shown["model"]["weights"] == "w.safetensors" and shown["optim"]["lr"] == 1e-4
+    assert shown["model"]["weights"] == OWN_WEIGHTS and shown["optim"]["lr"] == 1e-4
 
 
 def test_auto_is_online_with_a_key_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
