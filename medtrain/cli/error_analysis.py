@@ -12,6 +12,7 @@ from medtrain.evaluation import prediction_table
 from medtrain.evaluation.score_table import read_scores
 
 if TYPE_CHECKING:
+    from medtrain.config.schema import DataConfig
     from medtrain.evaluation.inference import TrainedModel
 
 
@@ -23,6 +24,13 @@ def check(out: Path | None, names: Sequence[Path]) -> None:
         raise InputError(f"{', '.join(missing)} is not there", "it is written by medtrain shard ... --keep_names")
     if out:
         prediction_table.ensure_can_write(out, names, "--mistakes")
+
+
+def ensure_names_are_kept(out: Path, data: DataConfig, shards: Path | None, names: Sequence[Path]) -> None:
+    """InputError where the table would take the place of one of names, given or beside the shards."""
+    from medtrain.evaluation.mistakes import tables_of
+
+    prediction_table.ensure_can_write(out, [*names, *tables_of(data, shards, ())], "--mistakes")
 
 
 def list_mistakes(

@@ -124,7 +124,7 @@ def write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], mode
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows((header, *rows))
     try:
-        write_whole(path, text.getvalue().encode(), mode)
+        write_whole(path, text.getvalue().encode("utf-8", "backslashreplace"), mode)
     except OSError as error:
         problem = f"{path} cannot be written ({error.strerror or error})"
         raise InputError(problem, "give --out a file in a folder that is there") from None

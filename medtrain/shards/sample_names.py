@@ -41,9 +41,12 @@ def ensure_can_keep(out: Path) -> None:
 
 
 def write(plan: Plan, out: Path) -> None:
-    """Write the table of all that is planned, those that are rejected too; whole, and for its owner alone."""
+    """Write the table of all that is planned, those that are rejected too; whole, and for its owner alone.
+
+    Bytes of a file's name that are not UTF-8 are escaped, as `\\udcfc` for the byte 0xfc: tables are read as UTF-8.
+    """
     with whole(path_for(out), MODE) as file:
-        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(HEAD)
         for samples in plan.values():

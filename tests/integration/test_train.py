@@ -140,6 +140,11 @@ def test_mistakes_are_listed_with_their_files(finished: Path, demo_tree: Path, t
     assert all(Path(row["file"]).parent == demo_tree / row["truth"] != demo_tree / row["predicted"] for row in found)
     assert [float(row["probability"]) for row in found] == sorted(float(row["probability"]) for row in found)[::-1]
     assert "packing kept no names" in medtrain(*words).stdout
+    kept = (tmp_path / "again.names.csv").read_bytes()
+    slip = ["evaluate", "done", "--runs", finished.parent, "--mistakes", tmp_path / "again.names.csv"]
+    refused = medtrain(*slip, "--shards", tmp_path / "again", check=False)
+    assert refused.returncode == 2 and "again.names.csv is the table that is read" in refused.stderr
+    assert (tmp_path / "again.names.csv").read_bytes() == kept
 
 
 def test_a_run_of_that_name_is_never_overwritten(finished: Path, demo_shards: Path) -> None:

@@ -74,6 +74,8 @@ def evaluate(
     from medtrain.shards import mixture  # torch, from here on
 
     opened = rebuild_model(run, shards)
+    if mistakes:
+        error_analysis.ensure_names_are_kept(mistakes, opened.config.data, shards, names)
     split = split or mixture.tested(opened.config.data)
     report_of = report_name(split, opened.elsewhere)
     with written_as(figures):

@@ -13,12 +13,13 @@ from medtrain.reporting.html_report.groups_section import ATTRIBUTES, FEW
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, more, note, number, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_record import data_facts
+from medtrain.shards.compatibility import stated
 from medtrain.shards.packed_dataset import STATES
 
 MB = 1e6
 HIDDEN = joined(
     f"Counts below {FEW} are not shown, because few people may be known by them; where a single one of a column or row",
-    " is so small, nor is the next larger one, from which it would follow. ",
+    " is so small, nor are the others from which it would follow. ",
     tag("code", "--small_cells", class_="flag"), " shows them.",
 )  # fmt: skip
 TITLES = {"dataset": "Dataset", **ATTRIBUTES, "age": "Age in years, by decade"}
@@ -53,6 +54,31 @@ def masked(counts: Sequence[int], small_cells: bool) -> list[object]:
     if len(small) == 1 and others:
         found[min(others, key=lambda i: counts[i])] = f"≥{FEW}"
     return found
+
+
+def masked_classes(counts: dict[str, list[int]], samples: int, small_cells: bool) -> dict[str, list[object]]:
+    """Present, absent and unknown of classes that exclude each other, as they may be told.
+
+    A sample is of one class or of none that is known, so what is present of all classes and the rest add up to
+    `samples`, and what is absent of a class is what is present of the others.
+    """
+    present = [own[0] for own in counts.values()]
+    *shares, rest = masked([*present, samples - sum(present)], small_cells)
+    found: dict[str, list[object]] = {}
+    for share, (label, own) in zip(shares, counts.items(), strict=True):
+        few_others, few_unknown = (not small_cells and 0 < count < FEW for count in own[1:])
+        hides = (
+            few_others or isinstance(share, str),  # absent and unknown tell present
+            few_others or few_unknown or isinstance(share, str) or isinstance(rest, str),
+            few_unknown or isinstance(rest, str),
+        )
+        found[label] = [_hidden(count) if hide else count for hide, count in zip(hides, own, strict=True)]
+    return found
+
+
+def _hidden(count: int) -> object:
+    """What is told of a count that is not."""
+    return (f"<{FEW}" if count < FEW else f"≥{FEW}") if count else 0
 
 
 def _overview(told: DatasetFacts) -> Section:
@@ -100,9 +126,9 @@ def _labels(told: DatasetFacts) -> Section:
     packed, splits = told.packed, told.splits
     words = ("present", "absent", "unknown")
     rows, drawn, hidden = [], {}, []
+    of_split = [_label_cells(told, split) for split in splits]
     for label in packed.classes:
-        cells = [masked([packed.splits[split]["counts"][label][state] for state in STATES], told.small_cells)
-                 for split in splits]  # fmt: skip
+        cells = [own[label] for own in of_split]
         rows.append((label, *(cell for own in cells for cell in own)))
         present = [own[0] for own in cells]
         if all(isinstance(count, int) for count in present):
@@ -119,9 +145,19 @@ def _labels(told: DatasetFacts) -> Section:
             f"{told.unit.capitalize()} by label and split", ("label", *(word for _ in splits for word in words)), rows,
             above=[("", 1), *((split, len(words)) for split in splits)],
         ),
-        note(HIDDEN) if hidden else None,
+        note(HIDDEN) if any(isinstance(cell, str) for _, *own in rows for cell in own) else None,
         note("Absent is what the source says is not there; of what it does not say, a label is unknown."),
     )  # fmt: skip
+
+
+def _label_cells(told: DatasetFacts, split: str) -> dict[str, list[object]]:
+    """How many samples of a split are present, absent and unknown, by label, as they may be told."""
+    packed = told.packed
+    own = packed.splits[split]
+    counts = {label: [own["counts"][label][state] for state in STATES] for label in packed.classes}
+    if stated(packed) == "multiclass":
+        return masked_classes(counts, own["samples"], told.small_cells)
+    return {label: masked(cells, told.small_cells) for label, cells in counts.items()}
 
 
 def _people(told: DatasetFacts) -> Section:

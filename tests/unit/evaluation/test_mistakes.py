@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from medtrain.cli import error_analysis
 from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
+from medtrain.datasets import csvfile
 from medtrain.evaluation.mistakes import tables_of, write_mistakes
 from medtrain.evaluation.score_table import TIES, ScoreTable
 from medtrain.tasks import Task
@@ -81,6 +83,23 @@ def test_names_are_found_beside_the_shards(tmp_path: Path) -> None:
     assert [path.name for path in tables_of(several, None, ())] == ["a.names.csv", "c.names.csv"]
     assert tables_of(several, tmp_path / "b", ()) == []
     assert tables_of(several, None, [tmp_path / "other.csv"]) == [tmp_path / "other.csv"]
+
+
+def test_no_table_of_names_is_replaced(tmp_path: Path) -> None:
+    kept = tmp_path / "a.names.csv"
+    kept.write_text("key,file\nclinic-1,/data/one.png\n")
+    (tmp_path / "link.csv").symlink_to(kept)
+    data = DataConfig(shards=str(tmp_path), datasets=("a", "b"))
+    for out in (kept, tmp_path / "link.csv"):
+        for shards, names in ((None, ()), (tmp_path / "a", ()), (None, (tmp_path / "other.csv",))):
+            with pytest.raises(InputError, match="is the table that is read"):
+                error_analysis.ensure_names_are_kept(out, data, shards, names)
+    error_analysis.ensure_names_are_kept(tmp_path / "m.csv", data, None, ())
+
+
+def test_a_file_name_that_is_not_utf8_is_written_escaped(tmp_path: Path) -> None:
+    csvfile.write(tmp_path / "m.csv", ("file",), [(os.fsdecode(b"M\xfcller.jpeg"),)])
+    assert [row["file"] for row in csvfile.rows(tmp_path / "m.csv", ("file",))] == [r"M\udcfcller.jpeg"]
 
 
 def test_slips(tmp_path: Path) -> None:

@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from own_images import draw
 from page_checks import Page, checked
 
 from medtrain.cli.commands import report as commands
+from medtrain.cli.commands.shards import shard
 from medtrain.core.errors import InputError
 from medtrain.datasets.record import Record
 from medtrain.datasets.sources import chest_demo
 from medtrain.reporting.html_report.dataset_facts import _age, gather_dataset
-from medtrain.reporting.html_report.dataset_page import masked, write_dataset_page
+from medtrain.reporting.html_report.dataset_page import masked, masked_classes, write_dataset_page
 from medtrain.shards.index import open_index
 from medtrain.shards.pack import PackOptions, pack
 from medtrain.shards.packed_dataset import PackedDataset
@@ -99,6 +101,32 @@ def test_what_is_told_of_small_counts() -> None:
     assert masked([40, 3, 2], False) == [40, "<10", "<10"]
     assert masked([40, 3, 2], True) == [40, 3, 2] and masked([40, 10, 0], False) == [40, 10, 0]
     assert [_age(one) for one in (0.5, 89.9, 90, 104, None)] == ["00 to 09", "80 to 89", "90+", "90+", "unknown"]
+
+
+def test_no_class_follows_from_the_others() -> None:
+    def shown(*present: int, unknown: int = 0, small_cells: bool = False) -> list[list[object]]:
+        known = sum(present)
+        counts = {str(i): [own, known - own, unknown] for i, own in enumerate(present)}
+        return list(masked_classes(counts, known + unknown, small_cells).values())
+
+    assert shown(12, 14, 4) == [["≥10", "≥10", 0], [14, 16, 0], ["<10", "≥10", 0]]
+    assert shown(12, 14, 4, small_cells=True) == [[12, 18, 0], [14, 16, 0], [4, 26, 0]]
+    assert shown(12, 14, 20) == [[12, 34, 0], [14, 32, 0], [20, 26, 0]]
+    assert shown(40, 4) == [["≥10", "<10", 0], ["<10", "≥10", 0]]
+    assert shown(40, 3, 4) == [["≥10", "<10", 0], ["<10", "≥10", 0], ["<10", "≥10", 0]], "absent of the first is few"
+    assert shown(30, 20, unknown=5) == [[30, "≥10", "<10"], ["≥10", "≥10", "<10"]]
+    assert shown(30, 25, 4, unknown=20) == [[30, "≥10", "≥10"], [25, "≥10", "≥10"], ["<10", "≥10", "≥10"]]
+
+
+def test_a_packed_dataset_of_classes(tmp_path: Path) -> None:
+    for kind, each in (("a", 12), ("b", 14), ("c", 4)):
+        for place, split in enumerate(("train", "val", "test")):
+            for number in range(each):
+                draw(tmp_path / "raw" / split / kind / f"{number}.jpg", 10_000 * place + 100 * ord(kind) + number)
+    shard("folder", tmp_path / "raw", tmp_path / "shards", workers=1)
+    cells = rows(write_dataset_page(tmp_path / "shards").read_text(), "Images by label and split")
+    assert cells["a"][:3] == ["≥10", "≥10", "0"] and cells["b"][:3] == ["14", "16", "0"]
+    assert cells["c"][:3] == ["<10", "≥10", "0"]
 
 
 def test_what_is_refused(shards: Path, tmp_path: Path) -> None:

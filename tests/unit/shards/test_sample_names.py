@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from own_images import draw
+from own_images import class_tree, draw
 from packing import digests
 
 from medtrain.cli.commands.shards import shard
@@ -115,6 +116,16 @@ def test_clips_whose_keys_are_of_their_bytes(tmp_path: Path) -> None:
     keys = keys_of(tmp_path / "clips")
     found = table_of(tmp_path / "clips", keys)
     assert set(found) == keys and all(path.is_file() for path in found.values())
+
+
+def test_names_that_are_not_utf8_can_be_read(tmp_path: Path) -> None:
+    tree = class_tree(tmp_path / "raw", each=12)
+    (tree / "cat" / "0.jpg").rename(tree / "cat" / os.fsdecode(b"M\xfcller.jpg"))
+    packed_here(tree, tmp_path / "packed")
+    keys = keys_of(tmp_path / "packed")
+    found = table_of(tmp_path / "packed", keys)
+    assert set(found) == keys and len(keys) == 24
+    assert tree / "cat" / r"M\udcfcller.jpg" in found.values()
 
 
 def test_slips(raw: Path, tmp_path: Path) -> None:
