@@ -40,12 +40,17 @@ def check_records(records: list[Record], options: PackOptions) -> None:
     """InputError where there is nothing to pack, or only what could not be packed so, or an image twice."""
     if not records:
         raise InputError("there is no image to pack", "check the dataset: medtrain check DATASET --root DIR")
-    if told := _named_twice(records):
-        raise InputError(told, "keep one row of each in the table")
+    ensure_named_once(records)
     if options.encoding == "copy":
         first = next((record for record in records if there(record.path)), None)
         if first and is_dicom(beginning(first.path)):
             raise InputError(f"{first.image} is a DICOM file, which is not copied into shards", "give --encoding jpeg")
+
+
+def ensure_named_once(records: list[Record]) -> None:
+    """InputError where an image stands in several rows."""
+    if told := _named_twice(records):
+        raise InputError(told, "keep one row of each in the table")
 
 
 def _named_twice(records: list[Record]) -> str:

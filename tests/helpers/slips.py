@@ -42,6 +42,8 @@ SLIPS = {
     "paths from elsewhere": Slip("check csv --table deep.csv --image file --labels dark", "none of its first 2 files",
                                  "--root above/photos"),
     "a workbook": Slip("check csv --table book.xlsx --image file --labels dark", "table of Excel", "save it as CSV"),
+    "an image twice": Slip("check csv --table again.csv --image file --labels dark", "a.jpg is there 2 times",
+                           "keep one row of each"),
     "a misspelled split": Slip("check csv --table fold.csv --image file --labels dark --split set", "'tarin'",
                                "write train, val, test"),
     "a flag of another kind": Slip("shard folder --root photos --labels dark", "--labels is not for folder",
@@ -67,6 +69,7 @@ def make(folder: Path) -> None:
     table_of(folder / "t.csv", head, "a.jpg,1,0,Ann", "b.jpg,0,,Ben", "c.jpg,0,1,Cid", "d.jpg,1,1,Dan")
     table_of(folder / "two.csv", "file,dark,hairs", "a.jpg,1,0", "b.jpg,2,0")
     table_of(folder / "minus.csv", "file,dark", "a.jpg,1", "b.jpg,-1")
+    table_of(folder / "again.csv", "file,dark", "a.jpg,1", "b.jpg,0", "a.jpg,0")
     table_of(folder / "grades.csv", "file,grade", "a.jpg,0", "b.jpg,3", "c.jpg,2")
     table_of(folder / "deep.csv", "file,dark", "cat/1.jpg,1", "dog/1.jpg,0")
     table_of(folder / "fold.csv", "file,dark,set", "a.jpg,1,train", "b.jpg,0,tarin")

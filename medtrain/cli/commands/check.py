@@ -18,6 +18,7 @@ from medtrain.curation.scan import scan_files
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import Record, View, with_views
 from medtrain.imaging.pixel_limit import MAX_PIXELS
+from medtrain.shards.pack_checks import ensure_named_once
 from medtrain.shards.plan import MAX_REJECTS
 
 
@@ -37,7 +38,8 @@ def check(
 ) -> None:
     """Look at every image or clip of a dataset before it is packed: layout, labels, sizes, damaged files and copies.
 
-    Missing and unreadable ones are a warning, not an error: they are left out when the dataset is packed.
+    Missing and unreadable ones are a warning, not an error: they are left out when the dataset is packed. An image that
+    a table names in several rows is an error, as it is for packing.
 
     Args:
         dataset: Name of the dataset (medtrain data list); folder or csv: your own.
@@ -55,6 +57,7 @@ def check(
     busy(f"reading the list of {dataset}")
     source, records = datasets.open_dataset(dataset, root, annotations, own)
     records, place = with_views(records, views), root or own.table or Path()
+    ensure_named_once(records)
     clips, kind = source.clips, source.unit
     looks = [] if metadata_only else scan_files(records, quick, workers, json, clips, max_pixels)
     compared = bool(looks) and not (quick and clips)  # clips are too large to be read for that alone
