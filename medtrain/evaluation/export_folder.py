@@ -30,11 +30,13 @@ class Export(Run):
         if self._told is None:
             path = self.folder / DESCRIPTION
             told = read_json(path)
+            if not _is_description(told):
+                raise DamagedFile(path, "it is no description of an export")
             try:
                 _ = told["format"], told["file"], told["classes"], told["output"]["unlearned"], told["input"]
                 if SETTINGS not in told["files"] or told["file"] not in told["files"]:
                     raise KeyError("files")
-            except (KeyError, TypeError) as error:
+            except KeyError as error:
                 raise DamagedFile(path, f"it lacks {error}") from None
             self._told = told
         return self._told
@@ -69,4 +71,18 @@ def run_or_export(folder: Path) -> Run:
         return run
     export = Export(folder)
     _ = export.told  # a damaged description is told before torch is imported
+    if not export.config_file.is_file():
+        raise InputError(
+            f"the export {folder} is incomplete: {SETTINGS} is not there", f"copy the whole folder, or {AGAIN}"
+        )
     return export
+
+
+def _is_description(told: Any) -> bool:
+    """Whether what is there has the types that are read; what is missing is told apart."""
+    if not isinstance(told, dict) or not all(
+        isinstance(told.get(name, {}), dict) for name in ("files", "output", "input")
+    ):
+        return False
+    lists = (told.get("classes", []), told.get("output", {}).get("unlearned", []))
+    return all(isinstance(value, list) for value in lists) and isinstance(told.get("file", ""), str)

@@ -27,8 +27,9 @@ USES = {
 def write_card(run: Run, config: Config, described: dict[str, Any], path: Path) -> None:
     """The head, the card of the run, how to use the files, and licences."""
     write_report_page(run, path, markdown=True)
-    card = path.read_text(encoding="utf-8")
-    path.write_text(f"---\n{_head(config, described)}---\n\n{card}\n{_use(described)}\n{_licence(described)}")
+    _, _, card = path.read_text(encoding="utf-8").partition("\n")  # its checksum is that of the card alone
+    text = f"---\n{_head(config, described)}---\n{card}\n{_use(described)}\n{_licence(described)}"
+    path.write_text(text, encoding="utf-8")
 
 
 def _head(config: Config, described: dict[str, Any]) -> str:

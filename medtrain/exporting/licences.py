@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from medtrain.shards.packed_dataset import PackedDataset
 FREE = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc0-1.0", "mit")  # a changed work may have another
 KEPT = ("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0")  # passed on under the same
 NO_CHANGES = ("cc-by-nc-nd-4.0", "cc-by-nd-4.0")  # what was trained further is a changed work
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 ALLOWED, FORBIDDEN, UNKNOWN = "allowed", "forbidden", "unknown"
 
 
@@ -74,6 +76,15 @@ def described(config: Config, stated: str) -> dict[str, Any]:
         else {"began_as": "random", "licence": "none", "source": ""},
         "data": [{"name": one.name, "licence": one.licence or "unknown"} for one in data],
     }
+
+
+def ensure_name(stated: str) -> None:
+    """InputError where a stated licence cannot be the name of one."""
+    if stated and not NAME.fullmatch(stated):
+        raise InputError(
+            f"--license {stated!r} is no name of a licence: letters, digits, '.', '+' and '-' make one",
+            "give its name as https://hf.co/docs/hub/repositories-licenses has it, as in --license mit",
+        )
 
 
 def ensure_kept(config: Config, stated: str) -> None:

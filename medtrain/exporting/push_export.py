@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from medtrain import __version__
 from medtrain.core.errors import InputError, MachineError
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+USERINFO = re.compile(r"^(\w+://)?(.*)@")  # what a server's address has before its name
 LOG_IN = "log in (hf auth login) or set HF_TOKEN to a token that may write"
 
 
@@ -32,8 +35,9 @@ def push_export(folder: Path, repo: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    server = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    api = HfApi(endpoint=server, library_name="medtrain", library_version=__version__)
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    server = USERINFO.sub(r"\1", endpoint)
+    api = HfApi(endpoint=endpoint, library_name="medtrain", library_version=__version__)
     again = f"the export stays in {folder}; give the same command again"
     try:
         if not api.repo_exists(repo):
@@ -42,7 +46,7 @@ def push_export(folder: Path, repo: str) -> str:
         seen = "private" if api.model_info(repo).private else "public"
     except HfHubHTTPError as error:
         code = error.response.status_code
-        reason = " ".join((error.server_message or str(error)).split())[:200]
+        reason = _without_secrets(error.server_message or str(error), endpoint)
         problem = f"{server} answered {code} to the push into {repo}: {reason}"
         if code in (401, 403):
             raise InputError(problem, f"{LOG_IN} in {repo}; {again}") from None
@@ -52,8 +56,22 @@ def push_export(folder: Path, repo: str) -> str:
             ) from None
         raise MachineError(problem, f"wait until the server is well; {again}") from None
     except Exception as error:  # each version of the library has another HTTP client, with errors of its own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = _without_secrets(str(error), endpoint) or type(error).__name__
         raise MachineError(
             f"the push to {server} failed: {reason}", f"check the network and HF_ENDPOINT; {again}"
         ) from None
     return f"{server.rstrip('/')}/{repo} ({seen})"
+
+
+def _without_secrets(text: str, endpoint: str) -> str:
+    """The beginning of a server's or a library's words, in one line, without the token and the server's password."""
+    from huggingface_hub import get_token
+
+    secrets = {get_token() or "", os.environ.get("HF_TOKEN", "").strip()}
+    if found := USERINFO.match(endpoint):
+        user, _, password = found[2].partition(":")
+        basic = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()  # as it is sent
+        secrets |= {found[2], password, unquote(password), basic}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return " ".join(text.split())[:200]

@@ -52,6 +52,7 @@ def export_run(
     if not run.report.exists():
         raise InputError(f"run {run.name} has no report yet", f"evaluate it first: {command_for(run, 'evaluate')}")
     config = configfile.load(run.config_file)
+    licences.ensure_name(licence)
     licences.ensure_kept(config, licence)
     opened = load_best_model(run)
     limit = bound or BOUNDS.get(str(opened.world.accelerator.mixed_precision).replace("no", "fp32"), 1e-4)
@@ -74,7 +75,7 @@ def export_run(
             )
         described["proof"] = verify_export.told(proof, limit)
         write_json(unfinished / DESCRIPTION, described)
-        (unfinished / "consumer.py").write_text(PROGRAMS[kind].lstrip())
+        (unfinished / "consumer.py").write_text(PROGRAMS[kind].lstrip(), encoding="utf-8")
         write_card(run, opened.config, described, unfinished / "README.md")
         if kind == "monai_bundle":
             monai_bundle.finish(unfinished, described)

@@ -19,6 +19,7 @@ from medtrain.evaluation.inference import rebuild_model
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.reporting import study_figures
 from medtrain.reporting.html_report.group_page import write_group_page
+from medtrain.reporting.html_report.page_frame import ensure_writable
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.split_report import evaluate_opened, report_name
 from medtrain.reporting.task_figures import draw
@@ -35,8 +36,10 @@ def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None =
     It is also written as a page, `report.html` of the group or `out`.
 
     Of several runs on the same study type the probabilities of an image are averaged, of at most ENSEMBLE runs.
-    InputError where no run has a result yet.
+    InputError where no run has a result yet, or the page cannot be written to `out`.
     """
+    if out is not None:
+        ensure_writable(out)
     permissions.apply(configfile.load(group.runs[0].config_file).share)
     told = {run.name: _about(run) for run in group.runs}
     chosen = _chosen(group.runs, told)

@@ -25,6 +25,7 @@ class HubServer:
         self.tokens: set[str] = set()  # of all requests but those to storage
         self.paths: list[str] = []
         self.fail_with: dict[str, int] = {}
+        self.echo = False  # whether a refusal repeats the header Authorization
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -69,7 +70,7 @@ class HubServer:
             self.tokens.add(token)
         for begin, code in self.fail_with.items():
             if path.startswith(begin):
-                return code, {"error": f"the stand-in says {code}"}, {}
+                return code, {"error": f"the stand-in says {code}{f' to {token}' if self.echo else ''}"}, {}
         if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             return self._file(*found.groups())
         missing = re.fullmatch(r"/api/models/([^/]+/[^/]+)", path)

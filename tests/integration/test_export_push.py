@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import subprocess
@@ -96,6 +97,43 @@ def test_what_the_server_refuses_is_told(
         push_export.push_export(tmp_path, "lab/net")
     assert fix in raised.value.fix and str(tmp_path) in raised.value.fix  # type: ignore[attr-defined]
     assert TOKEN not in f"{raised.value}{raised.value.fix}" and not hub.files  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", [401, 404, 503])
+def test_no_secret_is_in_a_message(code: int, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.fail_with, hub.echo = {"/api": code}, True
+    host = hub.url.removeprefix("http://")
+    password = "p%40ss"  # as a URL has p@ss
+    basic = base64.b64encode(b"somebody:p@ss").decode()
+    for endpoint in (hub.url, f"http://somebody:{password}@{host}"):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        with pytest.raises((InputError, MachineError), match=f"{hub.url} answered {code} to the push") as raised:
+            push_export.push_export(tmp_path, "lab/net")
+        told = f"{raised.value}{raised.value.fix}"
+        assert "says" in told and " …" in told
+        assert not [secret for secret in (TOKEN, password, "p@ss", basic, "somebody") if secret in told], told
+    assert hub.tokens & {f"Bearer {TOKEN}", f"Basic {basic}"}
+
+
+def test_where_it_is_pushed_is_told_without_the_password(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "medtrain.json").write_text("{}")
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("http://", "http://somebody:secret@"))
+    assert push_export.push_export(tmp_path, "lab/net") == f"{hub.url}/lab/net (private)"
+    gone = HubServer(large=())
+    gone.close()
+    monkeypatch.setenv("HF_ENDPOINT", gone.url.replace("http://", "http://somebody:secret@"))
+    with pytest.raises(MachineError, match=f"the push to {gone.url} failed") as raised:
+        push_export.push_export(tmp_path, "lab/net")
+    assert "secret" not in f"{raised.value}{raised.value.fix}"
+
+
+@pytest.mark.parametrize("stated", ["mit\ntags: [x]", "my licence", "-mit", "cc:by"])
+def test_a_licence_that_cannot_be_one(stated: str) -> None:
+    licences.ensure_name("cc-by-nc-4.0")
+    with pytest.raises(InputError, match="is no name of a licence"):
+        licences.ensure_name(stated)
 
 
 def test_without_a_server_a_token_or_a_name(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

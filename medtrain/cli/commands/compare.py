@@ -39,7 +39,8 @@ def compare(
     chosen = [RunGroup.find(runs, name) or Run.find(runs, name) for name in names]
     busy("comparing: 1,000 rounds of a bootstrap take seconds")
     from medtrain.reporting.comparison_text import comparison_text
-    from medtrain.reporting.html_comparison.comparison_page import ensure_writable, write_comparison_page
+    from medtrain.reporting.html_comparison.comparison_page import write_comparison_page
+    from medtrain.reporting.html_report.page_frame import ensure_writable
     from medtrain.reporting.run_comparison import compare_runs
 
     if out:

@@ -49,6 +49,7 @@ def export(
     from medtrain.exporting import licences, push_export
     from medtrain.exporting.write_export import export_run  # torch
 
+    licences.ensure_name(license)
     if push:
         push_export.ensure_can_push(push)
         licences.ensure_may_push(config, license)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
 from medtrain.reporting.comparison_text import (
     ALPHA,
@@ -20,7 +19,7 @@ from medtrain.reporting.comparison_text import (
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
 from medtrain.reporting.html_report.markup import NOTHING, Html, facts, listed, note, paragraph, table, tag
-from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
+from medtrain.reporting.html_report.page_frame import Section, ensure_writable, page, section
 from medtrain.reporting.html_report.run_facts import setting_in_public, without_paths
 from medtrain.reporting.run_comparison import Compared
 
@@ -29,13 +28,6 @@ SAME_DATA = {
     False: "The runs were trained on DIFFERENT DATA.",
     None: "Whether the runs were trained on the same data is unknown: a run has no checkpoint that says so.",
 }
-
-
-def ensure_writable(path: Path) -> None:
-    """InputError where a comparison cannot be written to `path`, before anything is computed."""
-    ensure_ours(path)
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out")
 
 
 def write_comparison_page(compared: Compared, path: Path) -> None:

@@ -10,7 +10,7 @@ from medtrain.core.console import in_line
 from medtrain.reporting.html_report.label_results import WORDS
 from medtrain.reporting.html_report.markup import NOTHING
 from medtrain.reporting.html_report.overview import KINDS, MAIN
-from medtrain.reporting.html_report.page_frame import MARK
+from medtrain.reporting.html_report.page_frame import signed
 from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
 from medtrain.reporting.html_report.run_record import began_from, licences
 from medtrain.shards.packed_dataset import CHECKSUM
@@ -27,7 +27,7 @@ def words(value: object) -> str:
 def model_card(facts_of: RunFacts) -> str:
     """The whole card."""
     config, report = facts_of.config, facts_of.report
-    lines = [MARK, "", f"# {words(facts_of.run.name)}", ""]
+    lines = ["", f"# {words(facts_of.run.name)}", ""]
     model, recipe = words(config.model.backbone), words(without_paths(config.recipe))
     lines += [f"{model}, {KINDS[facts_of.task]}; trained with medtrain {__version__}, recipe {recipe}.", ""]
     lines += ["## Intended use", "", OPEN, "", "## Limitations", "", OPEN, "", "## Data", ""]
@@ -47,7 +47,7 @@ def model_card(facts_of: RunFacts) -> str:
         *_table(heads, [(words(label), *(_number(row.get(key)) for key in names)) for label, row in rows.items()]),
     ]
     lines += ["", "## Provenance", "", *_provenance(facts_of), ""]
-    return "\n".join(lines)
+    return signed("\n".join(lines))
 
 
 def _data(facts_of: RunFacts) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from medtrain.reporting.html_report.page_script import HASH, SCRIPT
 from medtrain.reporting.html_report.stylesheet import STYLE
 
 GENERATOR = "medtrain report"
-MARK = "<!-- medtrain report: a model card -->"
+MARK = "<!-- medtrain report: a model card"  # begins the first line of one; the SHA-256 of the text below ends it
+SIGNED = re.compile(rf"{MARK}; sha256 ([0-9a-f]{{64}}) -->\n".encode())
 BEGINNING = 2000  # bytes in which a report says that it is one
 # Nothing is fetched and nothing else runs, also where a label or a name should ever slip through as markup.
 POLICY = (
@@ -70,12 +73,36 @@ def page(title: str, under: object, sections: list[Section]) -> str:
 
 
 def ensure_ours(path: Path) -> None:
-    """InputError where there is a file that no report of medtrain is: it would be lost."""
+    """InputError where there is a file that no report of medtrain is, or a card that was edited: it would be lost."""
     if path.is_dir():
         raise InputError(f"{path} is a folder", "give a file: --out FILE.html")
     if not path.exists():
         return
     with path.open("rb") as file:
-        beginning = file.read(BEGINNING).decode(errors="replace")
-    if f'content="{GENERATOR}"' not in beginning and not beginning.startswith(MARK):
+        beginning = file.read(BEGINNING)
+    if beginning.startswith(MARK.encode()):
+        _ensure_unedited(path)
+    elif f'content="{GENERATOR}"'.encode() not in beginning:
         raise InputError(f"{path} is there, and is no report of medtrain", "move it away, or give another --out")
+
+
+def ensure_writable(path: Path) -> None:
+    """InputError where a page cannot be written to `path`, before anything is computed."""
+    ensure_ours(path)
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out")
+
+
+def signed(text: str) -> str:
+    """A model card below the line by which it is known whether somebody has edited it since."""
+    return f"{MARK}; sha256 {hashlib.sha256(text.encode()).hexdigest()} -->\n{text}"
+
+
+def _ensure_unedited(path: Path) -> None:
+    """InputError where a card is not what was written, or is of a version that left no checksum in it."""
+    data = path.read_bytes()
+    found = SIGNED.match(data)
+    if found is None:
+        raise InputError(f"{path} may have been edited: it has no checksum", "give another --out, or move it")
+    if hashlib.sha256(data[found.end() :]).hexdigest().encode() != found[1]:
+        raise InputError(f"{path} was edited", "give another --out, or move it")

@@ -15,8 +15,9 @@ from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.metrics import paired_bootstrap
-from medtrain.reporting.html_comparison.comparison_page import ensure_writable, render, write_comparison_page
+from medtrain.reporting.html_comparison.comparison_page import render, write_comparison_page
 from medtrain.reporting.html_comparison.overlay_charts import look
+from medtrain.reporting.html_report.page_frame import ensure_writable
 from medtrain.reporting.run_comparison import compare_runs
 
 

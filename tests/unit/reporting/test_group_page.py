@@ -69,3 +69,17 @@ def test_elsewhere_and_what_is_refused(group: RunGroup, tmp_path: Path, capsys: 
     elsewhere = (tmp_path / "mine.html").read_text()
     assert "bones-1" in elsewhere and "../" not in elsewhere, "a link would lead nowhere"
     assert (tmp_path / "precious.html").read_text() == "<html>a thesis</html>"
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    written(tmp_path, "abnormality", "bones-1")
+    group = RunGroup.create(tmp_path, "bones", ["bones-1"], {}, False)
+    thesis = tmp_path / "thesis.html"
+    thesis.write_text("mine")
+    for out, words in (
+        (thesis, "is no report of medtrain"),
+        (tmp_path / "no" / "page.html", "there is no such folder"),
+    ):
+        with pytest.raises(InputError, match=words):
+            commands.report("bones", out=out, runs=tmp_path)
+    assert thesis.read_text() == "mine" and not group.evaluation.exists() and not group.figures.exists()

@@ -55,6 +55,25 @@ def test_no_file_that_is_no_report_is_overwritten(tmp_path: Path, capsys: pytest
     }  # fmt: skip
 
 
+def test_a_card_that_was_edited_is_kept(tmp_path: Path) -> None:
+    run = written(tmp_path, "score")
+    for _ in range(2):  # one as it was written is written anew
+        commands.report("one", markdown=True, runs=tmp_path)
+    text = run.model_card.read_text()
+    mark, _, rest = text.partition("\n")
+    for edited, words in (
+        (text.replace("*To be written by the authors.*", "Research only.", 1), "was edited"),
+        (f"{text}\nOne line more.\n", "was edited"),
+        (f"<!-- medtrain report: a model card -->\n{rest}", "has no checksum"),
+    ):
+        run.model_card.write_text(edited)
+        with pytest.raises(InputError, match=words) as raised:
+            commands.report("one", markdown=True, runs=tmp_path)
+        assert raised.value.fix == "give another --out, or move it" and run.model_card.read_text() == edited
+    commands.report("one", out=tmp_path / "other.md", markdown=True, runs=tmp_path)
+    assert (tmp_path / "other.md").read_text() == text and mark in text
+
+
 def test_a_name_that_is_neither_a_run_nor_a_group(tmp_path: Path) -> None:
     written(tmp_path, "score", "first")
     with pytest.raises(InputError, match=r"no run and no group of runs 'frist'.*did you mean first"):
