@@ -125,7 +125,6 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             f"score_threshold is {data.score_threshold}: it makes a label of scores, and the task is {config.task}",
         ),
         (data.color_mode == "gray" or config.model.channels == 3, "color_mode is rgb: give --channels 3"),
-        (data.color_mode == "gray" or data.frames > 0, "color_mode rgb is for clips: images are read in gray"),
         (data.std > 0, f"std is {data.std}: it divides the pixels and must be above 0"),
         (0 <= augment.rotate_deg <= 180, f"rotate_deg is {augment.rotate_deg}: give 0 to 180 degrees"),
         (
