@@ -50,7 +50,7 @@ def test_a_program_without_medtrain_answers_as_the_run_does(kind: str, runs: Pat
     assert {described["file"], "settings.yaml"} <= {*described["files"]}
     head, card = (made / "README.md").read_text().removeprefix("---\n").split("---\n", 1)
     assert yaml.safe_load(head)["tags"][-1] == kind and "license" not in head, "random weights, and none is stated"
-    assert card.startswith("\n<!-- medtrain report: a model card -->") and "no licence is stated" in card
+    assert card.startswith(f"\n# {name}\n") and "no licence is stated" in card
     assert end_of(Run(runs / name)) == before, "the run is as it was"
     # The program that is shipped with it, as a stranger starts it, on samples of its own.
     consumer = [sys.executable, "-I", str(tmp_path / "made" / "consumer.py"), str(tmp_path / "made")]
