@@ -37,7 +37,7 @@ def weights_origin(config: Config) -> Origin | None:
     if not began:
         return None
     if began not in PUBLISHED:
-        return Origin(OWN_WEIGHTS, "", UNKNOWN, OWN_WEIGHTS)
+        return Origin(OWN_WEIGHTS, "", UNKNOWN)
     licence, source = models.licence(backbone)
     known = ALLOWED if licence in (*FREE, *KEPT) else FORBIDDEN if licence in NO_CHANGES else UNKNOWN
     return Origin(f"{backbone} ({began})", licence, known, source)
@@ -110,7 +110,8 @@ def ensure_may_push(config: Config, stated: str) -> None:
         )
     unknown = [one for one in origins if one.sharing == UNKNOWN]
     if unknown and not stated:
-        words = "; ".join(f"{one.name}: {one.licence or 'unknown licence'} ({one.source})" for one in unknown)
+        whose = [(one, f" ({one.source})" if one.source else "") for one in unknown]
+        words = "; ".join(f"{one.name}: {one.licence or 'unknown licence'}{source}" for one, source in whose)
         raise InputError(
             f"whether these weights may be published is not known to medtrain: {words}",
             "read these terms, and state the licence under which you may publish: --license ID"
