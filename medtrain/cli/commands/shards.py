@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from medtrain.cli.contents_table import contents_table
 from medtrain.cli.flag_types import Flag
 from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
-from medtrain.core.console import busy, in_line, say, say_json, table, warn
+from medtrain.core.console import busy, in_line, say, say_json, warn
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import View
@@ -64,7 +65,6 @@ def resources(jobs: Jobs) -> SlurmConfig:
 
 
 HERE = Jobs()
-WIDE = 8  # labels that fit beside each other
 
 
 def shard(
@@ -170,54 +170,6 @@ def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
             f"no split to validate on, which training needs: the {options.unit} of a patient stay together, and there"
             " are too few patients, or one id for all of them (medtrain check shows how many there are)"
         )
-
-
-COUNTED = {
-    "multilabel": "under each label: {unit} in which it is present",
-    "abnormality": "under each study type: its abnormal {unit}",
-}  # of classes nothing need be said: each image has one
-
-
-def contents_table(manifest: dict[str, Any]) -> str:
-    """Images, shards and positives of each split, and what is counted; many labels are a table of their own."""
-    classes, splits = manifest["classes"], manifest["splits"]
-    unit = "clips" if "clips" in manifest else "images"
-    sizes = {
-        split: (entry["samples"], len(entry["shards"]), sum(shard["bytes"] for shard in entry["shards"]) / 1e6)
-        for split, entry in splits.items()
-    }
-    positives = {split: [entry["counts"][name]["positive"] for name in classes] for split, entry in splits.items()}
-    if manifest.get("task") == "score":
-        return table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
-    if len(classes) <= WIDE:
-        rows = [(split, *sizes[split], *positives[split]) for split in splits]
-        whole = table(("split", unit, "shards", "MB", *classes), rows)
-        return "\n".join([whole, *_counted(manifest, unit)])
-    states = ("positive", "negative", "unknown")
-    empty = [name for i, name in enumerate(classes) if not any(own[i] for own in positives.values())]
-    rows = [
-        (name, *(sum(entry["counts"][name][state] for entry in splits.values()) for state in states),
-         *(positives[split][i] for split in splits))
-        for i, name in enumerate(classes) if name not in empty
-    ]  # fmt: skip
-    heads = ("label", *states, *(f"in {split}" for split in splits))
-    whole = table(("split", unit, "shards", "MB"), [(split, *sizes[split]) for split in splits])
-    none = f"\nno image shows {', '.join(empty)}" if empty else ""
-    return f"{whole}\n\n{table(heads, rows)}{none}"
-
-
-def _counted(manifest: dict[str, Any], unit: str) -> list[str]:
-    """A line that says what the numbers below the labels are, and of how many images one is unknown."""
-    task = manifest.get("task", "")
-    if task not in COUNTED:
-        return []
-    unknown = {
-        name: sum(entry["counts"][name]["unknown"] for entry in manifest["splits"].values())
-        for name in manifest["classes"]
-    }
-    lacking = [f"{name} in {count:,}" for name, count in unknown.items() if count and task == "multilabel"]
-    told = f"; unknown: {', '.join(lacking)}" if lacking else ""
-    return [COUNTED[task].format(unit=unit) + told]
 
 
 def verify(

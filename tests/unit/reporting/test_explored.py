@@ -14,7 +14,7 @@ import pytest
 from svg_words import words_of
 
 from medtrain.cli.commands import data as cli_commands_data
-from medtrain.cli.commands.shards import contents_table
+from medtrain.cli.contents_table import contents_table
 from medtrain.core.errors import InputError
 from medtrain.datasets.own_data import OwnData
 from medtrain.datasets.record import Record

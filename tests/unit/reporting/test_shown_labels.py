@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medtrain.cli.commands.shards import contents_table
+from medtrain.cli.contents_table import contents_table
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.shown_labels import left_out, shown
 from medtrain.tasks.multilabel import Multilabel
