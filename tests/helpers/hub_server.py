@@ -6,14 +6,15 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from local_server import LocalServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class HubServer:
+class HubServer(LocalServer):
     """Keeps the `files` of its `repos`; `fail_with` is what it answers to whatever path begins with a key."""
 
     def __init__(self, large: tuple[str, ...] = ()) -> None:
@@ -26,14 +27,7 @@ class HubServer:
         self.paths: list[str] = []
         self.fail_with: dict[str, int] = {}
         self.echo = False  # whether a refusal repeats the header Authorization
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
+        self.listen(self._handler(), ThreadingHTTPServer)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         hub = self

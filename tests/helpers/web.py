@@ -7,10 +7,11 @@ import hashlib
 import random
 import shutil
 import tarfile
-import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from local_server import LocalServer
 
 LARGE = random.Random(1).randbytes(3_000_000)
 
@@ -20,7 +21,7 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up is part of the tests."""
 
 
-class Site:
+class Site(LocalServer):
     """Serves `files` (path -> bytes); what goes wrong with a path is set in the other fields, by the path."""
 
     def __init__(self) -> None:
@@ -34,14 +35,7 @@ class Site:
         self.ranges = True
         self.always: dict[str, str] = {}  # headers of every answer
         self.sent: Counter[str] = Counter()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
+        self.listen(self._handler(), _Server)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         site = self
