@@ -70,7 +70,7 @@ from medtrain.shards.tar_writer import Shard, pack_shard
 
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]
-options = PackOptions(encoding="tiff", size=112, color_mode=colours)
+options = PackOptions(encoding="tiff", size=112, color_mode=colours, clips=True)
 ((name, samples),) = make_plan(records, hash_files(records, out, Pool(1), clips=True), ("good",), options).items()
 pack_shard(Shard(out / name, samples, sample_dtype(1, len(samples[0].key), True), options), {})
 assert not list(out.glob("*.rejects.jsonl"))
@@ -234,7 +234,8 @@ def speed(case: str, records: list[Record], folder: Path, options: argparse.Name
     """Rows of the table for the same clips."""
     shards = folder / f"{case} packed"
     chosen = [replace(record, split="train") for record in records]
-    pack(chosen, echo.CLASSES, shards, PackOptions(encoding="tiff", size=SIDE, color_mode="gray"), max_rejects=0)
+    how = PackOptions(encoding="tiff", size=SIDE, color_mode="gray", clips=True)
+    pack(chosen, echo.CLASSES, shards, how, max_rejects=0)
     contenders = {
         PEERS[0]: peer(records, options.workers),
         PEERS[1]: peer(records, options.workers, without_gdcm),

@@ -41,6 +41,11 @@ class Export(Run):
             self._told = told
         return self._told
 
+    @property
+    def rgb(self) -> bool:
+        """Whether its program takes images in color."""
+        return "frames" not in self.told["input"] and self.told["input"].get("channels") == 3
+
     def counts(self) -> dict[str, tuple[int, int]]:
         """As of a run, but that of each label no more is known than whether training showed it."""
         unlearned = set(self.told["output"]["unlearned"])

@@ -24,7 +24,7 @@ from medtrain.distributed.process_group import World
 from medtrain.evaluation.evaluate import load_best
 from medtrain.evaluation.export_folder import Export
 from medtrain.evaluation.export_programs import Program, program_of
-from medtrain.evaluation.inputs import CHANNELS, clip_setup, input_shape, pixels
+from medtrain.evaluation.inputs import clip_setup, input_shape, pixels
 from medtrain.imaging.video.clip_frames import Clip
 from medtrain.imaging.video.clip_tiff import Frames, Shape
 from medtrain.loading import transforms
@@ -34,7 +34,7 @@ from medtrain.models.skip_init import build_without_init
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run
 from medtrain.shards import mixture
-from medtrain.shards.packed_dataset import PackedDataset
+from medtrain.shards.packed_dataset import CHANNELS, PackedDataset
 from medtrain.tasks import Task
 
 
@@ -64,7 +64,8 @@ class TrainedModel:
                 )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Scores float64 [N, K] for N grey images uint8 [h, w] of any size, by the weights in the model."""
+        """Scores float64 [N, K] for N images uint8 [h, w] of any size, [h, w, 3] for a run on color, by the weights in
+        the model."""
         most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float64)]
         for first in range(0, len(images), most):
             found.append(self._scores(self.inputs(images[first : first + most])))
@@ -96,15 +97,16 @@ class TrainedModel:
         return read_json(self.run.report)
 
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The images uint8 [N, H, W] at the model's size."""
+        """The images uint8 [N, H, W], in color [N, H, W, 3], at the model's size."""
         size = self.config.data.image_size
-        made = np.empty((len(images), size, size), np.uint8)
+        made = np.empty((len(images), size, size, *images[0].shape[2:]), np.uint8)
         transforms.fit(images, made)
         return made
 
     def inputs(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> torch.Tensor:
         """What the model gets of them: float [N, C, H, W], normalised, on its device."""
-        return self._normalised(torch.from_numpy(self.fitted(images)[:, None]))
+        fitted = torch.from_numpy(self.fitted(images))
+        return self._normalised(fitted.movedim(-1, 1) if self.run.rgb else fitted.unsqueeze(1))
 
     def windows(self, clip: Clip) -> torch.Tensor:
         """What the model gets of a clip's windows: float [windows, C, T, H, W], normalised, on its device."""
@@ -122,6 +124,11 @@ class TrainedModel:
     def normalised(self, seen: Frames) -> torch.Tensor:
         """What the model gets of frames that are `seen`: float [windows, C, T, H, W] on its device."""
         return self._normalised(torch.from_numpy(seen).movedim(-1, 1))
+
+    @property
+    def channels(self) -> int:
+        """Of the pixels that are read for it: 3 of RGB."""
+        return CHANNELS[self.config.data.color_mode] if self.config.data.frames else 3 if self.run.rgb else 1
 
     @cached_property
     def shape(self) -> Shape:

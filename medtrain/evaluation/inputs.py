@@ -17,10 +17,9 @@ from medtrain.loading.batch import Batch
 from medtrain.loading.clip_sampling import ClipSetup
 from medtrain.loading.loader import LabelRule, Loader, RankShare
 from medtrain.models import channels_last
-from medtrain.shards import mixture
+from medtrain.shards import compatibility, mixture
 from medtrain.shards.index import ShardIndex
 
-CHANNELS = {"gray": 1, "rgb": 3}
 # Mean and deviation of red, green and blue: of ImageNet, of Kinetics-400 (both as torchvision has them), and of the
 # echocardiograms that public video quality models were trained on.
 OF_COLOURS = {
@@ -70,14 +69,8 @@ def _clips_of(config: Config, index: ShardIndex, windows: int) -> ClipSetup | No
             f"{index.folder} holds {'images' if data.frames else 'clips'}, and the settings are for the other kind",
             "clips want --frames 32 and a network of clips (recipe echo), images --frames 0",
         )
-    if index.clips is None:
-        return None
-    if index.clips.channels != CHANNELS[data.color_mode]:
-        told = next(name for name, channels in CHANNELS.items() if channels == index.clips.channels)
-        raise InputError(
-            f"{index.folder} holds clips in {told}, and color_mode is {data.color_mode}", f"give --color_mode {told}"
-        )
-    return clip_setup(data, index.clips, windows)
+    compatibility.ensure_same_colors(index, data.color_mode)
+    return None if index.clips is None else clip_setup(data, index.clips, windows)
 
 
 def clip_setup(data: DataConfig, shape: Shape, windows: int) -> ClipSetup:

@@ -80,10 +80,16 @@ def require_checkpoint(run: Run) -> None:
 
 
 def require_split(run: Run, split: str, shards: Path | None) -> None:
-    """InputError where a packed dataset has no such split, or other labels than the run."""
+    """InputError where a packed dataset has no such split, or other labels or colors than the run."""
     config = configfile.load(run.config_file)
     if shards is not None:
-        PackedDataset.open(shards).need_classes(labels_of(run))
+        packed = PackedDataset.open(shards)
+        packed.need_classes(labels_of(run))
+        if run.rgb and packed.channels == 1:
+            raise InputError(
+                f"{shards}: holds images in gray, and run {run.name} was trained on images in color",
+                "give shards that were packed with --color_mode rgb",
+            )
     folders = [shards] if shards is not None else mixture.folders(config.data)
     known = dict.fromkeys(name for folder in folders for name in PackedDataset.open(folder).splits)
     if shards is None and config.data.holdout:
@@ -135,10 +141,10 @@ def require_images(images: Sequence[Path]) -> None:
         raise InputError("no image is named", "give image files: JPEG, PNG, TIFF or DICOM")
 
 
-def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def read_image(path: Path, size: int, rgb: bool = False) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """An image file, as the loader reads it for a model of that size; InputError where it is none."""
     try:
-        return apart(image, path, size)  # as the loader does, so that scores are the same
+        return apart(image, path, size, rgb)  # as the loader does, so that scores are the same
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(

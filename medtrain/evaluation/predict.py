@@ -61,7 +61,8 @@ def _batches(
         paths = images[first : first + at_once]
         if data.frames and not opened:
             opened += [load_best_model(run) for run in runs]
-        read = [_read(path, opened[0].shape if data.frames else data.image_size) for path in paths]
+        how = opened[0].shape if data.frames else Shape(data.image_size, 3 if runs[0].rgb else 1)
+        read = [_read(path, how, bool(data.frames)) for path in paths]
         good = [pixels for pixels, _ in read if pixels is not None]
         if good and not opened:  # no model is built for nothing
             opened += [load_best_model(run) for run in runs]
@@ -76,10 +77,10 @@ def _batches(
         )
 
 
-def _read(path: Path, how: Shape | int) -> tuple[Any, str]:
-    """The pixels of a file for a model of clips of that shape, or of images of that size; or why there are none."""
+def _read(path: Path, how: Shape, clip: bool) -> tuple[Any, str]:
+    """The pixels of a file for a model of images or clips of that shape; or why there are none."""
     try:
-        return (preconditions.read_image(path, how) if isinstance(how, int) else read_file(path, how)), ""
+        return (read_file(path, how) if clip else preconditions.read_image(path, how.side, how.channels == 3)), ""
     except InputError as error:
         return None, error.problem.removeprefix(f"{path}: ")
 
@@ -151,7 +152,8 @@ class MURAPredictor:
         paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
         preconditions.require_images(paths)
         first = self._opened[0]
-        pictures = [preconditions.read_image(path, first.config.data.image_size) for path in paths]
+        size, rgb = first.config.data.image_size, first.run.rgb
+        pictures = [preconditions.read_image(path, size, rgb) for path in paths]
         scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
         return first.decisions(_together(scores))[0]
 

@@ -32,7 +32,7 @@ def write_onnx(opened: TrainedModel, folder: Path, about: dict[str, Any]) -> str
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch, about itself
         made = torch.onnx.export(
-            program, (example(opened.config),), dynamo=True, input_names=["pixels"], output_names=["outputs"],
+            program, (example(opened),), dynamo=True, input_names=["pixels"], output_names=["outputs"],
             verbose=False,
         )  # fmt: skip
     assert made is not None

@@ -8,9 +8,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from medtrain.config.schema import Config
 from medtrain.evaluation.inference import TrainedModel
-from medtrain.evaluation.inputs import CHANNELS
 from medtrain.evaluation.pixel_network import PixelNetwork
 from medtrain.models import ExactLinear
 
@@ -20,7 +18,7 @@ def traced(opened: TrainedModel) -> ExportedProgram:
     network = PixelNetwork(plain_network(opened), opened.config).eval()
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
-        program = torch.export.export(network, (example(opened.config),), dynamic_shapes={"pixels": {0: batch}})
+        program = torch.export.export(network, (example(opened),), dynamic_shapes={"pixels": {0: batch}})
     return _without_places(program)
 
 
@@ -33,12 +31,11 @@ def plain_network(opened: TrainedModel) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)
 
 
-def example(config: Config, batch: int = 2) -> torch.Tensor:
+def example(opened: TrainedModel, batch: int = 2) -> torch.Tensor:
     """An input of the right shape."""
-    data = config.data
-    if data.frames:
-        return torch.zeros(batch, CHANNELS[data.color_mode], data.frames, data.image_size, data.image_size)
-    return torch.zeros(batch, 1, data.image_size, data.image_size)
+    data = opened.config.data
+    sides = (data.frames, data.image_size, data.image_size) if data.frames else (data.image_size, data.image_size)
+    return torch.zeros(batch, opened.channels, *sides)
 
 
 def _without_places(program: ExportedProgram) -> ExportedProgram:

@@ -17,7 +17,6 @@ from medtrain.core.errors import InputError, NumericalError
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, Export
 from medtrain.evaluation.inference import TrainedModel, load_best_model
-from medtrain.evaluation.inputs import CHANNELS
 from medtrain.evaluation.pixel_network import FINAL
 from medtrain.exporting import formats, licences, monai_bundle, verify_export
 from medtrain.exporting.consumers import PROGRAMS
@@ -28,6 +27,7 @@ from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
 from medtrain.shards.tar_writer import file_sha256
 
+GRAY, RGB = "a color image becomes gray first (ITU-R BT.601 luma)", "RGB; a gray image is repeated in three channels"
 # How far probabilities may lie apart: float32 is summed in another order; a run in bf16 rounds its own answers.
 BOUNDS = {"fp32": 1e-4, "bf16": 0.05, "fp16": 0.01}
 
@@ -134,10 +134,10 @@ def _input(opened: TrainedModel) -> dict[str, Any]:
     axes = "batch, channels, frames, height, width" if clips else "batch, channels, height, width"
     found: dict[str, Any] = {
         "axes": axes, "dtype": "float32", "range": [0, 255], "height": side, "width": side,
-        "channels": CHANNELS[config.data.color_mode] if clips else 1,
+        "channels": opened.channels,
         "resize": "to that height and width, whatever the shape: by areas where a side is more than twice as large,"
                   " then bilinear",
-        "colour": "a colour image becomes grey first (ITU-R BT.601 luma)" if not clips else config.data.color_mode,
+        "colour": config.data.color_mode if clips else RGB if opened.run.rgb else GRAY,
     }  # fmt: skip
     if clips:
         found |= {"frames": clips, "stride": config.data.stride, "fps": config.data.fps, "windows": config.data.clips,

@@ -51,8 +51,8 @@ def extension(data: bytes) -> str:
 
 
 def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
-    """The pixels of a JPEG, PNG, TIFF or DICOM file: uint8 [H, W], grey; with `colour` a colour JPEG, PNG or TIFF gives
-    [H, W, 3] in RGB.
+    """The pixels of a JPEG, PNG, TIFF or DICOM file: uint8 [H, W], gray; with `colour` uint8 [H, W, 3] in RGB, whose
+    channels are alike where the file is gray.
 
     With `at_least` a JPEG may come out smaller, both sides still that many pixels or more: its own transform halves
     the image for less than the price of a full decode. Pixels of more than 8 bits are scaled from the file's own range
@@ -62,25 +62,27 @@ def decode(data: bytes, at_least: int = 0, colour: bool = False) -> Pixels:
     if data.startswith(JPEG):
         return _decode_jpeg(data, at_least if _may_shrink(data) else 0, colour)
     if extension(data) == "dcm":  # raises for what is no image
-        return dicom.read(data)
+        return dicom.read(data, colour)
     told = header(data)
     pixel_limit.check(told.width, told.height)
     return _decode_other(data, colour)
 
 
-def decode_all(files: Sequence[bytes], at_least: int = 0) -> list[Pixels]:
-    """`decode` of each file, grey.
+def decode_all(files: Sequence[bytes], at_least: int = 0, colour: bool = False) -> list[Pixels]:
+    """`decode` of each file.
 
     Small JPEGs come faster than one by one, because next to no Python stands between two of them.
     """
     if {data[:3] for data in files} == {JPEG} and all(map(_may_shrink, files)):
         try:
+            if colour:
+                return [simplejpeg.decode_jpeg(data, "RGB", False, False, at_least, at_least, 2) for data in files]
             return [
                 simplejpeg.decode_jpeg(data, "GRAY", False, False, at_least, at_least, 2)[:, :, 0] for data in files
             ]
         except ValueError:
             pass  # decode says why
-    return [decode(data, at_least) for data in files]
+    return [decode(data, at_least, colour) for data in files]
 
 
 def header(data: bytes) -> Header:
@@ -113,7 +115,6 @@ def _may_shrink(data: bytes) -> bool:
 def _decode_jpeg(data: bytes, at_least: int, colour: bool) -> Pixels:
     told = header(data)
     pixel_limit.check(told.width, told.height)
-    colour = colour and told.mode != "L"
     try:
         # By position, because small images make the names cost: accurate transform and upsampling, smallest height
         # and width, smallest factor (reductions by less than 2 decode more slowly than the full size does). Warnings
@@ -139,9 +140,9 @@ def _decode_other(data: bytes, colour: bool) -> Pixels:
         pixels = _in_8_bits(pixels)
     elif pixels.dtype != np.uint8:
         raise ValueError(f"pixels are {pixels.dtype}; only 8-bit and 16-bit images can be read")
-    if pixels.ndim == 2 or colour:
+    if (pixels.ndim == 3) == colour:
         return pixels
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if colour else cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _in_8_bits(pixels: NDArray[np.uint16]) -> Pixels:

@@ -31,14 +31,16 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == MARK
 
 
-def read(data: bytes) -> Pixels:
-    """uint8 [H, W] of a DICOM file of one frame, in whatever transfer syntax; ValueError says why it cannot be read.
+def read(data: bytes, colour: bool = False) -> Pixels:
+    """uint8 [H, W], with `colour` [H, W, 3] in RGB, of a DICOM file of one frame, in whatever transfer syntax;
+    ValueError says why it cannot be read.
 
     The order of PS3.3 C.11 and PS3.4 N.2: stored values, modality LUT or rescale, VOI LUT or window (of several the
-    first), inversion of MONOCHROME1; padding is black. Colour, of a palette too, becomes grey by ITU-R BT.601.
+    first), inversion of MONOCHROME1; padding is black. Colour, of a palette too, becomes gray by ITU-R BT.601, or stays
+    as it is with `colour`, which repeats what is gray.
     """
     with _told():
-        return _read(data)
+        return _read(data, colour)
 
 
 def header(data: bytes) -> tuple[int, int, str]:
@@ -68,7 +70,7 @@ def _open(data: bytes, **options: Any) -> Any:
     return pydicom.dcmread(io.BytesIO(data), **options)
 
 
-def _read(data: bytes) -> Pixels:
+def _read(data: bytes, colour: bool) -> Pixels:
     dataset = _open(data)
     if "PixelData" not in dataset:
         raise Unusable(NO_PICTURE)
@@ -79,6 +81,8 @@ def _read(data: bytes) -> Pixels:
     dicom_frame.check(dataset, syntax)
     frame = _encapsulated(dataset) if syntax.is_encapsulated else _native(dataset)
     colours = _colours(frame, dataset)
+    if colour:
+        return as_bytes(np.repeat(_greys(frame, dataset)[..., None], 3, 2) if colours is None else colours)
     return as_bytes(_greys(frame, dataset) if colours is None else colours @ (0.299, 0.587, 0.114))
 
 

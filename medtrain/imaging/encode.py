@@ -1,4 +1,4 @@
-"""Grey pixels -> the bytes of an image file in a shard, at the size that training needs."""
+"""Pixels -> the bytes of an image file in a shard, at the size that training needs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from medtrain.imaging.decode import Pixels
 from medtrain.imaging.dicom import RULE
 
 QUALITY = 95  # of a JPEG
-# About how many bytes a pixel takes, to cut shards by; noisy X-rays are at the upper end.
+# About how many bytes a pixel takes in gray, to cut shards by; noisy X-rays are at the upper end.
 BYTES_A_PIXEL = {"jpeg": 0.3, "tiff": 0.8}
 
 
 def encode(pixels: Pixels, encoding: str, size: int) -> bytes:
-    """uint8 [H, W] -> a JPEG or a lossless TIFF whose shorter side has `size` pixels (0: as it is); nothing grows.
+    """uint8 [H, W] or, in RGB, [H, W, 3] -> a JPEG or a lossless TIFF whose shorter side has `size` pixels (0: as it
+    is); nothing grows.
 
     Shrunk by areas: every pixel of the source counts, so that no fine structure turns into another by aliasing.
     """
-    shorter = min(pixels.shape)
+    shorter = min(pixels.shape[:2])
     if 0 < size < shorter:
-        height, width = (max(1, round(side * size / shorter)) for side in pixels.shape)
+        height, width = (max(1, round(side * size / shorter)) for side in pixels.shape[:2])
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     if encoding == "jpeg":
-        return simplejpeg.encode_jpeg(pixels[:, :, None], quality=QUALITY, colorspace="GRAY")  # type: ignore[no-any-return]
-    done, data = cv2.imencode(".tiff", pixels)
+        # Colors at full resolution (4:4:4): fine vessels and small stains are told by them.
+        pixels, kind = (pixels[:, :, None], "GRAY") if pixels.ndim == 2 else (pixels, "RGB")
+        return simplejpeg.encode_jpeg(pixels, QUALITY, kind, "444")  # type: ignore[no-any-return]
+    done, data = cv2.imencode(".tiff", pixels if pixels.ndim == 2 else pixels[:, :, ::-1])
     if not done:
         raise ValueError("OpenCV could not write it as TIFF")
     return bytes(data)
@@ -47,16 +50,20 @@ def squared(frame: Pixels, side: int, grey: bool) -> Pixels:
     return found
 
 
-def rule(encoding: str, size: int, colours: str = "") -> str:
-    """What was done to the pixels, in words, for the manifest."""
-    if colours:
-        return (
-            f"8-bit {colours}, cropped to the ultrasound sector, black outside it; {size} pixels on the longer side, in"
-            " the middle of a square; TIFF without loss, a page a frame"
-        )
+def rule(encoding: str, size: int, rgb: bool = False) -> str:
+    """What was done to the pixels of images, in words, for the manifest."""
     if encoding == "copy":
-        return "the files as they are, without comments, EXIF and the like"
+        return "the files as they are, without comments, EXIF and the like" + ("; read in RGB" if rgb else "")
     shrunk = f"; shrunk by areas to {size} pixels on the shorter side" if size else ""
     kept = f"JPEG of quality {QUALITY}" if encoding == "jpeg" else "TIFF without loss"
-    grey = f"8-bit grey (16-bit pixels from their own range to 0..255, colour by ITU-R BT.601, alpha dropped; {RULE})"
-    return f"{grey}{shrunk}; {kept}"
+    kind = ("RGB", "gray in three channels alike") if rgb else ("grey", "colour by ITU-R BT.601")
+    depth = f"8-bit {kind[0]} (16-bit pixels from their own range to 0..255, {kind[1]}, alpha dropped; {RULE})"
+    return f"{depth}{shrunk}; {kept}"
+
+
+def clip_rule(colours: str, size: int) -> str:
+    """The same for those of clips."""
+    return (
+        f"8-bit {colours}, cropped to the ultrasound sector, black outside it; {size} pixels on the longer side, in"
+        " the middle of a square; TIFF without loss, a page a frame"
+    )

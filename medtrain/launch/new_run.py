@@ -10,7 +10,7 @@ from medtrain.config import configfile
 from medtrain.config.backbones import surely_fits
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
-from medtrain.core.console import say, warn
+from medtrain.core.console import say
 from medtrain.core.errors import InputError
 from medtrain.launch import first_weights, group_members
 from medtrain.runs import code_snapshot, fencing, removal
@@ -43,8 +43,6 @@ def ready(config: Config, packed: bool = True) -> Config:
     may not be `packed` yet."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
-    if config.data.color_mode == "rgb" and not config.data.frames:  # older runs have it too, so that it is no error
-        warn("color_mode rgb is for clips: images are read in gray")
     if config.weights_dir:
         config = dataclasses.replace(config, weights_dir=str(Path(config.weights_dir).absolute()))
     config = with_shards(config, packed)

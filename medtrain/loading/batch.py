@@ -14,7 +14,7 @@ import torch
 class Batch:
     """One rank's samples of one optimizer step (training) or of one forward pass (evaluation).
 
-    `inputs` uint8 [B, 1, H, W], of clips [B, C, T, H, W]; `labels` int8 [B, L] of 1, 0, labels.SOFT or negative
+    `inputs` uint8 [B, C, H, W], of clips [B, C, T, H, W]; `labels` int8 [B, L] of 1, 0, labels.SOFT or negative
     (unknown), or float32 [B, 1] of scores; `samples` int64 [B], positions in the index; `global_known` int64 [L], known
     cells over the global batch on all ranks, which a loss divides by; `draws` int64 [B] tells those of one sample
     apart: in an evaluation the windows of a clip.

@@ -96,7 +96,8 @@ class Loader:
         shards = tuple(str(index.shard_path(shard).absolute()) for shard in range(len(index.shards)))
         self._next_epoch = 0  # of those who iterate
         self._windows = clip.windows if clip else 1
-        self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip), workers)
+        self.rgb = clip is None and index.channels == 3  # of images
+        self._pool = LoaderPool(index, Setup(shards, image_size, augment, seed, clip, self.rgb), workers)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -162,6 +163,6 @@ class Loader:
             # A copy, which belongs to whoever has the batch; from pinned memory a GPU takes it while the CPU goes on.
             inputs = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=self._pin)
             inputs.numpy()[...] = pixels
-            inputs = inputs.movedim(-1, 1) if pixels.ndim == 5 else inputs.unsqueeze(1)
+            inputs = inputs.unsqueeze(1) if pixels.ndim == 3 else inputs.movedim(-1, 1)
             known_ones = known(self.labels[part.step]).sum(0)
             yield Batch(inputs, torch.from_numpy(self.labels[part.samples]), part.samples, known_ones, part.draws)

@@ -23,7 +23,8 @@ def augment(
     images: Sequence[Images],
     out: Images,
 ) -> None:
-    """Fill `out` [B, H, W] with B images [h, w], changed by what `config` asks for and the samples' draws give."""
+    """Fill `out` [B, H, W] with B images [h, w], changed by what `config` asks for and the samples' draws give. In RGB,
+    here and below, all have three channels last."""
     moved = shifts(config, seed, epoch, samples) if config.shift else None
     warp(images, linear_maps(config, seed, epoch, samples), out, moved)
     if config.brightness or config.contrast:
@@ -65,12 +66,12 @@ def warp(
     Bilinear; beyond the border the edge pixel is repeated. An image more than twice as large as `out` is first
     shrunk by areas, because a bilinear warp would skip pixels.
     """
-    height, width = out.shape[1:]
+    height, width = out.shape[1:3]
     size = (width, height)
-    shapes = np.array([image.shape for image in images]).reshape(-1, 2)
+    shapes = np.array([image.shape[:2] for image in images]).reshape(-1, 2)
     if (shapes > (2 * height, 2 * width)).any():
         images = [_shrunk(image, height, width) for image in images]
-        shapes = np.array([image.shape for image in images])
+        shapes = np.array([image.shape[:2] for image in images])
     matrices = warp_matrices(shapes, linear, moved, size)
     only_flip = (abs(linear) == np.eye(2)).all((1, 2)) & (linear[:, 1, 1] == 1)
     if moved is not None:
@@ -116,7 +117,7 @@ def relight(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -
 def coarse_dropout(config: AugmentConfig, draw: npt.NDArray[np.float64], out: Images) -> None:
     """Blacken one to `coarse_dropout` rectangles of `out` [B, H, W], by draws [B, 2 + 4 * coarse_dropout] (DeVries
     and Taylor, 2017)."""
-    height, width = out.shape[1:]
+    height, width = out.shape[1:3]
     for i in np.flatnonzero(draw[:, 0] < config.coarse_dropout_p):
         for k in range(1 + int(draw[i, 1] * config.coarse_dropout)):
             y, x, tall, wide = draw[i, 2 + 4 * k : 6 + 4 * k]
@@ -135,7 +136,8 @@ def _fit(image: Images, pixels: Images) -> None:
     if image.shape == pixels.shape:
         pixels[...] = image
     else:
-        cv2.resize(_shrunk(image, *pixels.shape), pixels.shape[::-1], pixels, interpolation=cv2.INTER_LINEAR)
+        height, width = pixels.shape[:2]
+        cv2.resize(_shrunk(image, height, width), (width, height), pixels, interpolation=cv2.INTER_LINEAR)
 
 
 def _shrunk(image: Images, height: int, width: int) -> Images:

@@ -51,12 +51,15 @@ class Setup:
     augment: AugmentConfig | None
     seed: int
     clip: ClipSetup | None = None
+    rgb: bool = False  # of images
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the pixels of a sample: (H, W), of a clip (T, H, W, C)."""
+        """Of the pixels of a sample: (H, W), in RGB (H, W, 3), of a clip (T, H, W, C)."""
         side = (self.image_size, self.image_size)
-        return (self.clip.frames, *side, self.clip.shape.channels) if self.clip else side
+        if self.clip:
+            return (self.clip.frames, *side, self.clip.shape.channels)
+        return (*side, 3) if self.rgb else side
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,15 @@ class Images:
         self._descriptors = Descriptors(setup.shards)
 
     def make(self, piece: WorkItem, out: npt.NDArray[np.uint8]) -> None:
-        """Fill `out` uint8 [n, size, size] with the piece's images; raises Fault."""
-        augment, size = self._setup.augment, self._setup.image_size
+        """Fill `out` uint8 [n, size, size], in RGB [n, size, size, 3], with the piece's images; raises Fault."""
+        augment, size, rgb = self._setup.augment, self._setup.image_size, self._setup.rgb
         for chunk in piece.chunks():
             files = self._read(piece.places[chunk], chunk.start)
             if augment is None or piece.epoch is None:
-                transforms.fit(_decoded(files, size, chunk.start), out[chunk])
+                transforms.fit(_decoded(files, size, rgb, chunk.start), out[chunk])
             else:
                 # A JPEG may be decoded at half its size or less, where that leaves what the largest zoom shows.
-                images = _decoded(files, math.ceil(size * max(1.0, augment.zoom_max)), chunk.start)
+                images = _decoded(files, math.ceil(size * max(1.0, augment.zoom_max)), rgb, chunk.start)
                 draws = piece.places["draw"][chunk]
                 transforms.augment(augment, self._setup.seed, piece.epoch, draws, images, out[chunk])
 
@@ -168,9 +171,9 @@ class Descriptors(dict[int, int]):
         return descriptor
 
 
-def _decoded(files: list[bytes], at_least: int, first: int) -> list[npt.NDArray[np.uint8]]:
+def _decoded(files: list[bytes], at_least: int, rgb: bool, first: int) -> list[npt.NDArray[np.uint8]]:
     try:
-        return decode_all(files, at_least)
+        return decode_all(files, at_least, rgb)
     except ValueError:
         for position, data in enumerate(files, first):
             _blame(position, data)

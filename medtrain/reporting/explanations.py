@@ -30,8 +30,8 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     named = nobody_else_sees(out, opened.config.share)
     if opened.config.data.frames:
         return explain_clips(opened, images, labels, out, named)
-    pictures = [preconditions.read_image(path, opened.config.data.image_size) for path in images]
-    inputs, grey = opened.inputs(pictures), opened.fitted(pictures)
+    pictures = [preconditions.read_image(path, opened.config.data.image_size, run.rgb) for path in images]
+    inputs, seen = opened.inputs(pictures), opened.fitted(pictures)
     probabilities = opened.predict(pictures)
     layer = resolving_layer(opened.model, models.map_layers(opened.config.model, opened.model), inputs[:1])
     found = []
@@ -39,11 +39,11 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
         said = shown(opened.task, probabilities[i], labels)
         places = [opened.task.output_names.index(label) for label in said.labels]
         maps = grad_cam(opened.model, layer.module, inputs[i : i + 1], places, said.against)
-        spread = [cv2.resize(heat, grey[i].shape[::-1]) for heat in maps]  # bilinear, as the paper shows them
+        spread = [cv2.resize(heat, seen[i].shape[1::-1]) for heat in maps]  # bilinear, as the paper shows them
         titles = dict(zip(said.words, spread, strict=True))
         stem, about = (path.stem, in_line(path.name)) if named else (f"image-{i + 1:03d}", f"image {i + 1}")
         with new_files(out, [f"{stem}-explained.png"]) as (figure,):
-            explanation(grey[i], titles, figure, f"{about}, run {run.name}", f"{PAPER} of {layer.words}")
+            explanation(seen[i], titles, figure, f"{about}, run {run.name}", f"{PAPER} of {layer.words}")
         found.append({"image": str(path), **written(figure), "labels": said.labels, "layer": layer.name})
     return found
 

@@ -51,8 +51,8 @@ def in_colour(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def explanation(
     image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.float32]], path: Path, about: str = "", method: str = ""
 ) -> None:
-    """An image [H, W], and beside it the same under each heat map `{title: [h, w] in 0..1}`, spread over it; `about`
-    says what it is of, and `method` how the maps were made."""
+    """An image [H, W] or, in RGB, [H, W, 3], and beside it the same under each heat map `{title: [h, w] in 0..1}`,
+    spread over it; `about` says what it is of, and `method` how the maps were made."""
     ensure_any("explanation", "a heat map", list(maps))
     figure = new_figure(3.1 * (1 + len(maps)) + 0.7, 3.65)
     panels = figure.subplots(1, 1 + len(maps))

@@ -83,7 +83,8 @@ class _Pictures:
         """A picture uint8 [H, W] or [H, W, C] as the network sees it, and what the network gets."""
         with self.index.shard_path(int(row["shard"])).open("rb") as file:
             if self.index.clips is None:
-                pixels = decode(os.pread(file.fileno(), int(row["size"]), int(row["offset"])))
+                data = os.pread(file.fileno(), int(row["size"]), int(row["offset"]))
+                pixels = decode(data, colour=self.opened.run.rgb)
                 return self.opened.fitted([pixels])[0], self.opened.inputs([pixels])
             count = int(row["frames"])
             frames = clip_tiff.read(file.fileno(), int(row["offset"]), count, self.index.clips, np.arange(count))

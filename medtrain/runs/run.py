@@ -39,6 +39,7 @@ class Run:
         self.first_weights = self.folder / "first_weights.json"
         self.labels = self.folder / "labels.json"
         self.clips = self.folder / "clips.json"
+        self.images = self.folder / "images.json"  # of one whose images are in color
         self.slurm = self.folder / "slurm"
         self.job_file = self.slurm / "job.json"
         self.trackers = self.folder / "trackers"
@@ -47,6 +48,11 @@ class Run:
         self.numbers = self.folder / fencing.FOLDER  # who owns the run
         self.lock_file = self.folder / "lock"  # of older versions
         self.hangs = self.folder / "hangs"
+
+    @property
+    def rgb(self) -> bool:
+        """Whether its network was trained on images in color; those of clips are apart."""
+        return bool(read_json(self.images).get("channels") == 3)
 
     @classmethod
     def create(cls, runs: Path | str, name: str, share: str = "private") -> Run:

@@ -16,7 +16,7 @@ from medtrain.core.errors import InputError
 from medtrain.datasets.labels import known, resolve_policy, task_of
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex, load_index
-from medtrain.shards.packed_dataset import PackedDataset
+from medtrain.shards.packed_dataset import CHANNELS, PackedDataset
 
 # task -> a recipe of it, with what makes it one
 ALIKE = {
@@ -25,6 +25,7 @@ ALIKE = {
     "abnormality": "mura",
     "score": "mednist --task score --monitor mae",
 }
+IN_COLOR = " --color_mode rgb --channels 3"
 OF_CLIPS = {
     "multiclass": "echo --task multiclass --monitor accuracy",
     "multilabel": "echo",
@@ -49,6 +50,7 @@ def ensure_fits(config: Config) -> None:
         data = replace(data, study_type="")
     index = mixture.open_split(data, "train")
     mixture.open_split(data, "val")
+    ensure_same_colors(index, data.color_mode)
     drawn = _drawn(index, data)
     if config.task != "score" and not data.score_threshold:
         labels = resolve_policy(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
@@ -66,12 +68,27 @@ def ensure_task_fits(config: Config, folder: Path) -> None:
     if (config.data.frames > 0) != bool(packed.clips):
         there, wanted = ("clips", "images") if packed.clips else ("images", "clips")
         raise InputError(f"{folder}: holds {there}, and recipe {config.recipe} trains on {wanted}", fix)
+    if not packed.clips and CHANNELS[config.data.color_mode] > packed.channels:
+        raise InputError(
+            f"{folder}: holds images in gray, and color_mode is rgb",
+            "omit --color_mode, or pack them in color: the same medtrain shard with --color_mode rgb --out NEW",
+        )
     fits, task = _fits(config.task, packed), stated(packed)
     if not fits:
         raise InputError(
             f"{folder}: its labels are {MEANT[task]} ({task}), and the task of recipe {config.recipe} is {config.task}",
             fix,
         )
+
+
+def ensure_same_colors(index: ShardIndex, color_mode: str) -> None:
+    """InputError where samples are packed in color and the settings are for gray, or clips the other way. Images in
+    gray are read as they are, as all were before there were images in color."""
+    if index.channels == CHANNELS[color_mode] or (index.channels == 1 and index.clips is None):
+        return
+    told, kind = "rgb" if index.channels == 3 else "gray", "clips" if index.clips else "images"
+    problem = f"{index.folder} holds {kind} in {told}, and color_mode is {color_mode}"
+    raise InputError(problem, f"give{IN_COLOR}" if told == "rgb" else "give --color_mode gray")
 
 
 def stated(packed: PackedDataset) -> str:
@@ -81,7 +98,8 @@ def stated(packed: PackedDataset) -> str:
 
 def recipe_for(packed: PackedDataset) -> str:
     """The recipe that fits a packed dataset: its own, or one of its task."""
-    return recipe_of(packed.name, lambda: stated(packed), packed.clips is not None)
+    clips = packed.clips is not None
+    return recipe_of(packed.name, lambda: stated(packed), clips) + (IN_COLOR if packed.channels == 3 else "")
 
 
 def recipe_of(dataset: str, task: Callable[[], str], clips: bool) -> str:

@@ -59,6 +59,7 @@ class ShardIndex:
     samples: npt.NDArray[Any]
     digest: str
     clips: Shape | None = None  # of a dataset of clips
+    channels: int = 1  # in which samples are read: 3 of RGB
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -101,7 +102,8 @@ def load_index(folder: Path, split: str) -> ShardIndex:
     if digest != packed.splits[split]["digest"]:
         raise InputError(f"{index_file}: its bytes do not match manifest.json", "pack again, or restore the file")
     samples = read_rows(index_file)
-    return ShardIndex(folder, packed.name, split, packed.classes, packed.shards(split), samples, digest, packed.clips)
+    shards, clips = packed.shards(split), packed.clips
+    return ShardIndex(folder, packed.name, split, packed.classes, shards, samples, digest, clips, packed.channels)
 
 
 def read_rows(index_file: Path, writable: bool = False) -> npt.NDArray[Any]:

@@ -21,6 +21,7 @@ from medtrain.shards.packed_dataset import MANIFEST, SPLITS, PackedDataset
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
 NAMES = "/names="  # before the digest of the labels' names in a fingerprint
+RGB = "/rgb"  # before that, of images in color
 KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see plan.sample_key
 
 
@@ -107,6 +108,8 @@ def fingerprint(data: DataConfig) -> str:
     else:
         splits = PackedDataset.open(data.shards).splits
         samples = "/".join(splits[split]["digest"] for split in ("train", "val") if split in splits)
+    if any(packed.channels == 3 and not packed.clips for packed in map(PackedDataset.open, folders(data))):
+        samples += RGB  # a copy of the same files may be read in gray
     return f"{samples}{NAMES}{xxhash.xxh3_128_hexdigest(json.dumps(own).encode())}"
 
 
@@ -217,6 +220,8 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     clips = {part.clips for part in parts}
     if len(clips) > 1:
         raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
+    if len({part.channels for part in parts}) > 1:
+        raise InputError(f"of {names_of(parts)} some are in color and some in gray", "pack them all alike")
     if len({part.samples.dtype.names for part in parts}) > 1:
         raise InputError(f"of {names_of(parts)} some have scores and some have none", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
@@ -224,8 +229,10 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     first = np.cumsum([0, *(len(part.shards) for part in parts)])
     samples["shard"] += np.repeat(first[:-1], [len(part) for part in parts]).astype(np.uint32)
     shards = tuple(replace(shard, name=f"{part.folder.name}/{shard.name}") for part in parts for shard in part.shards)
-    digest = _digest(data, split)
-    return ShardIndex(Path(data.shards), names_of(parts), split, classes(data), shards, samples, digest, parts[0].clips)
+    return replace(
+        parts[0], folder=Path(data.shards), dataset=names_of(parts), split=split, classes=classes(data), shards=shards,
+        samples=samples, digest=_digest(data, split),
+    )  # fmt: skip
 
 
 def names_of(parts: list[ShardIndex]) -> str:

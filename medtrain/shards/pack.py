@@ -21,7 +21,7 @@ from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.core.progress import Progress
 from medtrain.datasets.labels import UNKNOWN, task_of
 from medtrain.datasets.record import SCORE, Record
-from medtrain.imaging.encode import rule
+from medtrain.imaging.encode import clip_rule, rule
 from medtrain.imaging.pixel_limit import allowed
 from medtrain.imaging.video import media_file
 from medtrain.shards import sample_names
@@ -101,7 +101,7 @@ def pack(
 def read_share(records: list[Record], out: Path, options: PackOptions, part: int, parts: int) -> None:
     """Read a share of the files, so that `pack_share` and `pack` need not; beside others that read other shares."""
     with _writing(out), allowed(options.max_pixels), Pool(_cores()) as pool:
-        hash_files(chosen(records, options)[part::parts], out / CONTENTS, pool, bool(options.color_mode))
+        hash_files(chosen(records, options)[part::parts], out / CONTENTS, pool, options.clips)
 
 
 def pack_share(
@@ -152,11 +152,11 @@ def _plan(
     """Where every sample goes, what claims the folder for that, and what is left out; refuses another's folder."""
     claim = ensure_same_dataset(records, classes, out, options, origin)
     shuffled = chosen(records, options)
-    known = hash_files(shuffled, out / CONTENTS, pool, bool(options.color_mode))
+    known = hash_files(shuffled, out / CONTENTS, pool, options.clips)
     kept, found, copies = without_copies(shuffled, known)
     plan = make_plan(kept, found, classes, options)
     claim["plan"] = plan_digest(plan, classes, options)
-    if options.color_mode:  # its first change of pixels is a second decoder in one dataset
+    if options.clips:  # its first change of pixels is a second decoder in one dataset
         claim["decoder"] = ", ".join(f"{name} {version}" for name, version in media_file.versions().items())
     if not is_claimed(out, claim):
         write_json(out / "plan.json", claim)
@@ -167,11 +167,11 @@ def _described(
     records: list[Record], classes: tuple[str, ...], options: PackOptions, claim: dict[str, str]
 ) -> dict[str, Any]:
     """What the manifest says of the whole."""
-    stored = options.described()
+    stored, size = options.described(), options.size
+    pixels = clip_rule(stored["colours"], size) if options.clips else rule(options.encoding, size, options.rgb)
     return {
         "schema": SCHEMA, "dataset": dataset_names(records), "task": _task(records, classes), "classes": classes,
-        "encoding": options.encoding,
-        "pixels": rule(options.encoding, options.size, stored.get("colours", "")), "options": stored,
+        "encoding": options.encoding, "pixels": pixels, "options": stored,
         "split_rule": split_rule(records, options.fractions), "labels_sha256": claim["labels_sha256"],
         "plan": claim["plan"], "medtrain": __version__,
         **({"clips": asdict(options.shape), "decoder": claim["decoder"]} if options.shape else {}),
@@ -194,7 +194,7 @@ def _pack_missing(plan: Plan, names: list[str], labels: int, out: Path, options:
     """Those of some of the plan's shards that are not there yet."""
     longest = max(len(sample.key) for samples in plan.values() for sample in samples)
     scored = any(SCORE in sample.raw for samples in plan.values() for sample in samples)
-    row = sample_dtype(labels, longest, bool(options.color_mode), scored)
+    row = sample_dtype(labels, longest, options.clips, scored)
     done = {name for name in names if (out / name).with_suffix(".idx").exists() and (out / name).exists()}
     missing = {name: plan[name] for name in names if name not in done}
     total = sum(len(plan[name]) for name in names)

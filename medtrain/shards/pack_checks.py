@@ -30,7 +30,7 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
         raise InputError("max_samples, size and workers cannot be negative", "give 0 (all, as they are) or more")
     if options.encoding not in ENCODINGS:
         raise InputError(f"there is no encoding {options.encoding!r}", "choose of " + ", ".join(ENCODINGS))
-    if options.color_mode and (options.encoding != "tiff" or not options.size):
+    if options.clips and (options.encoding != "tiff" or not options.size):
         raise InputError("clips are packed without loss, at one size", "give --encoding tiff and --size 112")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")

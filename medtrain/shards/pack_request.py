@@ -79,9 +79,12 @@ class Request:
 
     def origin(self, source: Source) -> dict[str, str]:
         """What plan and manifest say of data of one's own: the task of its labels, and the digest of its file."""
-        own = source.opened is not None or self.own.told()
-        found = {"task": source.task if own else "", "plugin": self.plugin_sha256}
+        found = {"task": source.task if self.is_own(source) else "", "plugin": self.plugin_sha256}
         return {name: value for name, value in found.items() if value}
+
+    def is_own(self, source: Source) -> bool:
+        """Whether it is data of one's own, of which no more is known than it says."""
+        return source.opened is not None or bool(self.own.told())
 
     def pinned(self, out: Path) -> Request:
         """With its dataset file copied into `out`, where every packing task runs it; InputError where `out` was begun
@@ -102,13 +105,12 @@ class Request:
 
 
 def options_for(source: Source, asked: PackOptions) -> PackOptions:
-    """What is asked, with what the dataset decides: how it is split, and that clips are packed without loss at one
-    size."""
+    """What is asked, with what the dataset decides: how it is split, that images are in gray by default, and that clips
+    are packed without loss at one size."""
     found = replace(asked, fractions=source.fractions)
     if not source.clips:
-        if asked.color_mode:
-            raise InputError("the dataset holds images, and --color_mode is for clips", "omit it")
-        return found
+        return replace(found, color_mode="rgb" if asked.rgb else "")
     if asked.encoding == "jpeg":
         raise InputError("clips are packed without loss", "omit --encoding")
-    return replace(found, encoding="tiff", size=asked.size or CLIP_SIZE, color_mode=asked.color_mode or "gray")
+    size, mode = asked.size or CLIP_SIZE, asked.color_mode or "gray"
+    return replace(found, encoding="tiff", size=size, color_mode=mode, clips=True)

@@ -17,6 +17,7 @@ SCHEMA = 1
 SPLITS = ("train", "val", "test")
 STATES = ("positive", "negative", "unknown")  # that a manifest counts of each label
 MANIFEST = "manifest.json"
+CHANNELS = {"gray": 1, "rgb": 3}  # of each color mode
 CHECKSUM = "checksum"  # of the manifest, in it
 RESTORE = "restore the file, or delete it and give its medtrain shard command again: whole shards are kept"
 
@@ -67,6 +68,11 @@ class PackedDataset:
     def clips(self) -> Shape | None:
         """What all clips have in common; None of images."""
         return Shape(**self.manifest["clips"]) if "clips" in self.manifest else None
+
+    @property
+    def channels(self) -> int:
+        """In which samples are read: 3 (RGB) or 1 (gray)."""
+        return 3 if self.manifest.get("options", {}).get("colours") == "rgb" else 1
 
     @property
     def sealed(self) -> bool:

@@ -31,19 +31,25 @@ class PackOptions:
     encoding: str = "copy"
     size: int = 0
     views: tuple[View, ...] = ()
-    color_mode: Literal["", "gray", "rgb"] = ""  # of clips; of images none
+    color_mode: Literal["", "gray", "rgb"] = ""  # of images in gray none, as the first version has it
     fractions: tuple[float, float, float] = FRACTIONS
     max_pixels: int = MAX_PIXELS  # of an image or a frame
+    clips: bool = False
 
     @property
     def unit(self) -> str:
         """What the samples are called."""
-        return "clips" if self.color_mode else "images"
+        return "clips" if self.clips else "images"
+
+    @property
+    def rgb(self) -> bool:
+        """Whether they are packed in color."""
+        return self.color_mode == "rgb"
 
     @property
     def shape(self) -> Shape | None:
         """Of the clips that are packed; None for images."""
-        return Shape(self.size, 3 if self.color_mode == "rgb" else 1) if self.color_mode else None
+        return Shape(self.size, 3 if self.rgb else 1) if self.clips else None
 
     def stored(self) -> dict[str, Any]:
         """All of it, by the names and values that files have had since the first version."""
@@ -57,13 +63,17 @@ class PackOptions:
         made: dict[str, Any] = {name.removeprefix("data."): value for name, value in new}
         for name in {"views", "fractions"} & made.keys():  # JSON has lists
             made[name] = tuple(made[name])
+        made.setdefault("clips", bool(made.get("color_mode")))  # images in color are younger than clips
         return cls(**made)
 
     def described(self) -> dict[str, Any]:
         """As a mapping; without what came later, where it has no say, so that what was packed before stays the same."""
         fields = self.stored()
         unused = {"copy": ("encoding", "size")}.get(self.encoding, ())
-        later = {"views": (), "colours": "", "fractions": FRACTIONS, "max_pixels": MAX_PIXELS}
+        later = {
+            "views": (), "colours": "", "fractions": FRACTIONS, "max_pixels": MAX_PIXELS,
+            "clips": bool(self.color_mode),
+        }  # fmt: skip
         return {
             name: value
             for name, value in fields.items()
@@ -123,7 +133,7 @@ def make_plan(
     groups = group_linked(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed, options.fractions)
-    keys = _keys_by_content(shuffled, contents) if options.color_mode else [sample_key(record) for record in shuffled]
+    keys = _keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [
@@ -279,7 +289,8 @@ def _image_bytes(source_bytes: int, options: PackOptions) -> int:
         return options.shape.file_bytes(source_bytes)
     if options.encoding == "copy" or not options.size:
         return source_bytes
-    return min(source_bytes, int(BYTES_A_PIXEL[options.encoding] * options.size**2))
+    channels = 3 if options.rgb else 1
+    return min(source_bytes, int(BYTES_A_PIXEL[options.encoding] * channels * options.size**2))
 
 
 def _tar_bytes(image_bytes: int) -> int:

@@ -153,7 +153,7 @@ def _image(sample: PlannedSample, options: PackOptions) -> Packed:
         data = read(Path(sample.path))
     except OSError as error:
         raise ValueError(error.strerror) from None
-    pixels = decode(data)
+    pixels = decode(data, colour=options.rgb)
     if xxhash.xxh3_64_intdigest(data) != sample.content:
         raise ValueError(CHANGED)
     data = strip_metadata(data) if options.encoding == "copy" else encode(pixels, options.encoding, options.size)

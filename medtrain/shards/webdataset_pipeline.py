@@ -20,15 +20,15 @@ IMAGES = ("jpg", "png", "tif")
 
 
 def open_webdataset(
-    folder: Path | str, split: str, shuffle: int = 0, seed: int = 0, colour: bool = False
+    folder: Path | str, split: str, shuffle: int = 0, seed: int = 0, colour: bool | None = None
 ) -> webdataset.WebDataset:
     """A webdataset pipeline over a split ("train", "val", "test") of a packed dataset.
 
-    Its samples are dicts: `__key__` and `image`, uint8 [H, W] (with `colour` of colour images [H, W, 3]), of clips
-    [T, H, W] or [T, H, W, 3]; `labels` int8 [L] in the order of the manifest's classes, and `known` bool [L]: a label
-    that is not known is neither present nor absent, and must not count in a loss; `meta` (sex, age, view, where they
-    are known). With `shuffle` the shards, and the samples in a buffer of that many, are shuffled by `seed`. Nodes and
-    the workers of a DataLoader share the shards.
+    Its samples are dicts: `__key__` and `image`, uint8 [H, W] or, where they are packed in color or with `colour`,
+    [H, W, 3]; of clips [T, H, W] or [T, H, W, 3]; `labels` int8 [L] in the order of the manifest's classes, and `known`
+    bool [L]: a label that is not known is neither present nor absent, and must not count in a loss; `meta` (sex, age,
+    view, where they are known). With `shuffle` the shards, and the samples in a buffer of that many, are shuffled by
+    `seed`. Nodes and the workers of a DataLoader share the shards.
 
     InputError as `open_index` has it; MachineError where webdataset is not installed. Unlike `Loader` it has no exact
     order and no exact resume, and does not verify checksums.
@@ -50,6 +50,7 @@ def open_webdataset(
     )
     if shuffle:
         pipeline = pipeline.shuffle(shuffle, seed=seed)
+    colour = index.channels == 3 if colour is None else colour
     return pipeline.map(lambda sample: _sample(sample, index.clips is not None, colour))
 
 

@@ -248,6 +248,8 @@ def log_start(trainer: Trainer, state: TrainState, found: Checkpoint | None) -> 
             tracker.log(text)
             with contextlib.suppress(OSError):  # a full disk stops no training
                 write_json(trainer.run.labels, rows)
+    if trainer.training.rgb and world.main:  # without it a prediction would be of gray images
+        write_json(trainer.run.images, {"channels": 3})
     if (packed := trainer.training.index.clips) and world.main and not trainer.run.clips.exists():
         with contextlib.suppress(OSError):  # the next attempt, then
             write_json(trainer.run.clips, asdict(packed))

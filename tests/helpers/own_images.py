@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import simplejpeg
 
@@ -31,3 +32,18 @@ def table_of(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes("\n".join((*lines, "")).encode(encoding))
     return path
+
+
+def colored_spots(root: Path, each: int = 20) -> Path:
+    """ROOT/green and ROOT/red: spots that only their color tells apart, in PNG, JPEG and TIFF, 32 x 40 pixels."""
+    hues = {"green": (73, 160, 60), "red": (211, 90, 60)}  # of one luma (ITU-R BT.601): 122
+    for kind, (name, hue) in enumerate(hues.items()):
+        for number in range(each):
+            rng = np.random.default_rng(1000 * kind + number)
+            pixels = rng.normal(150, 12, (32, 40, 3))
+            top, left = rng.integers(2, 20, 2)
+            pixels[top : top + 10, left : left + 12] = hue
+            path = root / name / f"{number}.{('png', 'jpg', 'tif')[number % 3]}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels.clip(0, 255).astype(np.uint8)[:, :, ::-1])
+    return root

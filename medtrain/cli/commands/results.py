@@ -142,7 +142,8 @@ def predict(
     judges, given = preconditions.models_for(runs, name, study_type), given_files.collect(images, table)
     data = configfile.load(judges[0].config_file).data
     if len(given) == 1 and not data.frames and not given[0].problem:
-        preconditions.read_image(given[0].path, data.image_size)  # a wrong file is told before torch is imported
+        # A wrong file is told before torch is imported.
+        preconditions.read_image(given[0].path, data.image_size, judges[0].rgb)
     busy(f"loading the network of {name}")
     if out or csv:
         return predictions.as_csv(judges, given, table.keep, out, study)

@@ -21,7 +21,7 @@ from medtrain.datasets.record import View
 from medtrain.datasets.source import Source
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
-from medtrain.shards import sample_names
+from medtrain.shards import image_colors, sample_names
 from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
 from medtrain.shards.pack_request import Request, options_for
@@ -98,11 +98,11 @@ def shard(
         max_samples: Pack only this many images, drawn at random by the seed (0: all).
         shard_mb: Size of a shard in MB.
         seed: Decides the split and the order in the shards.
-        encoding: The files as they are but for comments and the like (copy), or 8-bit grey as JPEG of quality 95 or as
-            TIFF without loss. Clips are always packed without loss.
+        encoding: The files as they are but for comments and the like (copy), or 8-bit gray (or RGB) as JPEG of quality
+            95 or as TIFF without loss. Clips are always packed without loss.
         size: Shrink to this many pixels on the shorter side (0: as it is); of clips the side of the square (0: 112).
         views: Pack only images of these views (frontal: PA and AP too; none named: all).
-        color_mode: Pack clips in grey (the default for clips) or in colour.
+        color_mode: Pack in gray (the default) or in color. Of your own images some are looked at where it is not given.
         workers: Processes that pack (0: one a core). The bytes are the same for any number.
         max_rejects: More missing or unreadable images than this are an error.
         max_pixels: An image, or a frame of a clip, of more pixels is rejected before it is decoded.
@@ -120,7 +120,11 @@ def shard(
         sample_names.ensure_can_keep(out)
     busy(f"reading the list of {dataset}")
     source, read = request.open()
-    request = replace(request, options=options_for(source, asked))
+    options = options_for(source, asked)
+    if request.is_own(source) and not options.clips and not color_mode:
+        busy(f"looking whether {dataset} has images in color")
+        options = image_colors.with_color_mode(options, read)
+    request = replace(request, options=options)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs), share=share, opened=(source, read))
         _show_jobs(source, dataset, out, ids, json)

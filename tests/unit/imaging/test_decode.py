@@ -66,7 +66,8 @@ def test_grey_jpeg_equals_pillow(data: bytes) -> None:
     expected = np.asarray(Image.open(io.BytesIO(data)))
     assert decode(data).shape == (48, 64)
     assert np.array_equal(decode(data), expected)
-    assert np.array_equal(decode(data, colour=True), expected)  # a grey file has no colour to give
+    assert np.array_equal(decode(data, colour=True), np.dstack([expected] * 3))
+    assert np.array_equal(decode_all([data], colour=True)[0], np.dstack([expected] * 3))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ def test_grey_jpeg_equals_pillow(data: bytes) -> None:
 def test_colour_files_give_grey_or_rgb(data: bytes) -> None:
     rgb, luma = decode(data, colour=True), decode(data)
     assert rgb.shape == (48, 64, 3)
+    assert np.array_equal(decode_all([data], colour=True)[0], rgb)
     assert luma.shape == (48, 64)
     assert np.abs(rgb.astype(int) - COLOUR).mean() < 2.5
     assert np.abs(luma.astype(int) - np.asarray(Image.fromarray(COLOUR).convert("L"))).mean() < 2.5

@@ -133,6 +133,14 @@ def test_a_palette_is_looked_up() -> None:
     colours = apply_color_lut(made.pixel_array, made)
     expected = colours @ (0.299, 0.587, 0.114) / (2 ** int(made.RedPaletteColorLookupTableDescriptor[2]) - 1) * 255
     assert np.abs(decode(Path(path).read_bytes()) - expected).max() <= 0.51
+    rgb = decode(Path(path).read_bytes(), colour=True)
+    assert np.abs(rgb - colours / (2 ** int(made.RedPaletteColorLookupTableDescriptor[2]) - 1) * 255).max() <= 0.51
+
+
+def test_gray_and_color_in_three_channels() -> None:
+    gray, rgb = as_bytes(dataset(stored())), Path(str(get_testdata_file("examples_rgb_color.dcm"))).read_bytes()
+    np.testing.assert_array_equal(decode(gray, colour=True), np.dstack([decode(gray)] * 3))
+    np.testing.assert_array_equal(decode(rgb, colour=True), pydicom.dcmread(io.BytesIO(rgb)).pixel_array)
 
 
 def test_a_wide_range_of_signed_pixels() -> None:

@@ -97,7 +97,7 @@ def streams(kinds: dict[str, bytes], folder: Path, count: int) -> list[Record]:
 
 def told(records: list[Record], out: Path, options: PackOptions) -> dict[str, str]:
     """Why files are rejected: the same of check and of packing."""
-    looks = scan_files(records, False, 2, True, bool(options.color_mode))
+    looks = scan_files(records, False, 2, True, options.clips)
     checked = {record.image: look.reason for record, look in zip(records, looks, strict=True) if look.reason}
     pack(records, ("a",), out, options, 2, max_rejects=len(records))
     rejected = {row["image"]: row["reason"] for row in read_json_lines(out / "rejects.jsonl")}
@@ -142,7 +142,8 @@ def test_damaged_clips_are_accepted_or_rejected_by_name_and_the_commands_live(co
     raw = tmp_path / "raw"
     raw.mkdir()
     records = streams(kinds, raw, count)
-    rejected = told(records, tmp_path / "out", PackOptions(encoding="tiff", size=32, color_mode="gray", shard_mb=0.2))
+    how = PackOptions(encoding="tiff", size=32, color_mode="gray", clips=True, shard_mb=0.2)
+    rejected = told(records, tmp_path / "out", how)
     assert accepted(tmp_path / "out", ".tif") == count - len(rejected)
     assert count / 4 < len(rejected) < count
     shutil.rmtree(raw)

@@ -219,7 +219,7 @@ def test_half_a_dataset_is_never_packed_by_another_decoder(tmp_path: Path) -> No
     clip = beating(12, HEIGHT, WIDTH)
     path = encode(tmp_path / "clip.mp4", clip, "-c:v", "libx264")
     records = [Record("drawn", "one", path, {"a": 1}, raw={"quality_score": 1.0})]
-    options = PackOptions(encoding="tiff", size=32, color_mode="gray")
+    options = PackOptions(encoding="tiff", size=32, color_mode="gray", clips=True)
     packed = pack(records, ("a",), tmp_path / "out", options, 1)
     versions = media_file.versions()
     assert packed["decoder"] == f"PyAV {versions['PyAV']}, FFmpeg {versions['FFmpeg']}" and packed["rejects"] == 0

@@ -235,3 +235,21 @@ def test_an_epoch_draws_anew_and_a_sample_always_alike(image: Image) -> None:
     augment(config, 7, 0, np.array([17]), [image], again)
     assert np.array_equal(again[0], changed(config, image)[17]), "whatever its company"
     assert not np.array_equal(changed(config, image, epoch=1), changed(config, image))
+
+
+def test_each_channel_of_a_color_image_is_changed_as_a_gray_image_is() -> None:
+    config = dataclasses.replace(ALL, shift=0.1, brightness=0.2, contrast=0.2, coarse_dropout=3, rotate_p=0.8)
+    rng, samples = np.random.default_rng(1), np.arange(24)
+    images = [
+        cv2.GaussianBlur(rng.integers(0, 256, (*sides, 3), np.uint8), (0, 0), 2)
+        for sides in [(64, 64), (80, 96), (150, 140), (64, 90)] * 6
+    ]
+    together, apart = np.empty((24, 64, 64, 3), np.uint8), np.empty((3, 24, 64, 64), np.uint8)
+    augment(config, 7, 1, samples, images, together)
+    for channel in range(3):
+        augment(config, 7, 1, samples, [np.ascontiguousarray(image[..., channel]) for image in images], apart[channel])
+    np.testing.assert_array_equal(together, apart.transpose(1, 2, 3, 0))
+    fit(images, together)
+    for channel in range(3):
+        fit([np.ascontiguousarray(image[..., channel]) for image in images], apart[channel])
+    np.testing.assert_array_equal(together, apart.transpose(1, 2, 3, 0))
