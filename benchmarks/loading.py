@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -46,6 +46,7 @@ from medtrain.shards.index import open_index
 from medtrain.shards.pack import pack
 from medtrain.shards.plan import PackOptions
 
+IN_COLOR = ("webdataset", "ImageFolder")  # the peers that make three channels
 AUGMENT = AugmentConfig(rotate_deg=15, flip_p=0.5, zoom_min=0.9, zoom_max=1.1)
 Epoch = Callable[[], Iterator[Any]]  # one pass over the images, batch by batch
 
@@ -70,6 +71,7 @@ class Case:
     batch: int
     goals: dict[str, float]
     interpolation: T.InterpolationMode = T.InterpolationMode.BILINEAR
+    peers: tuple[str, ...] = ("webdataset", "ImageFolder", "webdataset, one channel", "ImageFolder, one channel")
 
 
 def main() -> None:
@@ -81,10 +83,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small = prepare(mednist_records(options.root, Path(folder), options.images), Path(folder) / "small")
         large = prepare(large_records(options.nih, Path(folder), options.images // 10), Path(folder) / "large")
+        color = prepare(color_records(Path(folder), options.images // 10), Path(folder) / "color", "rgb")
         cases = [
             Case("(a) 64 px: decode", small, 64, False, 128, {"webdataset": 9, "ImageFolder": 7}),
             Case("(b) 64 px: decode, augment", small, 64, True, 128, {"webdataset": 16, "ImageFolder": 10}),
             Case("(c) 512 px -> 224: decode, augment", large, 224, True, 32, {"webdataset": 3.5, "ImageFolder": 3.5}),
+            Case("(d) 512 px in color -> 224: decode, augment", color, 224, True, 32, {}, peers=IN_COLOR),
         ]
         print(headline(options, small, large), flush=True)
         if options.nearest:
@@ -102,7 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="of each (default: cores)")
     parser.add_argument("--nearest", action="store_true", help="peers: nearest pixel instead of bilinear")
-    parser.add_argument("--cases", default="abc")
+    parser.add_argument("--cases", default="abcd")
     return parser.parse_args()
 
 
@@ -146,6 +150,21 @@ def large_records(nih: Path | None, folder: Path, count: int) -> list[Record]:
     return records
 
 
+def color_records(folder: Path, count: int) -> list[Record]:
+    """512 px JPEGs in color as cameras write them: quality 95, half as many colors in both directions."""
+    rng = np.random.default_rng(1)
+    (folder / "colors").mkdir()
+    records = []
+    for number in range(count):
+        one = texture(rng)
+        pixels = np.dstack([one, np.roll(one, 40, 0), np.roll(one, 80, 1)])
+        path = folder / "colors" / f"{number:05d}.jpg"
+        path.write_bytes(simplejpeg.encode_jpeg(pixels, quality=95, colorspace="RGB", colorsubsampling="420"))
+        labels: dict[str, int | None] = {name: int(name == demo.CLASSES[number % 6]) for name in demo.CLASSES}
+        records.append(Record("demo", path.name, path, labels))
+    return records
+
+
 def crop(path: Path, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """960 px somewhere in a 1024 px X-ray, shrunk to 512."""
     pixels = np.asarray(Image.open(path).convert("L"))
@@ -160,7 +179,7 @@ def texture(rng: np.random.Generator) -> np.ndarray[Any, Any]:
     return np.clip(128 + 25 * sum(layers), 0, 255).astype(np.uint8)
 
 
-def prepare(records: list[Record], folder: Path) -> Images:
+def prepare(records: list[Record], folder: Path, color_mode: Literal["", "rgb"] = "") -> Images:
     """Copy the images into a class tree and pack all of them into the train split, in 8 shards."""
     for record in records:
         label = next(name for name, value in record.labels.items() if value)
@@ -169,7 +188,8 @@ def prepare(records: list[Record], folder: Path) -> Images:
         shutil.copyfile(record.path, path)
     total = sum(record.path.stat().st_size + 2048 for record in records)
     chosen = [replace(record, split="train") for record in records]
-    pack(chosen, tuple(records[0].labels), folder / "shards", PackOptions(shard_mb=total / 8e6), max_rejects=0)
+    how = PackOptions(shard_mb=total / 8e6, color_mode=color_mode)
+    pack(chosen, tuple(records[0].labels), folder / "shards", how, max_rejects=0)
     return Images(folder / "tree", folder / "shards", len(records))
 
 
@@ -244,7 +264,8 @@ CONTENDERS: dict[str, Callable[[Case, int], Epoch]] = {
 
 def run(case: Case, options: argparse.Namespace) -> list[tuple[object, ...]]:
     """Rows of the table for one case."""
-    epochs = {name: make(case, options.workers) for name, make in CONTENDERS.items()}
+    made = {name: make for name, make in CONTENDERS.items() if name in (*case.peers, "medtrain")}
+    epochs = {name: make(case, options.workers) for name, make in made.items()}
     for epoch in epochs.values():
         microseconds(epoch)  # starts the workers, warms the files
     rounds = []

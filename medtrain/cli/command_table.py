@@ -78,7 +78,7 @@ COMMANDS = {
         "compare:compare", "whether runs differ by more than chance: paired tests on their common images", prints=True
     ),
     "predict": Command("results:predict", "what a run's best weights predict for image files", prints=True),
-    "explain": Command("explain:explain", "where in an image a run's best weights see what they predict (Grad-CAM)"),
+    "explain": Command("explain:explain", "where in an image a run's best weights see what they predict (heat maps)"),
     "export": Command("export:export", "a run's best weights for programs without medtrain, proved on the test split"),
     "recipes": Command("recipes:recipes", "the recipes that can be trained", prints=True),
     "recipe new": Command("recipes:recipe_new", "a recipe of your own: a YAML file to edit"),

@@ -1,4 +1,4 @@
-"""Grad-CAM: which places of an image, or of the frames of a clip, speak for what a network says."""
+"""HiResCAM: which places of an image, or of the frames of a clip, speak for what a network says."""
 
 from __future__ import annotations
 
@@ -100,13 +100,14 @@ def name_of(model: Any, layer: Any) -> str:
     return next((name for name, module in model.named_modules() if module is layer), "")
 
 
-def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: bool = False) -> NDArray[np.float32]:
+def hires_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: bool = False) -> NDArray[np.float32]:
     """Heat maps float32 [len(outputs), h, w] in 0..1 of one input [1, C, H, W], at the size of the layer's map; of a
     clip [1, C, T, H, W] maps [len(outputs), t, h, w].
 
-    Grad-CAM (Selvaraju et al., ICCV 2017): the layer's channels, each weighted by the mean gradient of the logit,
-    summed, and what speaks against the label left out (with `against` what speaks for it); scaled by its maximum. Where
-    nothing speaks for the label the map is 0.
+    HiResCAM (Draelos and Carin, arXiv:2011.08891): the layer's channels, each cell times the gradient of the logit at
+    it, summed, and what speaks against the label left out (with `against` what speaks for it); scaled by its maximum.
+    Where nothing speaks for the label the map is 0. At the last layer before a global mean it is Grad-CAM (Selvaraju et
+    al., ICCV 2017), which takes the mean of the gradients over all cells, and with it their places at earlier layers.
     """
     kept: list[torch.Tensor] = []
     name = name_of(model, layer)
@@ -128,11 +129,11 @@ def grad_cam(model: Any, layer: Any, inputs: Any, outputs: list[int], against: b
             gradients = [torch.autograd.grad(sign * logits[0, k], kept[0], retain_graph=True)[0] for k in outputs]
     finally:
         hook.remove()
-    channels, places = _as_map(model, name, kept[0])
+    channels = _as_map(model, name, kept[0])
     heat = []
     for each in gradients:
-        slopes, _ = _as_map(model, name, each)
-        heat.append((slopes.mean(places, keepdim=True) * channels).sum(1)[0].relu())
+        slopes = _as_map(model, name, each)
+        heat.append((slopes * channels).sum(1)[0].relu())
     maps = torch.stack([each / each.max().clamp(min=1e-12) for each in heat])
     return maps.detach().float().cpu().numpy()
 
@@ -148,14 +149,14 @@ def _grid(model: Any, name: str, made: Any) -> tuple[int, ...] | None:
     return tuple(made.shape[1:3]) if _channels_last(model, name, made.shape) else tuple(made.shape[2:])
 
 
-def _as_map(model: Any, name: str, made: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """A layer's output as [B, K, (t,) h, w], and its dimensions of places: patches of a ViT without its class token."""
+def _as_map(model: Any, name: str, made: torch.Tensor) -> torch.Tensor:
+    """A layer's output as [B, K, (t,) h, w]: patches of a ViT without its class token."""
     if made.ndim == 3:
         grid = _grid(model, name, made) or ()
         made = made[:, -math.prod(grid) :].transpose(1, 2).unflatten(2, grid)
     elif _channels_last(model, name, made.shape):
         made = made.movedim(3, 1)
-    return made, tuple(range(2, made.ndim))
+    return made
 
 
 def _channels_last(model: Any, name: str, shape: tuple[int, ...]) -> bool:

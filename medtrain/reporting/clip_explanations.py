@@ -1,4 +1,4 @@
-"""Where in clips a run's best weights see what they say: Grad-CAM over time, as a strip of moments and as a GIF."""
+"""Where in clips a run's best weights see what they say: HiResCAM over time, as a strip of moments and as a GIF."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from medtrain import models
 from medtrain.core.console import in_line
-from medtrain.evaluation.gradcam import grad_cam, resolving_layer, shown
+from medtrain.evaluation.gradcam import hires_cam, resolving_layer, shown
 from medtrain.evaluation.inference import TrainedModel
 from medtrain.evaluation.predict import read_file
 from medtrain.imaging.video.clip_tiff import Frames
@@ -40,7 +40,7 @@ def explain_clips(
         inputs = opened.normalised(seen)
         layer = layer or resolving_layer(opened.model, layers, inputs)
         places = [opened.task.output_names.index(label) for label in said.labels]
-        maps = spread(grad_cam(opened.model, layer.module, inputs, places, said.against), seen[0])
+        maps = spread(hires_cam(opened.model, layer.module, inputs, places, said.against), seen[0])
         names = [f"clip-{number:03d}-explained.png", *(f"clip-{number:03d}-{label}.gif" for label in said.labels)]
         about = f"{in_line(path.name) if named else f'clip {number}'}, run {opened.run.name}"
         with new_files(out, names) as (figure, *animations):

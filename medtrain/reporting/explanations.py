@@ -1,4 +1,4 @@
-"""Where in images a run's best weights see what they predict, by Grad-CAM: figures for `medtrain explain`."""
+"""Where in images a run's best weights see what they predict, by HiResCAM: figures for `medtrain explain`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     the folder.
     """
     from medtrain import models
-    from medtrain.evaluation.gradcam import grad_cam, resolving_layer, shown
+    from medtrain.evaluation.gradcam import hires_cam, resolving_layer, shown
     from medtrain.evaluation.inference import load_best_model
     from medtrain.reporting.clip_explanations import explain_clips
     from medtrain.reporting.heat_figures import PAPER, explanation
@@ -38,7 +38,7 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     for i, path in enumerate(images):
         said = shown(opened.task, probabilities[i], labels)
         places = [opened.task.output_names.index(label) for label in said.labels]
-        maps = grad_cam(opened.model, layer.module, inputs[i : i + 1], places, said.against)
+        maps = hires_cam(opened.model, layer.module, inputs[i : i + 1], places, said.against)
         spread = [cv2.resize(heat, seen[i].shape[1::-1]) for heat in maps]  # bilinear, as the paper shows them
         titles = dict(zip(said.words, spread, strict=True))
         stem, about = (path.stem, in_line(path.name)) if named else (f"image-{i + 1:03d}", f"image {i + 1}")

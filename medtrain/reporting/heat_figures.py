@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib takes 0.3 s to import: only a function that draw
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
-PAPER = "Grad-CAM (Selvaraju et al., ICCV 2017)"
+PAPER = "HiResCAM (Draelos and Carin, 2020)"
 DENSEST = 0.6  # of a colour over the image, where the heat is highest
 UNIT = "heat, share of the map's maximum"
 NO_HEAT = "\n(no heat: nothing speaks for it)"

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from medtrain import models
-from medtrain.evaluation.gradcam import MapLayer, grad_cam, resolving_layer
+from medtrain.evaluation.gradcam import MapLayer, hires_cam, resolving_layer
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.score_table import read_scores
 from medtrain.imaging.decode import decode
@@ -69,7 +69,7 @@ class _Pictures:
         except (ValueError, OSError):
             return None
         self.layer = self.layer or resolving_layer(self.opened.model, self.layers, inputs)
-        maps = grad_cam(self.opened.model, self.layer.module, inputs, [case.output], case.against)
+        maps = hires_cam(self.opened.model, self.layer.module, inputs, [case.output], case.against)
         if maps.ndim == 4:  # of a clip the moment in its middle
             frames = np.broadcast_to(frame, (inputs.shape[2], *frame.shape))
             heat = spread(maps, frames)[0, len(frames) // 2]

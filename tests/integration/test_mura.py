@@ -20,7 +20,7 @@ from medtrain.cli.flags import parse_settings
 from medtrain.config.schema import DataConfig
 from medtrain.core.errors import InputError
 from medtrain.datasets.sources import mura_demo
-from medtrain.evaluation.gradcam import CELLS, grad_cam, resolving_layer
+from medtrain.evaluation.gradcam import CELLS, hires_cam, resolving_layer
 from medtrain.evaluation.inference import load_best_model
 from medtrain.evaluation.inputs import pixels
 from medtrain.evaluation.predict import MURAPredictor, Predictor
@@ -205,7 +205,7 @@ def test_the_map_lies_on_the_finding(trained: Path, hurt: Callable[[int], tuple[
         image, box = hurt(seed)
         inputs = opened.inputs([image])
         layer = resolving_layer(opened.model, layers, inputs)
-        heat = cv2.resize(grad_cam(opened.model, layer.module, inputs, [0])[0], image.shape[::-1])
+        heat = cv2.resize(hires_cam(opened.model, layer.module, inputs, [0])[0], image.shape[::-1])
         inside.append(heat[box].sum() / heat.sum())
         pointed.append(box[np.unravel_index(heat.argmax(), heat.shape)])
         area.append(box.mean())

@@ -1,4 +1,4 @@
-"""The command explain: where in an image a run's best weights see what they predict, by Grad-CAM."""
+"""The command explain: where in an image a run's best weights see what they predict, by HiResCAM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explain(
     runs: Path = Path("runs"),
     json: Flag = False,
 ) -> None:
-    """Draw where a run's best weights see what they predict (Grad-CAM): a PNG for each image, a map for each label.
+    """Draw where a run's best weights see what they predict (HiResCAM): a PNG for each image, a map for each label.
 
     Of a clip, called clip-001 and so on, the PNG shows moments of it, and a GIF for each label moves. The layer that is
     looked at is the last whose map has at least 6 x 6 cells; the figure names it. Names of the files are in the figures

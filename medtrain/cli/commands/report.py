@@ -40,7 +40,7 @@ def report(
         out: File to write (default: report.html in its folder, with --markdown model_card.md).
         markdown: Write a model card in Markdown, to be completed.
         small_cells: Show subgroups of fewer than 10 too: few people may be known by their numbers.
-        with_images: Show images with their Grad-CAM maps on the page: the surest mistakes, the hardest, and clear ones.
+        with_images: Show images with their heat maps on the page: the surest mistakes, the hardest, and clear ones.
             They are of patients, so that the page is to be kept private.
         figures: Draw the figures of the run, or of the group, anew in these formats: png, svg, pdf.
         runs: Folder that holds the runs.

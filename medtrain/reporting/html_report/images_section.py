@@ -35,7 +35,7 @@ def images(gallery: Gallery | None) -> Section:
     if gallery is None:
         how = tag("code", "medtrain report RUN --with_images")
         why = "There are no images on this page, so that it can be sent to others. "
-        return section("images", "Images", paragraph(why, how, " adds mistakes, hard samples and Grad-CAM maps."))
+        return section("images", "Images", paragraph(why, how, " adds mistakes, hard samples and heat maps."))
     parts: list[object] = [tag("p", tag("strong", WARNING), class_="warn")]
     for title, pictures in gallery.groups.items():
         shown = [_figure(title, place, picture) for place, picture in enumerate(pictures, 1)]

@@ -14,7 +14,7 @@ from torch import nn
 from medtrain import models
 from medtrain.config.schema import ModelConfig
 from medtrain.core.errors import InputError
-from medtrain.evaluation.gradcam import CELLS, grad_cam, resolving_layer
+from medtrain.evaluation.gradcam import CELLS, hires_cam, resolving_layer
 from medtrain.reporting import clip_figures, heat_figures
 from medtrain.reporting.style import written_as
 
@@ -36,11 +36,26 @@ def test_the_map_is_where_the_output_comes_from() -> None:
     inputs[0, 0, 1:3, 5:7] = 2.0
     inputs[0, 0, 6, 0] = -3.0
     net = Known()
-    bright, dark = grad_cam(net, net.conv, inputs, [0, 1])
+    bright, dark = hires_cam(net, net.conv, inputs, [0, 1])
     expected = np.zeros((8, 8), np.float32)
     expected[1:3, 5:7] = 1
     np.testing.assert_array_equal(bright, expected)
     assert np.argwhere(dark).tolist() == [[6, 0]]
+
+
+class OnePlace(Known):
+    """The second output is the map's sum, the first what lies in its cell at row 2 and column 3 alone."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        made = nn.functional.relu(self.conv(inputs))[:, 0]
+        return torch.stack([made[:, 2, 3], made.sum((1, 2))], 1)
+
+
+def test_a_place_that_the_layers_behind_do_not_look_at_is_cold() -> None:
+    """Grad-CAM's mean of the gradients over all places would make both maps the same."""
+    net, inputs = OnePlace(), torch.ones(1, 1, 8, 8)
+    one, whole = hires_cam(net, net.conv, inputs, [0, 1])
+    assert np.argwhere(one).tolist() == [[2, 3]] and (whole == 1).all()
 
 
 def test_every_family_has_a_map_that_knows_places() -> None:
@@ -48,7 +63,7 @@ def test_every_family_has_a_map_that_knows_places() -> None:
         config = ModelConfig(backbone=backbone, channels=1)
         torch.manual_seed(0)
         model = models.build(config, 3)
-        maps = grad_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 96, 128), [0, 2])
+        maps = hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 96, 128), [0, 2])
         assert maps.shape == (2, 3, 4)
         assert 0 <= maps.min() <= maps.max() <= 1
 
@@ -57,7 +72,7 @@ def test_a_network_whose_maps_have_the_channels_last() -> None:
     config = ModelConfig(backbone="swin_tiny_patch4_window7_224", channels=1)
     torch.manual_seed(0)
     model = models.build(config, 3)
-    assert grad_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0, 2]).shape == (2, 7, 7)
+    assert hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0, 2]).shape == (2, 7, 7)
 
 
 @pytest.mark.parametrize("backbone", ["volo_d1_224", "hrnet_w18_small", "twins_pcpvt_small", "coat_tiny"])
@@ -66,7 +81,7 @@ def test_networks_that_keep_their_maps_otherwise_are_read_rightly_or_refused(bac
     torch.manual_seed(0)
     model = models.build(config, 2)
     try:
-        maps = grad_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0])
+        maps = hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0])
     except InputError as error:
         assert "explain a convolutional" in error.fix
     else:
@@ -96,7 +111,7 @@ def test_the_layer_resolves(backbone: str, side: int, name: str, grid: tuple[int
     assert (layer.name, layer.grid) == (name, grid)
     assert min(grid) >= CELLS or side < 8 * CELLS
     assert layer.words == f"{name}, {grid[0]} x {grid[1]} cells"
-    maps = grad_cam(model, layer.module, inputs, [0, 2])
+    maps = hires_cam(model, layer.module, inputs, [0, 2])
     assert maps.shape == (2, *grid) and maps.max() == 1
 
 
@@ -107,7 +122,7 @@ def test_the_layer_of_clips_resolves() -> None:
     clip = torch.randn(1, 1, 8, 48, 48)
     layer = resolving_layer(model, models.map_layers(config, model), clip)
     assert (layer.name, layer.grid, layer.words) == ("layer3", (2, 6, 6), "layer3, 2 x 6 x 6 cells")
-    assert grad_cam(model, layer.module, clip, [0]).shape == (1, 2, 6, 6)
+    assert hires_cam(model, layer.module, clip, [0]).shape == (1, 2, 6, 6)
 
 
 def test_the_class_token_of_a_vit_is_no_place() -> None:
@@ -118,7 +133,7 @@ def test_the_class_token_of_a_vit_is_no_place() -> None:
     model.norm, model.head = nn.Identity(), nn.Identity()
     model.forward_head = lambda x, pre_logits=False: x[:, 0, :1] * 0 + x[:, 1 + 14 * 3 + 9].relu().sum()[None, None]
     model.blocks[-1] = Through()
-    (heat,) = grad_cam(model, model.blocks[-1].norm1, torch.randn(1, 1, 224, 224), [0])
+    (heat,) = hires_cam(model, model.blocks[-1].norm1, torch.randn(1, 1, 224, 224), [0])
     assert np.unravel_index(heat.argmax(), heat.shape) == (3, 9)
 
 
@@ -175,10 +190,10 @@ def test_the_figure_says_what_it_shows(tmp_path: Path) -> None:
     maps = {"Mass: probability 0.912": heat, "Effusion: probability 0.100": np.zeros((8, 8), np.float32)}
     with written_as(("svg", "png")):
         heat_figures.explanation(
-            image, maps, tmp_path / "why.png", "a.png, run first", "Grad-CAM of layer3, 6 x 6 cells"
+            image, maps, tmp_path / "why.png", "a.png, run first", "HiResCAM of layer3, 6 x 6 cells"
         )
     words = words_of(tmp_path / "why.svg")
-    assert {"a.png, run first", "Mass: probability 0.912", heat_figures.UNIT, "Grad-CAM of layer3, 6 x 6 cells"} <= {
+    assert {"a.png, run first", "Mass: probability 0.912", heat_figures.UNIT, "HiResCAM of layer3, 6 x 6 cells"} <= {
         *words
     }
     assert "(no heat: nothing speaks for it)" in words, "of the label without heat"
@@ -196,4 +211,4 @@ def test_a_network_without_maps() -> None:
     config = ModelConfig(backbone="mixer_s32_224", channels=1)
     model = models.build(config, 2)
     with pytest.raises(InputError, match="keeps no maps"):
-        grad_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0])
+        hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0])
