@@ -47,8 +47,8 @@ def trained(recipe: str, shards: Path, runs: Path, name: str, *words: object) ->
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on the chest demo (`chest`), on the scores of the echo demo (`heart`), and of two seeds on the MURA demo
-    (`bones`)."""
+    """Runs on the chest demo (`chest`), on the echo demo (`clips`) and its scores (`heart`), and of two seeds on the MURA
+    demo (`bones`)."""
     folder = tmp_path_factory.mktemp("reports")
     chest = packed("chest_demo", folder / "chest", 120, "--encoding", "jpeg")
     bones = packed("mura_demo", folder / "bones", 80, "--encoding", "jpeg")
@@ -56,6 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = folder / "runs"
     trained("chest_demo", chest, runs, "chest", *NETWORK)
     trained("mura_demo", bones, runs, "bones", *NETWORK, "--monitor", "loss", "--ensemble", "2")
+    trained("echo_demo", echo, runs, "clips", *CLIPS)
     trained("echo", echo, runs, "heart", *CLIPS, "--task", "score", "--monitor", "spearman")
     return runs
 
@@ -64,6 +65,7 @@ WORDS = {
     "chest": ("Counts at the threshold of each label", "Results by label", "Sex", "Age in years"),
     "bones-1": ("Cohen's kappa", "By study type"),
     "bones": ("The runs of the group, each tested alone", "Spread over seeds", "kappa, 95 % interval"),
+    "clips": ("Operating points", "good"),
     "heart": ("Predicted against given scores", "Spearman's ρ"),
 }
 
