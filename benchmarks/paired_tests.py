@@ -33,6 +33,14 @@ from scored_runs import scored_run
 
 from medtrain.core.console import table
 from medtrain.evaluation.seed_tests import over_seeds
+from medtrain.metrics.calibration_sums import (
+    OF_CLASSES,
+    OF_LABELS,
+    class_errors,
+    class_sums,
+    label_errors,
+    label_sums,
+)
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.numbers import Floats
@@ -47,6 +55,7 @@ from medtrain.metrics.resampled_numbers import (
     multilabel_numbers,
     score_numbers,
 )
+from medtrain.metrics.swapped_patients import swap_test
 
 MAIN = 5  # numbers of ABNORMALITY that are not means over study types
 TESTS = (
@@ -66,6 +75,7 @@ def main() -> None:
     parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
     parser.add_argument("--seeds", type=int, default=0, help="only two settings, trained with so many seeds each")
     parser.add_argument("--numbers", action="store_true", help="only nulls of every number of the other tasks")
+    parser.add_argument("--sharper", type=float, default=1.0, help="of --numbers: logits of the second, times this")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
@@ -76,9 +86,11 @@ def main() -> None:
         return
     if options.numbers:
         print(f"{options.sets:,} nulls each, {options.patients} patients, {options.rounds:,} rounds")
-        for task, names in (("score", SCORE), ("multiclass", MULTICLASS), ("multilabel", MULTILABEL)):
-            shares = nulls_of(task, options)
-            print(table(("number", task), [(name, f"{own:.4f}") for name, own in zip(names, shares, strict=True)]))
+        for task, names, errors in (
+            ("score", SCORE, ()), ("multiclass", MULTICLASS, OF_CLASSES), ("multilabel", MULTILABEL, OF_LABELS),
+        ):  # fmt: skip
+            shares, rows = nulls_of(task, options), (*names, *(f"{name}, patients swapped" for name in errors))
+            print(table(("number", task), [(name, f"{own:.4f}") for name, own in zip(rows, shares, strict=True)]))
         return
     if options.seeds:
         print(by_seeds(options))
@@ -141,15 +153,16 @@ def rare_labels(sets: int, patients: int) -> str:
 
 def nulls_of(task: str, options: argparse.Namespace) -> list[float]:
     """The share of nulls in which each number of a task has p < 0.05."""
-    jobs = [(task, seed, options.patients, options.rounds) for seed in range(options.sets)]
+    jobs = [(task, seed, options.patients, options.rounds, options.sharper) for seed in range(options.sets)]
     with get_context("fork").Pool(os.cpu_count()) as pool:
         p_values = np.array(pool.map(p_values_of_task, jobs, chunksize=10))
     return (p_values < 0.05).mean(0).tolist()  # type: ignore[no-any-return]
 
 
-def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
-    """One for each number of a task: two networks that are as good as each other, images of a patient are alike."""
-    task, seed, patients, rounds = job
+def p_values_of_task(job: tuple[str, int, int, int, float]) -> list[float]:
+    """One for each number of a task: two networks that are as good as each other, images of a patient are alike. The
+    logits of the second are `sharper` times as large."""
+    task, seed, patients, rounds, sharper = job
     rng = np.random.default_rng(seed)
     of = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
     width = {"score": 1, "multiclass": 3, "multilabel": 2}[task]
@@ -160,19 +173,24 @@ def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
     illness, shared = noise(0.7, 0.7), noise(0.6, 0.0)
     if task == "score":
         numbers = [score_numbers((illness + shared + noise(0.4, 0.3))[:, 0], illness[:, 0], of) for _ in range(2)]
-        names = len(SCORE)
+        names, swapped = len(SCORE), {}
     elif task == "multiclass":
         truth = illness.argmax(1)
-        odds = [np.exp(1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4)) for _ in range(2)]
-        numbers = [multiclass_numbers(own / own.sum(1, keepdims=True), truth, of) for own in odds]
-        names = len(MULTICLASS)
+        odds = [np.exp(by * (1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4))) for by in (1.0, sharper)]
+        shares = [own / own.sum(1, keepdims=True) for own in odds]
+        numbers = [multiclass_numbers(own, truth, of) for own in shares]
+        sums = [class_sums(own, truth, of) for own in shares]
+        names, swapped = len(MULTICLASS), dict(zip(OF_CLASSES, swap_test(
+            *sums, lambda own: class_errors(own, len(truth)), rounds, seed), strict=True))  # fmt: skip
     else:
         labels = (illness > (0.8, 1.2)).astype(np.int8)
-        scores = [1 / (1 + np.exp(1.45 - 1.5 * labels - shared - noise(0.6, 0.4))) for _ in range(2)]
+        scores = [1 / (1 + np.exp(by * (1.45 - 1.5 * labels - shared - noise(0.6, 0.4)))) for by in (1.0, sharper)]
         numbers = [multilabel_numbers(own, labels, of, np.full(width, 0.4)) for own in scores]
-        names = len(MULTILABEL)
+        sums, cells = [label_sums(own, labels, of) for own in scores], np.full(width, float(len(of)))
+        names, swapped = len(MULTILABEL), dict(zip(OF_LABELS, swap_test(
+            *sums, lambda own: label_errors(own, cells), rounds, seed), strict=True))  # fmt: skip
     draws = paired_bootstrap(numbers, patients, seed, rounds)
-    return [difference(draws, 0, 1, number).p for number in range(names)]
+    return [difference(draws, 0, 1, number).p for number in range(names)] + list(swapped.values())
 
 
 def by_seeds(options: argparse.Namespace) -> str:

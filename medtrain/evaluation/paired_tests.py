@@ -15,12 +15,21 @@ from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.evaluation.study_means import study_means
 from medtrain.metrics import classification, paired_bootstrap, resampled_numbers
 from medtrain.metrics.abnormality_report import THRESHOLD
+from medtrain.metrics.calibration_sums import (
+    OF_CLASSES,
+    OF_LABELS,
+    class_errors,
+    class_sums,
+    label_errors,
+    label_sums,
+)
 from medtrain.metrics.delong import delong
 from medtrain.metrics.mcnemar import McNemar, mcnemar
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints
 from medtrain.metrics.paired_difference import PairedDifference, undefined
 from medtrain.metrics.resampled_numbers import Numbers
+from medtrain.metrics.swapped_patients import Errors, swap_test
 
 Rows = npt.NDArray[np.bool_]
 # A bootstrap of R rounds has no p below 2 / (R + 1), which Holm multiplies by at most the number of p-values: with so
@@ -36,7 +45,7 @@ class PairTests:
     """What was found of two runs; each difference is the second run's number less the first's."""
 
     metrics: dict[str, PairedDifference]
-    """The main numbers of the task, by a bootstrap of patients."""
+    """The main numbers of the task, by a bootstrap of patients; the p of a calibration error by swapping patients."""
     auroc: dict[str, PairedDifference]
     """label -> DeLong's test."""
     by_label: dict[str, dict[str, PairedDifference]]
@@ -79,6 +88,17 @@ class _Questions:
     decisions: dict[str, tuple[Rows, list[Rows]]] = field(default_factory=dict)
     """label -> where it is known [n], what each model has right [n]."""
     unit: str = ""
+    calibration: _Calibration | None = None
+
+
+@dataclass
+class _Calibration:
+    """The calibration errors among the numbers: their `names`, the sums by patient of each model, and what makes the
+    errors of them."""
+
+    names: tuple[str, ...]
+    sums: list[Floats]
+    errors: Errors
 
 
 def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0, seed: int = 0) -> Tested:
@@ -89,7 +109,8 @@ def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0,
     rounds = rounds or max(paired_bootstrap.ROUNDS, ROUNDS_PER_P * adjusted_together)
     people, images = np.unique(asked.patients, return_counts=True)
     draws = paired_bootstrap.paired_bootstrap(asked.numbers, len(people), seed, rounds)
-    pairs = [_pair(asked, draws, second, margin) for second in range(1, len(common.scores))]
+    swaps = [_swapped(asked.calibration, second, rounds, seed) for second in range(1, len(common.scores))]
+    pairs = [_pair(asked, draws, own, second, margin) for second, own in enumerate(swaps, 1)]
     several = bool(images.max(initial=0) > 1)
     return Tested(
         asked.unit, len(asked.patients), len(people), several, pairs, rounds, asked.patients, asked.rankings
@@ -106,7 +127,17 @@ def run_seed_tests(common: CommonImages, many: int, margin: float = 0.0, seed: i
     return {name: over_seeds(draws, *both, i, people, margin) for i, name in enumerate(asked.names)}
 
 
-def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, margin: float) -> PairTests:
+def _swapped(asked: _Calibration | None, second: int, rounds: int, seed: int) -> dict[str, float]:
+    """calibration error -> the p of a model with the first, by the test that fits it."""
+    if asked is None or len(asked.sums[0]) < paired_bootstrap.FEWEST:
+        return {}
+    found = swap_test(asked.sums[0], asked.sums[second], asked.errors, rounds, seed)
+    return dict(zip(asked.names, found.tolist(), strict=True))
+
+
+def _pair(
+    asked: _Questions, draws: paired_bootstrap.PairedDraws, swapped: dict[str, float], second: int, margin: float
+) -> PairTests:
     differences = [
         paired_bootstrap.difference(draws, 0, second, number, margin) for number in range(draws.observed.shape[1])
     ]
@@ -120,7 +151,10 @@ def _pair(asked: _Questions, draws: paired_bootstrap.PairedDraws, second: int, m
         for number, part in zip(asked.by_label, parts, strict=True)
     }
     return PairTests(
-        dict(zip(asked.names, differences[:count], strict=True)),
+        {
+            name: own._replace(p=swapped.get(name, own.p))
+            for name, own in zip(asked.names, differences[:count], strict=True)
+        },
         {
             name: delong(scores[0][own], scores[second][own], positive[own], asked.patients[own], margin)
             for name, (own, positive, scores) in asked.rankings.items()
@@ -144,6 +178,8 @@ def _multilabel(common: CommonImages) -> _Questions:
     limits = [[report["per_class"][name]["threshold"] for name in common.classes] for report in common.reports]
     called = [own >= np.array(limit) for own, limit in zip(common.scores, limits, strict=True)]
     learned = [i for i, name in enumerate(common.classes) if name not in common.unlearned]
+    sums = [label_sums(own[:, learned], common.labels[:, learned], people) for own in common.scores]
+    cells = told[:, learned].sum(0).astype(np.float64)
     return _Questions(
         people,
         [
@@ -158,6 +194,7 @@ def _multilabel(common: CommonImages) -> _Questions:
         {common.classes[i]: _patients_with(people, told[:, i] & positive[:, i]) for i in learned},
         {common.classes[i]: (told[:, i], positive[:, i], [own[:, i] for own in common.scores]) for i in learned},
         {common.classes[i]: (told[:, i], [said[:, i] == positive[:, i] for said in called]) for i in learned},
+        calibration=_Calibration(OF_LABELS, sums, lambda own: label_errors(own, cells)),
     )
 
 
@@ -175,6 +212,9 @@ def _multiclass(common: CommonImages) -> _Questions:
             name: (everywhere, truth == i, [own[:, i] for own in ranked]) for i, name in enumerate(common.classes)
         },
         decisions={ALL: (everywhere, [own.argmax(1) == truth for own in scores])},
+        calibration=_Calibration(
+            OF_CLASSES, [class_sums(own, truth, people) for own in scores], lambda own: class_errors(own, len(truth))
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medtrain.datasets.labels import PRESENT
 from medtrain.metrics import classification
 from medtrain.metrics.abnormality_report import THRESHOLD
-from medtrain.metrics.calibration import BINS
+from medtrain.metrics.calibration_sums import by_patient, class_errors, class_sums, label_errors, label_sums
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints, mean_of_defined, ratio
 from medtrain.metrics.score_report import NUMBERS as SCORE
@@ -42,21 +42,19 @@ def multilabel_numbers(scores: Floats, labels: NDArray[Any], groups: Ints, thres
     pooled = WeightedRanking(scores[known], positive[known], people)
     count = int(groups.max(initial=-1)) + 1
     label = np.broadcast_to(np.arange(known.shape[1]), known.shape)[known]
-    cells = _by_patient(people, label * 4 + positive[known] * 2 + (scores >= thresholds)[known],
-                        np.ones(len(people)), (count, known.shape[1] * 4))  # fmt: skip
-    bins = label * BINS + np.minimum((scores[known] * BINS).astype(np.int64), BINS - 1)
-    surplus = _by_patient(people, bins, scores[known] - positive[known], (count, known.shape[1] * BINS))
+    cells = by_patient(people, label * 4 + positive[known] * 2 + (scores >= thresholds)[known],
+                       np.ones(len(people)), (count, known.shape[1] * 4))  # fmt: skip
+    surplus = label_sums(scores, labels, groups)
 
     def numbers(drawn: Ints) -> Floats:
         areas, precisions = np.array([ranking(drawn) for ranking in each]).T
         counts = (drawn @ cells).reshape(-1, 4)
-        gaps = (drawn @ surplus).reshape(-1, BINS)
         rows = np.array([_of_label(*own) for own in counts])
-        calibration = _shares(np.abs(gaps).sum(1), counts.sum(1))
+        macro_ece, micro_ece = label_errors(drawn @ surplus, counts.sum(1))
         together = _of_label(*counts.sum(0))
         return np.array([
             mean_of_defined(areas), mean_of_defined(precisions), *pooled(drawn), *map(mean_of_defined, rows.T),
-            mean_of_defined(calibration), *together, ratio(np.abs(gaps.sum(0)).sum(), counts.sum()),
+            macro_ece, *together, micro_ece,
             ratio(counts[:, [0, 3]].sum(), counts.sum()), *precisions, *rows[:, 0],
         ])  # fmt: skip
 
@@ -70,24 +68,12 @@ def _of_label(rejected: float, alarms: float, missed: float, hits: float) -> tup
     return f1, ratio(hits, hits + alarms), recall
 
 
-def _by_patient(groups: Ints, places: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
-    """The sums [G, P] of `values` [N] at `places` [N] of each patient `groups` [N]."""
-    sums: Floats = np.bincount(groups * shape[1] + places, values, shape[0] * shape[1]).astype(np.float64)
-    return sums.reshape(shape)
-
-
-def _shares(parts: Floats, wholes: Floats) -> Floats:
-    return np.array([ratio(*both) for both in zip(parts, wholes, strict=True)])
-
-
 def multiclass_numbers(scores: Floats, targets: Ints, groups: Ints) -> Numbers:
     """MULTICLASS of probabilities [N, C], true classes [N] and patients [N]."""
     classes = scores.shape[1]
     ranked = classification.rankable(scores)
     each = [WeightedRanking(ranked[:, c], targets == c, groups) for c in range(classes)]
-    cells, confidence = targets * classes + scores.argmax(1), scores.max(1, initial=0)
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence, "left")
-    surplus = confidence - (scores.argmax(1) == targets)
+    cells, surplus = targets * classes + scores.argmax(1), class_sums(scores, targets, groups)
     distances = np.sum((scores - np.eye(classes)[targets]) ** 2, axis=1)
 
     def numbers(drawn: Ints) -> Floats:
@@ -97,7 +83,7 @@ def multiclass_numbers(scores: Floats, targets: Ints, groups: Ints) -> Numbers:
         own = classification.per_class(confusion)
         return np.array([
             classification.accuracy(confusion), *map(mean_of_defined, (areas, own.f1, own.precision, own.recall)),
-            ratio(np.abs(np.bincount(bins, weights * surplus)).sum(), total), ratio(weights @ distances, total),
+            *class_errors(drawn @ surplus, total), ratio(weights @ distances, total),
         ])  # fmt: skip
 
     return numbers

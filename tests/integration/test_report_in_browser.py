@@ -47,8 +47,8 @@ def trained(recipe: str, shards: Path, runs: Path, name: str, *words: object) ->
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on the chest demo (`chest`), on the echo demo (`clips`) and its scores (`heart`), and of two seeds on the MURA
-    demo (`bones`)."""
+    """Runs on the chest demo (`chest`), on the echo demo (`clips`) and its scores (`heart`), and of two seeds on the
+    MURA demo (`bones`)."""
     folder = tmp_path_factory.mktemp("reports")
     chest = packed("chest_demo", folder / "chest", 120, "--encoding", "jpeg")
     bones = packed("mura_demo", folder / "bones", 80, "--encoding", "jpeg")

@@ -72,7 +72,11 @@ def test_a_network_whose_maps_have_the_channels_last() -> None:
     config = ModelConfig(backbone="swin_tiny_patch4_window7_224", channels=1)
     torch.manual_seed(0)
     model = models.build(config, 3)
-    assert hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0, 2]).shape == (2, 7, 7)
+    assert hires_cam(model, models.map_layers(config, model)[-1], torch.randn(1, 1, 224, 224), [0, 2]).shape == (
+        2,
+        7,
+        7,
+    )
 
 
 @pytest.mark.parametrize("backbone", ["volo_d1_224", "hrnet_w18_small", "twins_pcpvt_small", "coat_tiny"])
