@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.config.schema import lower_is_better
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting.style import (
     BLUE,
     GREEN,
@@ -103,14 +104,14 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str =
     places = np.arange(len(defined))
     axes.barh(places, [row["auroc"] for row in defined.values()], 0.7, color=BLUE)
     for place, row in enumerate(defined.values()):
-        low, high = row.get("auroc_interval") or (None, None)
         ends = ""
-        if low is not None and high is not None:
+        if known := known_ends(row.get("auroc_interval")):
+            low, high = known
             # Black on white: seen on the bar and beside it.
             for colour, width in (("white", 4.5), ("black", 1.8)):
                 axes.plot([low, high], [place, place], "|-", color=colour, linewidth=width, markersize=8 + width,
                           markeredgewidth=width, solid_capstyle="butt", clip_on=False)  # fmt: skip
-            ends = f" ({low:.3f} to {high:.3f})"
+            ends = f" ({low:.3f} to {high:.3f}{', exact' if exact_of(row, 'auroc') else ''})"
         words = f"{row['auroc']:.3f}{ends}, {row['positives']:,} of {row['known']:,}"
         axes.text(1.03, place, words, va="center", fontsize=8, color=INK)
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from medtrain.config.schema import Config
 from medtrain.datasets.labels import Counts
 from medtrain.loading.batch import Batch
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.multiclass_report import multiclass_report
 from medtrain.metrics.numbers import plain
 
@@ -88,9 +89,7 @@ class Multiclass:
         """Accuracy with its interval."""
         if report["accuracy"] is None:
             return "no accuracy (no image's class is known)"
-        low, high = report["accuracy_interval"]
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
-        return f"accuracy {report['accuracy']:.4f}{interval}"
+        return f"accuracy {report['accuracy']:.4f}{interval_words(report, 'accuracy')}"
 
 
 def make(

@@ -13,6 +13,7 @@ from medtrain.config.schema import Config
 from medtrain.datasets.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
 from medtrain.loading.batch import Batch
 from medtrain.metrics.calibration import at_temperature
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.multilabel_report import (
     best_thresholds,
     chosen_temperature,
@@ -165,10 +166,8 @@ class Multilabel:
         """Mean AUROC with its interval, and over how many labels."""
         if report["macro_auroc"] is None:
             return "no AUROC (no label has both a positive and a negative)"
-        low, high = report.get("macro_auroc_interval", (None, None))
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         labels = f"{report['macro_labels']['auroc']} of {len(self.classes)} labels"
-        return f"mean AUROC {report['macro_auroc']:.4f}{interval} over {labels}"
+        return f"mean AUROC {report['macro_auroc']:.4f}{interval_words(report, 'macro_auroc')} over {labels}"
 
 
 def _targets(labels: torch.Tensor) -> torch.Tensor:

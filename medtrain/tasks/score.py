@@ -11,6 +11,7 @@ import torch
 from medtrain.config.schema import Config
 from medtrain.datasets.labels import Counts
 from medtrain.loading.batch import Batch
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.score_report import score_report
 
 COLUMNS = {
@@ -82,11 +83,9 @@ class Score:
         """Mean absolute error with its interval, explained variance, rank correlation."""
         if report["mae"] is None:
             return "no error (nothing has a score)"
-        low, high = report["mae_interval"]
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         others = {"R2": report["r2"], "Spearman": report["spearman"]}
         told = "".join(f", {name} {value:.4f}" for name, value in others.items() if value is not None)
-        return f"mean absolute error {report['mae']:.4f}{interval}{told}"
+        return f"mean absolute error {report['mae']:.4f}{interval_words(report, 'mae')}{told}"
 
 
 def make(config: Config, classes: tuple[str, ...], counts: Counts, unlearned: frozenset[str]) -> Score:

@@ -10,6 +10,7 @@ import numpy as np
 
 from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
+from medtrain.metrics.intervals import known_ends
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.confusion_section import STATES, matrix
 from medtrain.reporting.html_report.label_results import WORDS, value_of
@@ -18,7 +19,6 @@ from medtrain.reporting.html_report.markup import (
     facts,
     flat_numbers,
     joined,
-    known_ends,
     link,
     listed,
     more,
@@ -28,7 +28,7 @@ from medtrain.reporting.html_report.markup import (
     table,
     tag,
 )
-from medtrain.reporting.html_report.overview import MAIN, tile
+from medtrain.reporting.html_report.overview import INTERVALS, MAIN, tile
 from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import kind_of, without_paths
 from medtrain.runs.run_group import RunGroup
@@ -59,7 +59,7 @@ def write_group_page(group: RunGroup, report: dict[str, Any], out: Path | None =
 def _headline(group: RunGroup, report: dict[str, Any]) -> Section:
     members = report["runs"]
     main = MAIN[kind_of(report)]
-    tiles = [tile(words, report[key], report.get(f"{key}_interval")) for key, words in main.items() if key in report]
+    tiles = [tile(words, report, key) for key, words in main.items() if key in report]
     averaged = sum(one["averaged"] for one in members.values())
     types = listed(sorted({one["study_type"] or "all" for one in members.values()}))
     return section(
@@ -77,8 +77,7 @@ def _headline(group: RunGroup, report: dict[str, Any]) -> Section:
             ("byte-identical copies left out", report.get("copies_left_out", 0)),
         ]),
         note(
-            "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. "
-            "Numbers are rounded: the exact ones are in their titles, and all of them ",
+            f"{INTERVALS} Numbers are rounded: the exact ones are in their titles, and all of them ",
             link("#all-numbers", "in one table"), ", which is not printed.",
         ),
     )  # fmt: skip

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     joined,
-    known_ends,
     note,
     number,
     paragraph,
@@ -26,7 +26,8 @@ FEW = 10  # a smaller group may be known by its numbers
 OLDEST = 90  # an age from which on people are known by it
 GAP = (
     "A gap is a group's number minus that of the rest, the other groups together, of the labels for which both are"
-    " defined; its interval is by patient. Where it holds 0, no difference is shown. Of several groups some intervals"
+    " defined; its interval is by patient. Where it holds 0, or every"
+    " resample gives the same and there is none, no difference is shown. Of several groups some intervals"
     " miss 0 by chance alone."
 )
 ATTRIBUTES = {"sex": "Sex", "age": "Age in years", "view": "View", "labelled_by": "Labelled by"}
@@ -44,6 +45,7 @@ class Row:
     patients: object = None
     gap: float | None = None  # to the rest of the split
     gap_ends: Sequence[float | None] | None = None
+    exact: bool = False  # the interval of its metric
 
 
 def groups(facts_of: RunFacts) -> Section:
@@ -92,7 +94,7 @@ def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
     gap = {} if gap.get("metric") != metric else gap
     return Row(
         name, report["samples"], report.get(metric), report.get(f"{metric}_interval"), False, report.get("patients"),
-        gap.get("difference"), gap.get("difference_interval"),
+        gap.get("difference"), gap.get("difference_interval"), bool(exact_of(report, metric)),
     )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit
         differing = _signed(row.gap, row.gap_ends) if against_rest else _signed(gap)
         cells.append((
             row.name, row.count, *([row.patients if row is not whole else ""] if patients else ()),
-            with_interval(row.value, row.ends), "" if row is whole else differing,
+            with_interval(row.value, row.ends, exact=row.exact), "" if row is whole else differing,
         ))  # fmt: skip
     last = "gap to the rest" if against_rest else "difference to all"
     heads = ("group", unit, *(["patients"] if patients else ()), words, last)

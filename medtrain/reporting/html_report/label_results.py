@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting import shown_labels
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     joined,
-    known_ends,
     listed,
     more,
     note,
@@ -77,7 +77,7 @@ def value_of(row: dict[str, Any], key: str) -> Html:
     """A number of a row of a report with its interval; nothing where the row has no such number."""
     if key not in row and f"{key}_interval" not in row:
         return tag("span", class_="none")
-    return with_interval(row.get(key), row.get(f"{key}_interval"))
+    return with_interval(row.get(key), row.get(f"{key}_interval"), exact=bool(exact_of(row, key)))
 
 
 def _averages(report: dict[str, Any], names: list[str]) -> list[tuple[object, ...]]:
@@ -142,7 +142,7 @@ def _curves(facts_of: RunFacts) -> list[object]:
         parts += [tag("h3", title), tag("div", *figures, class_="figures small")] if figures else []
     parts.append(
         note(
-            "Shaded: pointwise 95 % band, by patient. Dashed: chance. "
+            "Shaded: pointwise 95 % band, by patient, where resamples differ. Dashed: chance. "
             + (f"Without a curve, because all samples are alike or none is known: {listed(left)}. " if left else "")
             + (f"The first {DRAWN} of {len(there)} are drawn." if len(there) > DRAWN else "")
         )
@@ -166,7 +166,8 @@ def operating_points(facts_of: RunFacts) -> Section:
     first = next(iter(there.values()))
     heads = [f"{one.number} at {100 * one.at:.0f} % {_other(one.number)}" for one in first.points]
     rows = [
-        (label, *(with_interval(one.value, (one.low, one.high)) for one in own.points)) for label, own in there.items()
+        (label, *(with_interval(one.value, (one.low, one.high), exact=one.exact) for one in own.points))
+        for label, own in there.items()
     ]
     log_odds = facts_of.task == "multiclass"
     limits = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from medtrain import __version__
 from medtrain.core.console import in_line
+from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
 from medtrain.reporting.html_report.label_results import WORDS
 from medtrain.reporting.html_report.markup import NOTHING
 from medtrain.reporting.html_report.overview import KINDS, MAIN
@@ -16,6 +17,7 @@ from medtrain.reporting.html_report.run_record import began_from, licences
 from medtrain.shards.packed_dataset import CHECKSUM
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
+OF_INTERVALS = "Intervals hold 95 % and are by patient."
 OPEN = "*To be written by the authors.*"
 
 
@@ -34,9 +36,9 @@ def model_card(facts_of: RunFacts) -> str:
     lines += _data(facts_of)
     what = f"The {facts_of.split} split, {report['samples']:,} {facts_of.unit}"
     epoch = facts_of.best_epoch or NOTHING
-    lines += ["", "## Results", "", f"{what}, weights of epoch {epoch}. Intervals hold 95 % and are by patient.", ""]
+    lines += ["", "## Results", "", f"{what}, weights of epoch {epoch}. {OF_INTERVALS}", ""]
     lines += _table(("number", "value", "95 % interval"), [
-        (name, _number(report[key]), _interval(report.get(f"{key}_interval")))
+        (name, _number(report[key]), _interval(report, key))
         for key, name in MAIN[facts_of.task].items() if key in report
     ])  # fmt: skip
     rows = report["per_class"]
@@ -71,8 +73,10 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _interval(ends: Any) -> str:
-    return "" if not ends or None in ends else f"{ends[0]:.4f} to {ends[1]:.4f}"
+def _interval(report: dict[str, Any], key: str) -> str:
+    if ends := known_ends(report.get(f"{key}_interval")):
+        return f"{ends[0]:.4f} to {ends[1]:.4f}" + (" (exact)" if exact_of(report, key) else "")
+    return f"none: {ALIKE}" if f"{key}_interval" in report and report[key] is not None else ""
 
 
 def _provenance(facts_of: RunFacts) -> list[str]:

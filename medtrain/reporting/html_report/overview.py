@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medtrain.config.schema import DataConfig, lower_is_better
+from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
 from medtrain.metrics.numbers import Floats
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
@@ -42,6 +43,12 @@ MAIN = {
     "score": {"mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "spearman": "Spearman's ρ",
               "loss": "loss (mean squared error)"},
 }  # fmt: skip
+INTERVALS = (
+    "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. Where"
+    " every resample gives the same, a bootstrap says nothing: of a share of 0 or 1 the interval is then the exact one"
+    " of Clopper and Pearson (1934) of as many patients, of an AUROC of as many pairs of a patient with and one"
+    " without; of other numbers there is none."
+)
 LARGEST = 60  # classes of a confusion matrix that is shown
 KINDS = {
     "multiclass": "one of several classes",
@@ -56,9 +63,7 @@ SPLIT_WORDS = {"test": "the test split", "val": "the validation split, because t
 def headline(facts_of: RunFacts) -> Section:
     """The main numbers with their intervals, and of what they are."""
     report, task = facts_of.report, facts_of.task
-    tiles = [
-        tile(words, report[key], report.get(f"{key}_interval")) for key, words in MAIN[task].items() if key in report
-    ]
+    tiles = [tile(words, report, key) for key, words in MAIN[task].items() if key in report]
     copies = report.get("copies_left_out", 0)
     rows: list[tuple[object, object]] = [
         ("run", facts_of.run.name),
@@ -79,21 +84,21 @@ def headline(facts_of: RunFacts) -> Section:
         tag("ul", *tiles, class_="tiles"),
         facts(rows),
         note(
-            "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. "
-            "Numbers are rounded: the exact ones are in their titles, and all of them ",
+            f"{INTERVALS} Numbers are rounded: the exact ones are in their titles, and all of them ",
             link("#all-numbers", "in one table"),
             ", which is not printed.",
         ),
     )
 
 
-def tile(words: str, value: float | None, ends: list[float | None] | None) -> Html:
-    """One number in large print, with its interval below it."""
-    interval = None
-    if ends and None not in ends:
-        interval = tag("span", "95 %: ", number(ends[0]), " to ", number(ends[1]), class_="under")
-    elif value is not None and ends is not None:
-        interval = tag("span", "no interval: one patient", class_="under")
+def tile(words: str, report: Mapping[str, Any], key: str) -> Html:
+    """One number of a report in large print, with its interval below it."""
+    value, interval = report[key], None
+    if ends := known_ends(report.get(f"{key}_interval")):
+        exact = ", exact" if exact_of(report, key) else None
+        interval = tag("span", "95 %: ", number(ends[0]), " to ", number(ends[1]), exact, class_="under")
+    elif value is not None and f"{key}_interval" in report:
+        interval = tag("span", f"no interval: {ALIKE}", class_="under")
     return tag("li", tag("span", words, class_="name"), tag("span", number(value), class_="value"), interval)
 
 

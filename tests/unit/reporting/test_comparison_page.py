@@ -61,7 +61,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     for words in (
         "two against one", "optim.lr", "0.001", "0.002", "All runs were trained on the same data.",
         f"{found['samples']} images of {found['patients']} patients", "within 0.1", "p by Holm", "finished",
-        "Obuchowski, 1997", "Obuchowski, 1998", "less than 50",
+        "Obuchowski, 1997", "Obuchowski, 1998", "fewer than 50",
     ):  # fmt: skip
         assert words in page.text, words
     text = (tmp_path / "page.html").read_text()
