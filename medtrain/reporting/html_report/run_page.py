@@ -34,14 +34,16 @@ def write_report_page(
     markdown: bool = False,
     place: JobStatus | None = None,
     with_images: bool = False,
+    finishes_at: float | None = None,
 ) -> Path:
-    """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way.
+    """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way, and
+    `finishes_at` is given by a run that writes it as the last it does.
 
     InputError where the run has no report of a split yet, or `out` is a file that is none of medtrain's.
     """
     path = out or (run.model_card if markdown else run.page)
     ensure_ours(path)
-    facts_of = gather(run, place, small_cells)
+    facts_of = gather(run, place, small_cells, finishes_at)
     try:
         gallery = _gallery(facts_of) if with_images else None
         text = model_card(facts_of) if markdown else render(facts_of, gallery)
