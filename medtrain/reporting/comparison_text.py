@@ -60,8 +60,8 @@ def few_words(found: dict[str, Any]) -> list[str]:
             f"Few patients of one state: of every label fewer than {least} have it, or have it not. So {rough}."
         )
     if few["labels"] and not few["all"]:
-        each = ", ".join(f"{name} ({own['with']} and {own['without']})" for name, own in few["labels"].items())
-        lines.append(f"Few patients with, or without, a label (fewer than {least}): {each}. Of these {rough}.")
+        names = ", ".join(few["labels"])
+        lines.append(f"Few patients with, or without, a label (fewer than {least}): {names}. Of these {rough}.")
     return lines
 
 

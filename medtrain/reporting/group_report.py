@@ -31,7 +31,9 @@ from medtrain.shards import mixture
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
 
 
-def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None = None) -> dict[str, Any]:
+def build_report(
+    group: RunGroup, say: Callable[[str], None], out: Path | None = None, small_cells: bool = False
+) -> dict[str, Any]:
     """Write and return the report of a group: that of its task over all studies, and of each run what it contributed.
     It is also written as a page, `report.html` of the group or `out`.
 
@@ -54,7 +56,7 @@ def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None =
     write_json(group.report, report)
     _draw(group, report)
     draw(task, report, group.figures / f"{task.figure}_test.png", _about_group(group, report))
-    write_group_page(group, report, out)
+    write_group_page(group, report, out, small_cells)
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
 

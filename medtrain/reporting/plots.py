@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtrain.config.schema import lower_is_better
 from medtrain.metrics.intervals import exact_of, known_ends
+from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.reporting.style import (
     BLUE,
     GREEN,
@@ -53,7 +54,7 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
             _curve(axes, epochs, training, BLUE, "training")
         _curve(axes, epochs, validation, VERMILION, "validation", "s--")
         if best is not None:
-            words = f"{name_of(name)} at the best epoch" if name != watch else f"best {name_of(name)}, epoch"
+            words = f"{metric_words(name)} at the best epoch" if name != watch else f"best {metric_words(name)}, epoch"
             _mark_best(axes, int(epochs[best]), float(validation[best]), words)
         _epoch_axis(axes, epochs, name)
         axes.legend(frameon=False)
@@ -128,14 +129,16 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str =
     save(figure, path)
 
 
-def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path, about: str = "") -> None:
+def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path, about: str = "", name: str = "scores") -> None:
     """What is predicted against what was given: mean and deviation in each tenth, `[{"given", "predicted", "deviation",
-    "samples"}, ...]`; `about` says what it is of. ValueError without a row."""
+    "samples"}, ...]`; `about` says what it is of, `name` what the scores are. ValueError without a row."""
     ensure_any("predicted_scores", "a score", rows)
     given, predicted, deviation = (_column(rows, key) for key in ("given", "predicted", "deviation"))
     ends = (min(given.min(), (predicted - deviation).min()), max(given.max(), (predicted + deviation).max()))
     figure = new_figure(5, 5)
-    axes = figure.add_subplot(title="Scores", xlabel="given", ylabel="predicted (mean and deviation)")
+    axes = figure.add_subplot(
+        title=name[:1].upper() + name[1:], xlabel="given", ylabel="predicted (mean and deviation)"
+    )
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
     axes.errorbar(given, predicted, deviation, fmt="o", color=BLUE, capsize=3)
     for row in rows:
@@ -194,19 +197,11 @@ def _mark_best(axes: Axes, epoch: int, value: float, words: str) -> None:
     )
 
 
-ACRONYMS = ("auroc", "f1", "mae", "rmse", "ece")
-
-
-def name_of(metric: str) -> str:
-    """A metric as a reader knows it."""
-    return " ".join(word.upper() if word.lower() in ACRONYMS else word for word in metric.split("_"))
-
-
 def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     room = max(0.5, 0.02 * float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
     axes.xaxis.set_major_locator(whole_numbers())
-    axes.set(title=(name := name_of(title))[0].upper() + name[1:], xlabel="epoch")
+    axes.set(title=metric_title(title), xlabel="epoch")
     style_axes(axes)
 
 

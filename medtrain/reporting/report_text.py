@@ -52,7 +52,7 @@ def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:
         (name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in shown(report["per_class"])
     ]
     if any(cell is not None for row in rows for cell in row[1:]):
-        lines.append(table((f"auroc by {task.label}", *each), rows))
+        lines.append(table((f"AUROC by {task.label}", *each), rows))
     return lines
 
 

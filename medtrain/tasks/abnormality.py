@@ -22,7 +22,7 @@ COLUMNS = {
     "abnormal": "abnormal",
     "kappa": "kappa",
     "95 % interval": "kappa_interval",
-    "auroc": "auroc",
+    "AUROC": "auroc",
     "accuracy": "accuracy",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -37,7 +37,7 @@ class Abnormality:
     figure = "confusion"
     logged_metrics: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = False
     outputs = 1
     output_names = ("abnormal",)

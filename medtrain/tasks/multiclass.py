@@ -17,7 +17,7 @@ from medtrain.metrics.multiclass_report import multiclass_report
 from medtrain.metrics.numbers import plain
 
 LEAST = np.finfo(np.float64).tiny  # a likelihood whose logarithm is finite
-COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
+COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "F1": "f1", "AUROC": "auroc"}
 
 
 class Multiclass:
@@ -28,7 +28,7 @@ class Multiclass:
     figure = "confusion"
     logged_metrics: ClassVar = {"accuracy": "accuracy"}
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = False
 
     def __init__(

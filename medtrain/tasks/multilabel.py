@@ -27,13 +27,13 @@ NEAREST_SOFT = 1e-4  # of a probability to a soft target
 COLUMNS = {
     "known": "known",
     "positives": "positives",
-    "auroc": "auroc",
+    "AUROC": "auroc",
     "95 % interval": "auroc_interval",
     "avg precision": "average_precision",
     "threshold": "threshold",
     "precision": "precision",
     "recall": "recall",
-    "f1": "f1",
+    "F1": "f1",
     "calib. error": "ece_at_temperature",
 }
 
@@ -50,7 +50,7 @@ class Multilabel:
         "macro_recall": "recall",
     }
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = True
 
     def __init__(

@@ -21,8 +21,8 @@ from medtrain.reporting.html_report.markup import (
 from medtrain.reporting.html_report.overview import MAIN
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts
+from medtrain.reporting.small_cells import FEW, masked
 
-FEW = 10  # a smaller group may be known by its numbers
 OLDEST = 90  # an age from which on people are known by it
 GAP = (
     "A gap is a group's number minus that of the rest, the other groups together, of the labels for which both are"
@@ -101,26 +101,26 @@ def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
 def private(rows: list[Row], small_cells: bool) -> list[Row]:
     """The rows with what may be told: of a group of fewer than FEW samples or patients nothing but that.
 
-    Where a single one is so small, the size of the next smaller one is left open too, or it would follow from the sum;
-    and of two groups the gap, which would tell the other's number.
+    Where its size would follow from the sum, that of another one is left open too; and of two groups the gap, which
+    would tell the other's number.
     """
-    small = [row for row in rows if any(isinstance(many, int) and many < FEW for many in (row.count, row.patients))]
+    small = {i for i, row in enumerate(rows) if any(isinstance(many, int) and many < FEW
+             for many in (row.count, row.patients))}  # fmt: skip
     if small_cells or not small:
         return rows
-    found = [_hidden(row) if row in small else row for row in rows]
-    others = [row for row in found if not row.hidden]
-    if len(small) == 1 and others:
-        least = min(others, key=lambda row: int(str(row.count)))
-        patients = None if least.patients is None else f"≥{FEW}"
-        found[found.index(least)] = replace(least, count=f"≥{FEW}", patients=patients)
-    return [replace(row, gap=None, gap_ends=None) for row in found] if len(others) < 2 else found
+    counts = masked([int(str(row.count)) for row in rows], False, small)
+    more = {i for i, count in enumerate(counts) if isinstance(count, str)}
+    patients: list[object] = [row.patients for row in rows]
+    if None not in patients:
+        patients = masked([int(str(many)) for many in patients], False, more)
+    found = [replace(row, count=count, patients=many) for row, count, many in zip(rows, counts, patients, strict=True)]
+    found = [_hidden(row) if i in small else row for i, row in enumerate(found)]
+    return [replace(row, gap=None, gap_ends=None) for row in found] if len(rows) - len(small) < 2 else found
 
 
 def _hidden(row: Row) -> Row:
     """A row of which only is told that it is small, and of what."""
-    count, patients = (many if many is None else f"{'<' if int(str(many)) < FEW else '≥'}{FEW}"
-                       for many in (row.count, row.patients))  # fmt: skip
-    return Row(row.name, count, None, None, True, patients)
+    return Row(row.name, row.count, None, None, True, row.patients)
 
 
 def _group(attribute: str, name: str) -> str:

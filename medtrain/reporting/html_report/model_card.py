@@ -14,6 +14,7 @@ from medtrain.reporting.html_report.overview import KINDS, MAIN
 from medtrain.reporting.html_report.page_frame import signed
 from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
 from medtrain.reporting.html_report.run_record import began_from, licences
+from medtrain.reporting.small_cells import counted
 from medtrain.shards.packed_dataset import CHECKSUM
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
@@ -41,7 +42,7 @@ def model_card(facts_of: RunFacts) -> str:
         (name, _number(report[key]), _interval(report, key))
         for key, name in MAIN[facts_of.task].items() if key in report
     ])  # fmt: skip
-    rows = report["per_class"]
+    rows = counted(report, facts_of.small_cells)["per_class"]
     names = [key for key in WORDS if any(key in row for row in rows.values())]
     heads = (facts_of.label, *(WORDS[key] for key in names))
     lines += [
@@ -70,6 +71,8 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 def _number(value: Any) -> str:
     if value is None:
         return NOTHING
+    if isinstance(value, str):  # a count that is not told
+        return words(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 

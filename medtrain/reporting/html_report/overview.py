@@ -9,7 +9,9 @@ import numpy as np
 
 from medtrain.config.schema import DataConfig, lower_is_better
 from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
+from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.metrics.numbers import Floats
+from medtrain.reporting import small_cells as small
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
@@ -28,7 +30,7 @@ from medtrain.reporting.html_report.markup import (
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import Judged, RunFacts, without_paths
 from medtrain.shards import mixture
-from medtrain.shards.packed_dataset import SPLITS, PackedDataset
+from medtrain.shards.packed_dataset import SPLITS, STATES, PackedDataset
 
 # What a report's headline numbers are called, the most important first.
 MAIN = {
@@ -49,6 +51,7 @@ INTERVALS = (
     " of Clopper and Pearson (1934) of as many patients, of an AUROC of as many pairs of a patient with and one"
     " without; of other numbers there is none."
 )
+FEW_NOTE = joined(f"{small.SMALL} ", tag("code", "--small_cells", class_="flag"), " shows them.")
 LARGEST = 60  # classes of a confusion matrix that is shown
 KINDS = {
     "multiclass": "one of several classes",
@@ -69,8 +72,9 @@ def headline(facts_of: RunFacts) -> Section:
         ("run", facts_of.run.name),
         ("recipe", without_paths(facts_of.config.recipe)),
         ("task", f"{facts_of.config.task}: {KINDS[task]}"),
+        *([("score", listed(report["per_class"]))] if task == "score" else ()),
         ("network", f"{facts_of.config.model.backbone}, {_input(facts_of.config.data)}"),
-        ("monitored metric", f"{facts_of.config.monitor} ({_way(facts_of.config.monitor)} is better)"),
+        ("monitored metric", f"{metric_words(facts_of.config.monitor)} ({_way(facts_of.config.monitor)} is better)"),
         ("best epoch", _best_epoch(facts_of)),
         ("split", facts_of.split),
         ("judged", joined(number(report["samples"]), f" {facts_of.unit}", _also(facts_of))),
@@ -173,17 +177,36 @@ def _label_counts(facts_of: RunFacts, name: str, packed: PackedDataset, splits: 
     words = {"abnormality": ("abnormal", "normal", "of other types")}.get(
         facts_of.task, ("present", "absent", "unknown")
     )
-    states = ("positive",) if one_of_many else ("positive", "negative", "unknown")
+    of_split = [_told_counts(facts_of, packed, split) for split in splits]
     rows = [
-        (label, *(packed.splits[split]["counts"][label][state] for split in splits for state in states))
+        (label, *(cell for own in of_split for cell in own[label][: 1 if one_of_many else None]))
         for label in packed.classes
         if facts_of.task != "multilabel" or any(packed.splits[split]["counts"][label]["positive"] for split in splits)
     ]
+    hides = note(FEW_NOTE) if any(isinstance(cell, str) for _, *own in rows for cell in own) else None
     if one_of_many:
-        return table(f"{name}: {facts_of.config.data.unit} of each class by split", (facts_of.label, *splits), rows)
+        caption = f"{name}: {facts_of.config.data.unit} of each class by split"
+        return joined(table(caption, (facts_of.label, *splits), rows), hides)
     heads = (facts_of.label, *(word for _ in splits for word in words))
-    above = [("", 1), *((split, len(states)) for split in splits)]
-    return table(f"{name}: {facts_of.config.data.unit} by split and {facts_of.label}", heads, rows, above=above)
+    above = [("", 1), *((split, len(words)) for split in splits)]
+    caption = f"{name}: {facts_of.config.data.unit} by split and {facts_of.label}"
+    return joined(table(caption, heads, rows, above=above), hides)
+
+
+def _told_counts(facts_of: RunFacts, packed: PackedDataset, split: str) -> dict[str, list[object]]:
+    """Present, absent and unknown of each label in a split, as they may be told."""
+    own, small_cells = packed.splits[split], facts_of.small_cells
+    counts = {label: [own["counts"][label][state] for state in STATES] for label in packed.classes}
+    if facts_of.task == "multiclass":
+        return small.masked_classes(counts, own["samples"], small_cells)
+    if facts_of.task == "abnormality":
+        told = small.masked_types([(cells[0], cells[1]) for cells in counts.values()], small_cells)
+        others = [
+            small.HIDDEN if isinstance(own[0], str) else cells[2]
+            for own, cells in zip(told, counts.values(), strict=True)
+        ]
+        return {label: [*own[1:], other] for label, own, other in zip(counts, told, others, strict=True)}
+    return {label: small.masked(cells, small_cells) for label, cells in counts.items()}
 
 
 def training_curves(facts_of: RunFacts) -> Section:
@@ -200,7 +223,7 @@ def training_curves(facts_of: RunFacts) -> Section:
             if not np.isnan(values := _column(facts_of.epochs, key)).all()
         }
         if lines:
-            figures.append(charts.by_epoch(f"epochs-{len(figures)}", _title(name), epochs, lines, best))
+            figures.append(charts.by_epoch(f"epochs-{len(figures)}", metric_title(name), epochs, lines, best))
     rates = {"learning rate": _column(facts_of.epochs, "lr")}
     figures.append(charts.by_epoch("epochs-lr", "Learning rate", epochs, rates, best))
     keys = [
@@ -208,12 +231,8 @@ def training_curves(facts_of: RunFacts) -> Section:
     ]
     shown = [key for key in keys if any(row.get(key) is not None for row in facts_of.epochs)]
     rows = [(row["epoch"], *(row.get(key) for key in (*shown, "lr"))) for row in facts_of.epochs]
-    numbers = table("Numbers by epoch", ("epoch", *(key.replace("_", " ") for key in shown), "learning rate"), rows)
+    numbers = table("Numbers by epoch", ("epoch", *map(metric_words, shown), "learning rate"), rows)
     return section("curves", "Training", tag("div", *figures, class_="figures"), more("The numbers by epoch", numbers))
-
-
-def _title(name: str) -> str:
-    return (name[0].upper() + name[1:]).replace("_", " ").replace("auroc", "AUROC")
 
 
 def _column(rows: list[dict[str, Any]], key: str) -> Floats:
