@@ -22,7 +22,7 @@ from medtrain.reporting.comparison_text import (
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
 from medtrain.reporting.html_report.markup import NOTHING, Html, facts, listed, note, paragraph, table, tag
-from medtrain.reporting.html_report.page_frame import Section, ensure_writable, page, section
+from medtrain.reporting.html_report.page_frame import COMPARISON, Section, ensure_writable, page, section
 from medtrain.reporting.html_report.run_facts import setting_in_public, without_paths
 from medtrain.reporting.run_comparison import Compared
 
@@ -35,7 +35,7 @@ SAME_DATA = {
 
 def write_comparison_page(compared: Compared, path: Path) -> None:
     """Write the page; InputError where `path` is a file that none of medtrain's reports is."""
-    ensure_writable(path)
+    ensure_writable(path, COMPARISON)
     write_whole(path, render(compared).encode())
 
 
@@ -53,7 +53,7 @@ def render(compared: Compared) -> str:
         curves(compared),
         _methods(found),
     ]
-    return page(title, under, parts)
+    return page(title, under, parts, COMPARISON)
 
 
 def _summary(found: dict[str, Any]) -> Section:

@@ -11,7 +11,7 @@ from medtrain.reporting.html_report.dataset_facts import UNKNOWN, DatasetFacts, 
 from medtrain.reporting.html_report.groups_section import ATTRIBUTES
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, more, note, number, paragraph, table, tag
 from medtrain.reporting.html_report.overview import FEW_NOTE
-from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
+from medtrain.reporting.html_report.page_frame import DATASET, Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_record import data_facts
 from medtrain.reporting.small_cells import masked, masked_classes
 from medtrain.shards.compatibility import stated
@@ -27,10 +27,10 @@ def write_dataset_page(folder: Path, out: Path | None = None, small_cells: bool 
     InputError where the folder holds no whole packed dataset, or `out` is a file that is none of medtrain's.
     """
     path = out or folder / "report.html"
-    ensure_ours(path)
+    ensure_ours(path, DATASET)
     told = gather_dataset(folder, small_cells)
     sections = [write(told) for write in (_overview, _labels, _people, _left_out, _provenance)]
-    text = page(folder.resolve().name, f"medtrain report: packed dataset {told.packed.name}", sections)
+    text = page(folder.resolve().name, f"medtrain report: packed dataset {told.packed.name}", sections, DATASET)
     try:
         write_whole(path, text.encode())
     except FileNotFoundError:

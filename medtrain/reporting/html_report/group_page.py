@@ -29,7 +29,7 @@ from medtrain.reporting.html_report.markup import (
     tag,
 )
 from medtrain.reporting.html_report.overview import FEW_NOTE, INTERVALS, MAIN, tile
-from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
+from medtrain.reporting.html_report.page_frame import GROUP, Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import kind_of, without_paths
 from medtrain.reporting.small_cells import counted, label_counts
 from medtrain.runs.run_group import RunGroup
@@ -46,7 +46,7 @@ def write_group_page(
     InputError where `out` is a file that no report of medtrain is.
     """
     path = out or group.page
-    ensure_ours(path)
+    ensure_ours(path, GROUP)
     beside = {run.name for run in group.runs if out is None and run.page.is_file()}
     sections = [
         _headline(group, report), _members(report, beside), _by_type(group, report, small_cells),
@@ -54,7 +54,7 @@ def write_group_page(
     ]  # fmt: skip
     under = f"medtrain report: a group of {len(group.runs)} runs, test split"
     try:
-        write_whole(path, page(group.name, under, sections).encode())
+        write_whole(path, page(group.name, under, sections, GROUP).encode())
     except FileNotFoundError:
         raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out") from None
     return path
