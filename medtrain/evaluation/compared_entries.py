@@ -95,7 +95,7 @@ def _mean(several: list[Scored], group: RunGroup) -> Scored:
         raise InputError(f"the runs of {group.name} were tested on different images", f"evaluate them anew: {again}")
     mean = np.asarray(np.mean([one.table.scores for one in several], axis=0), np.float64)
     table = ScoreTable(first.images, first.rows, first.labels, mean, first.classes, first.answers)
-    return Scored(table, _report([one.report for one in several]))
+    return Scored(table, report_of_members([one.report for one in several]))
 
 
 def _together(parts: list[Scored], group: RunGroup) -> Scored:
@@ -110,11 +110,15 @@ def _together(parts: list[Scored], group: RunGroup) -> Scored:
             "compare its runs one by one",
         )
     table = ScoreTable(images, rows, labels, scores, first.classes, first.answers)
-    return Scored(table, _report([part.report for part in parts]))
+    return Scored(table, report_of_members([part.report for part in parts]))
 
 
-def _report(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first, with what is read of its labels: the mean of the thresholds, and whether all have learned it."""
+def report_of_members(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is read of the reports of runs whose scores are averaged: the first, with the mean of the thresholds that
+    each run's own validation chose for a label, whether all have learned it, and the mean of the temperatures.
+
+    It is the one rule of what a group decides: in its own report, and where it is compared.
+    """
     rows: dict[str, dict[str, Any]] = {}
     for label in dict.fromkeys(label for report in reports for label in report.get("per_class", {})):
         own = [report.get("per_class", {}).get(label, {}) for report in reports]
@@ -123,4 +127,6 @@ def _report(reports: list[dict[str, Any]]) -> dict[str, Any]:
             **({"threshold": float(np.mean(limits))} if limits else {}),
             **({"learned": False} if any(row.get("learned") is False for row in own) else {}),
         }
-    return {**reports[0], "per_class": rows}
+    told = [report["temperature"] for report in reports if "temperature" in report]
+    temperature = {"temperature": float(np.mean(told))} if len(told) == len(reports) else {}
+    return {**reports[0], **temperature, "per_class": rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from medtrain.datasets.labels import ABSENT, PRESENT
 from medtrain.metrics import classification, numbers
 from medtrain.metrics.bootstrap import bootstrap_aurocs, bootstrap_kappa
+from medtrain.metrics.intervals import independent_pairs, stated
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints, plain
 
@@ -41,11 +43,13 @@ def abnormality_report(
     areas = bootstrap_aurocs(spread, truth == PRESENT, known, groups, seed)
 
     def row(own: NDArray[np.bool_], area: Floats) -> dict[str, Any]:
+        found = _numbers(values[own], abnormal[own], called[own])
         interval = bootstrap_kappa(abnormal[own], called[own], groups[own], seed)
+        whole = math.nan if found["auroc"] is None else found["auroc"]
         return {
-            **_numbers(values[own], abnormal[own], called[own]),
+            **found,
             "kappa_interval": [plain(end) for end in interval],
-            "auroc_interval": [plain(end) for end in area],
+            **stated("auroc", whole, area, independent_pairs(groups[own], abnormal[own])),
         }
 
     each = {name: row(known[:, i], areas.labels[i]) for i, name in enumerate(names)}

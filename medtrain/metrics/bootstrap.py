@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.metrics import classification, numbers
+from medtrain.metrics.intervals import has_width
 from medtrain.metrics.numbers import Floats, Ints
 
 
@@ -29,7 +30,8 @@ def bootstrap_intervals(
     `statistics` gets int64 counts [groups], how often each group was drawn, and returns K numbers, or NaN where one is
     undefined. Images of one patient are not independent, so drawing images would make the intervals too narrow (Field
     and Welsh, 2007; percentile interval: Efron, 1981). Rounds in which a statistic is NaN are left out of its own. One
-    group says nothing of the spread: NaN. The Philox seed makes it the same on every machine.
+    group says nothing of the spread: NaN. Nor do rounds that all give the same, as where everything is right: NaN too
+    (see intervals.all_or_none). The Philox seed makes it the same on every machine.
     """
     if rounds < 1 or not 0 < level < 1:
         raise ValueError(f"rounds is {rounds} and level {level}; expected rounds >= 1 and 0 < level < 1")
@@ -41,7 +43,8 @@ def bootstrap_intervals(
     ends = np.full((values.shape[1], 2), np.nan)
     for i, column in enumerate(values.T):
         if len(defined := column[~np.isnan(column)]):
-            ends[i] = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
+            low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
+            ends[i] = (low, high) if has_width(low, high) else math.nan
     return ends
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medtrain.metrics.intervals import all_or_none, has_width, independent_pairs
 from medtrain.metrics.numbers import Floats, Ints
 
 BINS = 2000  # at which ROC and precision-recall curves of a round are known
@@ -38,6 +39,7 @@ class OperatingPoint:
     low: float
     high: float
     threshold: float
+    exact: bool = False  # the interval is Clopper and Pearson's, as all resamples are alike
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Curves:
     precision_band: Band
     auroc_interval: tuple[float, float]
     points: tuple[OperatingPoint, ...]
+    exact: bool = False  # so is that of the AUROC; the bands are none
 
 
 def curves_of(
@@ -103,7 +106,7 @@ class _Label:
     def __init__(self, scores: Floats, positive: NDArray[np.bool_], group: Ints, groups: int) -> None:
         from scipy.sparse import coo_array
 
-        self.scores, self.positive = scores, positive
+        self.scores, self.positive, self.group = scores, positive, group
         edges = _edges(scores, positive)  # rising; a bin is from its edge on
         bins = len(edges) - np.searchsorted(edges, scores, "right")  # the highest scores first
         self.positives, self.negatives = (
@@ -142,21 +145,41 @@ class _Label:
         found = _operating(rate, recall)
         ends = _ends(self.values, len(found))
         names = [("sensitivity", at) for at in AT] + [("specificity", at) for at in AT]
-        points = [
-            OperatingPoint(number, at, value, float(low), float(high), float(thresholds[place]))
+        points = tuple(
+            self._point(number, at, value, (float(low), float(high)), float(thresholds[place]))
             for (number, at), (value, place), (low, high) in zip(names, found, ends.T, strict=True)
-        ]
+        )
         low, high = _ends([[area] for area in self.areas], 1)[:, 0].tolist()
+        alike = bool(self.areas) and not has_width(low, high)
+        rates, precisions = ([], []) if alike else (self.rates, self.precisions)
+        if alike:
+            low, high = self._exact(float(np.mean(self.areas)), independent_pairs(self.group, self.positive))
         return Curves(
             positives=int(self.positive.sum()),
             negatives=int((~self.positive).sum()),
             roc=_thinned(rate, recall),
-            roc_band=Band(self.share, *_ends(self.rates, GRID)),
+            roc_band=Band(self.share, *_ends(rates, GRID)),
             precision_recall=_thinned(recalled[:all_found], precision[:all_found]),
-            precision_band=Band(self.share[1:], *_ends(self.precisions, GRID - 1)),
+            precision_band=Band(self.share[1:], *_ends(precisions, GRID - 1)),
             auroc_interval=(low, high),
-            points=tuple(points),
+            points=points,
+            exact=alike and not math.isnan(low),
         )
+
+    def _point(
+        self, number: str, at: float, value: float, ends: tuple[float, float], threshold: float
+    ) -> OperatingPoint:
+        """With the exact interval of the patients with a positive, or a negative, where all resamples are alike."""
+        exact = False
+        if self.areas and not has_width(*ends):
+            own = self.group[self.positive == (number == "sensitivity")]
+            ends = self._exact(value, len(np.unique(own)))
+            exact = not math.isnan(ends[0])
+        return OperatingPoint(number, at, value, *ends, threshold, exact)
+
+    @staticmethod
+    def _exact(value: float, trials: int) -> tuple[float, float]:
+        return all_or_none(value, trials) if trials > 1 else (math.nan, math.nan)
 
 
 def _edges(scores: Floats, positive: NDArray[np.bool_]) -> Floats:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from medtrain.metrics import classification
 from medtrain.metrics import numbers as metrics_numbers
 from medtrain.metrics.bootstrap import bootstrap_accuracy
+from medtrain.metrics.intervals import stated
 from medtrain.metrics.numbers import plain
 
 MACRO = ("precision", "recall", "f1", "auroc")
@@ -22,7 +23,7 @@ def multiclass_report(
 
     `scores` are softmax probabilities [N, C], `targets` integers [N], `classes` the C
     names and `groups` [N] the patients. AUROC is one class against the rest; macro numbers are the mean over
-    the classes where they are defined; the interval holds 95 % (`bootstrap_accuracy`).
+    the classes where they are defined; the interval holds 95 % (`bootstrap_accuracy`; `intervals.stated`).
     """
     values, truth = classification.distributions(scores, targets)
     if not len(set(classes)) == len(classes) == values.shape[1]:
@@ -34,10 +35,12 @@ def multiclass_report(
     areas = np.array([classification.auroc(ranked[:, c], truth == c) for c in range(len(classes))])
     numbers = {**each._asdict(), "auroc": areas}
     rows = {name: {key: plain(row[c]) for key, row in numbers.items()} for c, name in enumerate(classes)}
+    right = classification.accuracy(confusion)
+    ends = bootstrap_accuracy(predictions == truth, groups, seed)
     return {
         "samples": len(truth),
-        "accuracy": plain(classification.accuracy(confusion)),
-        "accuracy_interval": [plain(end) for end in bootstrap_accuracy(predictions == truth, groups, seed)],
+        "accuracy": plain(right),
+        **stated("accuracy", right, ends, len(np.unique(groups))),
         **{f"macro_{key}": plain(metrics_numbers.mean_of_defined(numbers[key])) for key in MACRO},
         "ece": plain(classification.expected_calibration_error(values, truth)),
         "brier": plain(classification.brier_score(values, truth)),

@@ -12,6 +12,7 @@ from medtrain.datasets.labels import ABSENT, PRESENT
 from medtrain.metrics import classification
 from medtrain.metrics.bootstrap import bootstrap_aurocs
 from medtrain.metrics.calibration import at_temperature, best_temperature, calibration_error
+from medtrain.metrics.intervals import independent_pairs, stated
 from medtrain.metrics.numbers import plain
 
 Floats = NDArray[np.float64]
@@ -66,14 +67,18 @@ def with_intervals(
 ) -> dict[str, Any]:
     """A report with an `auroc_interval` for each label, `macro_` and `micro_auroc_interval`: 95 % by `groups` [N]
     (patients), see bootstrap.bootstrap_aurocs."""
-    truth = np.asarray(labels)
-    ends = bootstrap_aurocs(scores, truth == PRESENT, known_cells(truth), groups, seed)
-    rows = zip(report["per_class"].items(), ends.labels, strict=True)
+    truth, people = np.asarray(labels), np.asarray(groups)
+    positive, known = truth == PRESENT, known_cells(truth)
+    ends = bootstrap_aurocs(scores, positive, known, people, seed)
+    rows = {}
+    for i, (name, row) in enumerate(report["per_class"].items()):
+        area, pairs = row["auroc"], independent_pairs(people[known[:, i]], positive[known[:, i], i])
+        rows[name] = {**row, **stated("auroc", math.nan if area is None else area, ends.labels[i], pairs)}
     return {
         **report,
         "macro_auroc_interval": _interval(ends.macro),
         "micro_auroc_interval": _interval(ends.micro),
-        "per_class": {name: {**row, "auroc_interval": _interval(own)} for (name, row), own in rows},
+        "per_class": rows,
     }
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medtrain.metrics import student_t
+from medtrain.metrics.intervals import has_width
 from medtrain.metrics.numbers import Floats
 
 LEVEL = 0.95
@@ -41,7 +42,8 @@ def never_zero(p: float) -> float:
 def from_draws(first: float, second: float, drawn: Floats, margin: float = 0.0) -> PairedDifference:
     """By the differences `drawn` [R] in the rounds of a bootstrap, of which those that are NaN are left out.
 
-    Percentile intervals (Efron, 1981); p is twice the smaller share of rounds on one side of 0, the data themselves
+    Percentile intervals (Efron, 1981), undefined where all rounds give the same difference, and with them equivalence;
+    p is twice the smaller share of rounds on one side of 0, the data themselves
     counted as one more round (Davison and Hinkley, 1997), so that it is at least 2 / (R + 1).
     """
     defined = drawn[~np.isnan(drawn)]
@@ -53,18 +55,19 @@ def from_draws(first: float, second: float, drawn: Floats, margin: float = 0.0) 
 
     def within(level: float) -> tuple[float, float]:
         low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2)).tolist()
-        return low, high
+        return (low, high) if has_width(low, high) else (math.nan, math.nan)
 
     sides = share(int((defined <= 0).sum())), share(int((defined >= 0).sum()))
     beyond = share(int((defined <= -margin).sum())), share(int((defined >= margin).sum()))
+    equivalence = within(EQUIVALENCE_LEVEL)
     return PairedDifference(
         first,
         second,
         second - first,
         within(LEVEL),
         min(1.0, 2 * min(sides)),
-        within(EQUIVALENCE_LEVEL),
-        min(1.0, max(beyond)) if margin else math.nan,
+        equivalence,
+        min(1.0, max(beyond)) if margin and not math.isnan(equivalence[0]) else math.nan,
     )
 
 
@@ -74,20 +77,21 @@ def from_variance(
     """By the `variance` of the difference, with Student's t of so many `degrees` of freedom; the p of a difference of 0
     is 1.
 
-    Undefined where there is a difference and no variance: so few patients say nothing.
+    Undefined where there is a difference and no variance: so few patients say nothing. Without either the p is 1, and
+    intervals and equivalence are undefined: two models that rank alike what is here may rank others differently.
     """
     difference = second - first
     if not variance >= 0 or (variance == 0 and difference != 0):
         return undefined(first, second)
     deviation = math.sqrt(variance)
+    if deviation == 0:
+        return undefined(first, second)._replace(p=1.0)
 
     def within(level: float) -> tuple[float, float]:
         reach = student_t.reach(level, degrees) * deviation
         return difference - reach, difference + reach
 
     def above(value: float) -> float:
-        if deviation == 0:
-            return 0.0 if value > 0 else 1.0
         return student_t.above(value / deviation, degrees)
 
     return PairedDifference(

@@ -16,10 +16,13 @@ TENTHS = 10
 NUMBERS = ("mae", "rmse", "r2", "spearman")
 
 
-def score_report(predicted: ArrayLike, given: ArrayLike, groups: ArrayLike, seed: int = 0) -> dict[str, Any]:
+def score_report(
+    predicted: ArrayLike, given: ArrayLike, groups: ArrayLike, seed: int = 0, name: str = "score"
+) -> dict[str, Any]:
     """Every number of it, as plain Python numbers ready for JSON; NaN becomes None.
 
-    `predicted` and `given` [N] are scores, `groups` [N] patients, by whom the 95 % intervals are. Rows without a given
+    `predicted` and `given` [N] are scores, `groups` [N] patients, by whom the 95 % intervals are, `name` is what the
+    scores are called. Rows without a given
     score (NaN) count nowhere. ValueError where the lengths differ, or what is predicted is no number.
     """
     values, truth = np.asarray(predicted, np.float64), np.asarray(given, np.float64)
@@ -39,11 +42,11 @@ def score_report(predicted: ArrayLike, given: ArrayLike, groups: ArrayLike, seed
     found = dict(zip(NUMBERS, map(plain, numbers(np.ones(people, np.int64))), strict=True))
     ends = bootstrap_intervals(numbers, people, seed)
     intervals = {
-        f"{name}_interval": [plain(end) for end in pair] for name, pair in zip(NUMBERS, ends.tolist(), strict=True)
+        f"{number}_interval": [plain(end) for end in pair] for number, pair in zip(NUMBERS, ends.tolist(), strict=True)
     }
     row = {"samples": len(values), **found, **intervals}
     loss = plain(metrics_numbers.ratio(np.square(values - truth).sum(), len(values)))
-    return {"loss": loss, **row, "per_class": {"score": row}, "by_given": _by_given(values, truth)}
+    return {"loss": loss, **row, "per_class": {name: row}, "by_given": _by_given(values, truth)}
 
 
 def _by_given(predicted: Floats, given: Floats) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from medtrain.datasets.labels import PRESENT
 from medtrain.metrics import classification
 from medtrain.metrics.abnormality_report import THRESHOLD
 from medtrain.metrics.bootstrap import bootstrap_intervals, group_numbers
+from medtrain.metrics.grouped_areas import GroupedAreas, shares
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints, mean_of_defined, plain
 
@@ -72,52 +73,7 @@ def _metric(report: Mapping[str, Any]) -> tuple[str, Callable[..., Numbers]]:
 
 
 def _aurocs(scores: Floats, labels: NDArray[Any], known: Mask, of: Ints, people: Ints, groups: int) -> Numbers:
-    each = [
-        _areas(scores[own, i], labels[own, i] == PRESENT, of[own], people[own], groups) for i, own in enumerate(known.T)
-    ]
-
-    def numbers(drawn: Ints) -> tuple[Floats, Floats]:
-        found = np.array([areas(drawn) for areas in each])  # [L, 2, G]
-        return found[:, 0].T, found[:, 1].T
-
-    return numbers
-
-
-def _areas(scores: Floats, positive: Mask, of: Ints, people: Ints, groups: int) -> Callable[[Ints], Floats]:
-    """The AUROC of each group and of its rest [2, G], from one pass over the sorted scores.
-
-    How many pairs of a positive of group g and a negative of group h are in order is counted for all g and h: a rest is
-    what is left of these counts without a group's row and column.
-    """
-    order = np.argsort(scores, kind="stable")
-    up, down = order[positive[order]], [order[~positive[order] & (of[order] == h)] for h in range(groups)]
-    up = up[np.argsort(of[up], kind="stable")]  # by group
-    places = [(np.searchsorted(scores[own], scores[up], "left"), np.searchsorted(scores[own], scores[up], "right"))
-              for own in down]  # fmt: skip
-    up_people, down_people = people[up], [people[own] for own in down]
-    there, starts = np.unique(of[up], return_index=True)
-    before = [np.zeros(len(own) + 1, np.int64) for own in down]
-    pairs, ups = np.zeros((groups, groups), np.int64), np.zeros(groups, np.int64)  # [negatives of, positives of]
-
-    def areas(drawn: Ints) -> Floats:
-        weights = drawn[up_people]
-        for h, (own, (low, high)) in enumerate(zip(down_people, places, strict=True)):
-            np.cumsum(drawn[own], out=before[h][1:])
-            if len(there):
-                pairs[h, there] = np.add.reduceat(weights * (before[h][low] + before[h][high]), starts)
-        if len(there):
-            ups[there] = np.add.reduceat(weights, starts)
-        downs = np.array([sums[-1] for sums in before])
-        own, whole = np.diag(pairs), pairs.sum()
-        rest = whole - pairs.sum(0) - pairs.sum(1) + own
-        return _shares(np.array([own, rest]), 2 * np.array([ups * downs, (ups.sum() - ups) * (downs.sum() - downs)]))
-
-    return areas
-
-
-def _shares(part: Floats | Ints, whole: Floats | Ints) -> Floats:
-    found: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    return found
+    return GroupedAreas(scores, labels == PRESENT, known, of, people, groups)
 
 
 def _tallies(values: Floats, known: Mask, of: Ints, people: Ints, groups: int) -> Floats:
@@ -134,7 +90,7 @@ def _means(values: Floats, known: Mask, of: Ints, people: Ints, groups: int) -> 
     def numbers(drawn: Ints) -> tuple[Floats, Floats]:
         own = sums @ drawn.astype(np.float64)
         rest = own.sum(0) - own
-        return _shares(own[:, :1], own[:, 1:]), _shares(rest[:, :1], rest[:, 1:])
+        return shares(own[:, :1], own[:, 1:]), shares(rest[:, :1], rest[:, 1:])
 
     return numbers
 

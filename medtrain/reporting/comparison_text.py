@@ -6,10 +6,10 @@ from typing import Any
 
 from medtrain.core.console import table
 from medtrain.evaluation.paired_tests import ALL
+from medtrain.metrics.intervals import ALIKE, known_ends
 from medtrain.metrics.paired_bootstrap import FEWEST
 
 ALPHA = 0.05
-FEW = 50  # patients, below which intervals of a bootstrap are too narrow
 WORDS = {
     "accuracy": "accuracy", "auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score",
     "ece": "calibration error", "f1": "F1", "kappa": "kappa", "mae": "mean absolute error", "precision": "precision",
@@ -41,8 +41,33 @@ def by_label(own: dict[str, Any]) -> list[str]:
 
 def comparison_text(found: dict[str, Any]) -> str:
     """What `compare_runs` found, for people."""
-    parts = [_heading(found), _training(found), *(_pair(found, own) for own in found["comparisons"]), _caveat(found)]
-    return "\n\n".join(parts)
+    pairs = (_pair(found, own) for own in found["comparisons"])
+    return "\n\n".join([*few_words(found), _heading(found), _training(found), *pairs, caveat(found)])
+
+
+def few_words(found: dict[str, Any]) -> list[str]:
+    """What comes first where a comparison is of few patients (metrics.few_patients); nothing where it is not."""
+    few, lines = found["few"], list[str]()
+    if few is None:
+        return lines
+    limit, least = few["fewer_than"], few["fewer_of_a_label_than"]
+    rough = "intervals and p-values are rough, and a difference that is shown may be chance"
+    if found["patients"] < limit:
+        undefined = "" if found["patients"] >= FEWEST else f"; of fewer than {FEWEST} patients they are undefined"
+        lines.append(f"Few patients: only {samples_of(found)} (fewer than {limit}). So {rough}{undefined}.")
+    elif few["all"]:
+        lines.append(
+            f"Few patients of one state: of every label fewer than {least} have it, or have it not. So {rough}."
+        )
+    if few["labels"] and not few["all"]:
+        names = ", ".join(few["labels"])
+        lines.append(f"Few patients with, or without, a label (fewer than {least}): {names}. Of these {rough}.")
+    return lines
+
+
+def is_few(found: dict[str, Any], label: str = "") -> bool:
+    """Whether all that is compared is of few patients, or what is of one label."""
+    return found["few"] is not None and (found["few"]["all"] or label in found["few"]["labels"])
 
 
 def p_text(p: float | None) -> str:
@@ -50,30 +75,31 @@ def p_text(p: float | None) -> str:
     return "p undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def sentence(first: str, second: str, name: str, row: dict[str, Any], together: bool) -> str:
-    """What a row of `metrics` says of two runs; `together`: its p-value was adjusted for several runs."""
+def sentence(first: str, second: str, name: str, row: dict[str, Any], together: bool, few: bool = False) -> str:
+    """What a row of `metrics` says of two runs; `together`: its p-value was adjusted for several runs; `few`: they
+    were compared on few patients."""
     if row["p"] is None:
         return f"{name}: undefined on these images"
     p = p_text(row["adjusted_p"]) + (" by Holm" if together else "")
-    low, high = row["interval"]
-    if row["adjusted_p"] >= ALPHA:
-        return (
-            f"{name}: no difference was shown: {second} - {first} is {row['difference']:+.4f}"
-            f" (95 % interval {low:.4f} to {high:.4f}, {p})"
-        )
-    if row["difference"] < 0:
-        low, high = -high, -low
-    better = "better" if (row["difference"] > 0) == row["higher_is_better"] else "worse"
-    return (
-        f"{name}: {second} is {better} than {first} by {abs(row['difference']):.4f}"
-        f" (95 % interval {low:.4f} to {high:.4f}, {p})"
-    )
+    ends = known_ends(row["interval"])
+    shown = row["adjusted_p"] < ALPHA
+    if ends and shown and row["difference"] < 0:
+        ends = [-ends[1], -ends[0]]
+    interval = f"95 % interval {ends[0]:.4f} to {ends[1]:.4f}" if ends else f"no 95 % interval: {ALIKE}"
+    if not shown:
+        what = f"no difference was shown: {second} - {first} is {row['difference']:+.4f}"
+    else:
+        better = "better" if (row["difference"] > 0) == row["higher_is_better"] else "worse"
+        on = "on these few patients " if few else ""
+        what = f"{on}{second} is {better} than {first} by {abs(row['difference']):.4f}"
+    return f"{name}: {what} ({interval}, {p})"
 
 
 def equivalence(name: str, row: dict[str, Any], margin: float, together: bool) -> str:
     """What two one-sided tests say of a row: whether the difference is within the margin."""
     if row["equivalence_p"] is None:
-        return f"{name}: equivalence is undefined on these images"
+        alike = f": {ALIKE}" if row["p"] is not None else " on these images"
+        return f"{name}: equivalence is undefined{alike}"
     low, high = row["equivalence_interval"]
     shown = "equivalent" if row["adjusted_equivalence_p"] < ALPHA else "equivalence was not shown"
     p = p_text(row["adjusted_equivalence_p"]) + (" by Holm" if together else "")
@@ -87,7 +113,8 @@ def over_seeds(found: dict[str, Any], own: dict[str, Any]) -> list[str]:
     rows = main_numbers(found, {"metrics": own["over_seeds"]})
     of = f"{first} has {seeds[first]}, {second} has {seeds[second]}"
     lines = [f"means over seeds ({of}), by patients and seeds: what holds for other trainings with these settings"]
-    lines += [sentence(first, second, f"mean {words_of(name)}", row, together) for name, row in rows.items()]
+    few = is_few(found)
+    lines += [sentence(first, second, f"mean {words_of(name)}", row, together, few) for name, row in rows.items()]
     if found["margin"]:
         lines += [equivalence(f"mean {words_of(name)}", row, found["margin"], together) for name, row in rows.items()]
     return lines
@@ -146,7 +173,7 @@ def _training(found: dict[str, Any]) -> str:
 def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     first, second, together = own["first"], own["second"], len(found["comparisons"]) > 1
     main = main_numbers(found, own)
-    lines = [sentence(first, second, words_of(name), row, together) for name, row in main.items()]
+    lines = [sentence(first, second, words_of(name), row, together, is_few(found)) for name, row in main.items()]
     if margin := found["margin"]:
         lines += [equivalence(words_of(name), row, margin, together) for name, row in main.items()]
     clustered = found["several_per_patient"]
@@ -157,7 +184,7 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     blocks = [
         "\n".join(lines),
         _differences(
-            f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds", "number", own,
+            f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds{only(found)}", "number", own,
             {words_of(name): row for name, row in own["metrics"].items()}, together,
         ),
         _differences(
@@ -165,12 +192,12 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
             {words_of(name): row for name, row in own.get("over_seeds", {}).items()}, together,
         ),
         _differences(
-            "AUROC, DeLong's test" + (" clustered by patient (Obuchowski, 1997)" if clustered else ""), "label", own,
-            own["auroc"], True,
+            f"AUROC, DeLong's test{' clustered by patient (Obuchowski, 1997)' if clustered else ''}{only(found)}",
+            "label", own, own["auroc"], True,
         ),
-        *(_differences(f"{WORDS[number]}, bootstrap of patients", "label", own, own[number], True)
+        *(_differences(f"{WORDS[number]}, bootstrap of patients{only(found)}", "label", own, own[number], True)
           for number in by_label(own)),
-        _decisions(own, together),
+        _decisions(found, own, together),
     ]  # fmt: skip
     return "\n\n".join(filter(None, blocks))
 
@@ -189,7 +216,16 @@ def _differences(title: str, what: str, own: dict[str, Any], rows: dict[str, Any
     return f"{title}\n{table(heads, cells)}"
 
 
-def _decisions(own: dict[str, Any], together: bool) -> str:
+def only(found: dict[str, Any]) -> str:
+    """What the title of a table adds where it is of few patients."""
+    return (
+        f"; only {found['patients']:,} patients"
+        if found["few"] and found["patients"] < found["few"]["fewer_than"]
+        else ""
+    )
+
+
+def _decisions(found: dict[str, Any], own: dict[str, Any], together: bool) -> str:
     rows = own["decisions"]
     if not rows:
         return ""
@@ -207,15 +243,7 @@ def _decisions(own: dict[str, Any], together: bool) -> str:
         (name, row["first_only"], row["second_only"], _p(row["p"]), *([_p(row["adjusted_p"])] * adjusted))
         for name, row in rows.items()
     ]
-    return f"{title}\n{table(heads, cells)}"
-
-
-def _caveat(found: dict[str, Any]) -> str:
-    lines = [caveat(found)]
-    if found["patients"] < FEW:
-        undefined = "" if found["patients"] >= FEWEST else f", and of less than {FEWEST} undefined"
-        lines.append(f"Of so few patients (less than {FEW}) intervals and p-values are rough{undefined}.")
-    return "\n".join(lines)
+    return f"{title}{only(found)}\n{table(heads, cells)}"
 
 
 def _interval(ends: list[float | None]) -> str:

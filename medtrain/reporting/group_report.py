@@ -14,12 +14,13 @@ from medtrain.core import permissions
 from medtrain.core.console import table
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.evaluation.compared_entries import report_of_members
 from medtrain.evaluation.evaluate import compute_task_metrics
 from medtrain.evaluation.inference import rebuild_model
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.reporting import study_figures
 from medtrain.reporting.html_report.group_page import write_group_page
-from medtrain.reporting.html_report.page_frame import ensure_writable
+from medtrain.reporting.html_report.page_frame import GROUP, ensure_writable
 from medtrain.reporting.report_text import report_text
 from medtrain.reporting.split_report import evaluate_opened, report_name
 from medtrain.reporting.task_figures import draw
@@ -31,7 +32,9 @@ from medtrain.shards import mixture
 ENSEMBLE = 5  # models of the lowest validation loss are averaged (Rajpurkar et al., 2018)
 
 
-def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None = None) -> dict[str, Any]:
+def build_report(
+    group: RunGroup, say: Callable[[str], None], out: Path | None = None, small_cells: bool = False
+) -> dict[str, Any]:
     """Write and return the report of a group: that of its task over all studies, and of each run what it contributed.
     It is also written as a page, `report.html` of the group or `out`.
 
@@ -39,14 +42,14 @@ def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None =
     InputError where no run has a result yet, or the page cannot be written to `out`.
     """
     if out is not None:
-        ensure_writable(out)
+        ensure_writable(out, GROUP)
     permissions.apply(configfile.load(group.runs[0].config_file).share)
     told = {run.name: _about(run) for run in group.runs}
     chosen = _chosen(group.runs, told)
     if not chosen:
         see = command_for(Run(group.folder), "status")
         raise InputError(f"no run of {group.name} has a result yet", f"see why: {see}")
-    task, judged = _judged(group, {name: [run.report for run in runs] for name, runs in chosen.items()})
+    task, judged = judged_together(group, {name: [run.report for run in runs] for name, runs in chosen.items()})
     copies = [told[runs[0].name]["copies_left_out"] for runs in chosen.values()]
     report = {**judged, "copies_left_out": sum(copies), "runs": told}
     for folder in (group.evaluation, group.figures):
@@ -54,7 +57,7 @@ def build_report(group: RunGroup, say: Callable[[str], None], out: Path | None =
     write_json(group.report, report)
     _draw(group, report)
     draw(task, report, group.figures / f"{task.figure}_test.png", _about_group(group, report))
-    write_group_page(group, report, out)
+    write_group_page(group, report, out, small_cells)
     say(f"{group.name}, {len(told)} runs:\n{report_text(report, task)}\n\n{_runs_table(told)}{_missing(group, told)}")
     return report
 
@@ -72,7 +75,7 @@ def evaluate_together(
         reports.setdefault(opened.own.study_type, []).append(run.evaluation / f"{name}.json")
     if not study_type and name == group.report.stem:
         return build_report(group, say), group.report
-    task, judged = _judged(group, reports)
+    task, judged = judged_together(group, reports)
     judged["copies_left_out"] = sum(read_json(paths[0]).get("copies_left_out", 0) for paths in reports.values())
     path = group.evaluation / f"{'-'.join(filter(None, (name, study_type)))}.json"
     group.evaluation.mkdir(exist_ok=True, mode=0o750)
@@ -81,10 +84,12 @@ def evaluate_together(
     return judged, path
 
 
-def _judged(group: RunGroup, reports: dict[str, list[Path]]) -> tuple[Any, dict[str, Any]]:
-    """The task, and its report over what the runs of each study type scored, whose tables lie beside their reports."""
+def judged_together(group: RunGroup, reports: dict[str, list[Path]]) -> tuple[Any, dict[str, Any]]:
+    """The task as the validations of the runs have tuned it, and its report over what the runs of each study type
+    scored, whose tables lie beside their reports."""
     parts = [_average([read_scores(path.with_suffix(".csv")) for path in paths]) for paths in reports.values()]
     task = tasks.make(configfile.load(group.runs[0].config_file), parts[0].classes, _counts(group))
+    task = task.with_tuning_of(report_of_members([read_json(path) for paths in reports.values() for path in paths]))
     labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores"))
     return task, compute_task_metrics(task, scores, labels, np.concatenate([part.rows for part in parts]))
 

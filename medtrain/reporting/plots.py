@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medtrain.config.schema import lower_is_better
+from medtrain.metrics.intervals import exact_of, known_ends
+from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.reporting.style import (
     BLUE,
     GREEN,
@@ -52,7 +54,7 @@ def history(rows_by_epoch: Sequence[Mapping[str, Any]], path: Path, watch: str =
             _curve(axes, epochs, training, BLUE, "training")
         _curve(axes, epochs, validation, VERMILION, "validation", "s--")
         if best is not None:
-            words = f"{name_of(name)} at the best epoch" if name != watch else f"best {name_of(name)}, epoch"
+            words = f"{metric_words(name)} at the best epoch" if name != watch else f"best {metric_words(name)}, epoch"
             _mark_best(axes, int(epochs[best]), float(validation[best]), words)
         _epoch_axis(axes, epochs, name)
         axes.legend(frameon=False)
@@ -103,14 +105,14 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str =
     places = np.arange(len(defined))
     axes.barh(places, [row["auroc"] for row in defined.values()], 0.7, color=BLUE)
     for place, row in enumerate(defined.values()):
-        low, high = row.get("auroc_interval") or (None, None)
         ends = ""
-        if low is not None and high is not None:
+        if known := known_ends(row.get("auroc_interval")):
+            low, high = known
             # Black on white: seen on the bar and beside it.
             for colour, width in (("white", 4.5), ("black", 1.8)):
                 axes.plot([low, high], [place, place], "|-", color=colour, linewidth=width, markersize=8 + width,
                           markeredgewidth=width, solid_capstyle="butt", clip_on=False)  # fmt: skip
-            ends = f" ({low:.3f} to {high:.3f})"
+            ends = f" ({low:.3f} to {high:.3f}{', exact' if exact_of(row, 'auroc') else ''})"
         words = f"{row['auroc']:.3f}{ends}, {row['positives']:,} of {row['known']:,}"
         axes.text(1.03, place, words, va="center", fontsize=8, color=INK)
     axes.axvline(0.5, color=INK, linewidth=0.8, linestyle="--")
@@ -127,14 +129,16 @@ def label_scores(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str =
     save(figure, path)
 
 
-def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path, about: str = "") -> None:
+def predicted_scores(rows: Sequence[Mapping[str, Any]], path: Path, about: str = "", name: str = "scores") -> None:
     """What is predicted against what was given: mean and deviation in each tenth, `[{"given", "predicted", "deviation",
-    "samples"}, ...]`; `about` says what it is of. ValueError without a row."""
+    "samples"}, ...]`; `about` says what it is of, `name` what the scores are. ValueError without a row."""
     ensure_any("predicted_scores", "a score", rows)
     given, predicted, deviation = (_column(rows, key) for key in ("given", "predicted", "deviation"))
     ends = (min(given.min(), (predicted - deviation).min()), max(given.max(), (predicted + deviation).max()))
     figure = new_figure(5, 5)
-    axes = figure.add_subplot(title="Scores", xlabel="given", ylabel="predicted (mean and deviation)")
+    axes = figure.add_subplot(
+        title=name[:1].upper() + name[1:], xlabel="given", ylabel="predicted (mean and deviation)"
+    )
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle="--")
     axes.errorbar(given, predicted, deviation, fmt="o", color=BLUE, capsize=3)
     for row in rows:
@@ -193,19 +197,11 @@ def _mark_best(axes: Axes, epoch: int, value: float, words: str) -> None:
     )
 
 
-ACRONYMS = ("auroc", "f1", "mae", "rmse", "ece")
-
-
-def name_of(metric: str) -> str:
-    """A metric as a reader knows it."""
-    return " ".join(word.upper() if word.lower() in ACRONYMS else word for word in metric.split("_"))
-
-
 def _epoch_axis(axes: Axes, epochs: NDArray[Any], title: str) -> None:
     room = max(0.5, 0.02 * float(epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - room, epochs[-1] + room)
     axes.xaxis.set_major_locator(whole_numbers())
-    axes.set(title=(name := name_of(title))[0].upper() + name[1:], xlabel="epoch")
+    axes.set(title=metric_title(title), xlabel="epoch")
     style_axes(axes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.core.console import table
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting.shown_labels import in_words, left_out, shown
 from medtrain.tasks import Task
 
@@ -13,7 +14,7 @@ def report_text(report: dict[str, Any], task: Task) -> str:
     """The headline and a table with a row for each label."""
     copies = f"; {report['copies_left_out']} byte-identical copies left out" if report["copies_left_out"] else ""
     rows = [
-        (name, *(_cell(row.get(column)) for column in task.columns.values()))
+        (name, *(_cell(row, column) for column in task.columns.values()))
         for name, row in {**shown(report["per_class"]), **_averages(report, task)}.items()
         if row.get("samples") != 0  # as those of other study types
     ]
@@ -51,12 +52,15 @@ def _by_dataset(report: dict[str, Any], task: Task) -> list[str]:
         (name, *(own["per_class"][name].get("auroc") for own in each.values())) for name in shown(report["per_class"])
     ]
     if any(cell is not None for row in rows for cell in row[1:]):
-        lines.append(table((f"auroc by {task.label}", *each), rows))
+        lines.append(table((f"AUROC by {task.label}", *each), rows))
     return lines
 
 
-def _cell(value: Any) -> Any:
+def _cell(row: dict[str, Any], column: str) -> Any:
     """An interval in words; a number as it is."""
+    value = row.get(column)
     if not isinstance(value, list):
         return value
-    return "-" if None in value else f"{value[0]:.3f} to {value[1]:.3f}"
+    if (ends := known_ends(value)) is None:
+        return "-"
+    return f"{ends[0]:.3f} to {ends[1]:.3f}{', exact' if exact_of(row, column.removesuffix('_interval')) else ''}"

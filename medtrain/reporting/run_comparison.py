@@ -15,6 +15,7 @@ from medtrain.core.errors import InputError
 from medtrain.evaluation.common_images import CommonImages, common_of, load_common
 from medtrain.evaluation.compared_entries import Entry, Scored, has_scores, members, replicates
 from medtrain.evaluation.paired_tests import Tested, run_paired_tests, run_seed_tests
+from medtrain.metrics.few_patients import few_of
 from medtrain.metrics.mcnemar import McNemar
 from medtrain.metrics.multiple_testing import holm
 from medtrain.metrics.numbers import plain
@@ -64,6 +65,7 @@ def compare_runs(runs: Sequence[Entry], split: str = "", margin: float = 0.0) ->
         "samples": tested.samples,
         "patients": tested.patients,
         "several_per_patient": tested.several,
+        "few": few_of(tested.patients, tested.patients_of, tested.rankings),
         "common_images": len(common.labels),
         "images": dict(zip(names, common.images, strict=True)),
         "left_out_labels": list(common.unlearned),

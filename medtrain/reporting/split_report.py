@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from medtrain.reporting.run_figures import draw_history, draw_report, split_word
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
-from medtrain.slurm.queries import JobStatus
 from medtrain.tasks import Task
 
 
@@ -55,7 +54,7 @@ def report_finished(
 def write_page(run: Run, say: Callable[[str], None]) -> None:
     """The report as a page. Whatever goes wrong with it, the run is finished."""
     try:
-        write_report_page(run, place=JobStatus("process", str(os.getpid()), "RUNNING"))
+        write_report_page(run, finishes_at=time.time())
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         say(f"warning: no {run.page.name}: {reason} (write it later: {command_for(run, 'report')})")

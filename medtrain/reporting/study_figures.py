@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from medtrain.metrics.intervals import known_ends
 from medtrain.reporting.plots import percent
 from medtrain.reporting.style import BLUE, INK, cell_lines, ensure_any, heading, new_figure, remark, save
 
@@ -30,15 +31,14 @@ def kappas(rows: Mapping[str, Mapping[str, Any]], path: Path, about: str = "") -
         axes.axvspan(low, low + 0.2, color=BLUE, alpha=0.04 * (i + 1), linewidth=0)
         axes.text(low + 0.1, -0.75, name, ha="center", va="center", fontsize=8, color=INK)
     for place, row in enumerate(rows.values()):
-        low, high = row["kappa_interval"]
         axes.plot(row["kappa"], place, "o", color=BLUE)
-        if low is not None:
-            axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
+        if ends := known_ends(row["kappa_interval"]):
+            axes.plot(ends, [place, place], color=BLUE, linewidth=1.6)
     for place, row in enumerate(rows.values()):
         words = f"{row['kappa']:.3f}, {row['samples']:,} studies"
         axes.text(1.02, place, words, va="center", fontsize=8, color=INK)
-    ends = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
-    axes.set(xlim=(min([0.0, *ends]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
+    lowest = [row["kappa_interval"][0] for row in rows.values() if row["kappa_interval"][0] is not None]
+    axes.set(xlim=(min([0.0, *lowest]) - 0.02, 1.0), ylim=(len(rows) - 0.5, -1.1))  # the first row on top
     axes.set_yticks(range(len(rows)), list(rows))
     axes.spines[["top", "right"]].set_visible(False)
     heading(figure, about)

@@ -45,4 +45,4 @@ def _(task: Multilabel, report: dict[str, Any], path: Path, about: str = "") -> 
 def _(task: Score, report: dict[str, Any], path: Path, about: str = "") -> None:
     """What is predicted in each tenth of what was given."""
     if report["by_given"]:
-        plots.predicted_scores(report["by_given"], path, about)
+        plots.predicted_scores(report["by_given"], path, about, task.name)

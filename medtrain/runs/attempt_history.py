@@ -9,18 +9,23 @@ from medtrain.runs.goodput import goodput, work
 from medtrain.runs.run import Run
 from medtrain.slurm.queries import JobStatus
 
+FINISHED = "finished"  # as exit_causes has it
 
-def attempt_history(run: Run, place: JobStatus | None) -> list[Row]:
+
+def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None = None) -> list[Row]:
     """One row for each attempt: start, end, nodes, cause, steps done and lost, goodput.
 
     `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
-    an attempt that runs, steps that are not saved yet count too.
+    an attempt that runs, steps that are not saved yet count too. `finishes_at` is given by the last attempt itself,
+    which has done all its work and ends then: what is written at its end is read long after it.
     """
     rows = rows_of(run)
     starts, last = started(rows), unended(rows)
     ends = {row["attempt"]: row for row in rows if row["event"] == "end"}
     runs_on = last is not None and place is not None and _same_life(last, place)
-    if last is not None:
+    if last is not None and finishes_at is not None:
+        ends[last["attempt"]] = {**_so_far(run, last, None), "cause": FINISHED, "kind": FINISHED, "time": finishes_at}
+    elif last is not None:
         ends[last["attempt"]] = _so_far(run, last, place) if runs_on else silent_end(run, last)
     avoided = {row["attempt"]: row for row in rows if row["event"] == "exclude"}
     told = []

@@ -44,6 +44,8 @@ class Task(Protocol):
     """Whether the scores are probabilities."""
     accuracy_name: str
     """What `correct` counts."""
+    accuracy_key: str
+    """The number of a report that `correct` is of the training: `train_KEY` in the journal."""
     needs_tuning: bool
     """Whether `tune_on` has something to choose, which takes a pass over the validation split."""
 
@@ -52,7 +54,8 @@ class Task(Protocol):
         ranks gives the mean over all known cells, however they are spread."""
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: what is right of this batch, as a share of what is known of the global batch, as in `loss`."""
+        """Scalar: what is right of this batch, as a share of what is known of the global batch, as in `loss`; or
+        another mean of its known samples, such as their absolute error."""
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """float64 [B, K]: probabilities, where the task has such. In float32 a sigmoid is 1 from a logit of 17 on, and

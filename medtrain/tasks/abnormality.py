@@ -14,6 +14,7 @@ from medtrain.core.console import table
 from medtrain.datasets.labels import Counts, absent_share
 from medtrain.loading.batch import Batch
 from medtrain.metrics.abnormality_report import THRESHOLD, abnormality_report
+from medtrain.metrics.intervals import interval_words
 
 STATES = ("normal", "abnormal")
 COLUMNS = {
@@ -21,7 +22,7 @@ COLUMNS = {
     "abnormal": "abnormal",
     "kappa": "kappa",
     "95 % interval": "kappa_interval",
-    "auroc": "auroc",
+    "AUROC": "auroc",
     "accuracy": "accuracy",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -36,7 +37,7 @@ class Abnormality:
     figure = "confusion"
     logged_metrics: ClassVar = {"kappa": "kappa", "auroc": "AUROC", "accuracy": "accuracy"}
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = False
     outputs = 1
     output_names = ("abnormal",)
@@ -104,10 +105,8 @@ class Abnormality:
         """Cohen's kappa with its interval, and AUROC."""
         if report["kappa"] is None:
             return "no kappa (all studies are alike, or none is known)"
-        low, high = report["kappa_interval"]
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         area = "" if report["auroc"] is None else f", AUROC {report['auroc']:.4f}"
-        return f"kappa {report['kappa']:.4f}{interval}{area}"
+        return f"kappa {report['kappa']:.4f}{interval_words(report, 'kappa')}{area}"
 
 
 def make(

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from medtrain.config.schema import Config
 from medtrain.datasets.labels import Counts
 from medtrain.loading.batch import Batch
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.multiclass_report import multiclass_report
 from medtrain.metrics.numbers import plain
 
 LEAST = np.finfo(np.float64).tiny  # a likelihood whose logarithm is finite
-COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "f1": "f1", "auroc": "auroc"}
+COLUMNS = {"images": "support", "precision": "precision", "recall": "recall", "F1": "f1", "AUROC": "auroc"}
 
 
 class Multiclass:
@@ -27,7 +28,7 @@ class Multiclass:
     figure = "confusion"
     logged_metrics: ClassVar = {"accuracy": "accuracy"}
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = False
 
     def __init__(
@@ -88,9 +89,7 @@ class Multiclass:
         """Accuracy with its interval."""
         if report["accuracy"] is None:
             return "no accuracy (no image's class is known)"
-        low, high = report["accuracy_interval"]
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
-        return f"accuracy {report['accuracy']:.4f}{interval}"
+        return f"accuracy {report['accuracy']:.4f}{interval_words(report, 'accuracy')}"
 
 
 def make(

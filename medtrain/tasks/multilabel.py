@@ -13,6 +13,7 @@ from medtrain.config.schema import Config
 from medtrain.datasets.labels import PRESENT, SOFT, SOFT_TARGET, UNKNOWN, Counts, absent_share
 from medtrain.loading.batch import Batch
 from medtrain.metrics.calibration import at_temperature
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.multilabel_report import (
     best_thresholds,
     chosen_temperature,
@@ -26,13 +27,13 @@ NEAREST_SOFT = 1e-4  # of a probability to a soft target
 COLUMNS = {
     "known": "known",
     "positives": "positives",
-    "auroc": "auroc",
+    "AUROC": "auroc",
     "95 % interval": "auroc_interval",
     "avg precision": "average_precision",
     "threshold": "threshold",
     "precision": "precision",
     "recall": "recall",
-    "f1": "f1",
+    "F1": "f1",
     "calib. error": "ece_at_temperature",
 }
 
@@ -49,7 +50,7 @@ class Multilabel:
         "macro_recall": "recall",
     }
     outputs_probabilities = True
-    accuracy_name = "accuracy"
+    accuracy_name = accuracy_key = "accuracy"
     needs_tuning = True
 
     def __init__(
@@ -165,10 +166,8 @@ class Multilabel:
         """Mean AUROC with its interval, and over how many labels."""
         if report["macro_auroc"] is None:
             return "no AUROC (no label has both a positive and a negative)"
-        low, high = report.get("macro_auroc_interval", (None, None))
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         labels = f"{report['macro_labels']['auroc']} of {len(self.classes)} labels"
-        return f"mean AUROC {report['macro_auroc']:.4f}{interval} over {labels}"
+        return f"mean AUROC {report['macro_auroc']:.4f}{interval_words(report, 'macro_auroc')} over {labels}"
 
 
 def _targets(labels: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,13 @@ import numpy.typing as npt
 import torch
 
 from medtrain.config.schema import Config
+from medtrain.core.errors import InputError
 from medtrain.datasets.labels import Counts
 from medtrain.loading.batch import Batch
+from medtrain.metrics.intervals import interval_words
 from medtrain.metrics.score_report import score_report
+from medtrain.shards import mixture
+from medtrain.shards.packed_dataset import PackedDataset
 
 COLUMNS = {
     "mean abs. error": "mae",
@@ -21,7 +25,6 @@ COLUMNS = {
     "95 % interval of R2": "r2_interval",
     "Spearman": "spearman",
 }
-CLOSE = 0.1  # in the unit of the scores
 
 
 class Score:
@@ -35,10 +38,10 @@ class Score:
     output_names = ("score",)
     unlearned: frozenset[str] = frozenset()
     outputs_probabilities = False
-    accuracy_name = f"within {CLOSE:g} of it"
+    accuracy_name, accuracy_key = "mean absolute error", "mae"  # a share within some distance would need their scale
 
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
+    def __init__(self, unit: str, name: str = "score") -> None:
+        self.unit, self.name = unit, name
         self.columns = {unit: "samples", **COLUMNS}
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -48,9 +51,9 @@ class Score:
         return errors.square().sum() / max(int(batch.global_known.sum()), 1)
 
     def correct(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Scalar: samples whose prediction is CLOSE to what was given / those with a score."""
-        close = (logits.float() - batch.labels).abs() <= CLOSE  # NaN is close to nothing
-        return close.sum() / max(int(batch.global_known.sum()), 1)
+        """Scalar: absolute errors summed / samples with a score in the global batch."""
+        errors = torch.where(batch.labels.isnan(), 0.0, (logits.float() - batch.labels).abs())
+        return errors.sum() / max(int(batch.global_known.sum()), 1)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """As they are, float64 [B, 1]."""
@@ -60,7 +63,7 @@ class Score:
         self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any], groups: npt.NDArray[np.uint64]
     ) -> dict[str, Any]:
         """`score_report`."""
-        return score_report(scores[:, 0], labels[:, 0], groups)
+        return score_report(scores[:, 0], labels[:, 0], groups, name=self.name)
 
     def tune_on(self, scores: npt.NDArray[np.float64], labels: npt.NDArray[Any]) -> Score:
         """Nothing is to be chosen."""
@@ -82,13 +85,17 @@ class Score:
         """Mean absolute error with its interval, explained variance, rank correlation."""
         if report["mae"] is None:
             return "no error (nothing has a score)"
-        low, high = report["mae_interval"]
-        interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
         others = {"R2": report["r2"], "Spearman": report["spearman"]}
         told = "".join(f", {name} {value:.4f}" for name, value in others.items() if value is not None)
-        return f"mean absolute error {report['mae']:.4f}{interval}{told}"
+        return f"mean absolute error {report['mae']:.4f}{interval_words(report, 'mae')}{told}"
 
 
 def make(config: Config, classes: tuple[str, ...], counts: Counts, unlearned: frozenset[str]) -> Score:
-    """The task, whatever the labels of the dataset are."""
-    return Score(config.data.unit)
+    """The task; its scores have the name of their column where the dataset is of one, and else are the score."""
+    try:
+        named = all(
+            PackedDataset.open(folder).manifest.get("task") == "score" for folder in mixture.folders(config.data)
+        )
+    except InputError:  # the run is read elsewhere than where its shards are
+        named = False
+    return Score(config.data.unit, classes[0] if named and len(classes) == 1 else "score")

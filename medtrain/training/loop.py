@@ -142,7 +142,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
         "epoch": state.epoch + 1,
         "lr": trainer.schedule.lr,
         "train_loss": state.epoch_loss / state.epoch_step,
-        "train_accuracy": state.epoch_correct / state.epoch_step,
+        f"train_{trainer.task.accuracy_key}": state.epoch_correct / state.epoch_step,
         **{f"val_{name}": value for name, value in report.items() if isinstance(value, int | float)},
     }
     state, better = update_best(config, state, report)
@@ -277,9 +277,10 @@ def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better:
     if state.best is not None:
         so_far = "the best so far" if better else f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}"
         best = f" ({so_far})"
+    trained = row[f"train_{trainer.task.accuracy_key}"]
     text = (
         f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.accuracy_name}"
-        f" {row['train_accuracy']:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
+        f" {trained:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
         f"{best}; lr {row['lr']:.2g}; {times}"
     )
     if torch.cuda.is_available():

@@ -56,7 +56,9 @@ def test_in_words_and_as_a_page(runs: Path, no_torch: dict[str, str], tmp_path: 
     sentences = [line for line in text.splitlines() if line.startswith(("accuracy: ", "macro AUROC: ", "macro F1: "))]
     assert len(sentences) == 6 and not [line for line in sentences if line not in shown.text]
     assert text.endswith(f"report: {page}\n") and page.stat().st_mode & 0o777 == 0o600
-    assert text.startswith("slow, fast on the test split: 12 common images (slow has 12, fast has 12)\n")
+    first, _, rest = text.partition("\n\n")
+    assert first.startswith("Few patients: only 12 images") and first in shown.text
+    assert rest.startswith("slow, fast on the test split: 12 common images (slow has 12, fast has 12)\n")
     assert "optim.lr" in text and "all were trained on the same data" in text
     for words in (
         "\naccuracy: ",
@@ -67,7 +69,6 @@ def test_in_words_and_as_a_page(runs: Path, no_torch: dict[str, str], tmp_path: 
         "within 0.2",
     ):
         assert words in text
-    assert "Of so few patients" in text
 
 
 def test_what_is_refused(runs: Path, demo_tree: Path, tmp_path: Path) -> None:

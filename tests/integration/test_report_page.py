@@ -24,7 +24,14 @@ def trained(demo_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_a_finished_run_has_its_report(trained: Path) -> None:
     page = checked(trained / "report.html")
     report = json.loads((trained / "evaluation" / "test.json").read_text())
-    assert f"{report['accuracy']:.3f}" in page.text and "under way when this page was written" in page.text
+    assert f"{report['accuracy']:.3f}" in page.text
+    assert "under way" not in page.text, "the run wrote it as the last it did"
+    (life,) = re.findall(r'<section id="life".*?</section>', (trained / "report.html").read_text(), re.DOTALL)
+    (row,) = re.findall(r"<tbody>(.*?)</tbody>", life, re.DOTALL)
+    cells = re.sub(r"<[^>]+>", "|", row)
+    rows = [json.loads(line) for line in (trained / "attempts.jsonl").read_text().splitlines()]
+    ended = next(row for row in rows if row["event"] == "end")
+    assert "finished" in cells and f"|{ended['reached']}|" in cells and "–" not in cells and "%" in cells
     assert stat.S_IMODE((trained / "report.html").stat().st_mode) == 0o600
 
 

@@ -40,11 +40,11 @@ def compare(
     busy("comparing: 1,000 rounds of a bootstrap take seconds")
     from medtrain.reporting.comparison_text import comparison_text
     from medtrain.reporting.html_comparison.comparison_page import write_comparison_page
-    from medtrain.reporting.html_report.page_frame import ensure_writable
+    from medtrain.reporting.html_report.page_frame import COMPARISON, ensure_writable
     from medtrain.reporting.run_comparison import compare_runs
 
     if out:
-        ensure_writable(out)
+        ensure_writable(out, COMPARISON)
     compared = compare_runs(chosen, split, margin)
     if out:
         write_comparison_page(compared, out)

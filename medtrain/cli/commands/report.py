@@ -39,7 +39,7 @@ def report(
         name: Name of a run or of a group of runs, or a folder of shards.
         out: File to write (default: report.html in its folder, with --markdown model_card.md).
         markdown: Write a model card in Markdown, to be completed.
-        small_cells: Show subgroups of fewer than 10 too: few people may be known by their numbers.
+        small_cells: Show counts below 10 and subgroups of fewer too: few people may be known by their numbers.
         with_images: Show images with their heat maps on the page: the surest mistakes, the hardest, and clear ones.
             They are of patients, so that the page is to be kept private.
         figures: Draw the figures of the run, or of the group, anew in these formats: png, svg, pdf.
@@ -49,9 +49,9 @@ def report(
     alone = {"markdown": markdown, "with_images": with_images}  # what only the report of one run has
     if group := RunGroup.find(runs, name):
         told = f"name one run: {', '.join(run.name for run in group.runs)}"
-        ensure_none(f"{name} is a group of runs", told, **alone, small_cells=small_cells)
+        ensure_none(f"{name} is a group of runs", told, **alone)
         with written_as(figures):
-            report_group(group, json, out)
+            report_group(group, json, out, small_cells)
     elif is_packed(Path(name)) and not Run(runs / name).config_file.exists():
         ensure_none(f"{name} is a packed dataset", "name a run", **alone, figures=figures)
         report_dataset(Path(name), out, small_cells, json)
@@ -101,12 +101,12 @@ def figures_of(run: Run, formats: Figures) -> list[Path]:
         return [path for figure in drawn_again(run) for path in formats_now(figure) if path.exists()]
 
 
-def report_group(group: RunGroup, json: bool, out: Path | None) -> None:
+def report_group(group: RunGroup, json: bool, out: Path | None, small_cells: bool) -> None:
     """The results of a group's runs as one: its page, its report, its figures."""
     busy(f"putting the results of {group.name} together")
     from medtrain.reporting.group_report import build_report  # torch
 
-    found = build_report(group, (lambda text: None) if json else say, out)
+    found = build_report(group, (lambda text: None) if json else say, out, small_cells)
     if json:
         say_json(found)
     else:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.files import write_whole
+from medtrain.metrics.few_patients import FEW, FEW_OF_A_STATE
 from medtrain.reporting.comparison_text import (
     ALPHA,
     caveat,
     equivalence,
+    few_words,
+    is_few,
     main_numbers,
     over_seeds,
     samples_of,
@@ -19,7 +22,7 @@ from medtrain.reporting.comparison_text import (
 from medtrain.reporting.html_comparison.curves_section import curves, training
 from medtrain.reporting.html_comparison.differences_section import differences
 from medtrain.reporting.html_report.markup import NOTHING, Html, facts, listed, note, paragraph, table, tag
-from medtrain.reporting.html_report.page_frame import Section, ensure_writable, page, section
+from medtrain.reporting.html_report.page_frame import COMPARISON, Section, ensure_writable, page, section
 from medtrain.reporting.html_report.run_facts import setting_in_public, without_paths
 from medtrain.reporting.run_comparison import Compared
 
@@ -32,7 +35,7 @@ SAME_DATA = {
 
 def write_comparison_page(compared: Compared, path: Path) -> None:
     """Write the page; InputError where `path` is a file that none of medtrain's reports is."""
-    ensure_writable(path)
+    ensure_writable(path, COMPARISON)
     write_whole(path, render(compared).encode())
 
 
@@ -50,7 +53,7 @@ def render(compared: Compared) -> str:
         curves(compared),
         _methods(found),
     ]
-    return page(title, under, parts)
+    return page(title, under, parts, COMPARISON)
 
 
 def _summary(found: dict[str, Any]) -> Section:
@@ -58,7 +61,9 @@ def _summary(found: dict[str, Any]) -> Section:
     parts: list[object] = []
     for own in found["comparisons"]:
         first, second, main = own["first"], own["second"], main_numbers(found, own)
-        lines = [_marked(sentence(first, second, words_of(name), row, together), row) for name, row in main.items()]
+        few = is_few(found)
+        lines = [_marked(sentence(first, second, words_of(name), row, together, few), row, few)
+                 for name, row in main.items()]  # fmt: skip
         if found["margin"]:
             lines += [tag("li", equivalence(words_of(name), row, found["margin"], together))
                       for name, row in main.items()]  # fmt: skip
@@ -70,16 +75,17 @@ def _summary(found: dict[str, Any]) -> Section:
     return section(
         "summary",
         "Result",
+        *(tag("p", line, class_="warn") for line in few_words(found)),
         paragraph(f"Compared on {people}, which all of the runs have scored ({found['split']} split)."),
         *parts,
         note(f"{caveat(found)} No difference shown does not mean that there is none."),
     )
 
 
-def _marked(text: str, row: dict[str, Any]) -> Html:
-    """What is more than chance stands out."""
+def _marked(text: str, row: dict[str, Any], few: bool) -> Html:
+    """What is more than chance stands out, unless it is of few patients."""
     said, bracket, rest = text.partition(" (")
-    shown = row["adjusted_p"] is not None and row["adjusted_p"] < ALPHA
+    shown = not few and row["adjusted_p"] is not None and row["adjusted_p"] < ALPHA
     return tag("li", tag("strong", said) if shown else said, bracket, rest)
 
 
@@ -163,14 +169,14 @@ def _methods(found: dict[str, Any]) -> Section:
     rows.append(("several labels or runs", "p-values adjusted together by Holm's method (1979)"))
     if found["margin"]:
         rows.append(("equivalence", f"two one-sided tests (Schuirmann, 1987) with a margin of {found['margin']:g}"))
-    few = found["patients"] < 50
     return section(
         "methods",
         "Methods",
         table("How differences are tested", ("what", "how"), rows, words=(1,), class_="wrap"),
-        tag("p", "Of so few patients (less than 50) intervals and p-values are rough.", class_="warn") if few else None,
         note(
-            f"The least p of this bootstrap is {2 / (found['bootstrap_rounds'] + 1):.4f}. Bold: below {ALPHA:.0%}."
-            " Numbers are rounded: the exact ones are in their titles, and in the JSON of medtrain compare --json."
+            f"The least p of this bootstrap is {2 / (found['bootstrap_rounds'] + 1):.4f}. Bold: below {ALPHA:.0%},"
+            f" unless it is of few patients: fewer than {FEW}, or of a label fewer than {FEW_OF_A_STATE} who have it,"
+            " or have it not. Numbers are rounded: the exact ones are in their titles, and in the JSON of medtrain"
+            " compare --json."
         ),
     )

@@ -10,6 +10,7 @@ from medtrain.config import configfile
 from medtrain.datasets.labels import PRESENT
 from medtrain.evaluation.compared_entries import members
 from medtrain.metrics.curves import Curves, curves_of
+from medtrain.metrics.metric_words import metric_title
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats
 from medtrain.reporting.html_comparison.overlay_charts import Line, epochs_overlaid, shares_overlaid
@@ -17,6 +18,7 @@ from medtrain.reporting.html_report.calibration_section import reliability_bins
 from medtrain.reporting.html_report.markup import Html, listed, note, number, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.run_comparison import Compared
+from medtrain.reporting.small_cells import masked
 from medtrain.runs import journal
 from medtrain.runs.run import Run
 
@@ -33,8 +35,7 @@ def training(compared: Compared) -> Section:
     for place, name in enumerate(dict.fromkeys(("loss", *monitors))):
         lines = {run: _lines(own, name) for run, own in rows.items()}
         if any(lines.values()):
-            title = (name[0].upper() + name[1:]).replace("_", " ").replace("auroc", "AUROC")
-            figures.append(epochs_overlaid(f"epochs-{place}", title, lines))
+            figures.append(epochs_overlaid(f"epochs-{place}", metric_title(name), lines))
     if not figures:
         return section("training", "Training", paragraph("No run has an epoch in its journal (metrics.jsonl)."))
     return section(
@@ -96,7 +97,9 @@ def _curves(compared: Compared, label: str) -> dict[str, Curves]:
 
 def _curve(name: str, kind: str, label: str, own: dict[str, Curves]) -> Html:
     one = next(iter(own.values()))
-    counts = f"{one.positives:,} positives, {one.negatives:,} negatives"
+    told = masked([one.positives, one.negatives], False)
+    counts = ", ".join(f"{many:,} {word}" if isinstance(many, int) else f"{many} {word}"
+                       for many, word in zip(told, ("positives", "negatives"), strict=True))  # fmt: skip
     if kind == "roc":
         lines = {run: curve.roc for run, curve in own.items()}
         said = f"ROC curves of {label}, {listed(own)}: {counts}"

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from medtrain.evaluation.paired_tests import ALL
-from medtrain.reporting.comparison_text import ALPHA, WORDS, by_label, words_of
+from medtrain.metrics.intervals import known_ends
+from medtrain.reporting.comparison_text import ALPHA, WORDS, by_label, is_few, only, words_of
 from medtrain.reporting.html_comparison.overlay_charts import Row, difference_forest
 from medtrain.reporting.html_report.charts import shortened
-from medtrain.reporting.html_report.markup import Html, known_ends, number, table, tag
+from medtrain.reporting.html_report.markup import Html, number, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
 
 Found = dict[str, Any]
@@ -31,7 +32,7 @@ def _pair(found: Found, own: Found, name: str) -> Iterable[object]:
     yield tag("h3", against)
     figures = list(_figures(found, own, name, f"{shortened(own['second'])} less {shortened(own['first'])}"))
     yield tag("div", *figures, class_="figures", style=WIDE) if figures else None
-    yield _table(f"All numbers of the task, {against}: bootstrap of patients", "number", own,
+    yield _table(f"All numbers of the task, {against}: bootstrap of patients{only(found)}", "number", own,
                  {words_of(key): row for key, row in own["metrics"].items()}, found, adjusted=several)  # fmt: skip
     if seeds := own.get("over_seeds"):
         rows = {words_of(key): row for key, row in seeds.items()}
@@ -39,11 +40,15 @@ def _pair(found: Found, own: Found, name: str) -> Iterable[object]:
     label = "study type" if found["task"] == "abnormality" else "class" if found["task"] == "multiclass" else "label"
     if own["auroc"]:
         clustered = " clustered by patient" if found["several_per_patient"] else ""
-        yield _table(f"AUROC by {label}, {against}: DeLong's test{clustered}", label, own, own["auroc"], found)
+        yield _table(
+            f"AUROC by {label}, {against}: DeLong's test{clustered}{only(found)}", label, own, own["auroc"], found
+        )
     for key in by_label(own):
-        yield _table(f"{_title(key)} by {label}, {against}: bootstrap of patients", label, own, own[key], found)
+        yield _table(
+            f"{_title(key)} by {label}, {against}: bootstrap of patients{only(found)}", label, own, own[key], found
+        )
     if own["decisions"]:
-        yield _decisions(own, against, several)
+        yield _decisions(found, own, against, several)
 
 
 def _title(number_: str) -> str:
@@ -60,13 +65,13 @@ def _figures(found: Found, own: Found, name: str, against: str) -> Iterable[Html
         **{key: (_title(key), own[key]) for key in by_label(own)},
     }
     for key, (title, rows) in groups.items():
-        shown = [_row(words, row) for words, row in rows.items() if row["difference"] is not None]
+        shown = [_row(words, row, is_few(found, words)) for words, row in rows.items() if row["difference"] is not None]
         if shown:
             yield difference_forest(f"{name}-{key}", title, against, shown, found["margin"])
 
 
-def _row(words: str, row: Found) -> Row:
-    shown = row["adjusted_p"] is not None and row["adjusted_p"] < ALPHA
+def _row(words: str, row: Found, few: bool) -> Row:
+    shown = not few and row["adjusted_p"] is not None and row["adjusted_p"] < ALPHA
     return Row(words, row["difference"], known_ends(row["interval"]), known_ends(row["equivalence_interval"]), shown)
 
 
@@ -78,25 +83,32 @@ def _table(caption: str, what: str, own: Found, rows: Found, found: Found, adjus
     heads += ["by Holm"] if margin and adjusted else []
     lines = []
     for words, row in rows.items():
+        few = is_few(found, words)
         line: list[object] = [words, _n(row["first"]), _n(row["second"]), _n(row["difference"])]
-        line += [_interval(row["interval"]), _p(row["p"])]
-        line += [_p(row["adjusted_p"])] if adjusted else []
-        line += [_interval(row["equivalence_interval"]), _p(row["equivalence_p"])] if margin else []
-        line += [_p(row["adjusted_equivalence_p"])] if margin and adjusted else []
+        line += [_interval(row["interval"]), _p(row["p"], few)]
+        line += [_p(row["adjusted_p"], few)] if adjusted else []
+        line += [_interval(row["equivalence_interval"]), _p(row["equivalence_p"], few)] if margin else []
+        line += [_p(row["adjusted_equivalence_p"], few)] if margin and adjusted else []
         lines.append(line)
     return table(caption, heads, lines)
 
 
-def _decisions(own: Found, against: str, several: bool) -> Html:
+def _decisions(found: Found, own: Found, against: str, several: bool) -> Html:
     adjusted = several or set(own["decisions"]) != {ALL}
     heads = ["label", f"only {own['first']} correct", f"only {own['second']} correct", "p"]
     rows = [
-        (label, row["first_only"], row["second_only"], _p(row["p"]), *([_p(row["adjusted_p"])] * adjusted))
+        (
+            label,
+            row["first_only"],
+            row["second_only"],
+            _p(row["p"], is_few(found, label)),
+            *([_p(row["adjusted_p"], is_few(found, label))] * adjusted),
+        )
         for label, row in own["decisions"].items()
     ]
     test = "McNemar's exact test" if all(row["exact"] for row in own["decisions"].values()) else "McNemar's test by"
     test += "" if test.endswith("exact test") else " patient"
-    return table(f"Decisions, {against}: {test}", [*heads, *(["p by Holm"] * adjusted)], rows)
+    return table(f"Decisions, {against}: {test}{only(found)}", [*heads, *(["p by Holm"] * adjusted)], rows)
 
 
 def _n(value: float | None) -> Html:
@@ -110,10 +122,10 @@ def _interval(ends: list[float | None]) -> Html:
     return tag("span", number(known[0], 4), " to ", number(known[1], 4), class_="interval")
 
 
-def _p(value: float | None) -> Html:
-    """A p-value, in bold where it is below 5 %."""
+def _p(value: float | None, few: bool) -> Html:
+    """A p-value, in bold where it is below 5 % and not of few patients."""
     if value is None:
         return number(None)
     text = "< 0.001" if value < 0.001 else f"{value:.3f}"
     shown = tag("data", text, value=repr(value), title=repr(value))
-    return tag("strong", shown) if value < ALPHA else shown
+    return tag("strong", shown) if value < ALPHA and not few else shown

@@ -170,8 +170,8 @@ class CurvePanel:
         self.axes.set_ylabel(y, labelpad=1)
         self.title = self.figure.text(0.02, 0.945, "", color=INK, fontsize=11.5, weight="bold")
 
-    def draw(self, name: str, label: str, curves: Curves) -> Html:
-        """The curve of one label with its band."""
+    def draw(self, name: str, label: str, curves: Curves, positives: object) -> Html:
+        """The curve of one label with its band; `positives` is what may be told of how many there are."""
         band = None
         (x, y), ends = (curves.roc, curves.roc_band) if self.roc else (curves.precision_recall, curves.precision_band)
         if not self.roc:
@@ -185,8 +185,9 @@ class CurvePanel:
         if not np.isnan(ends.low).all():
             band = self.axes.fill_between(ends.x, ends.low, ends.high, color=self.colour, alpha=0.22, linewidth=0)
         self.title.set_text(shortened(label))
+        many = f"{positives:,}" if isinstance(positives, int) else positives
         what = "ROC curve" if self.roc else "Precision-recall curve"
-        found = drawn(self.figure, name, f"{what} of {label} with its 95 % band; {curves.positives:,} positives",
+        found = drawn(self.figure, name, f"{what} of {label} with its 95 % band; {many} positives",
                       hovers=places(self.axes, x[own], y[own], told))  # fmt: skip
         if band is not None:
             band.remove()
@@ -247,8 +248,8 @@ def forest(name: str, words: str, rows: Sequence[Line], label: str, zero: bool =
     return drawn(figure, name, words, hovers=places(axes, [row.value for row in rows], range(len(rows)), told))
 
 
-def given_and_predicted(name: str, rows: Sequence[Mapping[str, Any]]) -> Html:
-    """Mean prediction and its deviation in each tenth of what was given."""
+def given_and_predicted(name: str, rows: Sequence[Mapping[str, Any]], label: str) -> Html:
+    """Mean prediction and its deviation in each tenth of what was given of the score `label`."""
     figure = new_svg(360, 350)
     axes = figure.add_axes((0.15, 0.13, 0.82, 0.84))
     given, predicted, spread = (np.array([row[key] for row in rows]) for key in ("given", "predicted", "deviation"))
@@ -256,7 +257,7 @@ def given_and_predicted(name: str, rows: Sequence[Mapping[str, Any]]) -> Html:
     axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle="--")
     axes.errorbar(given, predicted, spread, fmt="o", color=BLUE, capsize=3)
     quiet(axes)
-    axes.set(xlabel="given", ylabel="predicted (mean and deviation)")
+    axes.set(xlabel=f"{shortened(label)}, given", ylabel="predicted (mean and deviation)")
     told = [f"given {one:.4f}, predicted {other:.4f}" for one, other in zip(given, predicted, strict=True)]
-    words = f"Predicted against given scores in {len(rows)} tenths; the table has the numbers"
+    words = f"{label}, predicted against given in {len(rows)} tenths; the table has the numbers"
     return drawn(figure, name, words, hovers=places(axes, given, predicted, told))

@@ -6,6 +6,7 @@ TRIPOD+AI: Collins et al., BMJ 2024;385:e078378. CLAIM 2024: Tejani et al., Radi
 
 from __future__ import annotations
 
+from medtrain.metrics.metric_words import metric_words
 from medtrain.reporting.html_report.markup import Html, joined, link, number, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts
@@ -95,7 +96,9 @@ def _answers(facts_of: RunFacts) -> dict[str, Html]:
             f"{config.optim.optimizer}, learning rate {config.optim.lr:g}, schedule {config.schedule.schedule}, "
             f"at most {config.epochs} epochs; ", see["settings"], " and ", see["curves"],
         ),
-        "chosen": joined(f"the epoch with the best {config.monitor} in validation, {facts_of.best_epoch or 'none'}"),
+        "chosen": joined(
+            f"the epoch with the best {metric_words(config.monitor)} in validation, {facts_of.best_epoch or 'none'}"
+        ),
         "software": see["provenance"],
         "code": joined("medtrain, Apache-2.0; the run's own copy: ", see["provenance"]),
         "metrics": joined("area under curves, error rates at thresholds, calibration; ", see["labels"])

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import write_whole
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.dataset_facts import UNKNOWN, DatasetFacts, gather_dataset
-from medtrain.reporting.html_report.groups_section import ATTRIBUTES, FEW
+from medtrain.reporting.html_report.groups_section import ATTRIBUTES
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, more, note, number, paragraph, table, tag
-from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
+from medtrain.reporting.html_report.overview import FEW_NOTE
+from medtrain.reporting.html_report.page_frame import DATASET, Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_record import data_facts
+from medtrain.reporting.small_cells import masked, masked_classes
 from medtrain.shards.compatibility import stated
 from medtrain.shards.packed_dataset import STATES
 
 MB = 1e6
-HIDDEN = joined(
-    f"Counts below {FEW} are not shown, because few people may be known by them; where a single one of a column or row",
-    " is so small, nor are the others from which it would follow. ",
-    tag("code", "--small_cells", class_="flag"), " shows them.",
-)  # fmt: skip
 TITLES = {"dataset": "Dataset", **ATTRIBUTES, "age": "Age in years, by decade"}
 
 
@@ -31,10 +27,10 @@ def write_dataset_page(folder: Path, out: Path | None = None, small_cells: bool 
     InputError where the folder holds no whole packed dataset, or `out` is a file that is none of medtrain's.
     """
     path = out or folder / "report.html"
-    ensure_ours(path)
+    ensure_ours(path, DATASET)
     told = gather_dataset(folder, small_cells)
     sections = [write(told) for write in (_overview, _labels, _people, _left_out, _provenance)]
-    text = page(folder.resolve().name, f"medtrain report: packed dataset {told.packed.name}", sections)
+    text = page(folder.resolve().name, f"medtrain report: packed dataset {told.packed.name}", sections, DATASET)
     try:
         write_whole(path, text.encode())
     except FileNotFoundError:
@@ -42,43 +38,6 @@ def write_dataset_page(folder: Path, out: Path | None = None, small_cells: bool 
     except PermissionError:
         raise MachineError(f"{path} cannot be written: permission denied", "give --out FILE.html") from None
     return path
-
-
-def masked(counts: Sequence[int], small_cells: bool) -> list[object]:
-    """Counts that add up to a known sum, as they may be told: below FEW as that, and never one alone."""
-    small = [i for i, count in enumerate(counts) if 0 < count < FEW]
-    if small_cells or not small:
-        return list(counts)
-    found: list[object] = [f"<{FEW}" if i in small else count for i, count in enumerate(counts)]
-    others = [i for i, count in enumerate(counts) if count >= FEW]
-    if len(small) == 1 and others:
-        found[min(others, key=lambda i: counts[i])] = f"≥{FEW}"
-    return found
-
-
-def masked_classes(counts: dict[str, list[int]], samples: int, small_cells: bool) -> dict[str, list[object]]:
-    """Present, absent and unknown of classes that exclude each other, as they may be told.
-
-    A sample is of one class or of none that is known, so what is present of all classes and the rest add up to
-    `samples`, and what is absent of a class is what is present of the others.
-    """
-    present = [own[0] for own in counts.values()]
-    *shares, rest = masked([*present, samples - sum(present)], small_cells)
-    found: dict[str, list[object]] = {}
-    for share, (label, own) in zip(shares, counts.items(), strict=True):
-        few_others, few_unknown = (not small_cells and 0 < count < FEW for count in own[1:])
-        hides = (
-            few_others or isinstance(share, str),  # absent and unknown tell present
-            few_others or few_unknown or isinstance(share, str) or isinstance(rest, str),
-            few_unknown or isinstance(rest, str),
-        )
-        found[label] = [_hidden(count) if hide else count for hide, count in zip(hides, own, strict=True)]
-    return found
-
-
-def _hidden(count: int) -> object:
-    """What is told of a count that is not."""
-    return (f"<{FEW}" if count < FEW else f"≥{FEW}") if count else 0
 
 
 def _overview(told: DatasetFacts) -> Section:
@@ -145,7 +104,7 @@ def _labels(told: DatasetFacts) -> Section:
             f"{told.unit.capitalize()} by label and split", ("label", *(word for _ in splits for word in words)), rows,
             above=[("", 1), *((split, len(words)) for split in splits)],
         ),
-        note(HIDDEN) if any(isinstance(cell, str) for _, *own in rows for cell in own) else None,
+        note(FEW_NOTE) if any(isinstance(cell, str) for _, *own in rows for cell in own) else None,
         note("Absent is what the source says is not there; of what it does not say, a label is unknown."),
     )  # fmt: skip
 
@@ -180,7 +139,7 @@ def _people(told: DatasetFacts) -> Section:
             table(
                 f"{told.unit.capitalize()} by {title[0].lower()}{title[1:]} and split", ("group", *told.splits), rows
             ),
-            note(HIDDEN, " The figure has the groups without such a count.") if hides else None,
+            note(FEW_NOTE, " The figure has the groups without such a count.") if hides else None,
         ]
     if set(told.by) == {"dataset"}:
         parts.append(paragraph("The shards tell nothing of the patients (sex, age) or of the view."))

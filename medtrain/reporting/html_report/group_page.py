@@ -10,15 +10,15 @@ import numpy as np
 
 from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
+from medtrain.metrics.intervals import known_ends
 from medtrain.reporting.html_report import charts
-from medtrain.reporting.html_report.confusion_section import STATES, matrix
-from medtrain.reporting.html_report.label_results import WORDS, value_of
+from medtrain.reporting.html_report.confusion_section import study_matrices
+from medtrain.reporting.html_report.label_results import WORDS, exactly, told_or_value, value_of
 from medtrain.reporting.html_report.markup import (
     Html,
     facts,
     flat_numbers,
     joined,
-    known_ends,
     link,
     listed,
     more,
@@ -28,29 +28,33 @@ from medtrain.reporting.html_report.markup import (
     table,
     tag,
 )
-from medtrain.reporting.html_report.overview import MAIN, tile
-from medtrain.reporting.html_report.page_frame import Section, ensure_ours, page, section
+from medtrain.reporting.html_report.overview import FEW_NOTE, INTERVALS, MAIN, tile
+from medtrain.reporting.html_report.page_frame import GROUP, Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import kind_of, without_paths
+from medtrain.reporting.small_cells import counted, label_counts
 from medtrain.runs.run_group import RunGroup
 
 TOLD = ("kappa", "auroc")  # the numbers of a member's own report that the group's has
 SEEDS = 2  # runs of the same study type from which on there is a spread to tell of
 
 
-def write_group_page(group: RunGroup, report: dict[str, Any], out: Path | None = None) -> Path:
+def write_group_page(
+    group: RunGroup, report: dict[str, Any], out: Path | None = None, small_cells: bool = False
+) -> Path:
     """Write `report.html` of a group, from its report, and return the path.
 
     InputError where `out` is a file that no report of medtrain is.
     """
     path = out or group.page
-    ensure_ours(path)
+    ensure_ours(path, GROUP)
     beside = {run.name for run in group.runs if out is None and run.page.is_file()}
     sections = [
-        _headline(group, report), _members(report, beside), _by_type(group, report), _confusion(report),
+        _headline(group, report), _members(report, beside), _by_type(group, report, small_cells),
+        _confusion(report, small_cells),
     ]  # fmt: skip
     under = f"medtrain report: a group of {len(group.runs)} runs, test split"
     try:
-        write_whole(path, page(group.name, under, sections).encode())
+        write_whole(path, page(group.name, under, sections, GROUP).encode())
     except FileNotFoundError:
         raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out") from None
     return path
@@ -59,7 +63,7 @@ def write_group_page(group: RunGroup, report: dict[str, Any], out: Path | None =
 def _headline(group: RunGroup, report: dict[str, Any]) -> Section:
     members = report["runs"]
     main = MAIN[kind_of(report)]
-    tiles = [tile(words, report[key], report.get(f"{key}_interval")) for key, words in main.items() if key in report]
+    tiles = [tile(words, report, key) for key, words in main.items() if key in report]
     averaged = sum(one["averaged"] for one in members.values())
     types = listed(sorted({one["study_type"] or "all" for one in members.values()}))
     return section(
@@ -77,8 +81,7 @@ def _headline(group: RunGroup, report: dict[str, Any]) -> Section:
             ("byte-identical copies left out", report.get("copies_left_out", 0)),
         ]),
         note(
-            "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. "
-            "Numbers are rounded: the exact ones are in their titles, and all of them ",
+            f"{INTERVALS} Numbers are rounded: the exact ones are in their titles, and all of them ",
             link("#all-numbers", "in one table"), ", which is not printed.",
         ),
     )  # fmt: skip
@@ -140,7 +143,7 @@ def _spread(members: Mapping[str, Mapping[str, Any]]) -> list[tuple[object, ...]
     return rows
 
 
-def _by_type(group: RunGroup, report: dict[str, Any]) -> Section:
+def _by_type(group: RunGroup, report: dict[str, Any], small_cells: bool) -> Section:
     """Kappa and AUROC of each study type as forest plots, and all numbers."""
     rows = {name: row for name, row in report["per_class"].items() if row["samples"]}
     names = [key for key in WORDS if any(key in row for row in rows.values())]
@@ -155,9 +158,12 @@ def _by_type(group: RunGroup, report: dict[str, Any]) -> Section:
             said = "; ".join(f"{line.name} {line.value:.3f}" for line in lines)
             what = f"{WORDS[key]}, 95 % interval"
             figures.append(charts.forest(f"forest-{key}", f"{WORDS[key]} by study type: {said}", lines, what))
-    lines_of = [(name, *(value_of(row, key) for key in names)) for name, row in rows.items()]
+    told = label_counts(report, small_cells)
+    lines_of = [(name, *(told_or_value(told.get(name, {}), row, key) for key in names)) for name, row in rows.items()]
+    hides = any(isinstance(own, str) for each in told.values() for own in each.values())
+    whole = counted(report, small_cells)
     macro = {key.removeprefix("macro_"): value for key, value in report.items() if key.startswith("macro_")}
-    foot = [("all studies", *(value_of(report, key) for key in names)),
+    foot = [("all studies", *(told_or_value(whole, report, key) for key in names)),
             ("mean (macro)", *(value_of(macro, key) for key in names))]  # fmt: skip
     heads = ("study type", *(WORDS[key] for key in names))
     return section(
@@ -165,19 +171,19 @@ def _by_type(group: RunGroup, report: dict[str, Any]) -> Section:
         "Results by study type",
         tag("div", *figures, class_="figures wide"),
         table("All numbers by study type, of whole studies", heads, lines_of, foot=foot),
+        note(FEW_NOTE) if hides else None,
         note("Cohen's kappa is the agreement beyond chance of predicted and true studies."),
-        _exact(group, report),
+        _exact(group, whole),
     )
 
 
-def _confusion(report: dict[str, Any]) -> Section:
-    each = [matrix(f"{name}: {row['samples']:,} studies", STATES, row["confusion"])
-            for name, row in report["per_class"].items() if row["samples"]]  # fmt: skip
+def _confusion(report: dict[str, Any], small_cells: bool) -> Section:
+    every, each = study_matrices(report, small_cells)
     return section(
         "confusion",
         "Confusion",
         paragraph("A study is predicted abnormal where the mean probability of its images is above 0.5."),
-        matrix(f"All study types: {report['samples']:,} studies", STATES, report["confusion"]),
+        every,
         joined(tag("h3", "By study type"), tag("div", *each, class_="figures")) if len(each) > 1 else None,
     )
 
@@ -187,6 +193,6 @@ def _exact(group: RunGroup, report: dict[str, Any]) -> Html:
     told = flat_numbers({key: value for key, value in report.items() if key != "runs"})
     own = flat_numbers({"runs": report["runs"]})
     told += [(name, value) for name, value in own if not isinstance(value, (str, bool))]
-    rows = [(name, tag("code", "null" if value is None else repr(value))) for name, value in told]
+    rows = [(name, exactly(value)) for name, value in told]
     exact = table(f"Every number of {group.report.name} to its last digit", ("number", "value"), rows, words=(1,))
     return tag("div", more("Every number, to its last digit (not printed)", exact, on_paper=False), id="all-numbers")

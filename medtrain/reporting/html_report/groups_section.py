@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     joined,
-    known_ends,
     note,
     number,
     paragraph,
@@ -21,12 +21,13 @@ from medtrain.reporting.html_report.markup import (
 from medtrain.reporting.html_report.overview import MAIN
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts
+from medtrain.reporting.small_cells import FEW, masked
 
-FEW = 10  # a smaller group may be known by its numbers
 OLDEST = 90  # an age from which on people are known by it
 GAP = (
     "A gap is a group's number minus that of the rest, the other groups together, of the labels for which both are"
-    " defined; its interval is by patient. Where it holds 0, no difference is shown. Of several groups some intervals"
+    " defined; its interval is by patient. Where it holds 0, or every"
+    " resample gives the same and there is none, no difference is shown. Of several groups some intervals"
     " miss 0 by chance alone."
 )
 ATTRIBUTES = {"sex": "Sex", "age": "Age in years", "view": "View", "labelled_by": "Labelled by"}
@@ -44,6 +45,7 @@ class Row:
     patients: object = None
     gap: float | None = None  # to the rest of the split
     gap_ends: Sequence[float | None] | None = None
+    exact: bool = False  # the interval of its metric
 
 
 def groups(facts_of: RunFacts) -> Section:
@@ -92,33 +94,33 @@ def _row(name: str, report: Mapping[str, Any], metric: str) -> Row:
     gap = {} if gap.get("metric") != metric else gap
     return Row(
         name, report["samples"], report.get(metric), report.get(f"{metric}_interval"), False, report.get("patients"),
-        gap.get("difference"), gap.get("difference_interval"),
+        gap.get("difference"), gap.get("difference_interval"), bool(exact_of(report, metric)),
     )  # fmt: skip
 
 
 def private(rows: list[Row], small_cells: bool) -> list[Row]:
     """The rows with what may be told: of a group of fewer than FEW samples or patients nothing but that.
 
-    Where a single one is so small, the size of the next smaller one is left open too, or it would follow from the sum;
-    and of two groups the gap, which would tell the other's number.
+    Where its size would follow from the sum, that of another one is left open too; and of two groups the gap, which
+    would tell the other's number.
     """
-    small = [row for row in rows if any(isinstance(many, int) and many < FEW for many in (row.count, row.patients))]
+    small = {i for i, row in enumerate(rows) if any(isinstance(many, int) and many < FEW
+             for many in (row.count, row.patients))}  # fmt: skip
     if small_cells or not small:
         return rows
-    found = [_hidden(row) if row in small else row for row in rows]
-    others = [row for row in found if not row.hidden]
-    if len(small) == 1 and others:
-        least = min(others, key=lambda row: int(str(row.count)))
-        patients = None if least.patients is None else f"≥{FEW}"
-        found[found.index(least)] = replace(least, count=f"≥{FEW}", patients=patients)
-    return [replace(row, gap=None, gap_ends=None) for row in found] if len(others) < 2 else found
+    counts = masked([int(str(row.count)) for row in rows], False, small)
+    more = {i for i, count in enumerate(counts) if isinstance(count, str)}
+    patients: list[object] = [row.patients for row in rows]
+    if None not in patients:
+        patients = masked([int(str(many)) for many in patients], False, more)
+    found = [replace(row, count=count, patients=many) for row, count, many in zip(rows, counts, patients, strict=True)]
+    found = [_hidden(row) if i in small else row for i, row in enumerate(found)]
+    return [replace(row, gap=None, gap_ends=None) for row in found] if len(rows) - len(small) < 2 else found
 
 
 def _hidden(row: Row) -> Row:
     """A row of which only is told that it is small, and of what."""
-    count, patients = (many if many is None else f"{'<' if int(str(many)) < FEW else '≥'}{FEW}"
-                       for many in (row.count, row.patients))  # fmt: skip
-    return Row(row.name, count, None, None, True, patients)
+    return Row(row.name, row.count, None, None, True, row.patients)
 
 
 def _group(attribute: str, name: str) -> str:
@@ -151,7 +153,7 @@ def _forest(name: str, title: str, whole: Row, rows: list[Row], words: str, unit
         differing = _signed(row.gap, row.gap_ends) if against_rest else _signed(gap)
         cells.append((
             row.name, row.count, *([row.patients if row is not whole else ""] if patients else ()),
-            with_interval(row.value, row.ends), "" if row is whole else differing,
+            with_interval(row.value, row.ends, exact=row.exact), "" if row is whole else differing,
         ))  # fmt: skip
     last = "gap to the rest" if against_rest else "difference to all"
     heads = ("group", unit, *(["patients"] if patients else ()), words, last)

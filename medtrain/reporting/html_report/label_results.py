@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from medtrain.metrics.curves import Curves
+from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.reporting import shown_labels
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
     joined,
-    known_ends,
     listed,
     more,
     note,
@@ -20,9 +21,10 @@ from medtrain.reporting.html_report.markup import (
     tag,
     with_interval,
 )
-from medtrain.reporting.html_report.overview import all_numbers
+from medtrain.reporting.html_report.overview import FEW_NOTE, all_numbers
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import ALL, RunFacts
+from medtrain.reporting.small_cells import FEW, counted, label_counts, masked, masked_states
 
 WORDS = {
     "support": "images",
@@ -55,15 +57,17 @@ def label_results(facts_of: RunFacts) -> Section:
     """The section."""
     rows = shown_labels.shown(facts_of.report["per_class"])
     names = [key for key in WORDS if any(key in row for row in rows.values())]
-    lines = [(label, *(value_of(row, key) for key in names)) for label, row in rows.items()]
+    told = label_counts(facts_of.report, facts_of.small_cells)
+    lines = [(label, *(told_or_value(told.get(label, {}), row, key) for key in names)) for label, row in rows.items()]
     means = [] if facts_of.task == "score" else _averages(facts_of.report, names)
     heads = (facts_of.label, *(WORDS[key] for key in names))
     parts: list[object] = [table(f"All numbers by {facts_of.label}", heads, lines, foot=means)]
-    parts += [_of_nothing(facts_of), _bars(facts_of), *_curves(facts_of)]
+    hides = any(isinstance(own, str) for each in told.values() for own in each.values())
+    parts += [note(FEW_NOTE) if hides else None, _of_nothing(facts_of), _bars(facts_of), *_curves(facts_of, told)]
     exact = table(
         f"Every number of {facts_of.split}.json to its last digit, without subgroups",
         ("number", "value"),
-        [(name, tag("code", "null" if value is None else repr(value))) for name, value in all_numbers(facts_of.report)],
+        [(name, exactly(value)) for name, value in all_numbers(counted(facts_of.report, facts_of.small_cells))],
         words=(1,),
     )
     parts.append(
@@ -73,11 +77,21 @@ def label_results(facts_of: RunFacts) -> Section:
     return section("labels", title, *parts)
 
 
+def told_or_value(told: dict[str, object], row: dict[str, Any], key: str) -> object:
+    """What may be told of a row's count, or another number with its interval."""
+    return told[key] if isinstance(told.get(key), str) and key in row else value_of(row, key)
+
+
+def exactly(value: object) -> Html:
+    """A number to its last digit; words as they are."""
+    return tag("code", "null" if value is None else value if isinstance(value, str) else repr(value))
+
+
 def value_of(row: dict[str, Any], key: str) -> Html:
     """A number of a row of a report with its interval; nothing where the row has no such number."""
     if key not in row and f"{key}_interval" not in row:
         return tag("span", class_="none")
-    return with_interval(row.get(key), row.get(f"{key}_interval"))
+    return with_interval(row.get(key), row.get(f"{key}_interval"), exact=bool(exact_of(row, key)))
 
 
 def _averages(report: dict[str, Any], names: list[str]) -> list[tuple[object, ...]]:
@@ -126,8 +140,8 @@ def _bars(facts_of: RunFacts) -> Html | None:
     return joined(tag("h3", "AUROC"), charts.bars("auroc", f"AUROC by {facts_of.label}: {said}", shown), gone, about)
 
 
-def _curves(facts_of: RunFacts) -> list[object]:
-    """A panel for each label that has both states."""
+def _curves(facts_of: RunFacts, told: dict[str, dict[str, object]]) -> list[object]:
+    """A panel for each label that has both states, beside what may be `told` of how many there are."""
     if not facts_of.curves:
         return [paragraph(f"No ROC and precision-recall curves. {facts_of.why_not}")]
     there = {label: curves for label, curves in facts_of.curves.items() if curves is not None}
@@ -136,25 +150,50 @@ def _curves(facts_of: RunFacts) -> list[object]:
     left = [label for label in facts_of.curves if label not in there and label != ALL]
     parts: list[object] = []
     drawn = dict(list(there.items())[:DRAWN])
+    counts = _states(facts_of, there, told)
     for kind, title in (("roc", "ROC curves"), ("pr", "Precision-recall curves")):
         panel = charts.CurvePanel(kind)
-        figures = [panel.draw(f"{kind}-{i}", label, own) for i, (label, own) in enumerate(drawn.items())]
+        figures = [panel.draw(f"{kind}-{i}", label, own, counts[label][0])
+                   for i, (label, own) in enumerate(drawn.items())]  # fmt: skip
         parts += [tag("h3", title), tag("div", *figures, class_="figures small")] if figures else []
     parts.append(
         note(
-            "Shaded: pointwise 95 % band, by patient. Dashed: chance. "
+            "Shaded: pointwise 95 % band, by patient, where resamples differ. Dashed: chance. "
             + (f"Without a curve, because all samples are alike or none is known: {listed(left)}. " if left else "")
             + (f"The first {DRAWN} of {len(there)} are drawn." if len(there) > DRAWN else "")
         )
     )
-    counts = [(label, own.positives, own.negatives) for label, own in there.items()]
     parts.append(
         more(
             "What the curves are of",
-            table("Positives and negatives", (facts_of.label, "positives", "negatives"), counts),
+            table(
+                "Positives and negatives",
+                (facts_of.label, "positives", "negatives"),
+                [(label, *own) for label, own in counts.items()],
+            ),
         )
     )
     return parts
+
+
+def _states(
+    facts_of: RunFacts, curves: dict[str, Curves], told: dict[str, dict[str, object]]
+) -> dict[str, tuple[object, object]]:
+    """label -> how many positives and negatives its curves are of, as far as that may be told."""
+    first, second = {"multiclass": ("support", ""), "abnormality": ("abnormal", "normal")}.get(
+        facts_of.task, ("positives", "negatives")
+    )
+    found: dict[str, tuple[object, object]] = {}
+    for label, own in curves.items():
+        both = masked([own.positives, own.negatives], facts_of.small_cells)
+        if label == ALL:
+            both = masked_states(facts_of.report, facts_of.small_cells)
+        hidden = [told.get(label, {}).get(key) for key in (first, second)]
+        shown = [word if isinstance(word, str) else one for word, one in zip(hidden, both, strict=True)]
+        if facts_of.task == "multiclass" and isinstance(shown[0], str):  # they add up to all samples
+            shown[1] = masked([own.positives, own.negatives], False)[1] if own.positives < FEW else shown[0]
+        found[label] = (shown[0], shown[1])
+    return found
 
 
 def operating_points(facts_of: RunFacts) -> Section:
@@ -166,7 +205,8 @@ def operating_points(facts_of: RunFacts) -> Section:
     first = next(iter(there.values()))
     heads = [f"{one.number} at {100 * one.at:.0f} % {_other(one.number)}" for one in first.points]
     rows = [
-        (label, *(with_interval(one.value, (one.low, one.high)) for one in own.points)) for label, own in there.items()
+        (label, *(with_interval(one.value, (one.low, one.high), exact=one.exact) for one in own.points))
+        for label, own in there.items()
     ]
     log_odds = facts_of.task == "multiclass"
     limits = [

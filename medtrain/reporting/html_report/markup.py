@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medtrain.core.console import in_line
+from medtrain.metrics.intervals import known_ends
 
 VOID = frozenset({"meta", "br", "hr", "col", "img"})
 NOTHING = "–"  # of a number that is undefined
@@ -67,20 +68,16 @@ def _rounded(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
-def known_ends(ends: Sequence[float | None] | None) -> list[float] | None:
-    """The ends of an interval as numbers; None where it has none."""
-    known = [end for end in ends or () if end is not None and not math.isnan(end)]
-    return known if len(known) == 2 else None
-
-
-def with_interval(value: float | None, ends: Sequence[float | None] | None, digits: int = 3) -> Html:
-    """A number and its interval, where it has one."""
+def with_interval(
+    value: float | None, ends: Sequence[float | None] | None, digits: int = 3, exact: bool = False
+) -> Html:
+    """A number and its interval, where it has one; `exact`: it is no bootstrap's."""
     known = known_ends(ends)
     if value is None or known is None:
         return number(value, digits)
     low, high = known
-    interval = tag("span", "(", number(low, digits), " to ", number(high, digits), ")", class_="interval")
-    return joined(number(value, digits), " ", interval)
+    told = (number(low, digits), " to ", number(high, digits), ", exact" if exact else None)
+    return joined(number(value, digits), " ", tag("span", "(", *told, ")", class_="interval"))
 
 
 def cell(value: object) -> Html:

@@ -7,15 +7,18 @@ from typing import Any
 
 from medtrain import __version__
 from medtrain.core.console import in_line
+from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
 from medtrain.reporting.html_report.label_results import WORDS
 from medtrain.reporting.html_report.markup import NOTHING
 from medtrain.reporting.html_report.overview import KINDS, MAIN
 from medtrain.reporting.html_report.page_frame import signed
 from medtrain.reporting.html_report.run_facts import RunFacts, without_paths
 from medtrain.reporting.html_report.run_record import began_from, licences
+from medtrain.reporting.small_cells import counted
 from medtrain.shards.packed_dataset import CHECKSUM
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
+OF_INTERVALS = "Intervals hold 95 % and are by patient."
 OPEN = "*To be written by the authors.*"
 
 
@@ -34,12 +37,12 @@ def model_card(facts_of: RunFacts) -> str:
     lines += _data(facts_of)
     what = f"The {facts_of.split} split, {report['samples']:,} {facts_of.unit}"
     epoch = facts_of.best_epoch or NOTHING
-    lines += ["", "## Results", "", f"{what}, weights of epoch {epoch}. Intervals hold 95 % and are by patient.", ""]
+    lines += ["", "## Results", "", f"{what}, weights of epoch {epoch}. {OF_INTERVALS}", ""]
     lines += _table(("number", "value", "95 % interval"), [
-        (name, _number(report[key]), _interval(report.get(f"{key}_interval")))
+        (name, _number(report[key]), _interval(report, key))
         for key, name in MAIN[facts_of.task].items() if key in report
     ])  # fmt: skip
-    rows = report["per_class"]
+    rows = counted(report, facts_of.small_cells)["per_class"]
     names = [key for key in WORDS if any(key in row for row in rows.values())]
     heads = (facts_of.label, *(WORDS[key] for key in names))
     lines += [
@@ -68,11 +71,15 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 def _number(value: Any) -> str:
     if value is None:
         return NOTHING
+    if isinstance(value, str):  # a count that is not told
+        return words(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _interval(ends: Any) -> str:
-    return "" if not ends or None in ends else f"{ends[0]:.4f} to {ends[1]:.4f}"
+def _interval(report: dict[str, Any], key: str) -> str:
+    if ends := known_ends(report.get(f"{key}_interval")):
+        return f"{ends[0]:.4f} to {ends[1]:.4f}" + (" (exact)" if exact_of(report, key) else "")
+    return f"none: {ALIKE}" if f"{key}_interval" in report and report[key] is not None else ""
 
 
 def _provenance(facts_of: RunFacts) -> list[str]:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from medtrain.config.schema import DataConfig, lower_is_better
+from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
+from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.metrics.numbers import Floats
+from medtrain.reporting import small_cells as small
 from medtrain.reporting.html_report import charts
 from medtrain.reporting.html_report.markup import (
     Html,
@@ -27,7 +30,7 @@ from medtrain.reporting.html_report.markup import (
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import Judged, RunFacts, without_paths
 from medtrain.shards import mixture
-from medtrain.shards.packed_dataset import SPLITS, PackedDataset
+from medtrain.shards.packed_dataset import SPLITS, STATES, PackedDataset
 
 # What a report's headline numbers are called, the most important first.
 MAIN = {
@@ -42,6 +45,13 @@ MAIN = {
     "score": {"mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "spearman": "Spearman's ρ",
               "loss": "loss (mean squared error)"},
 }  # fmt: skip
+INTERVALS = (
+    "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. Where"
+    " every resample gives the same, a bootstrap says nothing: of a share of 0 or 1 the interval is then the exact one"
+    " of Clopper and Pearson (1934) of as many patients, of an AUROC of as many pairs of a patient with and one"
+    " without; of other numbers there is none."
+)
+FEW_NOTE = joined(f"{small.SMALL} ", tag("code", "--small_cells", class_="flag"), " shows them.")
 LARGEST = 60  # classes of a confusion matrix that is shown
 KINDS = {
     "multiclass": "one of several classes",
@@ -56,16 +66,15 @@ SPLIT_WORDS = {"test": "the test split", "val": "the validation split, because t
 def headline(facts_of: RunFacts) -> Section:
     """The main numbers with their intervals, and of what they are."""
     report, task = facts_of.report, facts_of.task
-    tiles = [
-        tile(words, report[key], report.get(f"{key}_interval")) for key, words in MAIN[task].items() if key in report
-    ]
+    tiles = [tile(words, report, key) for key, words in MAIN[task].items() if key in report]
     copies = report.get("copies_left_out", 0)
     rows: list[tuple[object, object]] = [
         ("run", facts_of.run.name),
         ("recipe", without_paths(facts_of.config.recipe)),
         ("task", f"{facts_of.config.task}: {KINDS[task]}"),
+        *([("score", listed(report["per_class"]))] if task == "score" else ()),
         ("network", f"{facts_of.config.model.backbone}, {_input(facts_of.config.data)}"),
-        ("monitored metric", f"{facts_of.config.monitor} ({_way(facts_of.config.monitor)} is better)"),
+        ("monitored metric", f"{metric_words(facts_of.config.monitor)} ({_way(facts_of.config.monitor)} is better)"),
         ("best epoch", _best_epoch(facts_of)),
         ("split", facts_of.split),
         ("judged", joined(number(report["samples"]), f" {facts_of.unit}", _also(facts_of))),
@@ -79,21 +88,21 @@ def headline(facts_of: RunFacts) -> Section:
         tag("ul", *tiles, class_="tiles"),
         facts(rows),
         note(
-            "Intervals hold 95 % and are percentile bootstrap intervals over patients, 1,000 rounds with a fixed seed. "
-            "Numbers are rounded: the exact ones are in their titles, and all of them ",
+            f"{INTERVALS} Numbers are rounded: the exact ones are in their titles, and all of them ",
             link("#all-numbers", "in one table"),
             ", which is not printed.",
         ),
     )
 
 
-def tile(words: str, value: float | None, ends: list[float | None] | None) -> Html:
-    """One number in large print, with its interval below it."""
-    interval = None
-    if ends and None not in ends:
-        interval = tag("span", "95 %: ", number(ends[0]), " to ", number(ends[1]), class_="under")
-    elif value is not None and ends is not None:
-        interval = tag("span", "no interval: one patient", class_="under")
+def tile(words: str, report: Mapping[str, Any], key: str) -> Html:
+    """One number of a report in large print, with its interval below it."""
+    value, interval = report[key], None
+    if ends := known_ends(report.get(f"{key}_interval")):
+        exact = ", exact" if exact_of(report, key) else None
+        interval = tag("span", "95 %: ", number(ends[0]), " to ", number(ends[1]), exact, class_="under")
+    elif value is not None and f"{key}_interval" in report:
+        interval = tag("span", f"no interval: {ALIKE}", class_="under")
     return tag("li", tag("span", words, class_="name"), tag("span", number(value), class_="value"), interval)
 
 
@@ -168,17 +177,36 @@ def _label_counts(facts_of: RunFacts, name: str, packed: PackedDataset, splits: 
     words = {"abnormality": ("abnormal", "normal", "of other types")}.get(
         facts_of.task, ("present", "absent", "unknown")
     )
-    states = ("positive",) if one_of_many else ("positive", "negative", "unknown")
+    of_split = [_told_counts(facts_of, packed, split) for split in splits]
     rows = [
-        (label, *(packed.splits[split]["counts"][label][state] for split in splits for state in states))
+        (label, *(cell for own in of_split for cell in own[label][: 1 if one_of_many else None]))
         for label in packed.classes
         if facts_of.task != "multilabel" or any(packed.splits[split]["counts"][label]["positive"] for split in splits)
     ]
+    hides = note(FEW_NOTE) if any(isinstance(cell, str) for _, *own in rows for cell in own) else None
     if one_of_many:
-        return table(f"{name}: {facts_of.config.data.unit} of each class by split", (facts_of.label, *splits), rows)
+        caption = f"{name}: {facts_of.config.data.unit} of each class by split"
+        return joined(table(caption, (facts_of.label, *splits), rows), hides)
     heads = (facts_of.label, *(word for _ in splits for word in words))
-    above = [("", 1), *((split, len(states)) for split in splits)]
-    return table(f"{name}: {facts_of.config.data.unit} by split and {facts_of.label}", heads, rows, above=above)
+    above = [("", 1), *((split, len(words)) for split in splits)]
+    caption = f"{name}: {facts_of.config.data.unit} by split and {facts_of.label}"
+    return joined(table(caption, heads, rows, above=above), hides)
+
+
+def _told_counts(facts_of: RunFacts, packed: PackedDataset, split: str) -> dict[str, list[object]]:
+    """Present, absent and unknown of each label in a split, as they may be told."""
+    own, small_cells = packed.splits[split], facts_of.small_cells
+    counts = {label: [own["counts"][label][state] for state in STATES] for label in packed.classes}
+    if facts_of.task == "multiclass":
+        return small.masked_classes(counts, own["samples"], small_cells)
+    if facts_of.task == "abnormality":
+        told = small.masked_types([(cells[0], cells[1]) for cells in counts.values()], small_cells)
+        others = [
+            small.HIDDEN if isinstance(own[0], str) else cells[2]
+            for own, cells in zip(told, counts.values(), strict=True)
+        ]
+        return {label: [*own[1:], other] for label, own, other in zip(counts, told, others, strict=True)}
+    return {label: small.masked(cells, small_cells) for label, cells in counts.items()}
 
 
 def training_curves(facts_of: RunFacts) -> Section:
@@ -195,7 +223,7 @@ def training_curves(facts_of: RunFacts) -> Section:
             if not np.isnan(values := _column(facts_of.epochs, key)).all()
         }
         if lines:
-            figures.append(charts.by_epoch(f"epochs-{len(figures)}", _title(name), epochs, lines, best))
+            figures.append(charts.by_epoch(f"epochs-{len(figures)}", metric_title(name), epochs, lines, best))
     rates = {"learning rate": _column(facts_of.epochs, "lr")}
     figures.append(charts.by_epoch("epochs-lr", "Learning rate", epochs, rates, best))
     keys = [
@@ -203,12 +231,8 @@ def training_curves(facts_of: RunFacts) -> Section:
     ]
     shown = [key for key in keys if any(row.get(key) is not None for row in facts_of.epochs)]
     rows = [(row["epoch"], *(row.get(key) for key in (*shown, "lr"))) for row in facts_of.epochs]
-    numbers = table("Numbers by epoch", ("epoch", *(key.replace("_", " ") for key in shown), "learning rate"), rows)
+    numbers = table("Numbers by epoch", ("epoch", *map(metric_words, shown), "learning rate"), rows)
     return section("curves", "Training", tag("div", *figures, class_="figures"), more("The numbers by epoch", numbers))
-
-
-def _title(name: str) -> str:
-    return (name[0].upper() + name[1:]).replace("_", " ").replace("auroc", "AUROC")
 
 
 def _column(rows: list[dict[str, Any]], key: str) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,14 @@ GENERATOR = "medtrain report"
 MARK = "<!-- medtrain report: a model card"  # begins the first line of one; the SHA-256 of the text below ends it
 SIGNED = re.compile(rf"{MARK}; sha256 ([0-9a-f]{{64}}) -->\n".encode())
 BEGINNING = 2000  # bytes in which a report says that it is one
+KIND = "medtrain-page"  # the name of the element that says which
+RUN, GROUP, DATASET, COMPARISON, CARD = "run", "group", "dataset", "comparison", "card"
+KINDS = {
+    RUN: "the report of a run", GROUP: "the report of a group of runs", DATASET: "the page of a packed dataset",
+    COMPARISON: "a comparison of runs", CARD: "a model card",
+}  # fmt: skip
+SAID = re.compile(rf'<meta name="{KIND}" content="(\w+)">'.encode())
+COMPARED = b"<p>medtrain compare: "  # on pages from before they said which they are
 # Nothing is fetched and nothing else runs, also where a label or a name should ever slip through as markup.
 POLICY = (
     f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{HASH}'; base-uri 'none'; form-action 'none'"
@@ -42,14 +51,15 @@ def section(name: str, title: str, *children: object) -> Section:
     return Section(name, title, joined(*children))
 
 
-def page(title: str, under: object, sections: list[Section]) -> str:
-    """The whole document."""
+def page(title: str, under: object, sections: list[Section], kind: str) -> str:
+    """The whole document, of one of KINDS."""
     policy = f"{POLICY}; img-src data:" if any("<img " in one.body for one in sections) else POLICY
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="generator", content=GENERATOR),
+        tag("meta", name=KIND, content=kind),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", f"{title}: medtrain report"),
@@ -72,23 +82,41 @@ def page(title: str, under: object, sections: list[Section]) -> str:
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def ensure_ours(path: Path) -> None:
-    """InputError where there is a file that no report of medtrain is, or a card that was edited: it would be lost."""
+def ensure_ours(path: Path, kind: str) -> None:
+    """InputError where there is a file that would be lost: one that is no page of medtrain of that kind, or a card that
+    was edited."""
     if path.is_dir():
         raise InputError(f"{path} is a folder", "give a file: --out FILE.html")
     if not path.exists():
         return
-    with path.open("rb") as file:
-        beginning = file.read(BEGINNING)
-    if beginning.startswith(MARK.encode()):
-        _ensure_unedited(path)
-    elif f'content="{GENERATOR}"'.encode() not in beginning:
+    found = _kind_of(path.read_bytes())
+    if not found:
         raise InputError(f"{path} is there, and is no report of medtrain", "move it away, or give another --out")
+    if found != kind:
+        other = "model_card_2.md" if kind == CARD else f"{path.stem}_{kind}.html"
+        problem = f"{path} is {KINDS[found]}, which {KINDS[kind]} would replace"
+        raise InputError(problem, f"give another file: --out {shlex.quote(str(path.with_name(other)))}")
+    if kind == CARD:
+        _ensure_unedited(path)
 
 
-def ensure_writable(path: Path) -> None:
+def _kind_of(data: bytes) -> str:
+    """Which page of medtrain a file is; an empty string where it is none."""
+    beginning = data[:BEGINNING]
+    if beginning.startswith(MARK.encode()):
+        return CARD
+    if f'content="{GENERATOR}"'.encode() not in beginning:
+        return ""
+    said = SAID.search(beginning)
+    if said and said[1].decode() in KINDS:
+        return said[1].decode()
+    return COMPARISON if COMPARED in data else DATASET if b"<p>medtrain report: packed" in data else (
+        GROUP if b"<p>medtrain report: a group" in data else RUN)  # fmt: skip
+
+
+def ensure_writable(path: Path, kind: str) -> None:
     """InputError where a page cannot be written to `path`, before anything is computed."""
-    ensure_ours(path)
+    ensure_ours(path, kind)
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out")
 

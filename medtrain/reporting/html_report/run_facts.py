@@ -101,8 +101,11 @@ def kind_of(report: dict[str, Any]) -> str:
     return next((kind for mark, kind in marks.items() if mark in report), "multilabel")
 
 
-def gather(run: Run, place: JobStatus | None = None, small_cells: bool = False) -> RunFacts:
-    """All of it; InputError where the run has no report yet. `place` is where the run is under way."""
+def gather(
+    run: Run, place: JobStatus | None = None, small_cells: bool = False, finishes_at: float | None = None
+) -> RunFacts:
+    """All of it; InputError where the run has no report yet. `place` is where the run is under way; `finishes_at`: it
+    finishes then."""
     if not run.report.exists():
         raise InputError(f"run {run.name} has no report yet", _what_to_do(run))
     config, report = configfile.load(run.config_file), read_json(run.report)
@@ -119,7 +122,7 @@ def gather(run: Run, place: JobStatus | None = None, small_cells: bool = False) 
         judged=judged,
         why_not=why_not,
         epochs=sorted(epochs, key=lambda row: int(row["epoch"])),
-        attempts=attempt_history(run, place),
+        attempts=attempt_history(run, place, finishes_at),
         packed=packed,
         missing=missing,
         best=best,

@@ -14,7 +14,7 @@ from medtrain.reporting.html_report.images_section import WARNING, Gallery, imag
 from medtrain.reporting.html_report.label_results import label_results, operating_points
 from medtrain.reporting.html_report.model_card import model_card
 from medtrain.reporting.html_report.overview import data, headline, training_curves
-from medtrain.reporting.html_report.page_frame import ensure_ours, page
+from medtrain.reporting.html_report.page_frame import CARD, RUN, ensure_ours, page
 from medtrain.reporting.html_report.run_facts import RunFacts, gather, without_paths
 from medtrain.reporting.html_report.run_record import life, provenance, settings
 from medtrain.runs.run import Run, command_for
@@ -34,14 +34,16 @@ def write_report_page(
     markdown: bool = False,
     place: JobStatus | None = None,
     with_images: bool = False,
+    finishes_at: float | None = None,
 ) -> Path:
-    """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way.
+    """Write `report.html` of a run, or its `model_card.md`, and return the path; `place` is where it is under way, and
+    `finishes_at` is given by a run that writes it as the last it does.
 
     InputError where the run has no report of a split yet, or `out` is a file that is none of medtrain's.
     """
     path = out or (run.model_card if markdown else run.page)
-    ensure_ours(path)
-    facts_of = gather(run, place, small_cells)
+    ensure_ours(path, CARD if markdown else RUN)
+    facts_of = gather(run, place, small_cells, finishes_at)
     try:
         gallery = _gallery(facts_of) if with_images else None
         text = model_card(facts_of) if markdown else render(facts_of, gallery)
@@ -67,4 +69,4 @@ def render(facts_of: RunFacts, gallery: Gallery | None = None) -> str:
     how = f"recipe {without_paths(config.recipe)}, {config.task}, {config.model.backbone}"
     under = f"medtrain report: {how}, {facts_of.split} split"
     under = under if gallery is None else f"{under}. {WARNING}"
-    return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(gallery)])
+    return page(facts_of.run.name, under, [*(write(facts_of) for write in SECTIONS), images(gallery)], RUN)

@@ -25,6 +25,7 @@ from medtrain.metrics.multilabel_report import multilabel_report
 from medtrain.metrics.paired_bootstrap import PairedDraws
 from medtrain.metrics.resampled_numbers import MULTILABEL, abnormality_numbers
 from medtrain.reporting.comparison_text import comparison_text
+from medtrain.reporting.group_report import judged_together
 from medtrain.reporting.html_comparison.comparison_page import write_comparison_page
 from medtrain.reporting.run_comparison import compare_runs
 from medtrain.runs.run import Run
@@ -56,6 +57,13 @@ def test_seeds_are_averaged_as_one_network(tmp_path: Path) -> None:
     reports = [read_json(run.report) for run in group.runs]
     for label, row in found.report["per_class"].items():
         assert row["threshold"] == pytest.approx(np.mean([own["per_class"][label]["threshold"] for own in reports]))
+    _, together = judged_together(group, {"": [run.report for run in group.runs]})
+    for label, row in together["per_class"].items():
+        assert row["threshold"] == found.report["per_class"][label]["threshold"], "one rule for both"
+    alone = multilabel_report(found.table.scores, found.table.labels, found.table.classes, thresholds=tuple(
+        row["threshold"] for row in found.report["per_class"].values()))  # fmt: skip
+    assert together["macro_f1"] == pytest.approx(alone["macro_f1"]) and together["macro_f1"] is not None
+    assert together["temperature"] == pytest.approx(np.mean([own["temperature"] for own in reports]))
     assert [len(one.table.images) for one in replicates(group, "test")] == [90] * 3
     write_json(group.file, {"runs": [run.name for run in group.runs[:1]], "packing": {}, "slurm": False})
     assert not replicates(RunGroup(group.folder), "test"), "one seed"

@@ -104,7 +104,9 @@ def one_label(scores: list[float], targets: list[int], groups: list[str]) -> Aur
 def test_interval_leaves_undefined_rounds_out() -> None:
     found = one_label([0.1, 0.9, 0.2], [0, 1, 0], ["a", "b", "c"])
     for ends in (found.labels[0], found.macro, found.micro):
-        assert ends.tolist() == [1, 1]  # rounds without the one positive patient have no AUROC
+        assert np.isnan(ends).all(), "all rounds with the one positive patient have an AUROC of 1: that is no interval"
+    found = one_label([0.1, 0.9, 0.2, 0.95], [0, 1, 0, 0], ["a", "b", "c", "d"])
+    assert 0 < found.labels[0][0] < found.labels[0][1] <= 1  # rounds without the one positive patient have none
     assert np.isnan(one_label([0.1, 0.9], [0, 0], ["a", "b"]).labels).all()
     assert np.isnan(one_label([0.1, 0.9], [0, 1], ["a", "a"]).macro).all(), "one patient says nothing of the spread"
     assert all(map(math.isnan, bootstrap_accuracy([1, 0], ["a", "a"], 0)))

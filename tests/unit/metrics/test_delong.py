@@ -119,8 +119,7 @@ def test_swapped_runs_and_other_orders_give_the_same() -> None:
 def test_the_same_order_of_images_is_no_difference() -> None:
     own = drawn_scores(2, patients=20)
     found = delong(own.first, own.first**2, own.positive, own.patients, margin=0.01)
-    assert (found.difference, found.interval, found.p) == (0, (0, 0), 1)
-    assert 0 < found.equivalence_p < 1e-100
+    assert (found.difference, found.p) == (0, 1) and np.isnan((*found.interval, found.equivalence_p)).all()
 
 
 @pytest.mark.parametrize("positive", [[0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])

@@ -57,6 +57,8 @@ def test_the_report() -> None:
     holes = given.copy()
     holes[::10] = np.nan
     report = score_report(predicted, holes, groups)
+    assert [*report["per_class"]] == ["score"]
+    assert [*score_report(predicted, holes, groups, name="ejection_fraction")["per_class"]] == ["ejection_fraction"]
     json.dumps(report, allow_nan=False)
     kept = ~np.isnan(holes)
     assert report["samples"] == 270 and report["mae"] == pytest.approx(
@@ -108,3 +110,13 @@ def test_the_loss_is_the_mean_square_however_a_batch_is_cut(cuts: list[int]) -> 
         start += size
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.allclose(torch.autograd.grad(total, logits)[0], gradient, atol=1e-7)
+
+
+def test_what_an_epoch_tells_of_the_training_is_an_error_on_the_scale_of_the_scores() -> None:
+    given = torch.tensor([[40.0], [75.0], [math.nan], [52.0]])
+    logits = torch.tensor([[43.0], [70.0], [1.0], [52.0]])
+    task = Score("images")
+    assert (task.accuracy_name, task.accuracy_key) == ("mean absolute error", "mae")
+    assert float(task.correct(logits, Batch(torch.empty(4), given, np.arange(4), np.array([3])))) == pytest.approx(
+        8 / 3
+    )

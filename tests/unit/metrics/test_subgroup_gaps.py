@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, mean_absolute_error, roc_auc_score
 
+from medtrain.metrics.grouped_areas import GroupedAreas
 from medtrain.metrics.subgroup_gaps import with_gaps
 
 ROUNDS, SEED = 100, 0
@@ -88,3 +89,33 @@ def test_labels_without_a_number_in_both_count_in_no_gap() -> None:
     assert found["a"]["gap"]["difference"] == pytest.approx(one) == -found["b"]["gap"]["difference"]
     none = with_gaps({"a": {}, "b": {}}, SCORES, labels, PATIENTS, members, np.ones(3, bool))
     assert none["a"]["gap"]["difference"] is None and none["a"]["gap"]["difference_interval"] == [None, None]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 9])
+@pytest.mark.parametrize("digits", [1, 2, 9])
+def test_areas_of_groups_are_the_pairs_counted_one_by_one_in_every_bit(groups: int, digits: int) -> None:
+    """With many groups they share several int64; with few digits most scores are tied, with many none."""
+    rng = np.random.default_rng(groups)
+    scores, labels = np.round(rng.random((70, 3)), digits), rng.integers(-1, 2, (70, 3))
+    labels[:, 2] = np.where(labels[:, 2] == 1, -1, labels[:, 2])  # nobody has the third
+    of, people = rng.integers(0, groups, 70), rng.integers(0, 20, 70)
+    of[(of == 8) & (groups == 9)] = 0  # of nine groups one is empty
+    areas = GroupedAreas(scores, labels == 1, labels >= 0, of, people, groups)
+    for _ in range(3):
+        drawn = np.bincount(rng.integers(20, size=20), minlength=20)
+        found = areas(drawn)
+        for group in range(groups):
+            for part, rows in zip(found, (of == group, of != group), strict=True):
+                for label in range(3):
+                    up, down = ((rows & (labels[:, label] == state)).nonzero()[0] for state in (1, 0))
+                    above = scores[up, label][:, None] - scores[down, label]
+                    twice = (drawn[people[up]][:, None] * drawn[people[down]] * (1 + np.sign(above))).sum()
+                    pairs = drawn[people[up]].sum() * drawn[people[down]].sum()
+                    expected = int(twice) / (2 * int(pairs)) if pairs else np.nan
+                    assert np.array_equal(part[group, label], expected, equal_nan=True)
+
+
+def test_areas_of_no_sample_are_undefined() -> None:
+    nothing, none = np.zeros((0, 2)), np.zeros(0, np.int64)
+    own, rest = GroupedAreas(nothing, nothing > 0, nothing > 0, none, none, 2)(none)
+    assert np.isnan(own).all() and np.isnan(rest).all() and own.shape == (2, 2)

@@ -16,7 +16,8 @@ from medtrain.config import configfile
 from medtrain.core.errors import InputError
 from medtrain.metrics.multiple_testing import holm
 from medtrain.metrics.resampled_numbers import MULTILABEL
-from medtrain.reporting.comparison_text import comparison_text, equivalence, p_text, sentence
+from medtrain.reporting.comparison_text import comparison_text, equivalence, is_few, p_text, sentence
+from medtrain.reporting.html_comparison.comparison_page import render
 from medtrain.reporting.run_comparison import compare_runs
 from medtrain.runs.run import Run
 
@@ -162,7 +163,14 @@ def test_few_patients_are_warned_of(tmp_path: Path) -> None:
     found = compare_runs(pair, margin=0.1).found
     own = found["comparisons"][0]["auroc"]["Mass"]
     assert own["p"] is None and own["adjusted_p"] is None and own["interval"] == [None, None]
-    assert "Of so few patients (less than 50) intervals and p-values are rough." in comparison_text(found)
+    text = comparison_text(found)
+    people = f"only {found['samples']} images of 12 patients (fewer than 50)"
+    assert text.startswith(
+        f"Few patients: {people}. So intervals and p-values are rough, and a difference that is shown"
+    )
+    assert "bootstrap of patients, 1,000 rounds; only 12 patients" in text
+    assert found["few"]["all"] and found["few"]["patients"] == 12 and found["few"]["fewer_than"] == 50
+    assert found["few"]["labels"]["Mass"] == {"with": 0, "without": 12}
 
 
 def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
@@ -172,4 +180,43 @@ def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
     found = compare_runs(pair, margin=0.1).found
     assert all(row["p"] is None for row in found["comparisons"][0]["metrics"].values())
     text = comparison_text(found)
-    assert "macro AUROC: undefined on these images" in text and "and of less than 6 undefined." in text
+    assert "macro AUROC: undefined on these images" in text and "of fewer than 6 patients they are undefined." in text
+
+
+def test_a_difference_on_few_patients_is_said_of_them_alone_and_is_not_bold(tmp_path: Path) -> None:
+    labels = np.eye(2, dtype=np.int8)[np.arange(12) % 2]
+    right, wrong = np.where(labels == 1, 0.9, 0.1), np.where(labels == 1, 0.1, 0.9)
+    wrong[:3] = right[:3]
+    pair = [scored_run(tmp_path, name, own, labels, np.arange(12)) for name, own in (("a", right), ("b", wrong))]
+    compared = compare_runs(pair)
+    text = comparison_text(compared.found)
+    assert text.startswith(
+        "Few patients: only 12 images, of which no two are known to be of one patient (fewer than 50)."
+    )
+    assert "macro AUROC: on these few patients b is worse than a by 0." in text
+    page = render(compared)
+    assert page.index("Few patients: only 12 images") < page.index("is worse than")
+    assert "<strong>" not in page
+
+
+def test_labels_that_few_patients_have_are_named_and_the_others_are_not_few(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.arange(80) % 2, np.arange(80) < 9], 1).astype(np.int8)
+    pair = [scored_run(tmp_path, name, rng.random((80, 2)), labels, np.arange(80)) for name in "ab"]
+    found = compare_runs(pair).found
+    assert found["few"]["labels"] == {"Mass": {"with": 9, "without": 71}} and not found["few"]["all"]
+    text = comparison_text(found)
+    assert text.startswith("Few patients with, or without, a label (fewer than 10): Mass. Of these intervals")
+    assert is_few(found, "Mass") and not is_few(found, "Effusion") and not is_few(found)
+
+
+def test_the_same_scores_have_no_difference_no_interval_and_no_equivalence(tmp_path: Path) -> None:
+    labels = np.eye(2, dtype=np.int8)[np.arange(60) % 2]
+    scores = np.where(labels == 1, 0.9, 0.1)
+    pair = [scored_run(tmp_path, name, scores, labels, np.arange(60)) for name in "ab"]
+    found = compare_runs(pair, margin=0.05).found
+    row = found["comparisons"][0]["metrics"]["macro_auroc"]
+    assert (row["p"], row["interval"], row["equivalence_p"], found["few"]) == (1, [None, None], None, None)
+    text, alike = comparison_text(found), "every resample of the patients gives the same"
+    assert f"macro AUROC: no difference was shown: b - a is +0.0000 (no 95 % interval: {alike}, p = 1.000)" in text
+    assert f"macro AUROC: equivalence is undefined: {alike}" in text and "0.0000 to 0.0000" not in text

@@ -17,7 +17,8 @@ from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.metrics import paired_bootstrap
 from medtrain.reporting.html_comparison.comparison_page import render, write_comparison_page
 from medtrain.reporting.html_comparison.overlay_charts import look
-from medtrain.reporting.html_report.page_frame import ensure_writable
+from medtrain.reporting.html_report.page_frame import COMPARISON, ensure_writable
+from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.reporting.run_comparison import compare_runs
 
 
@@ -61,7 +62,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     for words in (
         "two against one", "optim.lr", "0.001", "0.002", "All runs were trained on the same data.",
         f"{found['samples']} images of {found['patients']} patients", "within 0.1", "p by Holm", "finished",
-        "Obuchowski, 1997", "Obuchowski, 1998", "less than 50",
+        "Obuchowski, 1997", "Obuchowski, 1998", "fewer than 50",
     ):  # fmt: skip
         assert words in page.text, words
     text = (tmp_path / "page.html").read_text()
@@ -120,5 +121,30 @@ def test_a_file_that_is_none_of_ours_is_kept(tmp_path: Path) -> None:
     ):
         (tmp_path / "thesis.html").write_text("mine")
         with pytest.raises(InputError, match=words):
-            ensure_writable(path)
+            ensure_writable(path, COMPARISON)
     assert (tmp_path / "thesis.html").read_text() == "mine"
+
+
+def test_a_page_replaces_only_one_of_its_own_kind(tmp_path: Path) -> None:
+    runs = compared(tmp_path, "multiclass", count=30)
+    report, card = write_report_page(runs[0]), write_report_page(runs[0], markdown=True)
+    before = report.read_bytes(), card.read_bytes()
+    own = compare_runs(runs)
+    for path, words in ((report, "is the report of a run"), (card, "is a model card")):
+        with pytest.raises(InputError, match=f"{words}, which a comparison of runs would replace") as raised:
+            write_comparison_page(own, path)
+        assert raised.value.fix == f"give another file: --out {path.with_name(f'{path.stem}_comparison.html')}"
+    assert (report.read_bytes(), card.read_bytes()) == before
+    page = tmp_path / "comparison.html"
+    write_comparison_page(own, page)
+    write_comparison_page(own, page)
+    for markdown, words in ((False, "the report of a run"), (True, "a model card")):
+        with pytest.raises(InputError, match=f"is a comparison of runs, which {words} would replace"):
+            write_report_page(runs[0], page, markdown=markdown)
+    with pytest.raises(InputError, match="is a model card, which the report of a run would replace"):
+        write_report_page(runs[0], card)
+    for path in (page, report):  # as they were written before they said which they are
+        path.write_text(path.read_text().replace('<meta name="medtrain-page"', '<meta name="other"'))
+    write_comparison_page(own, page)
+    with pytest.raises(InputError, match="is the report of a run"):
+        write_comparison_page(own, report)

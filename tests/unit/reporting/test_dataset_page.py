@@ -109,7 +109,7 @@ def test_no_class_follows_from_the_others() -> None:
         counts = {str(i): [own, known - own, unknown] for i, own in enumerate(present)}
         return list(masked_classes(counts, known + unknown, small_cells).values())
 
-    assert shown(12, 14, 4) == [["≥10", "≥10", 0], [14, 16, 0], ["<10", "≥10", 0]]
+    assert shown(12, 14, 4) == [["not shown", "≥10", 0], [14, 16, 0], ["<10", "≥10", 0]]
     assert shown(12, 14, 4, small_cells=True) == [[12, 18, 0], [14, 16, 0], [4, 26, 0]]
     assert shown(12, 14, 20) == [[12, 34, 0], [14, 32, 0], [20, 26, 0]]
     assert shown(40, 4) == [["≥10", "<10", 0], ["<10", "≥10", 0]]
@@ -125,7 +125,7 @@ def test_a_packed_dataset_of_classes(tmp_path: Path) -> None:
                 draw(tmp_path / "raw" / split / kind / f"{number}.jpg", 10_000 * place + 100 * ord(kind) + number)
     shard("folder", tmp_path / "raw", tmp_path / "shards", workers=1)
     cells = rows(write_dataset_page(tmp_path / "shards").read_text(), "Images by label and split")
-    assert cells["a"][:3] == ["≥10", "≥10", "0"] and cells["b"][:3] == ["14", "16", "0"]
+    assert cells["a"][:3] == ["not shown", "≥10", "0"] and cells["b"][:3] == ["14", "16", "0"]
     assert cells["c"][:3] == ["<10", "≥10", "0"]
 
 

@@ -41,7 +41,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> RunGroup:
 
 
 def test_the_page_of_a_group(group: RunGroup, capsys: pytest.CaptureFixture[str]) -> None:
-    commands.report("bones", runs=group.folder.parent)
+    commands.report("bones", runs=group.folder.parent, small_cells=True)
     assert f"report: {group.page}   numbers: {group.report}" in capsys.readouterr().out
     page, report = checked(group.page, links=frozenset({"../bones-1/report.html"})), read_json(group.report)
     assert [own["href"] for own in page.all("a") if str(own["href"]).startswith("..")] == ["../bones-1/report.html"]
@@ -58,6 +58,16 @@ def test_the_page_of_a_group(group: RunGroup, capsys: pytest.CaptureFixture[str]
     assert f"{statistics.mean(seeds):.3f} {statistics.stdev(seeds):.3f} {min(seeds):.3f} {max(seeds):.3f}" in spread
     assert "bones-3: RuntimeError: …/x.png is gone" in page.text and "somebody" not in text
     assert not [secret for secret in (*SECRETS, str(group.folder.parent)) if secret in text]
+
+
+def test_counts_of_few_studies_are_hidden_unless_they_are_requested(group: RunGroup) -> None:
+    commands.report("bones", runs=group.folder.parent)
+    text, report = group.page.read_text(), read_json(group.report)
+    few = [row["abnormal"] for row in report["per_class"].values() if row["abnormal"] < 10]
+    told = dict(EXACT.findall(text.partition('id="all-numbers"')[2]))
+    assert few and "&lt;10" in {told[f"per_class.{name}.abnormal"] for name in report["per_class"]}
+    assert told["abnormal"] == "not shown" and told["samples"] == str(report["samples"])
+    assert "--small_cells" in text
 
 
 def test_elsewhere_and_what_is_refused(group: RunGroup, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

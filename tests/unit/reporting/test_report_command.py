@@ -43,8 +43,10 @@ def test_no_file_that_is_no_report_is_overwritten(tmp_path: Path, capsys: pytest
         commands.report("one", out=tmp_path, runs=tmp_path)
     with pytest.raises(InputError, match="there is no such folder"):
         commands.report("one", out=tmp_path / "not" / "there.html", runs=tmp_path)
-    for markdown in (False, True, False):
-        commands.report("one", out=mine, markdown=markdown, runs=tmp_path)
+    for _ in range(2):  # an earlier report is replaced, and not by a page of another kind
+        commands.report("one", out=mine, runs=tmp_path)
+    with pytest.raises(InputError, match="is the report of a run, which a model card would replace"):
+        commands.report("one", out=mine, markdown=True, runs=tmp_path)
     checked(mine)
     capsys.readouterr()
     commands.report("one", runs=tmp_path, json=True)

@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of each task, with its page."""
     folder = tmp_path_factory.mktemp("runs")
     for task in TASKS:
-        write_report_page(written(folder, task, task, groups=(60, 30)))
+        write_report_page(written(folder, task, task, groups=(60, 30)), small_cells=True)
     return folder
 
 
@@ -81,7 +81,7 @@ def monitor_of(run: Path) -> str:
 @pytest.mark.parametrize("task", TASKS)
 def test_nothing_of_single_images_patients_or_places(runs: Path, task: str) -> None:
     for file in ("report.html", "model_card.md"):
-        write_report_page(Run(runs / task), markdown=file.endswith("md"))
+        write_report_page(Run(runs / task), small_cells=True, markdown=file.endswith("md"))
         text = (runs / task / file).read_text()
         table = (runs / task / "evaluation" / "test.csv").read_text().splitlines()[1:]
         ids = {cell for line in table for cell in line.split(",")[:3]}
@@ -92,7 +92,7 @@ def test_nothing_of_single_images_patients_or_places(runs: Path, task: str) -> N
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_run_gives_the_same_bytes(runs: Path, task: str) -> None:
     before = (runs / task / "report.html").read_bytes()
-    write_report_page(Run(runs / task))
+    write_report_page(Run(runs / task), small_cells=True)
     assert (runs / task / "report.html").read_bytes() == before
 
 
@@ -138,6 +138,8 @@ def run_report(run: Run) -> dict[str, Any]:
 def test_what_is_told_of_small_groups() -> None:
     rows = [Row("a", 200, 0.9, None), Row("b", 40, 0.8, None), Row("c", 9, 0.7, None)]
     assert [(row.count, row.value) for row in private(rows, False)] == [(200, 0.9), ("≥10", 0.8), ("<10", None)]
+    tight = [Row("a", 10, 0.9, None), Row("b", 1, 0.8, None)]
+    assert [row.count for row in private(tight, False)] == ["not shown", "<10"], "of 11, ten or more would leave 1"
     two = [*rows, Row("d", 3, 0.1, None)]
     assert [row.count for row in private(two, False)] == [200, 40, "<10", "<10"]
     few_people = Row("e", 300, 0.9, None, patients=9, gap=0.1), Row("f", 500, 0.8, None, patients=80, gap=-0.1)

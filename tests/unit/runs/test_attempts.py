@@ -218,6 +218,21 @@ def test_lost_steps_are_counted_from_where_the_next_attempt_began(tmp_path: Path
     assert told[0]["goodput_percent"] == pytest.approx(100 * 6 * (20 / 30) / 9, abs=0.1)
 
 
+def test_an_attempt_that_ends_now_is_told_as_finished(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    ended(run, 1, NOW, kind="killed", first=0, reached=20, step_seconds=2.0)
+    start = {"attempt": 2, "event": "start", "time": NOW + 20, "step": 20, "job": "", "nodes": "here", "ranks": 1}
+    append_json(run.attempts, start)
+    (run.checkpoints / "step-00000020").mkdir()
+    for step in (21, 22):
+        append_json(run.journal, {"kind": "step", "step": step, "epoch": 2, "loss": 1.0, "time": NOW + step})
+    (run.checkpoints / "step-00000022").mkdir()
+    told = attempt_history(run, None, finishes_at=NOW + 25)
+    assert [(row["cause"], row["steps"], row["lost"], row["end"]) for row in told][1] == ("finished", 2, 0, NOW + 25)
+    assert 0 < told[1]["goodput_percent"] <= 100
+    assert attempt_history(run, None)[1]["cause"] != "finished", "read later, it is one that nobody saw end"
+
+
 def test_an_end_is_written_once_and_by_the_next_attempt_where_nobody_else_could(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "first")
     start = {"attempt": 1, "event": "start", "time": time.time() - 5, "step": 0, "job": "", "nodes": "here", "ranks": 1}
