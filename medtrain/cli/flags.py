@@ -12,20 +12,22 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import tyro
 
 from medtrain import datasets
+from medtrain.cli import stray_words
 from medtrain.cli.arguments import take, take_values
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
 from medtrain.cli.settings_help import HELP, HELP_ALL, one_screen
-from medtrain.cli.usual_flags import meaning, with_our_names
+from medtrain.cli.usual_flags import suggestion, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
-from medtrain.core.errors import InputError, nearest
+from medtrain.core.errors import InputError
 from medtrain.runs.run import Run
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
@@ -103,7 +105,10 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
     first, rest = rest[0], with_new_names(command, with_our_names(command, rest[1:]))
     if first.startswith("-"):
-        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {usage(command)}")
+        line = stray_words.with_recipe(command, [first, *rest]) if command != "resume" else ""
+        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {line or usage(command)}")
+    if command != "resume" and Path(first).is_dir():
+        raise InputError(*stray_words.folder_for_recipe(command, first, rest))
     files = take_values(rest, ("-c", "--config"))
     if tables := take_values(rest, ("--metadata",)):
         packing = f"medtrain shard metadata --root {shlex.quote(tables[-1])} --out shards/metadata"
@@ -151,20 +156,24 @@ def parse(target: Any, arguments: list[str], prog: str, known: list[str], **opti
         if not end.code:  # --help
             raise
         strange = _strange(arguments, known)
-        raise InputError(f"{prog} does not know {strange}" if strange else _sentence(ear.getvalue()), fix) from None
+        said = f"{prog} does not know {strange}" if strange else _sentence(ear.getvalue())
+        if " needs DATASET" in said and (line := stray_words.without_dataset(prog, arguments)):
+            fix = line
+        raise InputError(said, fix) from None
     sys.stderr.write(ear.getvalue())
     if unknown:
-        raise InputError(f"{prog} does not know {_strange(unknown, known) or ' '.join(unknown)}", fix)
+        if line := stray_words.meant(prog, arguments, unknown, known):
+            raise InputError(f"{prog}: {shlex.join(unknown)} stands there without a flag", f"write: {line}")
+        raise InputError(f"{prog} does not know {_strange(unknown, known) or shlex.join(unknown)}", fix)
     return parsed
 
 
 def _strange(words: list[str], known: list[str]) -> str:
     """The flags among `words` that are not known, each with what it means elsewhere or the nearest that is known."""
-    flags = [f"--{name.strip('_').replace('_', '-')}" for name in known] + ["--help"]
+    flags = [f"--{name.strip('_')}" for name in known] + ["--help"]
+    plain = [flag.replace("_", "-") for flag in flags]
     given = [(word, word.partition("=")[0].replace("_", "-")) for word in words if word.startswith("--")]
-    strange = [(word, name) for word, name in given if name not in flags]
-    meanings = {name: f" ({told})" for _, name in strange if (told := meaning(name))}
-    return ", ".join(word + (meanings.get(name) or nearest(name, flags)) for word, name in strange)
+    return ", ".join(word + suggestion(name, flags) for word, name in given if name not in plain)
 
 
 def _sentence(text: str) -> str:
@@ -172,6 +181,7 @@ def _sentence(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
     said = parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
+    said = re.sub(r"Missing from (medtrain .+?): (\S+) (.*?)\.? \(required\)$", r"\1 needs \2: \3", said)
     for python, kind in NUMBERS.items():  # what Python says of text that is no number
         said = re.sub(rf"{python}: (.+)", rf"\1 is no number; write {kind}", said)
     return said
