@@ -28,7 +28,7 @@ from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
 from medtrain.core.errors import InputError
-from medtrain.runs.run import Run
+from medtrain.runs.run import Run, is_path
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
 NUMBERS = {
@@ -120,8 +120,9 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     switches = {name: take(rest, f"--{name}") for name in COMMANDS[command].switches}
     if command == "resume":
         runs = (take_values(rest, ("--runs",)) or ["runs"])[-1]
-        saved = configfile.load(Run.find(runs, first).config_file)
-        base = dataclasses.replace(configfile.overlay(saved, files), run=first, runs=runs)
+        run = Run.find(runs, first)
+        first, runs = (run.name, str(run.folder.parent)) if is_path(first) else (first, runs)
+        base = dataclasses.replace(configfile.overlay(configfile.load(run.config_file), files), run=first, runs=runs)
     else:
         base = configfile.resolve(first, files)
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
