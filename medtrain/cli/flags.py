@@ -20,9 +20,10 @@ import tyro
 from medtrain import datasets
 from medtrain.cli import stray_words
 from medtrain.cli.arguments import take, take_values
+from medtrain.cli.command_help import command_help
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
-from medtrain.cli.settings_help import HELP, HELP_ALL, one_screen
+from medtrain.cli.settings_help import HELP, HELP_ALL, all_settings, one_screen
 from medtrain.cli.usual_flags import suggestion, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
@@ -48,6 +49,9 @@ def load(place: str) -> Callable[..., Any]:
 def call(place: str, command: str, rest: list[str]) -> int:
     """Call a command function with flags made from its signature and docstring."""
     function = load(place)
+    if set(HELP) & set(rest):
+        print(command_help(command, function))
+        return 0
     rest = with_new_names(command, rest, list(flag_names(function)))
 
     # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
@@ -71,13 +75,22 @@ def flag_names(function: Callable[..., Any]) -> Iterator[str]:
 def call_with_settings(command: str, rest: list[str]) -> int:
     """Call train, submit, pipeline or resume with its settings."""
     about = COMMANDS[command]
-    if not rest or rest[0] in HELP or (set(HELP) & set(rest) and not set(HELP_ALL) & set(rest)):
-        print(one_screen(command, rest[0] if rest and not rest[0].startswith("-") else ""))
+    if not rest or (set(HELP) | set(HELP_ALL)) & set(rest):
+        subject = rest[0] if rest and not rest[0].startswith("-") else ""
+        print(all_help(command, subject, rest) if set(HELP_ALL) & set(rest) else one_screen(command, subject))
         return 0
-    rest = ["--help" if word in HELP_ALL else word for word in rest]
     values = {name: found[-1] for name in about.values if (found := take_values(rest, _written(name)))}
     config, switches = parse_settings(command, rest)
     return int(load(about.place)(config, *switches.values(), *([values] if about.values else [])) or 0)
+
+
+def all_help(command: str, subject: str, rest: list[str]) -> str:
+    """What `medtrain COMMAND [RECIPE|RUN] --help-all` prints: with a recipe or run its values."""
+    if command == "resume" and subject:
+        runs = (take_values([*rest], ("--runs",)) or ["runs"])[-1]
+        return all_settings(command, subject, configfile.load(Run.find(runs, subject).config_file))
+    config = configfile.resolve(subject) if subject else Config()
+    return all_settings(command, subject or COMMANDS[command].usage.partition(" ")[0], config)
 
 
 def usage(command: str) -> str:
@@ -126,19 +139,11 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     else:
         base = configfile.resolve(first, files)
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
-    also = [
-        "-c FILE.yaml",
-        *(f"--{name}" for name in switches),
-        *(f"--{name} ..." for name in COMMANDS[command].values),
-    ]
-    if command == "train":
-        also.append(f"{CHECK_DATA} --root DIR (only checks the dataset, as medtrain check does)")
-    text = f"{Config.__doc__}\n\nAlso taken: {', '.join(also)}."
     prog = f"medtrain {command} {first}"
-    config = parse(SETTINGS, rest, prog, known, default=base, description=text)
+    config = parse(SETTINGS, rest, prog, known, default=base)
     if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
-        config = parse(SETTINGS, rest, prog, known, default=base, description=text)
+        config = parse(SETTINGS, rest, prog, known, default=base)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):
         raise InputError("--recipe and the name of a resumed run are not settings", f"write: {usage(command)}")
     return config, switches

@@ -28,7 +28,7 @@ def resume_with(arguments: list[str]) -> list[str]:
     if is_path(words[0]):  # which older copies take for a name
         take_values(words, ("--runs",))
         words[:1] = [run.name, "--runs", str(run.folder.parent)]
-    if updates and not {"-h", "--help"} & set(words):
+    if updates and not {"-h", "--help", "--help-all", "--help_all"} & set(words):
         replace_snapshot(run)
     # That copy may be older than what keeps another job's variables out of its jobs and ranks.
     if run.job_file.exists() and not {"--here", "--here=True"} & set(words):
