@@ -56,6 +56,7 @@ OTHERS = {
     "tasks": ("--tasks N", "Jobs of the array that packs."),
     "pack_partition": ("--pack_partition P", "Partition of the packing jobs."),
     "max_rejects": ("--max_rejects N", "More images that cannot be used than this are an error."),
+    "keep-names": ("--keep_names", "Write a private table of the file of each sample."),
     "check-data": ("--check-data ...", "Only check the dataset, as medtrain check does."),
     "device": ("--device cpu|N", "Train on the CPU, or on the GPU of that number."),
 }  # fmt: skip

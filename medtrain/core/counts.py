@@ -23,3 +23,8 @@ def by_reason(reasons: Iterable[str]) -> str:
     others = sum(count for _, count in found[SHOWN:])
     told = [f"{reason}: {count:,}" for reason, count in found[:SHOWN]]
     return ", ".join([*told, *([f"other reasons: {others:,}"] if others else [])])
+
+
+def are(number: int) -> str:
+    """The verb of a number of things: `1 of 9 images is`, `2 of 9 images are`."""
+    return "is" if number == 1 else "are"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core import permissions
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import DamagedFile, _said, read_json, write_json
 from medtrain.runs import fencing
@@ -148,7 +149,7 @@ def ensure_not_a_group(runs: Path | str, name: str) -> None:
         members = list(_said(Path(runs) / name / GROUP_FILE).get("runs", ()))
         all_of_them = command_for(Run(Path(runs) / name), "status")
         raise InputError(
-            f"{name} is a group of {len(members)} runs",
+            f"{name} is a group of {counted(len(members), 'runs')}",
             f"name one of them ({', '.join(members)}), or all: {all_of_them}   (retry, stop, report)",
         )
 

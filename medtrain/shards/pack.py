@@ -228,8 +228,9 @@ def _finish(
         )
     if len(rejects) == sum(map(len, plan.values())):
         reason = f"{rejects[0]['image']}: {rejects[0]['reason']}"
-        none = f"none of {len(rejects):,} {unit}" if len(rejects) > 1 else f"the only {unit.removesuffix('s')}"
-        raise InputError(f"{none} can be used (first: {reason})", "replace the files by whole ones")
+        many = len(rejects) > 1
+        none = f"none of {len(rejects):,} {unit} can" if many else f"the only {unit.removesuffix('s')} cannot"
+        raise InputError(f"{none} be used (first: {reason})", "replace the files by whole ones")
     splits = {}
     for split in SPLITS:
         names = [name for name in plan if name.startswith(f"{split}-")]

@@ -20,10 +20,10 @@ from medtrain.runs.run_group import RunGroup
 GroupName = Positional[Annotated[str, arg(metavar="GROUP")]]
 
 
-def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any]) -> None:
+def pipeline(config: Config, dry_run: bool, json: bool, keep_names: bool, packing: dict[str, Any]) -> None:
     """Send a chain of jobs: check, pack, train each study type, evaluate, report."""
     with talk_to_stderr(json):
-        group, sent = pipelines.submit(config, packing, dry_run)
+        group, sent = pipelines.submit(config, packing, dry_run, keep_names)
     if json:
         say_json({"group": group.name, "folder": str(group.folder), "jobs": [list(one) for one in sent]})
     else:

@@ -16,6 +16,7 @@ from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
 from medtrain.core.console import busy, in_line, say, say_json
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import View
@@ -237,5 +238,9 @@ def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers:
         for note in lacks:
             say(f"note: {note}")
         fix = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
-        say(f"{out}: {len(faults)} faults; {fix}" if faults else f"{out}: {images:,} images, no fault (level {level})")
+        say(
+            f"{out}: {counted(len(faults), 'faults')}; {fix}"
+            if faults
+            else f"{out}: {counted(images, 'images')}, no fault (level {level})"
+        )
     return 2 if faults else 0
