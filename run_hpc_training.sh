@@ -10,7 +10,7 @@
 #   ./run_hpc_training.sh setup                        only set up .venv
 #
 # With Slurm, packing (in arrays of --tasks N jobs, in --pack_partition P) and a training that waits for it are submitted
-# at once. --encoding, --size and --views are those of medtrain shard. --here does all here even where there is a Slurm.
+# at once. Flags of medtrain shard (--encoding, --size, --views, --keep_names) are taken; --here does all here in any case.
 set -euo pipefail
 # The caller's folder stays the working folder, so that every path, also one in a settings file, is what the caller meant;
 # what is set up, drawn and packed by default lies beside this script.
@@ -73,7 +73,17 @@ slurm_answers() { command -v sbatch >/dev/null && timeout 10 sinfo -h >/dev/null
 
 recipe=chest_demo
 case "${1:-}" in
-setup) setup "${2:-}"; exit ;;
+setup)
+    setup "${2:-}"
+    [ "${2:-}" != dev ] || exit 0 # of the tests
+    place=$venv
+    [ "$PWD" != "$home" ] || place=.venv
+    echo "medtrain is installed. What to type next:"
+    printf '  %-36s # medtrain is a command in this shell then\n' "source $(printf %q "$place/bin/activate")"
+    printf '  %-36s # %s\n' "medtrain doctor" "checks this machine: packages, GPUs, Slurm" \
+        "medtrain --help" "all commands" "$(printf %q "$0")" "trains on generated images, in minutes"
+    exit
+    ;;
 -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$home/run_hpc_training.sh"; exit ;;
 -*) ;;
 ?*) recipe=$1; shift ;;
@@ -95,6 +105,7 @@ while [ $# -gt 0 ]; do
     --color[_-]mode | --colours) packing+=("$1" "${2:?$1 needs a value}"); settings+=("$1" "$2"); shift ;;
     --partial) packing+=("$1"); part=yes ;;
     --max_rejects) packing+=("$1" "${2:?--max_rejects needs a number}"); chain+=("$1" "$2"); shift ;;
+    --keep[_-]names) packing+=(--keep_names); chain+=(--keep_names) ;;
     --views) packing+=("$1"); part=yes; while [ $# -gt 1 ] && [[ $2 != -* ]]; do packing+=("$2"); shift; done ;;
     --tasks) array+=("$1" "${2:?--tasks needs a number}"); chain+=("$1" "$2"); shift ;;
     --pack_partition) array+=(--partition "${2:?--pack_partition needs a name}"); chain+=("$1" "$2"); shift ;;

@@ -5,6 +5,7 @@ python benchmarks/slips.py
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in slips.SLIPS}
         for _ in range(ROUNDS):
             for name, slip in slips.SLIPS.items():
-                command = [sys.executable, "-m", "medtrain", *slip.words.split()]
+                command = [sys.executable, "-m", "medtrain", *shlex.split(slip.words)]
                 begun = time.perf_counter()
                 done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
                 times[name].append(time.perf_counter() - begun)

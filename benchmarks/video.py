@@ -234,8 +234,7 @@ def speed(case: str, records: list[Record], folder: Path, options: argparse.Name
     """Rows of the table for the same clips."""
     shards = folder / f"{case} packed"
     chosen = [replace(record, split="train") for record in records]
-    how = PackOptions(encoding="tiff", size=SIDE, color_mode="gray", clips=True)
-    pack(chosen, echo.CLASSES, shards, how, max_rejects=0)
+    pack(chosen, echo.CLASSES, shards, PackOptions(0, 256, 0, "tiff", SIDE, (), "gray", clips=True), max_rejects=0)
     contenders = {
         PEERS[0]: peer(records, options.workers),
         PEERS[1]: peer(records, options.workers, without_gdcm),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config import configfile
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, MachineError
 from medtrain.runs import journal
 from medtrain.runs.checkpoint_manifest import checkpoint_folders, read_manifest, read_state
@@ -99,7 +100,8 @@ def resolve_ranks(run: Run, made: int, asked: int, exact: bool) -> int:
     ranks = asked or (given if exact and given else made)
     if ranks != made and not exact:
         raise InputError(
-            f"the newest checkpoint of run {run.name} was made by {made} rank(s); {ranks} would sum in another order",
+            f"the newest checkpoint of run {run.name} was made by {counted(made, 'ranks')}; {ranks} would sum in"
+            " another order",
             "omit --ranks (only --determinism exact gives the same bits at any number)",
         )
     if given and given != ranks:

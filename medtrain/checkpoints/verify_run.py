@@ -12,6 +12,7 @@ from typing import Any
 from medtrain.checkpoints import compare, replay, replay_plan
 from medtrain.checkpoints.format import find_corruption
 from medtrain.core.console import in_line, say, say_json, talk_to_stderr
+from medtrain.core.counts import counted
 from medtrain.core.errors import EXIT_DONE, EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.core.files import UNFINISHED
 from medtrain.runs import fencing, journal
@@ -175,7 +176,7 @@ def say_files(found: Files) -> None:
         say(f"note        {note}")
     count = len(found.checkpoints)
     size = f"{found.files} files, {found.bytes / 1e9:.3f} GB"
-    rest = f"{len(found.faults)} faults" if found.faults else "every byte and tensor as it was written"
+    rest = counted(len(found.faults), "faults") if found.faults else "every byte and tensor as it was written"
     say(f"files       {count} checkpoint{'s' if count > 1 else ''}, {size}: {rest}")
 
 

@@ -34,9 +34,9 @@ class Command:
 
 
 COMMANDS = {
-    "check": Command("check:check", "check a raw dataset: layout, labels, damaged images, copies"),
+    "check": Command("check:check", "check a raw dataset: layout, labels, damage, copies"),
     "shard": Command("shards:shard", "pack a dataset into tar shards"),
-    "verify": Command("shards:verify", "prove that packed shards are whole and do not leak, or a run's checkpoints"),
+    "verify": Command("shards:verify", "prove that packed shards are whole, or a run's checkpoints"),
     "train": Command(
         "runs:train",
         "train a recipe here, supervised",
@@ -55,13 +55,13 @@ COMMANDS = {
     "stop": Command("runs:stop", "save and end a run"),
     "pipeline": Command(
         "groups:pipeline",
-        "check, pack, train, evaluate, report: a chain of Slurm jobs",
-        usage="RECIPE --root DIR [--encoding jpeg] [--size N] [--tasks 8] [--dry-run] [SETTINGS]",
-        switches=("dry-run", "json"),
+        "check, pack, train, evaluate, report as Slurm jobs",
+        usage="RECIPE --root DIR [--encoding jpeg] [--size N] [--tasks 8] [--keep_names] [--dry-run] [SETTINGS]",
+        switches=("dry-run", "json", "keep-names"),
         values=("root", "encoding", "size", "tasks", "pack_partition", "max_rejects"),
     ),
     "retry": Command("groups:retry", "resume what failed or was stopped in a group of runs", logged=True),
-    "report": Command("report:report", "write a run's report as one HTML file; of a group, combine its results"),
+    "report": Command("report:report", "write the report of a run, a group or a dataset as HTML"),
     "resume": Command(
         "runs:resume",
         "resume a run from its newest checkpoint",
@@ -70,21 +70,17 @@ COMMANDS = {
         switches=("here", "json"),
     ),
     "rename": Command("runs:rename", "give a run another name"),
-    "rm": Command("runs:rm", "remove a run or a group of runs; asks what it must not lose"),
-    "diff": Command("diff:diff", "what would change if a run resumed with the installed medtrain", prints=True),
-    "sync": Command("sync:sync", "send a run's curve to its tracker: an offline run, or what was not sent"),
+    "rm": Command("runs:rm", "remove a run or a group of runs; asks before a loss"),
+    "diff": Command("diff:diff", "how the installed medtrain differs from a run's copy", prints=True),
+    "sync": Command("sync:sync", "send a run's curve to its tracker"),
     "evaluate": Command("results:evaluate", "score a split with a run's best weights"),
-    "compare": Command(
-        "compare:compare", "whether runs differ by more than chance: paired tests on their common images", prints=True
-    ),
+    "compare": Command("compare:compare", "whether runs differ by more than chance: paired tests", prints=True),
     "predict": Command("results:predict", "what a run's best weights predict for image files", prints=True),
-    "explain": Command("explain:explain", "where in an image a run's best weights see what they predict (heat maps)"),
-    "export": Command("export:export", "a run's best weights for programs without medtrain, proved on the test split"),
+    "explain": Command("explain:explain", "where in an image a run sees what it predicts (heat maps)"),
+    "export": Command("export:export", "a run's best weights for programs without medtrain"),
     "recipes": Command("recipes:recipes", "the recipes that can be trained", prints=True),
     "recipe new": Command("recipes:recipe_new", "a recipe of your own: a YAML file to edit"),
-    "recipe schema": Command(
-        "recipes:recipe_schema", "a JSON Schema of the settings, for an editor that completes them", prints=True
-    ),
+    "recipe schema": Command("recipes:recipe_schema", "a JSON Schema of the settings, for editors", prints=True),
     "data list": Command("data:data_list", "the datasets that can be packed", prints=True),
     "data info": Command("data:data_info", "what a dataset is, its licence, how to get it", prints=True),
     "data check": Command("check:check", "the same as check"),
@@ -97,7 +93,5 @@ COMMANDS = {
         "label_reports:data_label_reports", "read labels from the reports of a dataset, and score them"
     ),
     "completion": Command("completion:completion", "what bash, zsh or fish needs to complete commands", prints=True),
-    "doctor": Command(
-        "doctor:doctor", "check this machine; with --cluster NAME, send a short job that checks a Slurm cluster"
-    ),
+    "doctor": Command("doctor:doctor", "check this machine, or by a short job a Slurm cluster"),
 }

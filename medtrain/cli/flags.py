@@ -12,21 +12,24 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import tyro
 
 from medtrain import datasets
+from medtrain.cli import stray_words
 from medtrain.cli.arguments import take, take_values
+from medtrain.cli.command_help import command_help
 from medtrain.cli.command_table import COMMANDS
 from medtrain.cli.renamed_flags import with_new_names
-from medtrain.cli.settings_help import HELP, HELP_ALL, one_screen
-from medtrain.cli.usual_flags import meaning, with_our_names
+from medtrain.cli.settings_help import HELP, HELP_ALL, all_settings, one_screen
+from medtrain.cli.usual_flags import suggestion, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
-from medtrain.core.errors import InputError, nearest
-from medtrain.runs.run import Run
+from medtrain.core.errors import InputError
+from medtrain.runs.run import Run, is_path
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
 NUMBERS = {
@@ -46,6 +49,9 @@ def load(place: str) -> Callable[..., Any]:
 def call(place: str, command: str, rest: list[str]) -> int:
     """Call a command function with flags made from its signature and docstring."""
     function = load(place)
+    if set(HELP) & set(rest):
+        print(command_help(command, function))
+        return 0
     rest = with_new_names(command, rest, list(flag_names(function)))
 
     # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
@@ -69,13 +75,22 @@ def flag_names(function: Callable[..., Any]) -> Iterator[str]:
 def call_with_settings(command: str, rest: list[str]) -> int:
     """Call train, submit, pipeline or resume with its settings."""
     about = COMMANDS[command]
-    if not rest or rest[0] in HELP or (set(HELP) & set(rest) and not set(HELP_ALL) & set(rest)):
-        print(one_screen(command, rest[0] if rest and not rest[0].startswith("-") else ""))
+    if not rest or (set(HELP) | set(HELP_ALL)) & set(rest):
+        subject = rest[0] if rest and not rest[0].startswith("-") else ""
+        print(all_help(command, subject, rest) if set(HELP_ALL) & set(rest) else one_screen(command, subject))
         return 0
-    rest = ["--help" if word in HELP_ALL else word for word in rest]
     values = {name: found[-1] for name in about.values if (found := take_values(rest, _written(name)))}
     config, switches = parse_settings(command, rest)
     return int(load(about.place)(config, *switches.values(), *([values] if about.values else [])) or 0)
+
+
+def all_help(command: str, subject: str, rest: list[str]) -> str:
+    """What `medtrain COMMAND [RECIPE|RUN] --help-all` prints: with a recipe or run its values."""
+    if command == "resume" and subject:
+        runs = (take_values([*rest], ("--runs",)) or ["runs"])[-1]
+        return all_settings(command, subject, configfile.load(Run.find(runs, subject).config_file))
+    config = configfile.resolve(subject) if subject else Config()
+    return all_settings(command, subject or COMMANDS[command].usage.partition(" ")[0], config)
 
 
 def usage(command: str) -> str:
@@ -103,7 +118,10 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     """The settings and switches of train, submit or resume: recipe, or the run's own settings < -c files < flags."""
     first, rest = rest[0], with_new_names(command, with_our_names(command, rest[1:]))
     if first.startswith("-"):
-        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {usage(command)}")
+        line = stray_words.with_recipe(command, [first, *rest]) if command != "resume" else ""
+        raise InputError(f"medtrain {command}: {first} comes before the name", f"write: {line or usage(command)}")
+    if command != "resume" and Path(first).is_dir():
+        raise InputError(*stray_words.folder_for_recipe(command, first, rest))
     files = take_values(rest, ("-c", "--config"))
     if tables := take_values(rest, ("--metadata",)):
         packing = f"medtrain shard metadata --root {shlex.quote(tables[-1])} --out shards/metadata"
@@ -115,24 +133,17 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     switches = {name: take(rest, f"--{name}") for name in COMMANDS[command].switches}
     if command == "resume":
         runs = (take_values(rest, ("--runs",)) or ["runs"])[-1]
-        saved = configfile.load(Run.find(runs, first).config_file)
-        base = dataclasses.replace(configfile.overlay(saved, files), run=first, runs=runs)
+        run = Run.find(runs, first)
+        first, runs = (run.name, str(run.folder.parent)) if is_path(first) else (first, runs)
+        base = dataclasses.replace(configfile.overlay(configfile.load(run.config_file), files), run=first, runs=runs)
     else:
         base = configfile.resolve(first, files)
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
-    also = [
-        "-c FILE.yaml",
-        *(f"--{name}" for name in switches),
-        *(f"--{name} ..." for name in COMMANDS[command].values),
-    ]
-    if command == "train":
-        also.append(f"{CHECK_DATA} --root DIR (only checks the dataset, as medtrain check does)")
-    text = f"{Config.__doc__}\n\nAlso taken: {', '.join(also)}."
     prog = f"medtrain {command} {first}"
-    config = parse(SETTINGS, rest, prog, known, default=base, description=text)
+    config = parse(SETTINGS, rest, prog, known, default=base)
     if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
-        config = parse(SETTINGS, rest, prog, known, default=base, description=text)
+        config = parse(SETTINGS, rest, prog, known, default=base)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):
         raise InputError("--recipe and the name of a resumed run are not settings", f"write: {usage(command)}")
     return config, switches
@@ -151,20 +162,24 @@ def parse(target: Any, arguments: list[str], prog: str, known: list[str], **opti
         if not end.code:  # --help
             raise
         strange = _strange(arguments, known)
-        raise InputError(f"{prog} does not know {strange}" if strange else _sentence(ear.getvalue()), fix) from None
+        said = f"{prog} does not know {strange}" if strange else _sentence(ear.getvalue())
+        if " needs DATASET" in said and (line := stray_words.without_dataset(prog, arguments)):
+            fix = line
+        raise InputError(said, fix) from None
     sys.stderr.write(ear.getvalue())
     if unknown:
-        raise InputError(f"{prog} does not know {_strange(unknown, known) or ' '.join(unknown)}", fix)
+        if line := stray_words.meant(prog, arguments, unknown, known):
+            raise InputError(f"{prog}: {shlex.join(unknown)} stands there without a flag", f"write: {line}")
+        raise InputError(f"{prog} does not know {_strange(unknown, known) or shlex.join(unknown)}", fix)
     return parsed
 
 
 def _strange(words: list[str], known: list[str]) -> str:
     """The flags among `words` that are not known, each with what it means elsewhere or the nearest that is known."""
-    flags = [f"--{name.strip('_').replace('_', '-')}" for name in known] + ["--help"]
+    flags = [f"--{name.strip('_')}" for name in known] + ["--help"]
+    plain = [flag.replace("_", "-") for flag in flags]
     given = [(word, word.partition("=")[0].replace("_", "-")) for word in words if word.startswith("--")]
-    strange = [(word, name) for word, name in given if name not in flags]
-    meanings = {name: f" ({told})" for _, name in strange if (told := meaning(name))}
-    return ", ".join(word + (meanings.get(name) or nearest(name, flags)) for word, name in strange)
+    return ", ".join(word + suggestion(name, flags) for word, name in given if name not in plain)
 
 
 def _sentence(text: str) -> str:
@@ -172,6 +187,7 @@ def _sentence(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
     said = parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
+    said = re.sub(r"Missing from (medtrain .+?): (\S+) (.*?)\.? \(required\)$", r"\1 needs \2: \3", said)
     for python, kind in NUMBERS.items():  # what Python says of text that is no number
         said = re.sub(rf"{python}: (.+)", rf"\1 is no number; write {kind}", said)
     return said

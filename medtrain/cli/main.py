@@ -18,10 +18,13 @@ usage: medtrain COMMAND ...          medtrain help COMMAND shows its flags
 {commands}
 
 train, submit and pipeline take a RECIPE and its settings, for instance:
-  medtrain train mednist --shards shards/mednist --run first --epochs 5 --lr 3e-4
-resume uses the medtrain that the run was made with; resume RUN --update-code takes the installed one.
-Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags take - or _.
-Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped early (resume goes on).
+  medtrain train mednist --shards shards/mednist --run first --epochs 5
+resume uses the medtrain that the run was made with; with --update-code the
+installed one. Commands take the name of a run or the path of its folder.
+Settings: recipe < -c file.yaml (repeatable, later files win) < flags; flags
+take - or _.
+Exit codes: 0 done, 1 environment, 2 your input, 3 numbers broke, 75 stopped
+early (resume continues).
 """
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from medtrain.core.console import note
-from medtrain.core.errors import InputError
+from medtrain.core.errors import InputError, most_alike
 
 # In another program's words -> the setting that is the same thing.
 SAME = {
@@ -40,6 +41,20 @@ MEANT = {
     "distributed": "with Slurm: medtrain submit ... --nodes N --gpus_per_node N; here ranks are --tasks_per_node N",
     "nproc_per_node": "ranks are --tasks_per_node N (0: one a GPU)",
 }
+# What other programs call the folder of raw files.
+FOLDERS = (
+    "data",
+    "data_dir",
+    "data_path",
+    "dataset_dir",
+    "dir",
+    "folder",
+    "images",
+    "image_dir",
+    "input",
+    "path",
+    "source",
+)
 DEVICE = re.compile(r"(?:cuda:?|gpu:?)?(\d+(?:,\d+)*)?|auto", re.IGNORECASE)
 
 
@@ -66,9 +81,23 @@ def with_our_names(command: str, words: list[str]) -> list[str]:
     return found
 
 
-def meaning(flag: str) -> str:
-    """What to do in place of another program's flag; empty where it is not known."""
-    return MEANT.get(flag.lstrip("-").replace("-", "_"), "")
+def suggestion(flag: str, known: Sequence[str]) -> str:
+    """What to write in place of a flag that is not among the `known` ones, in brackets after a blank; empty where
+    nothing is like it. What other programs call a setting counts, and so does a misspelling of that."""
+    name = flag.lstrip("-").replace("-", "_")
+    ours = {other.lstrip("-").replace("-", "_"): other for other in known}
+    elsewhere = {other: ours[own] for other, own in SAME.items() if own in ours}
+    meant = MEANT if "run" in ours or "shards" in ours else {}
+    if "root" in ours and not meant:
+        meant = dict.fromkeys(FOLDERS, "the folder of the raw files is --root DIR")
+    if told := meant.get(name):
+        return f" ({told})"
+    found = most_alike(name, [*ours, *elsewhere, *meant])
+    if found in ours:
+        return f" (did you mean {ours[found]}?)"
+    if found in elsewhere:
+        return f" (did you mean {elsewhere[found]}, also read as --{found}?)"
+    return f" (did you mean --{found}? {meant[found]})" if found else ""
 
 
 def _choose_device(command: str, value: str) -> None:

@@ -264,15 +264,15 @@ class Config:
     hang_timeout_seconds: float = 45.0
     """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""
     seed: int = 42
-    """Decides the start weights, the order of samples and every augmentation."""
+    """Decides start weights, order of samples, augmentation."""
     ensemble: int = 1
     """Runs with seeds of their own, whose probabilities are averaged (abnormality; 1: no ensemble)."""
     epochs: int = 10
     """Largest number of passes over the training split."""
     patience: int = 0
-    """Stop after this many epochs without a better value of `monitor` (0: never)."""
+    """Stop after so many epochs without a better `monitor` (0: never)."""
     monitor: str = "accuracy"
-    """Validation metric that decides which checkpoint is best (of loss, mae, rmse, ece and brier the lowest)."""
+    """Validation metric by which a checkpoint is the best (of loss, mae, rmse, ece and brier the lowest)."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of the forward pass (auto: bf16 where the device has it, else fp16 on a GPU, else fp32)."""
     weights_dir: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 EXIT_DONE = 0
 EXIT_ENVIRONMENT = 1
@@ -80,9 +81,33 @@ def of_system(error: OSError) -> MachineError | None:
     return MachineError(f"{where}{error.strerror or error}", REMEDIES[error.errno])
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+ALIKE = 0.6  # of 1: less is another word
+BEGINNING = 3  # letters that are enough where a word is the beginning of one known word alone
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
     """` (did you mean X?)` for the known word most like `word`, or an empty string."""
+    found = most_alike(word, known)
+    return f" (did you mean {found}?)" if found else ""
+
+
+def most_alike(word: str, known: Sequence[str]) -> str:
+    """The known word that is most likely meant by a misspelled one; an empty string where none is like it.
+
+    Small and capital letters, - and _, and dashes before a flag make no difference; of words that are equally alike it
+    is the first.
+    """
     import difflib
 
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {found[0]}?)" if found else ""
+    plain = _plain(word)
+    beginning = [other for other in known if _plain(other).startswith(plain)] if len(plain) >= BEGINNING else []
+    same = [other for other in known if _plain(other) == plain]
+    if same or len(beginning) == 1:
+        return (same or beginning)[0]
+    alike = [(difflib.SequenceMatcher(None, plain, _plain(other)).ratio(), other) for other in known]
+    best, found = max(alike, key=lambda one: one[0], default=(0.0, ""))  # the first of several
+    return found if best >= ALIKE else ""
+
+
+def _plain(word: str) -> str:
+    return word.lstrip("-").replace("_", "-").casefold()

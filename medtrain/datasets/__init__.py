@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +21,10 @@ from medtrain.core.errors import InputError, nearest
 from medtrain.datasets import plugin
 from medtrain.datasets.own_data import COLUMNS, NOTHING, OwnData
 from medtrain.datasets.own_labels import relabelled
-from medtrain.datasets.record import Record, with_validation
+from medtrain.datasets.record import Record, cut_from_train, with_validation
 from medtrain.datasets.source import Source
 
-OF_FOLDER = ("patient_from", "clips", "name")  # of OwnData
+OF_FOLDER = ("class_level", "patient_from", "clips", "name")  # of OwnData
 OF_TABLE = ("table", *COLUMNS, "task", "clips", "name")
 
 
@@ -49,6 +51,10 @@ def source(name: str) -> Source:
         return plugin.load(name, file)
     every = [*names(), *plugin.installed()]
     fix = "list them: medtrain data list   (your own data: folder --root DIR, or csv --table FILE)"
+    if Path(name).is_dir():
+        fix = f"your own images are the dataset folder: medtrain shard folder --root {shlex.quote(name)}"
+    elif Path(name).is_file():
+        fix = f"your own table is the dataset csv: medtrain shard csv --table {shlex.quote(name)}"
     raise InputError(f"there is no dataset {name!r}{nearest(name, every)}", fix)
 
 
@@ -87,6 +93,9 @@ def open_dataset(
         raise InputError(f"{root} holds no records of {name}", found.access)
     if own.labels_from is not None:
         found, records = relabelled(found, records, own)
+    if found.opened is not None and (told := cut_from_train(records)):
+        warned = "; ".join(filter(None, (found.warned(records), told)))
+        found = replace(found, warned=lambda _: warned)
     return found, with_validation(records)
 
 

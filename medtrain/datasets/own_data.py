@@ -36,6 +36,8 @@ class OwnData:
     """csv: column with the sex."""
     age: str = ""
     """csv: column with the age in years."""
+    class_level: int = 0
+    """folder: the folder that is the class: 1 of DIR/CLASS/IMAGE (the default), 2 of DIR/SITE/CLASS/IMAGE."""
     patient_from: str = ""
     """folder: regular expression whose first group is the patient in CLASS/FILE, as '/(P[0-9]+)_'."""
     labels_from: Path | None = None

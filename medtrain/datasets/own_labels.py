@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from medtrain.core.counts import are, counted
 from medtrain.core.errors import InputError
 from medtrain.datasets import label_columns, own_table
 from medtrain.datasets.own_data import OwnData
@@ -36,8 +37,12 @@ def relabelled(source: Source, records: list[Record], own: OwnData) -> tuple[Sou
         elif (other := row_of.setdefault(found[0], number)) != number:
             raise InputError(f"{table.where(line)}: {cell} is in line {table.rows[other][0]} too", "keep one of them")
     if strange:
+        rows = f"{counted(len(strange), 'rows')} {'name' if len(strange) > 1 else 'names'}"
         fix = f"an image is called, for instance, {shlex.quote(records[0].image)}; correct the lines, or take them away"
-        raise InputError(f"{len(strange):,} rows name no image of the dataset; the first is {strange[0]}", fix)
+        raise InputError(
+            f"{rows} no image of the dataset; the first is {strange[0]}",
+            fix,
+        )
     unknown: dict[str, int | None] = dict.fromkeys(labels.classes)
     given = []
     for place, record in enumerate(records):
@@ -46,7 +51,9 @@ def relabelled(source: Source, records: list[Record], own: OwnData) -> tuple[Sou
         given.append(replace(record, labels=dict(unknown) if row is None else labels.states[row], raw=raw))
     lacking = len(records) - len(row_of)
     told = (
-        f"{lacking:,} of {len(records):,} images are not in {table.path}: their labels are unknown" if lacking else ""
+        f"{lacking:,} of {len(records):,} images {are(lacking)} not in {table.path}: their labels are unknown"
+        if lacking
+        else ""
     )
     warned = "; ".join(filter(None, (source.warned(records), told)))
     return replace(source, classes=labels.classes, task=labels.task, tells=(), warned=lambda _: warned), given

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import InputError, nearest
+from medtrain.core.errors import InputError, most_alike, nearest
 from medtrain.datasets import cells, csvfile
 from medtrain.datasets.layouts import CLIP_SUFFIXES, IMAGE_SUFFIXES
 from medtrain.datasets.own_data import OwnData
 
 Row = tuple[int, dict[str, str]]  # its line, and its cells by column
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")
 FILES = (*IMAGE_SUFFIXES, *CLIP_SUFFIXES)
 SEEN = 200  # rows that a guess looks at
 MANY = 50  # classes that a column of names may have, for a guess
@@ -67,7 +68,11 @@ def read(own: OwnData, needed: Sequence[str] = ("image", "labels")) -> Table:
     missing = [(flag, column) for flag, column in named if column not in table.names]
     unnamed = [flag for flag in needed if not getattr(own, flag)]
     if missing or unnamed:
-        which = ", ".join(f"{column!r} (--{flag}){nearest(column, table.names)}" for flag, column in missing)
+        likely = _meant(table, own)
+        which = ", ".join(
+            f"{column!r} (--{flag})" + (f" (did you mean {likely[column]}?)" if likely[column] else "")
+            for flag, column in missing
+        )
         problem = f"{path} has no column {which}" if missing else f"{path}: --{' and --'.join(unnamed)} not given"
         has = ", ".join(table.names[:20]) + (f" and {len(table.names) - 20} more" if len(table.names) > 20 else "")
         raise InputError(f"{problem}; it has the columns {has}", f"type, for instance: {suggestion(table, own)}")
@@ -82,15 +87,26 @@ def load(path: Path, wanted: tuple[str, ...]) -> Table:
 
 
 def suggestion(table: Table, own: OwnData) -> str:
-    """The command for a table, with what is given where it is right, and guesses by names and cells elsewhere."""
-    guess = guesses(table)
+    """The command for a table, with what is given, a misspelled column as the one that is most like it, and guesses by
+    names and cells elsewhere."""
+    guess, likely = guesses(table), _meant(table, own)
     words = []
     for flag in ("image", "labels", *(name for name in CALLED if name != "image")):
         given = list(own.labels) if flag == "labels" else [getattr(own, flag)]
-        right = [column for column in given if column in table.names]
+        right = [likely[column] for column in given if column and likely[column]]
         if found := right or guess.get(flag, []) or ([flag.upper()] if flag in ("image", "labels") else []):
             words += [f"--{flag}", *found]
     return f"medtrain shard csv --table {shlex.quote(str(table.path))} {shlex.join(words)}"
+
+
+def _meant(table: Table, own: OwnData) -> dict[str, str]:
+    """Each column that `own` names -> itself, or the one that is most like it and not named; empty where none is."""
+    given = [column for flag in CALLED for column in [getattr(own, flag)] if column] + list(own.labels)
+    likely = {column: column for column in given if column in table.names}
+    for column in given:
+        if column not in likely:
+            likely[column] = most_alike(column, [name for name in table.names if name not in likely.values()])
+    return likely
 
 
 def guesses(table: Table) -> dict[str, list[str]]:

@@ -93,6 +93,17 @@ def with_validation(records: list[Record]) -> list[Record]:
     ]
 
 
+def cut_from_train(records: list[Record]) -> str:
+    """What of a dataset's own splits `with_validation` cuts from `train`, in words; empty where nothing is."""
+    own = {record.split for record in records}
+    if "train" not in own or own & {"val", TRAIN_VAL, ""}:
+        return ""
+    train, val, test = (round(100 * part) for part in FRACTIONS)
+    if "test" in own:
+        return f"there is no val: of train, 1 image in {round((train + val) / val)} is kept for validation"
+    return f"there is train alone: {val} % of it are kept for validation, and {test} % for the test"
+
+
 def with_views(records: list[Record], views: tuple[View, ...]) -> list[Record]:
     """The records whose image shows one of some views ("frontal": PA and AP too); all where none is named."""
     if not views:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from medtrain.core.counts import counted
 from medtrain.core.errors import MachineError
 from medtrain.slurm.environment import in_task, node_name
 
@@ -44,7 +45,8 @@ def ensure_gpu_not_shared() -> None:
     local, gpus = int(os.environ.get("LOCAL_RANK", "0")), gpus_given()
     if gpus and local >= gpus:
         raise MachineError(
-            f"{node_name()}: Slurm gave it {gpus} GPU(s), and rank {os.environ['RANK']} is the {local + 1}. rank there",
+            f"{node_name()}: Slurm gave it {counted(gpus, 'GPUs')}, and rank {os.environ['RANK']} is the {local + 1}."
+            " rank there",
             "ask for as many GPUs as ranks on every node: --gpus_per_node N (and the same --tasks_per_node, or none)",
         )
 

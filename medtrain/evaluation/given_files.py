@@ -89,8 +89,10 @@ def _of_table(path: Path, flags: TableFlags) -> list[Given]:
         raise InputError(f"{path} has no row below its first line", "write one row for each image")
     if not any(given.path.exists() for given in found if not given.problem):
         first = next((str(given.path) for given in found if not given.problem), "all cells are empty")
+        column = f"in column {image!r}"
+        what = f"none of the {len(found):,} files {column} is" if len(found) > 1 else f"the file {column} is not"
         raise InputError(
-            f"{path}: none of the {len(found):,} files in column {image!r} is there (the first: {first})",
+            f"{path}: {what} there (the first: {first})",
             f"give the folder from which the paths start: {_command(table, image)} --root DIR",
         )
     return found

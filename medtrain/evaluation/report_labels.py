@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medtrain.core.counts import are, counted
 from medtrain.core.errors import InputError
 from medtrain.core.progress import Progress
 from medtrain.datasets import csvfile
@@ -34,7 +35,8 @@ def score(said: Said, gold: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """Precision, recall and F1 of what was read as present, by label and over all (micro); unknown counts as absent."""
     missing = [study for study in gold if study not in said]
     if missing:
-        problem = f"{len(missing):,} reports of the gold file are not in the dataset (the first: {missing[0]})"
+        reports = counted(len(missing), "reports")
+        problem = f"{reports} of the gold file {are(len(missing))} not in the dataset (the first: {missing[0]})"
         raise InputError(problem, "give the gold file of this dataset")
     counts = {label: [0, 0, 0] for label in PATHOLOGIES if any(label in row for row in gold.values())}
     for study, row in gold.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from medtrain.core.console import table
+from medtrain.core.counts import counted
 from medtrain.core.errors import MedtrainError
 from medtrain.launch.job_chain import STAGES
 from medtrain.launch.stage_cause import began, cause
@@ -34,7 +35,7 @@ def describe_group(group: RunGroup) -> dict[str, Any]:
         "epochs": None,
         "best": None,
         "attempts": sum(run["attempts"] for run in runs),
-        "where": f"{len(runs)} runs",
+        "where": counted(len(runs), "runs"),
         "note": " > ".join(_words(stage) for stage in stages),
         "updated": max((run["updated"] or 0.0 for run in runs), default=0.0) or None,
         "stages": stages,

@@ -12,6 +12,7 @@ from typing import Any
 from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.console import say, show_error
+from medtrain.core.counts import counted
 from medtrain.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_RESUMABLE, InputError, MachineError
 from medtrain.launch import dependencies, new_run, resume
 from medtrain.launch import group_members as launch_members
@@ -57,7 +58,7 @@ def new_group(
         if not Run(Path(config.runs) / member.run).config_file.exists():
             new_run.new_run(member, packed=not packing)
     group = RunGroup.create(config.runs, config.run, [member.run for member in members], packing or {}, by_slurm)
-    say(f"group {group.name}: {len(members)} runs in {group.folder.parent}")
+    say(f"group {group.name}: {counted(len(members), 'runs')} in {group.folder.parent}")
     return group
 
 

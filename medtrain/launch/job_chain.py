@@ -10,6 +10,7 @@ from typing import Any
 from medtrain.config.dependency import as_sbatch_has_it
 from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
+from medtrain.core.counts import counted
 from medtrain.launch import submit
 from medtrain.runs import code_snapshot
 from medtrain.runs.ownership import alive
@@ -27,7 +28,7 @@ SubmittedJobs = list[tuple[str, str, int]]  # stage, job, tasks (0: no array)
 
 def tree(sent: SubmittedJobs) -> str:
     """Jobs that wait for each other, a line each."""
-    lines = [f"{name:<9} job {job}" + (f", {tasks} task(s)" if tasks else "") for name, job, tasks in sent]
+    lines = [f"{name:<9} job {job}" + (f", {counted(tasks, 'tasks')}" if tasks else "") for name, job, tasks in sent]
     return "\n".join(f"{'  ' * depth}{'└ ' if depth else ''}{line}" for depth, line in enumerate(lines))
 
 

@@ -13,6 +13,7 @@ from medtrain.datasets.record import Record
 from medtrain.launch import group_submit, job_chain, new_run
 from medtrain.launch.group_members import ALL
 from medtrain.runs.run_group import RunGroup
+from medtrain.shards import sample_names
 from medtrain.shards.pack_request import Request, options_for
 from medtrain.shards.packing_jobs import ensure_can_pack
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
@@ -22,8 +23,11 @@ FLAGS = ("root", "encoding", "size", "tasks", "max_rejects")  # of a pipeline, b
 HERE = "a chain needs Slurm; here: ./run_hpc_training.sh RECIPE --root DIR"
 
 
-def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGroup, job_chain.SubmittedJobs]:
-    """Send check, packing, training, evaluation and report, or print their scripts; `given` are the values of FLAGS."""
+def submit(
+    config: Config, given: dict[str, Any], dry_run: bool, keep_names: bool = False
+) -> tuple[RunGroup, job_chain.SubmittedJobs]:
+    """Send check, packing, training, evaluation and report, or print their scripts; `given` are the values of FLAGS.
+    With `keep_names` packing writes a table beside the shards that names the file of each sample."""
     if config.task != "abnormality":
         raise InputError(
             f"a pipeline is for studies of several types (mura); the task of {config.recipe} is {config.task}",
@@ -36,7 +40,7 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
     config = new_run.with_name(config)
     if not config.data.study_type and config.ensemble == 1:  # the paper's ensemble is of all types together
         config = replace(config, data=replace(config.data, study_type=ALL))
-    packing, types = plan(config, given)
+    packing, types = plan(config, given, keep_names)
     if dry_run:
         group = group_submit.planned(new_run.ready(config, packed=False), types, packing)
         return group, job_chain.send(group, config.slurm, dry_run)
@@ -44,14 +48,16 @@ def submit(config: Config, given: dict[str, Any], dry_run: bool) -> tuple[RunGro
     return group_submit.send_new(group, config)
 
 
-def plan(config: Config, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def plan(config: Config, given: dict[str, Any], keep_names: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is packed, and the study types that the raw dataset has images of to train on."""
     dataset, root = datasets.of_recipe(config.recipe), Path(given["root"]).absolute()
     size = _number(given, "size", config.data.image_size)
     options = options_for(datasets.source(dataset), PackOptions(encoding=given.get("encoding", "jpeg"), size=size))
     rejects = _number(given, "max_rejects", MAX_REJECTS)
-    asked = Request(dataset, root, options, max_rejects=rejects, partial=False)
+    asked = Request(dataset, root, options, max_rejects=rejects, partial=False, keep_names=keep_names)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
+    if keep_names:
+        sample_names.ensure_can_keep(out)
     tasks = _number(given, "tasks", 8)
     source, records = ensure_can_pack(asked, out, tasks)
     packing = {

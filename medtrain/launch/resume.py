@@ -27,7 +27,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     job_environment.reconcile_environment()
     ensure_not_one_of_many()
     ensure_not_alive(run)
-    before = configfile.load(run.config_file)
+    before = dataclasses.replace(configfile.load(run.config_file), runs=config.runs)  # it may be named by its path
     changed = fingerprint.difference(before, config)
     if not changed and complete(run):
         say(f"run {run.name} is finished, and nothing is left to do\n{where(run)}")

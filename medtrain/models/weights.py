@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from medtrain.config.schema import PUBLISHED, ModelConfig
+from medtrain.core.counts import are, counted
 from medtrain.core.errors import InputError, MachineError
 
 DAMAGED = (ValueError, RuntimeError, EOFError, LookupError, AttributeError, TypeError)  # what a damaged .pth raises
@@ -87,7 +88,7 @@ def load_local(model: nn.Module, path: Path, first: str, head: str | tuple[str, 
     left = [name for name in own if name not in fitting and not name.startswith(head) and not name.endswith(UNCOUNTED)]
     if left:
         raise InputError(
-            f"{path}: {len(left)} tensors are missing or of another shape (first: {left[0]})",
+            f"{path}: {counted(len(left), 'tensors')} {are(len(left))} missing or of another shape (first: {left[0]})",
             "give weights of the same backbone",
         )
     with torch.no_grad():

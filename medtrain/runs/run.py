@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import time
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core import permissions
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.jsonfiles import DamagedFile, _said, read_json, write_json
 from medtrain.runs import fencing
 
 STEP = re.compile(r"step-[0-9]{8,}(-epoch-[0-9]{3,})?$")  # a checkpoint; `step-backup` is none
-GROUP_FILE = "group.json"  # makes a folder a group of runs, as config.yaml makes it a run
+CONFIG_FILE = "config.yaml"  # makes a folder a run
+GROUP_FILE = "group.json"  # makes it a group of runs
 
 
 class Run:
@@ -24,7 +27,7 @@ class Run:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder).absolute()
         self.name = self.folder.name
-        self.config_file = self.folder / "config.yaml"
+        self.config_file = self.folder / CONFIG_FILE
         self.status_file = self.folder / "status.json"
         self.journal = self.folder / "metrics.jsonl"
         self.log = self.folder / "train.log"
@@ -77,9 +80,10 @@ class Run:
 
     @classmethod
     def find(cls, runs: Path | str, name: str) -> Run:
-        """The existing run of that name, or an InputError with the nearest name."""
-        run = cls(Path(runs) / name)
+        """The existing run of that name, or in that folder; an InputError with the nearest name where there is none."""
+        run = cls(run_folder(runs, name))
         if not name or not run.config_file.exists():
+            runs, name = (run.folder.parent, run.name) if is_path(name) else (runs, name)
             ensure_not_a_group(runs, name)
             known = run_names(runs)
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
@@ -119,6 +123,20 @@ class Run:
         return _said(self.failure_file)
 
 
+def run_folder(runs: Path | str, name: str) -> Path:
+    """The folder of the run or group that a person names: by its name in the folder `runs`, or by the path of its
+    folder."""
+    named = Path(runs) / name
+    if not is_path(name) or any((named / mark).exists() for mark in (CONFIG_FILE, GROUP_FILE)):
+        return named
+    return Path(os.path.normpath(Path(name).absolute()))
+
+
+def is_path(name: str) -> bool:
+    """Whether it is the path of a run's folder rather than its name."""
+    return "/" in name or name in (".", "..")
+
+
 def run_names(runs: Path | str) -> list[str]:
     """Names of the runs in a folder, newest last."""
     configs = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
@@ -137,7 +155,7 @@ def ensure_not_a_group(runs: Path | str, name: str) -> None:
         members = list(_said(Path(runs) / name / GROUP_FILE).get("runs", ()))
         all_of_them = command_for(Run(Path(runs) / name), "status")
         raise InputError(
-            f"{name} is a group of {len(members)} runs",
+            f"{name} is a group of {counted(len(members), 'runs')}",
             f"name one of them ({', '.join(members)}), or all: {all_of_them}   (retry, stop, report)",
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.runs.ownership import alive
-from medtrain.runs.run import GROUP_FILE, Run, command_for
+from medtrain.runs.run import GROUP_FILE, Run, command_for, run_folder
 
 
 class RunGroup:
@@ -47,8 +47,9 @@ class RunGroup:
 
     @classmethod
     def find(cls, runs: Path | str, name: str) -> RunGroup | None:
-        """The group of that name; None where there is none."""
-        return cls(Path(runs) / name) if name and (Path(runs) / name / GROUP_FILE).exists() else None
+        """The group of that name, or in that folder; None where there is none."""
+        folder = run_folder(runs, name)
+        return cls(folder) if name and (folder / GROUP_FILE).exists() else None
 
     @property
     def again(self) -> str:

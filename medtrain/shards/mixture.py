@@ -22,7 +22,7 @@ EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
 NAMES = "/names="  # before the digest of the labels' names in a fingerprint
 RGB = "/rgb"  # before that, of images in color
-KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see plan.sample_key
+KEY_TAIL = 17  # what follows the dataset's name in a sample's key, see sample_keys.sample_key
 
 
 def open_split(data: DataConfig, split: str) -> ShardIndex:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from medtrain import __version__, datasets
+from medtrain.core.counts import by_reason, counted
 from medtrain.core.errors import InputError, MachineError
 from medtrain.core.files import alone, sweep, write_whole
 from medtrain.core.isolated_processes import Lost, Pool
@@ -220,13 +221,16 @@ def _finish(
     write_rejects(out / "rejects.jsonl", [*rejects, *copies])
     unit = "clips" if "clips" in described else "images"
     if len(rejects) > max_rejects:
+        reasons = by_reason(row["reason"] for row in rejects)
         raise InputError(
-            f"{len(rejects):,} {unit} cannot be used (first: {rejects[0]['image']}: {rejects[0]['reason']})",
+            f"{counted(len(rejects), unit)} cannot be used ({reasons}; the first: {rejects[0]['image']})",
             f"see {out / 'rejects.jsonl'}; fix the dataset, or allow it: --max_rejects {len(rejects)}",
         )
     if len(rejects) == sum(map(len, plan.values())):
         reason = f"{rejects[0]['image']}: {rejects[0]['reason']}"
-        raise InputError(f"none of {len(rejects):,} {unit} can be used (first: {reason})", "fix the dataset")
+        many = len(rejects) > 1
+        none = f"none of {len(rejects):,} {unit} can" if many else f"the only {unit.removesuffix('s')} cannot"
+        raise InputError(f"{none} be used (first: {reason})", "replace the files by whole ones")
     splits = {}
     for split in SPLITS:
         names = [name for name in plan if name.startswith(f"{split}-")]

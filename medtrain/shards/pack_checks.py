@@ -14,7 +14,8 @@ from medtrain.core.jsonfiles import read_json
 from medtrain.datasets.record import Record, labels_sha256
 from medtrain.imaging.dicom import is_dicom
 from medtrain.shards.file_hashes import beginning, there
-from medtrain.shards.plan import PackOptions, sample_key
+from medtrain.shards.plan import PackOptions
+from medtrain.shards.sample_keys import sample_key
 
 ENCODINGS = ("copy", "jpeg", "tiff")
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -8,6 +8,7 @@ from typing import Any
 
 from medtrain import datasets
 from medtrain.core.console import warn
+from medtrain.core.counts import are
 from medtrain.core.errors import InputError
 from medtrain.core.files import write_whole
 from medtrain.core.jsonfiles import read_json
@@ -67,14 +68,15 @@ class Request:
         missing: list[Record] = []
         for record in records:
             (found if there(record.path) else missing).append(record)
+        some = f"{len(missing):,} of {len(records):,} images"
         if len(missing) > self.max_rejects and not self.partial:
             where = self.root or missing[0].path.parent
             raise InputError(
-                f"{len(missing):,} of {len(records):,} images are not in {where} (the first: {missing[0].image})",
+                f"{some} {are(len(missing))} not in {where} (the first: {missing[0].image})",
                 "complete the dataset, or pack what there is: --partial",
             )
         if self.partial and missing:
-            warn(f"{len(missing):,} of {len(records):,} images are not there and were left out")
+            warn(f"{some} {are(len(missing))} not there and {'was' if len(missing) == 1 else 'were'} left out")
         return found if self.partial else records
 
     def origin(self, source: Source) -> dict[str, str]:

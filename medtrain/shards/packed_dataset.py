@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import xxhash
 
 from medtrain.core.errors import InputError
 from medtrain.imaging.video.clip_tiff import Shape
+from medtrain.shards import unpacked_folder
 
 SCHEMA = 1
 SPLITS = ("train", "val", "test")
@@ -107,12 +107,8 @@ def _read(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        unfinished = (folder / "plan.json").exists()
-        raise InputError(
-            f"{folder}: {'packing was not finished' if unfinished else 'no packed dataset (manifest.json) is there'}",
-            "pack it (continues where it stopped): medtrain shard DATASET --root DIR --out " + shlex.quote(str(folder)),
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(*unpacked_folder.told(folder)) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}", "pack the dataset again into a new folder") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:

@@ -16,6 +16,7 @@ from medtrain.imaging.encode import BYTES_A_PIXEL
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.imaging.video.clip_tiff import Shape
 from medtrain.shards.packed_dataset import SPLITS
+from medtrain.shards.sample_keys import keys_by_content, sample_key
 
 MAX_REJECTS = 100  # images that may be left out unless somebody allows more
 OFFICIAL = {**{split: place for place, split in enumerate(SPLITS)}, TRAIN_VAL: 0}
@@ -133,7 +134,7 @@ def make_plan(
     groups = group_linked(shuffled, [content for content, _ in contents])
     studies = number_studies(shuffled, [content for content, _ in contents])
     splits = assign_splits(shuffled, groups, options.seed, options.fractions)
-    keys = _keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
+    keys = keys_by_content(shuffled, contents) if options.clips else [sample_key(record) for record in shuffled]
     plan: Plan = {}
     for split in SPLITS:
         own_samples = [
@@ -254,22 +255,6 @@ def in_several_splits(plan: Plan) -> int:
         for sample in samples:
             splits.setdefault(sample.group, set()).add(name.partition("-")[0])
     return sum(len(own) > 1 for own in splits.values())
-
-
-def sample_key(record: Record) -> str:
-    """`<dataset>-<16 hex digits>`: no dots (WebDataset cuts a name at the first) and no patient's id."""
-    return f"{record.source}-{number_of('key', record.source, record.patient, record.study, record.image):016x}"
-
-
-def _keys_by_content(records: list[Record], contents: list[tuple[int, int]]) -> list[str]:
-    """As `sample_key`, from the bytes of the files alone: nobody can find out from it whether a name was among those
-    that a clinic writes into the tags and file names of its clips."""
-    times: Counter[int] = Counter()
-    keys = []
-    for record, (content, _) in zip(records, contents, strict=True):
-        keys.append(f"{record.source}-{number_of('clip', content, times[content]):016x}")
-        times[content] += 1
-    return keys
 
 
 def _cut(samples: list[PlannedSample], split: str, options: PackOptions) -> Plan:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import recfunctions as structured
 
+from medtrain.core.counts import are, counted
 from medtrain.core.errors import InputError
 from medtrain.core.progress import Progress
 from medtrain.imaging.decode import decode
@@ -87,7 +88,14 @@ def _size_fault(index: ShardIndex, number: int) -> list[str]:
     except InputError as error:
         rows = _rows(index, number)
         lost = rows[rows["offset"] + rows["size"] > (path.stat().st_size if path.exists() else 0)]
-        return [error.problem + (f"; {len(lost)} images are lost: first {_name(index, lost[0])}" if len(lost) else "")]
+        return [
+            error.problem
+            + (
+                f"; {counted(len(lost), 'images')} {are(len(lost))} lost: first {_name(index, lost[0])}"
+                if len(lost)
+                else ""
+            )
+        ]
     return []
 
 

@@ -20,6 +20,7 @@ from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Team
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import write_json
 from medtrain.distributed import process_group
@@ -229,13 +230,14 @@ def restore(trainer: Trainer, found: Checkpoint) -> None:
 def log_start(trainer: Trainer, state: TrainState, found: Checkpoint | None) -> None:
     """Say what starts, and with which choices and why."""
     world, tracker, config = trainer.world, trainer.run_log, trainer.config
-    device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    threads = counted(torch.get_num_threads(), "threads")
+    device = torch.cuda.get_device_name() if world.device.type == "cuda" else f"CPU, {threads}"
     an_epoch, all_of_them = trainer.training.steps * state.global_batch, trainer.training.samples
     of = "" if an_epoch == all_of_them else f" an epoch ({all_of_them:,} in the training split)"
     samples = f"{an_epoch:,} {config.data.unit}{of}"
     tracker.log(
-        f"{trainer.run.name}: {config.model.backbone} on {samples}, {world.size} rank(s) on {device}, precision"
-        f" {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
+        f"{trainer.run.name}: {config.model.backbone} on {samples}, {counted(world.size, 'ranks')} on {device},"
+        f" precision {world.precision} ({world.precision_reason}), global batch {state.global_batch}"
     )
     if told := str(trainer.freezing):
         tracker.log(told)

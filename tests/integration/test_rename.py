@@ -39,7 +39,7 @@ def test_what_cannot_be_renamed(tmp_path: Path) -> None:
     for which, name, problem in (
         (run, "../two", "cannot be used"),
         (run, "there", "exists already"),
-        (run, "bones", "is a group of 1 runs"),
+        (run, "bones", "is a group of 1 run"),
         (run, "bones-1", "exists already"),
         (member, "two", "is one of the group bones"),
     ):

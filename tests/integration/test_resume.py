@@ -100,7 +100,7 @@ def test_saves_by_the_clock_do_not_part_the_ranks(undisturbed: Any, demo_shards:
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=HANG_S)[0]
     assert process.returncode == 75, printed
-    medtrain("resume", "clock", "--runs", tmp_path)
+    medtrain("resume", tmp_path / "clock")  # by the path of its folder
     assert result(tmp_path / "clock") == expected
 
 

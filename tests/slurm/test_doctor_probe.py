@@ -59,7 +59,7 @@ PLANTED = {
     "pretrained weights missing": ("network", "weights", "FAIL", "imagenet (densenet121) are not there"),
     "job_submit that takes --requeue off": ("network", "requeue", "FAIL", "refuses to requeue the job"),
     "no environment on a node": ("start", "ranks", "FAIL", "on 127.0.0.2 no rank can start (exit code 127): "),
-    "one GPU for two ranks": ("start", "gpus", "FAIL", "2 ranks share 1 GPU(s) (SLURM_GPU_BIND=map_gpu:0,0)"),
+    "one GPU for two ranks": ("start", "gpus", "FAIL", "2 ranks share 1 GPU (SLURM_GPU_BIND=map_gpu:0,0)"),
     "folder not shared with the first node": ("alone", "start", "FAIL", "left nothing in"),
 }
 NEED_ROOT = ("node", "network", "start", "alone")

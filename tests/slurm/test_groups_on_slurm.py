@@ -172,7 +172,7 @@ def test_a_chain_from_raw_images_to_a_report(user: User, raw: Path, tmp_path: Pa
     assert not (user.folder / "runs").exists() and not user.shards.exists()
 
     urgent = busy(user)
-    tree = user.medtrain("pipeline", "mura_demo", *words)
+    tree = user.medtrain("pipeline", "mura_demo", *words, "--keep_names")
     order = [re.sub(r"[^a-z]+", " ", line).split()[0] for line in tree.splitlines()]
     assert order == ["group", "check", "read", "pack", "finish", "train", "evaluate", "report", "follow"], tree
     fix = spoil(user, "bones-XR_HAND")
@@ -189,6 +189,8 @@ def test_a_chain_from_raw_images_to_a_report(user: User, raw: Path, tmp_path: Pa
     user.cluster.wait(row["stages"][-1]["jobs"][0], "COMPLETED")
     assert not user.cluster.run("squeue", "--noheader").stdout
     assert json.loads((user.run("bones") / "check.json").read_text())["study_types"]["XR_HAND"]
+    names = user.shards.with_name(f"{user.shards.name}.names.csv")
+    assert names.read_text().startswith("key,file\n") and f",{two}/" in names.read_text()
     fix()
     user.medtrain("retry", "bones")
     row = until(user, "bones", lambda row: row["state"] == "finished")

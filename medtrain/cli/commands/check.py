@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import busy, say, say_json, table, warn
+from medtrain.core.counts import are, counted
 from medtrain.core.shell_quoting import SHOWN, command, listing
 from medtrain.curation import clip_faults
 from medtrain.curation.faults import copies_of, positives_of, state_counts, summary_of
@@ -115,7 +116,8 @@ def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, k
         say(f"copies      {copies}")
     rows = [(name, *states.values()) for name, states in found["labels"].items()]
     if images["missing"]:
-        say(f"\npatients, splits and labels are those of the {images['found']:,} {kind} that are there")
+        there = f"{counted(images['found'], kind)} that {are(images['found'])} there"
+        say(f"\npatients, splits and labels are those of the {there}")
     say("\n" + table(("label", "positive", "negative", "unknown"), rows))
 
 

@@ -14,16 +14,16 @@ from medtrain.core.errors import InputError
 from medtrain.launch import group_submit, job_chain
 from medtrain.launch import pipeline as pipelines
 from medtrain.launch.group_status import describe_group
-from medtrain.runs.run import Run, command_for, group_names, resume_command
+from medtrain.runs.run import Run, command_for, group_names, resume_command, run_folder
 from medtrain.runs.run_group import RunGroup
 
 GroupName = Positional[Annotated[str, arg(metavar="GROUP")]]
 
 
-def pipeline(config: Config, dry_run: bool, json: bool, packing: dict[str, Any]) -> None:
+def pipeline(config: Config, dry_run: bool, json: bool, keep_names: bool, packing: dict[str, Any]) -> None:
     """Send a chain of jobs: check, pack, train each study type, evaluate, report."""
     with talk_to_stderr(json):
-        group, sent = pipelines.submit(config, packing, dry_run)
+        group, sent = pipelines.submit(config, packing, dry_run, keep_names)
     if json:
         say_json({"group": group.name, "folder": str(group.folder), "jobs": [list(one) for one in sent]})
     else:
@@ -72,5 +72,5 @@ def find(runs: Path, name: str) -> RunGroup:
     known = ", ".join(group_names(runs)) or "none"
     raise InputError(
         f"there is no group of runs {name!r} in {runs.absolute()} (groups there: {known})",
-        f"resume one run alone: {resume_command(Run(runs / name))}",
+        f"resume one run alone: {resume_command(Run(run_folder(runs, name)))}",
     )

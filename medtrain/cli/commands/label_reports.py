@@ -8,6 +8,7 @@ from typing import Any
 from medtrain import datasets
 from medtrain.cli.flag_types import Dataset, Flag
 from medtrain.core.console import say, say_json, table
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
 from medtrain.datasets import csvfile
 from medtrain.datasets.labels import PATHOLOGIES
@@ -40,7 +41,7 @@ def data_label_reports(
     if json:
         say_json(found)
         return
-    say(f"{len(said):,} reports of {dataset}{f', written to {out}' if out else ''}")
+    say(f"{counted(len(said), 'reports')} of {dataset}{f', written to {out}' if out else ''}")
     if gold is not None:
         heads = ("label", "TP", "FP", "FN", "precision", "recall", "f1")
         rows = [(name, *row.values()) for name, row in (found["labels"] | {"all (micro)": found["micro"]}).items()]

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from medtrain import datasets as datasets_of
 from medtrain.cli.flag_types import Flag
 from medtrain.core.console import say, say_json, table, warn
+from medtrain.core.counts import are, counted
 from medtrain.curation import mura_tables
 from medtrain.curation.metadata_table import datasets_with, indices_of, named_sources, records_from, row_of
 from medtrain.datasets import csvfile
@@ -73,9 +74,10 @@ def data_metadata(
         say_json({"table": str(out), "records": dict(counts + missing), "missing": dict(missing)})
         return
     told_of = [(name, counts[name], missing[name]) for name in names]
-    say(f"{table(('dataset', 'images', 'not there'), told_of)}\n\n{out}: {sum(counts.values()):,} images")
+    say(f"{table(('dataset', 'images', 'not there'), told_of)}\n\n{out}: {counted(sum(counts.values()), 'images')}")
     if lost := sum(missing.values()):
-        warn(f"{lost:,} more rows are of images that are not there: pack with --partial, or complete the dataset")
+        told = f"{counted(lost, 'more rows')} {are(lost)} of images that are not there"
+        warn(f"{told}: pack with --partial, or complete the dataset")
 
 
 def _tell_studies(written: dict[str, dict[str, Any]], json: bool) -> None:

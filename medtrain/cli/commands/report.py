@@ -14,7 +14,7 @@ from medtrain.core.console import busy, say, say_json, warn
 from medtrain.core.errors import InputError, nearest
 from medtrain.reporting.style import formats_now, written_as
 from medtrain.runs.ownership import alive
-from medtrain.runs.run import Run, group_names, run_names, runs_flag
+from medtrain.runs.run import Run, group_names, is_path, run_folder, run_names, runs_flag
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards.packed_dataset import is_packed
 
@@ -52,7 +52,7 @@ def report(
         ensure_none(f"{name} is a group of runs", told, **alone)
         with written_as(figures):
             report_group(group, json, out, small_cells)
-    elif is_packed(Path(name)) and not Run(runs / name).config_file.exists():
+    elif is_packed(Path(name)) and not Run(run_folder(runs, name)).config_file.exists():
         ensure_none(f"{name} is a packed dataset", "name a run", **alone, figures=figures)
         report_dataset(Path(name), out, small_cells, json)
     else:
@@ -126,8 +126,11 @@ def report_dataset(folder: Path, out: Path | None, small_cells: bool, json: bool
 
 def find(runs: Path, name: str) -> Run:
     """The run of that name; InputError where neither a run nor a group has it."""
-    if name and Run(runs / name).config_file.exists():
-        return Run(runs / name)
+    run = Run(run_folder(runs, name))
+    if name and run.config_file.exists():
+        return run
+    if is_path(name):
+        runs, name = run.folder.parent, run.name
     known = [*run_names(runs), *group_names(runs)]
     raise InputError(
         f"there is no run and no group of runs {name!r} in {runs.absolute()}{nearest(name, known)}",

@@ -20,7 +20,7 @@ from medtrain.launch.group_status import group_text, statuses
 from medtrain.launch.job_chain import tree
 from medtrain.runs import removal, renaming
 from medtrain.runs.ownership import alive
-from medtrain.runs.run import GROUP_FILE, Run, command_for, runs_flag
+from medtrain.runs.run import GROUP_FILE, Run, command_for, run_folder, runs_flag
 from medtrain.runs.run_group import RunGroup
 from medtrain.runs.status import COLOURS, attempts_table, describe, follow, status_table
 from medtrain.slurm import job_environment
@@ -115,7 +115,7 @@ def logs(name: RunName, runs: Path = Path("runs"), follow_: Follow = False, json
     run = Run.find(runs, name)
     if json:
         lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
-        say_json({"run": name, "lines": lines})
+        say_json({"run": run.name, "lines": lines})
         return
     for line in follow(run.log, ended=lambda: not follow_ or alive(run) is None):
         say(line)
@@ -130,9 +130,10 @@ def stop(name: RunName, runs: Path = Path("runs"), json: Flag = False) -> None:
         json: Print one JSON document.
     """
     group = RunGroup.find(runs, name)
-    text = group_submit.stop(group) if group else launch_stop.stop(Run.find(runs, name))
+    one = group or Run.find(runs, name)
+    text = group_submit.stop(group) if group else launch_stop.stop(Run(one.folder))
     if json:
-        say_json({"run": name, "answer": text})
+        say_json({"run": one.name, "answer": text})
     else:
         say(text)
 
@@ -151,11 +152,12 @@ def rename(
         runs: Folder that holds the runs.
         json: Print one JSON document.
     """
-    renamed = renaming.rename(Run.find(runs, name), new)
+    run = Run.find(runs, name)
+    renamed = renaming.rename(run, new)
     if json:
         say_json({"run": renamed.name, "folder": str(renamed.folder)})
     else:
-        say(f"run {name} is {renamed.name} now")
+        say(f"run {run.name} is {renamed.name} now")
 
 
 def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag = False) -> int:
@@ -177,7 +179,7 @@ def rm(name: RunName, runs: Path = Path("runs"), yes: Flag = False, json: Flag =
     if group:
         group_submit.ensure_no_jobs(group)
     lost = [words for run in there if (words := removal.loses(run))]
-    if lost and not yes and not removal.asked(lost, command_for(Run(runs / name), "rm")):
+    if lost and not yes and not removal.asked(lost, command_for(Run(run_folder(runs, name)), "rm")):
         say("nothing was removed")
         return EXIT_INPUT
     left = {str(run.folder): removal.remove(run) for run in there}

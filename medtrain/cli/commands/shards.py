@@ -5,20 +5,21 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from medtrain.cli import packing_warnings
 from medtrain.cli.contents_table import contents_table
 from medtrain.cli.flag_types import Flag
 from medtrain.config.configfile import with_cluster
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
-from medtrain.core.console import busy, in_line, say, say_json, warn
+from medtrain.core.console import busy, in_line, say, say_json
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.datasets.record import View
-from medtrain.datasets.source import Source
 from medtrain.imaging.pixel_limit import MAX_PIXELS
 from medtrain.runs.run import Run, command_for, run_names, runs_flag
 from medtrain.shards import image_colors, sample_names
@@ -127,14 +128,15 @@ def shard(
     request = replace(request, options=options)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs), share=share, opened=(source, read))
-        _show_jobs(source, dataset, out, ids, json)
+        recipe = recipe_of(dataset, lambda: source.task or "multilabel", source.clips, len(read), options.rgb)
+        _show_jobs(recipe, out, ids, json)
         return
     if out.exists():
         permissions.warn_of_open(out, share)
     records, request = request.kept(read), request.pinned(out)
     origin = request.origin(source)
     manifest = pack(records, source.classes, out, request.options, workers, max_rejects, origin, keep_names)
-    _warn(manifest, request.options, out)
+    packing_warnings.warn_of(manifest, request.options, out)
     if json:
         say_json(manifest)
         return
@@ -145,35 +147,14 @@ def shard(
     say(f"train on it: medtrain train {recipe_for(PackedDataset(out, manifest))} --shards {shlex.quote(str(out))}")
 
 
-def _show_jobs(source: Source, dataset: str, out: Path, ids: list[str], json: bool) -> None:
+def _show_jobs(recipe: str, out: Path, ids: list[str], json: bool) -> None:
     """Of what packs the dataset on Slurm, and of what to do meanwhile."""
     if json:
         say_json({"jobs": ids, "out": str(out)})
         return
     say(f"jobs {', '.join(ids)} read the files, pack them, and end it; their logs are in {out / 'slurm'}")
-    where, recipe = shlex.quote(str(out)), _recipe_of(source, dataset)
+    where = shlex.quote(str(out))
     say(f"train as soon as it is packed: medtrain submit {recipe} --shards {where} --dependency {ids[-1]}")
-
-
-def _recipe_of(source: Source, dataset: str) -> str:
-    """The recipe that will fit a dataset when it is packed."""
-    return recipe_of(dataset, lambda: source.task or "multilabel", source.clips)
-
-
-def _warn(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
-    """Of what a user may not expect of a packed dataset."""
-    if manifest["rejects"]:
-        warn(f"{manifest['rejects']} {options.unit} cannot be used and were left out: see {out / 'rejects.jsonl'}")
-    if torn := manifest.get("patients_in_several_splits"):
-        warn(
-            f"{torn:,} patients have {options.unit} in several of the official splits: tests on them flatter. Training"
-            f" with --shards {out.parent} --datasets {out.name} leaves those out that are tested on"
-        )
-    if "val" not in manifest["splits"]:
-        warn(
-            f"no split to validate on, which training needs: the {options.unit} of a patient stay together, and there"
-            " are too few patients, or one id for all of them (medtrain check shows how many there are)"
-        )
 
 
 def verify(
@@ -262,5 +243,9 @@ def verify_dataset(out: Path, level: Literal["quick", "crc", "decode"], workers:
         for note in lacks:
             say(f"note: {note}")
         fix = "copy what is damaged again, or delete each such shard, its .idx and manifest.json and pack again"
-        say(f"{out}: {len(faults)} faults; {fix}" if faults else f"{out}: {images:,} images, no fault (level {level})")
+        say(
+            f"{out}: {counted(len(faults), 'faults')}; {fix}"
+            if faults
+            else f"{out}: {counted(images, 'images')}, no fault (level {level})"
+        )
     return 2 if faults else 0

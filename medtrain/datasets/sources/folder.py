@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, nearest
-from medtrain.datasets import cells
+from medtrain.datasets import cells, class_levels, patient_names
 from medtrain.datasets.layouts import CLIP_SUFFIXES, IMAGE_SUFFIXES, begins_as_dicom, unpack
 from medtrain.datasets.own_data import OwnData
+from medtrain.datasets.own_table import SUFFIXES as TABLES
 from medtrain.datasets.record import Record
 from medtrain.datasets.source import Source
 
@@ -45,10 +48,14 @@ def opened(root: Path | None, own: OwnData) -> Source:
     files: dict[tuple[str, str], list[str]] = {}
     others: Counter[str] = Counter()
     for split, base in splits.items():
-        for name in _folders(base):
-            files[split, name] = _files(base / name, root, others)
+        for holder in class_levels.holders(base, own.class_level, _folders):
+            _ensure_nothing_beside(holder)
+            for name in _folders(holder):
+                files[split, name] = sorted([*files.get((split, name), []), *_files(holder / name, root, others)])
     classes = tuple(sorted({name for _, name in files}))
     _ensure_classes(root, classes, files, others)
+    if not own.class_level and not own.patient_from:
+        class_levels.ensure_told(root, files)
     clips = _are_clips(root, [file for own_files in files.values() for file in own_files], own)
     patient = _patients(own.patient_from)
     found = [
@@ -128,20 +135,30 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
+def _files_in(folder: Path) -> list[str]:
+    """The names of what may be images and clips in a folder itself."""
+    return sorted(
+        path.name for path in folder.iterdir() if path.is_file() and path.suffix.lower() in (*SUFFIXES, *CLIP_SUFFIXES)
+    )
+
+
+def _ensure_nothing_beside(holder: Path) -> None:
+    if _folders(holder) and (here := _files_in(holder)):
+        more = f" and {len(here) - 1:,} more" if len(here) > 1 else ""
+        fix = "move what is there into the folder of its class, or elsewhere"
+        raise InputError(f"{holder} holds {here[0]}{more} beside the class folders", fix)
+
+
 def _ensure_classes(
     root: Path, classes: tuple[str, ...], files: dict[tuple[str, str], list[str]], others: Counter[str]
 ) -> None:
-    here = sorted(
-        path.name for path in root.iterdir() if path.is_file() and path.suffix.lower() in (*SUFFIXES, *CLIP_SUFFIXES)
-    )
-    archive = next(filter(None, map(unpack, sorted(root.iterdir()))), "")
     if not classes:
-        what = f"{len(here):,} images and no class folders" if here else "no class folders"
-        raise InputError(f"{root} holds {what}", archive or f"{ACCESS}   or, with a table: {TABLE}")
-    if here:
-        raise InputError(
-            f"{root} holds {here[0]} beside the class folders", "move it into the folder of its class, or elsewhere"
-        )
+        here = _files_in(root)
+        archive = next(filter(None, map(unpack, sorted(root.iterdir()))), "")
+        table = next((path for path in sorted(root.iterdir()) if path.name.lower().endswith(TABLES)), None)
+        by_table = f"medtrain shard csv --table {shlex.quote(str(table))}" if table else TABLE
+        what = f"{counted(len(here), 'images')} and no class folders" if here else "no class folders"
+        raise InputError(f"{root} holds {what}", archive or f"{ACCESS}   or, with a table: {by_table}")
     unread = [suffix for suffix in PICTURES if suffix in others]
     convert = f"convert {', '.join(unread)} to PNG" if unread else "add its images, or remove the folder"
     counts = {name: sum(len(own) for (_, other), own in files.items() if other == name) for name in classes}
@@ -150,7 +167,7 @@ def _ensure_classes(
         raise InputError(problem, convert)
     if len(classes) == 1:
         inner = _folders(root / classes[0])
-        below = f": --root {root / classes[0]}" if len(inner) > 1 else ""
+        below = f": --root {shlex.quote(str(root / classes[0]))}" if len(inner) > 1 else ""
         fix = f"give the folder of the class folders{below}" if below else "add the images of another class"
         raise InputError(f"{root} has one class folder, {classes[0]}: nothing can be told apart", fix)
     splits = {split for split, _ in files}
@@ -196,12 +213,9 @@ def _patients(expression: str) -> Callable[[str], str]:
 
 
 def _warned(found: list[Record], own: OwnData) -> str:
+    """Of patients that nobody told of."""
     if own.patient_from:
         return ""
-    above = 1 + bool(found[0].split)  # folders that are no patients
-    if any(record.image.count("/") > above for record in found):
-        expression = "^" + "[^/]+/" * above + "([^/]+)/"
-        hint = f"are the folders below the classes patients? --patient_from '{expression}'"
-    else:
-        hint = "where file names tell them: --patient_from '/(P[0-9]+)_'"
+    above = max(own.class_level, 1) + bool(found[0].split)  # folders that are no patients
+    hint = patient_names.hint([record.image for record in found], above)
     return f"the patients are unknown: images of one may be in training and in test; {hint}"

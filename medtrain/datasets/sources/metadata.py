@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
 from medtrain.datasets import cells, csvfile
 from medtrain.datasets.labels import ABSENT, PATHOLOGIES, PRESENT, UNCERTAIN
@@ -69,7 +70,7 @@ def _labels(text: str, where: str) -> dict[str, int | None]:
     left open."""
     states = text.translate(AS_BLANKS).split()
     if len(states) != len(PATHOLOGIES):
-        problem = f"{where}: {len(states)} labels instead of {len(PATHOLOGIES)}"
+        problem = f"{where}: {counted(len(states), 'labels')} instead of {len(PATHOLOGIES)}"
         raise InputError(problem, f"write 0, 1 or nan for each of {', '.join(PATHOLOGIES)}")
     return {name: _state(cell.lower(), where) for name, cell in zip(PATHOLOGIES, states, strict=True)}
 

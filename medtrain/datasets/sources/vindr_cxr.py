@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
 from medtrain.datasets import csvfile
 from medtrain.datasets.download import physionet
@@ -163,5 +164,6 @@ def _zero_or_one(text: str | None, column: str, where: str) -> int | None:
 def _need_three(readers: Counter[str], table: Path) -> None:
     strange = [image for image, count in readers.items() if count != READERS]
     if strange:
-        problem = f"{table}: {len(strange):,} images have not {READERS} readers (the first: {strange[0]})"
+        images = f"{counted(len(strange), 'images')} {'have' if len(strange) > 1 else 'has'}"
+        problem = f"{table}: {images} not {READERS} readers (the first: {strange[0]})"
         raise InputError(problem, "fetch the table again: it is cut off, or is another one")

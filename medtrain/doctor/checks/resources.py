@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medtrain.core.counts import counted
 from medtrain.doctor.checks import Finding, fail, ok, warn
 from medtrain.doctor.checks.probe_result import Told, each
 
@@ -59,7 +60,7 @@ def _gpu_fault(lists: dict[int, list[str] | None], devices: dict[int, list[str] 
     named = {local: [_device(gpu, devices[local] or []) for gpu in found or ()] for local, found in lists.items()}
     used = [found[local % len(found)] for local, found in named.items()]
     if len(set(used)) < len(used):
-        return f"{len(used)} ranks share {len(set(used))} GPU(s){bind}"
+        return f"{len(used)} ranks share {counted(len(set(used)), 'GPUs')}{bind}"
     granted = len({gpu for found in named.values() for gpu in found})
     return f"{granted} GPUs are seen, {wanted} were requested" if granted < wanted else ""
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+from medtrain.core.counts import counted
 from medtrain.doctor.checks import ADMIN, Finding, ask, fail, ok, warn
 from medtrain.slurm.job_environment import as_on_a_login_node
 from medtrain.slurm.queries import remedy
@@ -43,7 +44,7 @@ def partitions() -> Finding | None:
     shown = [
         f"{name} ({state}, {_nodes(counts)}, limit {limit}{_gres(gres)})" for name, state, limit, counts, gres in rows
     ]
-    text = f"{len(rows)} partitions: {'; '.join(shown)}"
+    text = f"{counted(len(rows), 'partitions')}: {'; '.join(shown)}"
     if not any(state == "up" and _in_service(counts) for _, state, _, counts, _ in rows):
         return fail(f"{text}; no node is in service", "wait, or ask your administrator (sinfo -R says why)")
     return ok(text)

@@ -104,7 +104,7 @@ def test_kaggle(tmp_path: Path) -> None:
         (record.labels, packed / record.image) for record in (seen, healthy)
     ]
     (tmp_path / "train.csv").write_text("\n".join((header, *boxes[:-1], "")))
-    with pytest.raises(InputError, match=r"1 images have not 3 readers \(the first: y\)"):
+    with pytest.raises(InputError, match=r"1 image has not 3 readers \(the first: y\)"):
         vindr_cxr.records(tmp_path)
 
 

@@ -85,7 +85,7 @@ def test_slips_with_folders(tmp_path: Path) -> None:
     assert "does not exist (did you mean photos?)" in refused(class_tree(tmp_path / "photos").parent / "photo")
     flat = tmp_path / "flat"
     draw(flat / "a.jpg", 1)
-    assert "holds 1 images and no class folders" in refused(flat) and "medtrain shard csv" in refused(flat)
+    assert "holds 1 image and no class folders" in refused(flat) and "medtrain shard csv" in refused(flat)
     assert "no class folders" in refused((tmp_path / "empty").mkdir() or tmp_path / "empty")
     (tmp_path / "empty" / "pets.tar.gz").touch()
     assert "tar xf" in refused(tmp_path / "empty")

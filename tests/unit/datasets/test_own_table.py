@@ -208,7 +208,7 @@ def test_slips_with_own_labels(tmp_path: Path) -> None:
     root = class_tree(tmp_path / "pets")
     for line, problem in (
         ("0.jpg,1", "line 2: 0.jpg names 2 images"),
-        ("cat/9.jpg,1", "1 rows name no image of the dataset; the first is"),
+        ("cat/9.jpg,1", "1 row names no image of the dataset; the first is"),
         ("cat/0.jpg,1\ncat/0.jpg,0", "is in line 2 too"),
     ):
         with pytest.raises(InputError, match=problem):

@@ -158,4 +158,4 @@ def test_counts_are_of_images_that_are_there(tmp_path: Path, capsys: pytest.Capt
     assert found["labels"]["Mass"] == {"positive": 0, "negative": 1, "unknown": 0}, "the one with a mass is not there"
     cli_commands_metadata.data_metadata(("nih",), tmp_path, tmp_path / "all.csv")
     told = capsys.readouterr()
-    assert "all.csv: 1 images" in told.out and "1 more rows are of images that are not there" in told.err
+    assert "all.csv: 1 image" in told.out and "1 more row is of images that are not there" in told.err

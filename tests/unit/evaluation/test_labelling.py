@@ -54,7 +54,7 @@ def test_faults(root: Path) -> None:
     with pytest.raises(InputError, match="mednist has no reports"):
         label_reports.data_label_reports("mednist", root)
     (root / "gold.csv").write_text(GOLD + "CXR9,0,0,0,0,0\n")
-    with pytest.raises(InputError, match="1 reports of the gold file are not in the dataset"):
+    with pytest.raises(InputError, match="1 report of the gold file is not in the dataset"):
         label_reports.data_label_reports("openi", root, root / "gold.csv")
     (root / "gold.csv").write_text("filename,Effusion\nCXR1,yes\n")
     with pytest.raises(InputError, match="line 2: no labels of 0 and 1"):

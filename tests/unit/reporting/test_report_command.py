@@ -80,6 +80,10 @@ def test_a_name_that_is_neither_a_run_nor_a_group(tmp_path: Path) -> None:
     written(tmp_path, "score", "first")
     with pytest.raises(InputError, match=r"no run and no group of runs 'frist'.*did you mean first"):
         commands.report("frist", runs=tmp_path)
+    with pytest.raises(InputError, match=r"no run and no group of runs 'frist'.*did you mean first"):
+        commands.report(f"{tmp_path}/frist")
+    commands.report(f"{tmp_path}/first/")
+    assert (tmp_path / "first" / "report.html").is_file()
 
 
 def test_no_torch(tmp_path: Path, no_torch: dict[str, str]) -> None:

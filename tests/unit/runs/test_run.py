@@ -9,6 +9,7 @@ import pytest
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json, read_json_lines, write_json
 from medtrain.runs.run import Run, default_name, run_names, set_status
+from medtrain.runs.run_group import RunGroup
 
 
 def test_a_line_cut_off_by_a_crash_does_not_spoil_the_next(tmp_path: Path) -> None:
@@ -69,3 +70,23 @@ def test_a_requeued_job_finds_its_run_by_name(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     assert default_name("mednist") != "mednist-4711", "two runs that are submitted from one job have two names"
     assert default_name("mednist").startswith("mednist-")
+
+
+def test_the_path_of_a_run_is_as_good_as_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        Run.create(tmp_path / "runs", name).config_file.write_text("")
+    RunGroup.create(tmp_path / "runs", "both", ["first", "second"], {}, by_slurm=False)
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/first", "runs/first/", "./runs/first", str(tmp_path / "runs" / "first"), "runs/second/../first"):
+        run = Run.find("elsewhere", path)
+        assert (run.name, run.folder) == ("first", tmp_path / "runs" / "first"), path
+    group = RunGroup.find("elsewhere", "runs/both/")
+    assert group is not None and group.name == "both" and RunGroup.find("elsewhere", "both") is None
+    with pytest.raises(InputError, match=r"no run 'frist' in .*/runs \(did you mean first\?\)"):
+        Run.find("elsewhere", "runs/frist")
+    with pytest.raises(InputError, match="both is a group of 2 runs"):
+        Run.find("elsewhere", "runs/both")
+    monkeypatch.chdir(tmp_path / "runs" / "first")
+    assert Run.find("runs", ".").name == "first" and Run.find("runs", "../second").name == "second"
+    with pytest.raises(InputError, match="no run 'first'"):
+        Run.find("elsewhere", "first")

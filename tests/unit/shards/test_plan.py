@@ -21,10 +21,10 @@ from medtrain.shards.plan import (
     chosen,
     group_linked,
     make_plan,
-    sample_key,
     split_rule,
     without_copies,
 )
+from medtrain.shards.sample_keys import sample_key
 
 
 def known(records: list[Record], folder: Path, workers: int) -> list[tuple[int, int]]:
