@@ -55,6 +55,7 @@ from medtrain.shards.tar_writer import IN_MEMORY
 
 RECIPE = resolve("echo")
 FRAMES, STRIDE, SIDE, BATCH = RECIPE.data.frames, RECIPE.data.stride, RECIPE.data.image_size, RECIPE.data.batch_size
+GRAY = PackOptions(encoding="tiff", size=SIDE, color_mode="gray", clips=True)
 HEIGHT, WIDTH, LENGTH, LONG = 480, 640, 60, 2000
 PEERS = ("pydicom, GDCM", "pydicom, Pillow")
 Epoch = Callable[[], Iterator[int]]  # one pass over the clips: how many are in each batch
@@ -67,7 +68,6 @@ from medtrain.core.isolated_processes import Pool
 from medtrain.shards.plan import PackOptions, make_plan
 from medtrain.datasets.record import Record
 from medtrain.shards.tar_writer import Shard, pack_shard
-
 path, out, colours = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 records = [Record("echo", "line 2", path, {"good": 1}, split="train", raw={"quality_score": 1.0})]
 options = PackOptions(encoding="tiff", size=112, color_mode=colours, clips=True)
@@ -234,7 +234,7 @@ def speed(case: str, records: list[Record], folder: Path, options: argparse.Name
     """Rows of the table for the same clips."""
     shards = folder / f"{case} packed"
     chosen = [replace(record, split="train") for record in records]
-    pack(chosen, echo.CLASSES, shards, PackOptions(0, 256, 0, "tiff", SIDE, (), "gray", clips=True), max_rejects=0)
+    pack(chosen, echo.CLASSES, shards, GRAY, max_rejects=0)
     contenders = {
         PEERS[0]: peer(records, options.workers),
         PEERS[1]: peer(records, options.workers, without_gdcm),
