@@ -4,6 +4,7 @@
     python benchmarks/paired_tests.py --patients 30      with few patients
     python benchmarks/paired_tests.py --rare             nulls by how many patients have a positive
     python benchmarks/paired_tests.py --numbers          nulls of every number of scores, of several classes and labels
+    python benchmarks/paired_tests.py --calibration      nulls of calibration errors, also by other tests
     python benchmarks/paired_tests.py --seeds 3          two settings with so many seeds each
     python benchmarks/paired_tests.py --time             seconds of a whole comparison: 25,000 images, 14 labels
 
@@ -33,10 +34,11 @@ from scored_runs import scored_run
 
 from medtrain.core.console import table
 from medtrain.evaluation.seed_tests import over_seeds
+from medtrain.metrics import student_t
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.numbers import Floats
-from medtrain.metrics.paired_bootstrap import ROUNDS, difference, paired_bootstrap
+from medtrain.metrics.paired_bootstrap import ROUNDS, PairedDraws, difference, paired_bootstrap
 from medtrain.metrics.resampled_numbers import (
     ABNORMALITY,
     MULTICLASS,
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--rare", action="store_true", help="only DeLong's test, where few patients have a positive")
     parser.add_argument("--seeds", type=int, default=0, help="only two settings, trained with so many seeds each")
     parser.add_argument("--numbers", action="store_true", help="only nulls of every number of the other tasks")
+    parser.add_argument("--calibration", action="store_true", help="only nulls of calibration errors, by other tests")
     options = parser.parse_args()
     print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} cores", flush=True)
     if options.time:
@@ -79,6 +82,9 @@ def main() -> None:
         for task, names in (("score", SCORE), ("multiclass", MULTICLASS), ("multilabel", MULTILABEL)):
             shares = nulls_of(task, options)
             print(table(("number", task), [(name, f"{own:.4f}") for name, own in zip(names, shares, strict=True)]))
+        return
+    if options.calibration:
+        print(calibration_errors(options))
         return
     if options.seeds:
         print(by_seeds(options))
@@ -148,7 +154,43 @@ def nulls_of(task: str, options: argparse.Namespace) -> list[float]:
 
 
 def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
-    """One for each number of a task: two networks that are as good as each other, images of a patient are alike."""
+    """One for each number of a task."""
+    draws, names = draws_of_task(job)
+    return [difference(draws, 0, 1, number).p for number in range(len(names))]
+
+
+OTHERS = ("percentiles (compare)", "around the mean of the rounds", "around the difference", "Student's t")
+
+
+def calibration_errors(options: argparse.Namespace) -> str:
+    """The share of nulls in which each calibration error has p < 0.05, by OTHERS."""
+    rows = []
+    for task in ("multiclass", "multilabel"):
+        jobs = [(task, seed, options.patients, options.rounds) for seed in range(options.sets)]
+        with get_context("fork").Pool(os.cpu_count()) as pool:
+            found = pool.map(p_values_of_calibration, jobs, chunksize=10)
+        for name in found[0]:
+            shares = (np.array([own[name] for own in found]) < 0.05).mean(0)
+            rows.append((f"{task}, {name}", *(f"{own:.4f}" for own in shares)))
+    about = f"{options.sets:,} nulls each, {options.patients} patients, {options.rounds:,} rounds"
+    return f"{about}\n{table(('number', *OTHERS), rows)}"
+
+
+def p_values_of_calibration(job: tuple[str, int, int, int]) -> dict[str, tuple[float, ...]]:
+    """Calibration error -> its p by OTHERS."""
+    draws, names = draws_of_task(job)
+    found = {}
+    for number in (i for i, name in enumerate(names) if "ece" in name):
+        own = difference(draws, 0, 1, number)
+        drawn, value = draws.drawn[:, 1, number] - draws.drawn[:, 0, number], abs(own.difference)
+        around = ((1 + np.sum(np.abs(drawn - middle) >= value)) / (1 + len(drawn))
+                  for middle in (drawn.mean(), own.difference))  # fmt: skip
+        found[names[number]] = (own.p, *around, student_t.two_sided(value / drawn.std(ddof=1), job[2] - 1))
+    return found
+
+
+def draws_of_task(job: tuple[str, int, int, int]) -> tuple[PairedDraws, tuple[str, ...]]:
+    """Two networks that are as good as each other, images of a patient are alike; and the names of the numbers."""
     task, seed, patients, rounds = job
     rng = np.random.default_rng(seed)
     of = np.repeat(np.arange(patients), rng.integers(1, 9, patients))
@@ -160,19 +202,18 @@ def p_values_of_task(job: tuple[str, int, int, int]) -> list[float]:
     illness, shared = noise(0.7, 0.7), noise(0.6, 0.0)
     if task == "score":
         numbers = [score_numbers((illness + shared + noise(0.4, 0.3))[:, 0], illness[:, 0], of) for _ in range(2)]
-        names = len(SCORE)
+        names: tuple[str, ...] = SCORE
     elif task == "multiclass":
         truth = illness.argmax(1)
         odds = [np.exp(1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4)) for _ in range(2)]
         numbers = [multiclass_numbers(own / own.sum(1, keepdims=True), truth, of) for own in odds]
-        names = len(MULTICLASS)
+        names = MULTICLASS
     else:
         labels = (illness > (0.8, 1.2)).astype(np.int8)
         scores = [1 / (1 + np.exp(1.45 - 1.5 * labels - shared - noise(0.6, 0.4))) for _ in range(2)]
         numbers = [multilabel_numbers(own, labels, of, np.full(width, 0.4)) for own in scores]
-        names = len(MULTILABEL)
-    draws = paired_bootstrap(numbers, patients, seed, rounds)
-    return [difference(draws, 0, 1, number).p for number in range(names)]
+        names = MULTILABEL
+    return paired_bootstrap(numbers, patients, seed, rounds), names
 
 
 def by_seeds(options: argparse.Namespace) -> str:
