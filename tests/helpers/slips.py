@@ -66,7 +66,7 @@ SLIPS = {
                    "--task multiclass   or --task score"),
     "names in place of labels": Slip("check csv --table t.csv --image file --labels patient",
                                      "different values in 4 rows", "--labels COLUMN"),
-    "a misspelled column and a root": Slip("check csv --table deep.csv --root above/photos --image fiel --labels dark",
+    "a misspelled column and a root": Slip("check csv --table deep.csv --root above/photos --image files --labels dark",
                                            "did you mean file?", "--root above/photos --image file --labels dark",
                                            True),
     "paths from a folder with a blank": Slip("check csv --table blank.csv --image file --labels dark",
