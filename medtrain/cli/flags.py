@@ -28,7 +28,7 @@ from medtrain.cli.usual_flags import suggestion, with_our_names
 from medtrain.config import configfile, fingerprint
 from medtrain.config.schema import Config
 from medtrain.core.console import colourful
-from medtrain.core.errors import InputError
+from medtrain.core.errors import InputError, nearest
 from medtrain.runs.run import Run, is_path
 
 CHECK_DATA = "--check-data"  # of train, with the flags of check behind it
@@ -137,6 +137,7 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
         first, runs = (run.name, str(run.folder.parent)) if is_path(first) else (first, runs)
         base = dataclasses.replace(configfile.overlay(configfile.load(run.config_file), files), run=first, runs=runs)
     else:
+        stray_words.ensure_recipe(command, first, rest)
         base = configfile.resolve(first, files)
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
     prog = f"medtrain {command} {first}"
@@ -188,6 +189,11 @@ def _sentence(text: str) -> str:
     parts = [" ".join(part.split()) for part in re.split(r"(?m)^ *-{4,} *$", plain)]
     said = parts[1 if len(parts) > 1 else 0].removeprefix("Error parsing ")
     said = re.sub(r"Missing from (medtrain .+?): (\S+) (.*?)\.? \(required\)$", r"\1 needs \2: \3", said)
+    said = re.sub(r"(needs --\S+): [A-Z|{}]+ ", r"\1: ", said)
+    said = re.sub(r"Missing value for argument '(\S+)'\..*", r"\1 needs a value", said)
+    if found := re.fullmatch(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)\.?", said):
+        words = [word for word in re.findall(r"'([^']*)'", found[3]) if word]
+        said = f"{found[2]} is {found[1]!r}{nearest(found[1], words)}; it may be {', '.join(words)}"
     for python, kind in NUMBERS.items():  # what Python says of text that is no number
         said = re.sub(rf"{python}: (.+)", rf"\1 is no number; write {kind}", said)
     return said

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from medtrain.config import configfile
+from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_table import SUFFIXES as TABLES
 from medtrain.shards import unpacked_folder
 from medtrain.shards.compatibility import recipe_for
@@ -70,3 +72,10 @@ def folder_for_recipe(command: str, folder: str, words: Words) -> tuple[str, str
         return f"medtrain {command}: {folder} is a packed dataset, and a recipe comes first", f"write: {line}"
     problem, fix = unpacked_folder.told(Path(folder).absolute())
     return f"medtrain {command}: a recipe comes first, and a packed dataset; {problem}", fix
+
+
+def ensure_recipe(command: str, name: str, words: Words) -> None:
+    """InputError, with one that fits the packed dataset of `--shards`, where a name is that of no recipe."""
+    known = configfile.recipe_names()
+    if name not in known and not name.endswith((".yaml", ".yml")) and (line := with_recipe(command, words)):
+        raise InputError(f"there is no recipe {name!r}{nearest(name, known)}", f"one that fits: {line}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import typing
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,10 @@ def with_cluster(config: Config, name: str) -> Config:
     path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
     if not path.exists():
         known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
-        raise InputError(f"there is no cluster file {path}{nearest(name, known)}", "write one: see slurm/README.md")
+        how = f"cp {shlex.quote(str(CLUSTERS / 'example.yaml'))} {shlex.quote(str(path))}"
+        raise InputError(
+            f"there is no cluster file {path}{nearest(name, known)}", f"write one: {how}   (slurm/README.md says how)"
+        )
     return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -23,6 +24,14 @@ def pieces(path: Path) -> Iterator[bytes]:
     with opened(path) as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    for piece in pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written

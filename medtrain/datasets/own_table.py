@@ -50,9 +50,9 @@ class Table:
         return [(line, row[name].strip()) for line, row in self.rows]
 
 
-def read(own: OwnData, needed: Sequence[str] = ("image", "labels")) -> Table:
-    """The table, in which all columns are that `own` names; InputError, with the line to type, where one is missing or
-    one that is needed is not named."""
+def read(own: OwnData, needed: Sequence[str] = ("image", "labels"), root: Path | None = None) -> Table:
+    """The table, in which all columns are that `own` names; InputError, with the line to type (with its `root`), where
+    one is missing or one that is needed is not named."""
     assert own.table is not None
     path = own.table
     if not path.is_file():
@@ -75,7 +75,7 @@ def read(own: OwnData, needed: Sequence[str] = ("image", "labels")) -> Table:
         )
         problem = f"{path} has no column {which}" if missing else f"{path}: --{' and --'.join(unnamed)} not given"
         has = ", ".join(table.names[:20]) + (f" and {len(table.names) - 20} more" if len(table.names) > 20 else "")
-        raise InputError(f"{problem}; it has the columns {has}", f"type, for instance: {suggestion(table, own)}")
+        raise InputError(f"{problem}; it has the columns {has}", f"type, for instance: {suggestion(table, own, root)}")
     if not table.rows:
         raise InputError(f"{path} has no row below its first line", "write one row for each image")
     return table
@@ -86,17 +86,23 @@ def load(path: Path, wanted: tuple[str, ...]) -> Table:
     return _parquet(path, wanted) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, wanted)
 
 
-def suggestion(table: Table, own: OwnData) -> str:
+def suggestion(table: Table, own: OwnData, root: Path | None = None) -> str:
     """The command for a table, with what is given, a misspelled column as the one that is most like it, and guesses by
-    names and cells elsewhere."""
+    names and cells elsewhere; of a table of labels beside a dataset its flags alone."""
     guess, likely = guesses(table), _meant(table, own)
     words = []
-    for flag in ("image", "labels", *(name for name in CALLED if name != "image")):
+    beside = () if own.labels_from else [name for name in CALLED if name != "image"]
+    for flag in ("image", "labels", *beside):
         given = list(own.labels) if flag == "labels" else [getattr(own, flag)]
         right = [likely[column] for column in given if column and likely[column]]
         if found := right or guess.get(flag, []) or ([flag.upper()] if flag in ("image", "labels") else []):
             words += [f"--{flag}", *found]
-    return f"medtrain shard csv --table {shlex.quote(str(table.path))} {shlex.join(words)}"
+    words += [word for flag in ("task", "name") if getattr(own, flag) for word in (f"--{flag}", getattr(own, flag))]
+    words += ["--clips"] if own.clips else []
+    if own.labels_from:
+        return shlex.join(["--labels_from", str(table.path), *words])
+    where = ["--root", str(root)] if root else []
+    return shlex.join(["medtrain", "shard", "csv", "--table", str(table.path), *where, *words])
 
 
 def _meant(table: Table, own: OwnData) -> dict[str, str]:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medtrain.core.errors import InputError
+from medtrain.core.errors import InputError, nearest
+from medtrain.core.files import file_sha256
 from medtrain.core.jsonfiles import DamagedFile, read_json
 from medtrain.runs.run import Run
-from medtrain.shards.tar_writer import file_sha256
 
 DESCRIPTION = "medtrain.json"
 SETTINGS = "settings.yaml"
+SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
+CARD = "README.md"  # which its authors go on writing
+FORMATS = ("hf", "monai_bundle", "onnx", "safetensors", "timm", "torch_export")
 AGAIN = "export it again: medtrain export RUN --to FORMAT"
 
 
@@ -38,6 +41,9 @@ class Export(Run):
                     raise KeyError("files")
             except KeyError as error:
                 raise DamagedFile(path, f"it lacks {error}") from None
+            if told["format"] not in FORMATS:
+                problem = f"{path}: its format is {told['format']!r}, and there are {', '.join(FORMATS)}"
+                raise InputError(f"{problem}{nearest(str(told['format']), FORMATS)}", AGAIN)
             self._told = told
         return self._told
 
@@ -60,13 +66,38 @@ class Export(Run):
         return {"temperature": output["temperature"], "per_class": limits}
 
     def verify(self) -> None:
-        """InputError where a file is not the one that was proved: it is missing, or its SHA-256 is another."""
-        for name, told in self.told["files"].items():
+        """InputError where a file is not the one that was exported: it is missing, or its SHA-256 is another.
+
+        This finds damage and edits, and no forgery: whoever changes a file can write its sum anew. The model card may
+        be edited. Exports of older versions have sums of the files that were proved alone.
+        """
+        sums = {DESCRIPTION: self.told["files"], SUMS: self._sums()}
+        for name in dict.fromkeys(name for known in sums.values() for name in known):
             path = self.folder / name
             if not path.is_file():
                 raise InputError(f"{path} is not there", f"copy the whole folder, or {AGAIN}")
-            if file_sha256(path) != told:
-                raise InputError(f"{path} is damaged or changed: {DESCRIPTION} has another SHA-256 for it", AGAIN)
+            digest = file_sha256(path)
+            if changed := [place for place, known in sums.items() if known.get(name, digest) != digest]:
+                raise InputError(f"{path} is damaged or changed: {changed[0]} has another SHA-256 for it", AGAIN)
+
+    def _sums(self) -> dict[str, str]:
+        """Name -> SHA-256 of each file that must be as it was exported; none of an export of an older version."""
+        path = self.folder / SUMS
+        if not path.is_file():
+            if self.told.get("sums"):
+                raise InputError(f"{path} is not there", f"copy the whole folder, or {AGAIN}")
+            return {}
+        rows = [line.partition("  ") for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(mark and len(digest) == 64 for digest, mark, _ in rows) or not rows:
+            raise InputError(f"{path} is damaged: a line is a SHA-256, two blanks and a name", AGAIN)
+        return {name: digest for digest, _, name in rows if Path(name).name != CARD}
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA-256 of every file of an export, so that `sha256sum -c SHA256SUMS` checks it."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in names if name != SUMS]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def run_or_export(folder: Path) -> Run:

@@ -21,7 +21,7 @@ def program_of(export: Export, config: Config, outputs: int, device: torch.devic
     """What an export's file computes, loaded by the file's own means. InputError where it cannot be loaded."""
     path, kind = export.folder / export.told["file"], str(export.told["format"])
     try:
-        return LOADERS.get(kind, _tensors)(path, config, outputs, device)
+        return LOADERS[kind](path, config, outputs, device)
     except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{path} cannot be loaded: {reason}", AGAIN) from None
@@ -53,6 +53,7 @@ def _tensors(path: Path, config: Config, outputs: int, device: torch.device) -> 
 
 
 LOADERS: dict[str, Callable[[Path, Config, int, torch.device], Program]] = {
+    **dict.fromkeys(("hf", "monai_bundle", "safetensors", "timm"), _tensors),
     "onnx": _onnx,
     "torch_export": _torch_export,
 }

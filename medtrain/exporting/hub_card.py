@@ -7,7 +7,7 @@ from typing import Any
 
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.reporting.html_report.model_card import words
-from medtrain.reporting.html_report.run_page import write_report_page
+from medtrain.reporting.html_report.run_page import card_text
 from medtrain.runs.run import Run
 
 METRICS = {
@@ -26,8 +26,7 @@ USES = {
 
 def write_card(run: Run, config: Config, described: dict[str, Any], path: Path) -> None:
     """The head, the card of the run, how to use the files, and licences."""
-    write_report_page(run, path, markdown=True)
-    _, _, card = path.read_text(encoding="utf-8").partition("\n")  # its checksum is that of the card alone
+    _, _, card = card_text(run).partition("\n")  # its checksum is that of the card alone
     text = f"---\n{_head(config, described)}---\n{card}\n{_use(described)}\n{_licence(described)}"
     path.write_text(text, encoding="utf-8")
 

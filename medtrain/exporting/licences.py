@@ -10,6 +10,8 @@ from medtrain import datasets, models
 from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core.errors import InputError
+from medtrain.core.jsonfiles import read_json
+from medtrain.runs.run import Run
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import PackedDataset
 
@@ -31,14 +33,17 @@ class Origin:
     source: str = ""
 
 
-def weights_origin(config: Config) -> Origin | None:
-    """The weights that training began from; None where they were random."""
+def weights_origin(run: Run, config: Config) -> Origin | None:
+    """The weights that training began from, as the run wrote them down; None where they were random."""
     began, backbone = config.model.weights, config.model.backbone
     if not began:
         return None
     if began not in PUBLISHED:
         return Origin(OWN_WEIGHTS, "", UNKNOWN)
-    licence, source = models.licence(backbone)
+    if told := read_json(run.first_weights):
+        licence, source = str(told.get("licence", "")), str(told.get("source", ""))
+    else:  # of an older version
+        licence, source = models.licence(backbone)
     known = ALLOWED if licence in (*FREE, *KEPT) else FORBIDDEN if licence in NO_CHANGES else UNKNOWN
     return Origin(f"{backbone} ({began})", licence, known, source)
 
@@ -65,9 +70,9 @@ def _dataset(name: str) -> Origin:
     return Origin(name, source.licence, sharing, f"medtrain data info {name}")
 
 
-def described(config: Config, stated: str) -> dict[str, Any]:
+def described(run: Run, config: Config, stated: str) -> dict[str, Any]:
     """For medtrain.json: `id`, the licence of the exported weights (empty: none is known), and what it follows from."""
-    weights, data = weights_origin(config), data_origins(config)
+    weights, data = weights_origin(run, config), data_origins(config)
     return {
         "id": stated or (weights.licence if weights else ""),
         "stated": bool(stated),
@@ -87,9 +92,9 @@ def ensure_name(stated: str) -> None:
         )
 
 
-def ensure_kept(config: Config, stated: str) -> None:
+def ensure_kept(run: Run, config: Config, stated: str) -> None:
     """InputError where the licence of the first weights must be kept, and another is stated."""
-    weights = weights_origin(config)
+    weights = weights_origin(run, config)
     if weights is not None and weights.licence in KEPT and stated not in ("", weights.licence):
         raise InputError(
             f"training began from {weights.name} under {weights.licence}, which passes on to what is made of them,"
@@ -98,9 +103,9 @@ def ensure_kept(config: Config, stated: str) -> None:
         )
 
 
-def ensure_may_push(config: Config, stated: str) -> None:
+def ensure_may_push(run: Run, config: Config, stated: str) -> None:
     """InputError where weights may not be published, or medtrain cannot know and no licence is stated."""
-    weights = weights_origin(config)
+    weights = weights_origin(run, config)
     origins = [*([weights] if weights else []), *data_origins(config)]
     if forbidding := [one for one in origins if one.sharing == FORBIDDEN]:
         words = "; ".join(f"{one.name}: {one.licence}" for one in forbidding)

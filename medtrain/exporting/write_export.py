@@ -14,8 +14,9 @@ from medtrain import __version__
 from medtrain.config import configfile
 from medtrain.config.backbones import weights_in_public
 from medtrain.core.errors import InputError, NumericalError
+from medtrain.core.files import file_sha256
 from medtrain.core.jsonfiles import read_json, write_json
-from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, Export
+from medtrain.evaluation.export_folder import DESCRIPTION, SETTINGS, SUMS, Export, write_sums
 from medtrain.evaluation.inference import TrainedModel, load_best_model
 from medtrain.evaluation.pixel_network import FINAL
 from medtrain.exporting import formats, licences, monai_bundle, verify_export
@@ -25,7 +26,6 @@ from medtrain.exporting.settings_file import write_settings
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
-from medtrain.shards.tar_writer import file_sha256
 
 GRAY, RGB = "a color image becomes gray first (ITU-R BT.601 luma)", "RGB; a gray image is repeated in three channels"
 # How far probabilities may lie apart: float32 is summed in another order; a run in bf16 rounds its own answers.
@@ -53,7 +53,7 @@ def export_run(
         raise InputError(f"run {run.name} has no report yet", f"evaluate it first: {command_for(run, 'evaluate')}")
     config = configfile.load(run.config_file)
     licences.ensure_name(licence)
-    licences.ensure_kept(config, licence)
+    licences.ensure_kept(run, config, licence)
     opened = load_best_model(run)
     limit = bound or BOUNDS.get(str(opened.world.accelerator.mixed_precision).replace("no", "fp32"), 1e-4)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -64,7 +64,7 @@ def export_run(
         write_settings(opened.config, unfinished / SETTINGS)
         paths = sorted(path for path in unfinished.rglob("*") if path.is_file())
         files = {path.relative_to(unfinished).as_posix(): file_sha256(path) for path in paths}
-        described = {"format": kind, "file": weights, "sha256": files[weights], "files": files, **about}
+        described = {"format": kind, "file": weights, "sha256": files[weights], "files": files, "sums": SUMS, **about}
         write_json(unfinished / DESCRIPTION, described)
         proof = verify_export.prove(opened, kind, unfinished, mixture.tested(opened.config.data))
         if not proof.largest <= limit:
@@ -79,6 +79,7 @@ def export_run(
         write_card(run, opened.config, described, unfinished / "README.md")
         if kind == "monai_bundle":
             monai_bundle.finish(unfinished, described)
+        write_sums(unfinished)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -119,7 +120,7 @@ def _about(run: Run, opened: TrainedModel, licence: str) -> dict[str, Any]:
             "unlearned": sorted(opened.task.unlearned), "thresholds": thresholds,
             "temperature": report.get("temperature"),
         },
-        "licence": licences.described(config, licence),
+        "licence": licences.described(run, config, licence),
         "source": {
             "checkpoint": _best(run),
             "data": newest_manifest(run.checkpoints).get("fingerprints", {}).get("data", ""),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, ModelConfig
+from medtrain.core.files import file_sha256
 from medtrain.core.jsonfiles import write_json
 from medtrain.runs.run import Run
-from medtrain.shards.tar_writer import file_sha256
 
 
 def fetched(config: ModelConfig) -> Path | None:

@@ -17,6 +17,7 @@ from medtrain.datasets.labels import known, resolve_policy, task_of
 from medtrain.shards import mixture
 from medtrain.shards.index import ShardIndex, load_index
 from medtrain.shards.packed_dataset import CHANNELS, PackedDataset
+from medtrain.shards.unpacked_folder import relative
 
 # task -> a recipe of it, with what makes it one
 ALIKE = {
@@ -67,7 +68,7 @@ def ensure_fits(config: Config) -> None:
 def ensure_task_fits(config: Config, folder: Path) -> None:
     """InputError where a packed dataset is of another task than the settings, or holds clips where they want images."""
     packed = PackedDataset.open(folder)
-    fix = f"a recipe that fits: medtrain train {recipe_for(packed)} --shards {shlex.quote(str(folder))}"
+    fix = f"a recipe that fits: medtrain train {recipe_for(packed)} --shards {shlex.quote(str(relative(folder)))}"
     if (config.data.frames > 0) != bool(packed.clips):
         there, wanted = ("clips", "images") if packed.clips else ("images", "clips")
         raise InputError(f"{folder}: holds {there}, and recipe {config.recipe} trains on {wanted}", fix)

@@ -16,7 +16,7 @@ import numpy as np
 from medtrain import __version__, datasets
 from medtrain.core.counts import by_reason, counted
 from medtrain.core.errors import InputError, MachineError
-from medtrain.core.files import alone, sweep, write_whole
+from medtrain.core.files import alone, file_sha256, sweep, write_whole
 from medtrain.core.isolated_processes import Lost, Pool
 from medtrain.core.jsonfiles import read_json_lines, write_json
 from medtrain.core.progress import Progress
@@ -57,7 +57,7 @@ from medtrain.shards.plan import (
     split_rule,
     without_copies,
 )
-from medtrain.shards.tar_writer import PACKING, Shard, file_sha256, write_rejects
+from medtrain.shards.tar_writer import PACKING, Shard, write_rejects
 
 CONTENTS = "contents"  # what is known of the files, while they are packed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from medtrain.core.files import pieces, whole, write_whole
+from medtrain.core.files import whole, write_whole
 from medtrain.core.isolated_processes import NO_MEMORY, Ended, Work, announce
 from medtrain.datasets.record import SCORE
 from medtrain.imaging import pixel_limit
@@ -199,11 +198,3 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o444
     tar.addfile(member, file)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    for piece in pieces(path):
-        digest.update(piece)
-    return digest.hexdigest()

@@ -15,13 +15,14 @@ from numpy.lib import recfunctions as structured
 
 from medtrain.core.counts import are, counted
 from medtrain.core.errors import InputError
+from medtrain.core.files import file_sha256
 from medtrain.core.progress import Progress
 from medtrain.imaging.decode import decode
 from medtrain.shards.index import ShardIndex, check_size, load_index, read_rows
 from medtrain.shards.manifest_check import manifest_faults
 from medtrain.shards.npy import npy
 from medtrain.shards.packed_dataset import PackedDataset
-from medtrain.shards.tar_writer import file_sha256, rest_crc32
+from medtrain.shards.tar_writer import rest_crc32
 
 Level = Literal["quick", "crc", "decode"]
 

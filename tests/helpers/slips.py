@@ -66,6 +66,19 @@ SLIPS = {
                    "--task multiclass   or --task score"),
     "names in place of labels": Slip("check csv --table t.csv --image file --labels patient",
                                      "different values in 4 rows", "--labels COLUMN"),
+    "a misspelled column and a root": Slip("check csv --table deep.csv --root above/photos --image files --labels dark",
+                                           "did you mean file?", "--root above/photos --image file --labels dark",
+                                           True),
+    "paths from a folder with a blank": Slip("check csv --table blank.csv --image file --labels dark",
+                                             "none of its first 2 files", "--root 'my photos'"),
+    "labels beside a folder": Slip("check folder --root photos --labels_from deep.csv", "--labels not given",
+                                   "--labels_from deep.csv --image file --labels dark"),
+    "a misspelled choice": Slip("shard folder --root photos --encoding jpg", "--encoding is 'jpg' (did you mean jpeg?)",
+                                "--help"),
+    "a flag without its value": Slip("shard folder --root photos --seed", "--seed needs a value", "--help"),
+    "a dataset as the recipe": Slip("train spots --shards packed/one", "there is no recipe 'spots'",
+                                    "medtrain train chest --backbone resnet18 --shards packed/one"),
+    "a cluster that is none": Slip("submit mednist --shards packed/one --cluster exampl", "mean example?", "cp "),
     "paths from elsewhere": Slip("check csv --table deep.csv --image file --labels dark", "none of its first 2 files",
                                  "--root above/photos"),
     "a workbook": Slip("check csv --table book.xlsx --image file --labels dark", "table of Excel", "save it as CSV"),
@@ -126,6 +139,9 @@ def make(folder: Path) -> None:
     table_of(folder / "again.csv", "file,dark", "a.jpg,1", "b.jpg,0", "a.jpg,0")
     table_of(folder / "grades.csv", "file,grade", "a.jpg,0", "b.jpg,3", "c.jpg,2")
     table_of(folder / "deep.csv", "file,dark", "cat/1.jpg,1", "dog/1.jpg,0")
+    for number in range(2):
+        draw(folder / "my photos" / "cow" / f"cow{number}.jpg", number)
+    table_of(folder / "blank.csv", "file,dark", "cow/cow0.jpg,1", "cow/cow1.jpg,0")
     table_of(folder / "fold.csv", "file,dark,set", "a.jpg,1,train", "b.jpg,0,tarin")
     table_of(folder / "book.xlsx", "PK\3\4\0\0")
     (folder / "none.yaml").write_text("epochs: 3\n")

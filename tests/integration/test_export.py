@@ -46,7 +46,8 @@ def test_a_program_without_medtrain_answers_as_the_run_does(kind: str, runs: Pat
     assert (proof["split"], proof["samples"]) == ("test", 12) and proof["largest_difference"] <= proof["bound"] == 1e-4
     made = tmp_path / "made"
     there = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
-    assert there == {*described["files"], "medtrain.json", "consumer.py", "README.md"}
+    assert there == {*described["files"], "medtrain.json", "consumer.py", "README.md", "SHA256SUMS"}
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=made, check=True)
     assert {described["file"], "settings.yaml"} <= {*described["files"]}
     head, card = (made / "README.md").read_text().removeprefix("---\n").split("---\n", 1)
     assert yaml.safe_load(head)["tags"][-1] == kind and "license" not in head, "random weights, and none is stated"

@@ -162,10 +162,10 @@ def settings(tmp_path: Path, dataset: str, backbone: str = "densenet121", weight
 
 def test_terms_of_data_and_weights_decide(tmp_path: Path) -> None:
     def may(dataset: str, stated: str = "", **model: str) -> str:
-        config = settings(tmp_path, dataset, **model)
-        licences.ensure_may_push(config, stated)
-        licences.ensure_kept(config, stated)
-        return str(licences.described(config, stated)["id"])
+        config, run = settings(tmp_path, dataset, **model), Run(tmp_path / "older")
+        licences.ensure_may_push(run, config, stated)
+        licences.ensure_kept(run, config, stated)
+        return str(licences.described(run, config, stated)["id"])
 
     assert may("demo") == "" and may("demo", "mit") == "mit"
     assert may("nih", weights="imagenet") == "bsd-3-clause"
@@ -204,3 +204,15 @@ def test_the_command_refuses_before_it_computes(runs: Path, hub: HubServer, tmp_
         config.write_text(before)
     assert done.returncode == 2 and "own_scans" in done.stderr and "--license ID" in done.stderr
     assert not hub.paths and not (runs / "first" / "exports" / "onnx").exists()
+
+
+def test_the_licence_is_the_one_that_the_run_wrote_down(tmp_path: Path) -> None:
+    """And not looked up again: libraries may say another now."""
+    run, config = Run(tmp_path / "first"), settings(tmp_path, "nih", weights="imagenet")
+    run.folder.mkdir()
+    began = {"began_as": "densenet121 (imagenet)", "sha256": "0" * 64, "licence": "cc-by-sa-4.0", "source": "a page"}
+    write_json(run.first_weights, began)
+    told = licences.described(run, config, "")
+    assert (told["id"], told["weights"]["source"]) == ("cc-by-sa-4.0", "a page")
+    with pytest.raises(InputError, match=r"cc-by-sa-4\.0, which passes on"):
+        licences.ensure_kept(run, config, "mit")

@@ -17,6 +17,12 @@ from medtrain.datasets.own_data import NOTHING, OwnData
 from medtrain.reporting.dataset_figures import draw_dataset, examples_of
 from medtrain.reporting.style import formats_now, written_as
 
+SHARING = {
+    "free": "what is trained on it may be published",
+    "forbidden": "what is trained on it may not be published, except where the licence says so",
+    "": "read the licence before you publish what is trained on it",
+}
+
 
 def data_list(json: Flag = False) -> None:
     """List the datasets that medtrain can read.
@@ -48,6 +54,7 @@ def data_info(name: Dataset, json: Flag = False) -> None:
         "images": f"{found['images']:,}" if found["images"] else "yours",
         "labels": (", ".join(found["tells"]) or "yours") + (f" (never known: {', '.join(never)})" if never else ""),
         "licence": found["licence"],
+        "models": SHARING[found["sharing"]],
         "get it": "\n         ".join(_steps(name)),
     }
     say(f"{name}: {found['title']}\n")
@@ -123,7 +130,8 @@ def _description(name: str) -> dict[str, Any]:
     source = datasets.source(name)
     return {
         "name": name, "title": source.title, "images": source.images, "classes": list(source.classes),
-        "tells": list(source.tells or source.classes), "licence": source.licence, "access": source.access,
+        "tells": list(source.tells or source.classes), "licence": source.licence, "sharing": source.sharing,
+        "access": source.access,
     }  # fmt: skip
 
 

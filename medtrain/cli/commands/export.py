@@ -45,14 +45,14 @@ def export(
     run = Run.find(runs, name)
     config = configfile.load(run.config_file)
     permissions.apply(config.share)
-    busy(f"loading the network of {name}, writing it, and proving it on the test split")
+    busy(f"loading the network of {run.name}, writing it, and proving it on the test split")
     from medtrain.exporting import licences, push_export
     from medtrain.exporting.write_export import export_run  # torch
 
     licences.ensure_name(license)
     if push:
         push_export.ensure_can_push(push)
-        licences.ensure_may_push(config, license)
+        licences.ensure_may_push(run, config, license)
     found = export_run(run, to, out, bound, license, reuse=bool(push))
     if not json:
         proof = found["proof"]

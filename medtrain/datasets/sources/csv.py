@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def opened(root: Path | None, own: OwnData) -> Source:
     """
     if own.table is None:
         raise InputError("csv needs a table", f"type {ACCESS}")
-    table = own_table.read(own)
+    table = own_table.read(own, root=root)
     base = root or own.table.parent
     labels = label_columns.read(table, own.labels, own.task)
     paths = _paths(table, own, base)
@@ -101,7 +102,8 @@ def _root_of(cell: str, base: Path) -> str:
             while common < len(parts) - 1 and own[-1 - common] == parts[-2 - common]:
                 common += 1
             if common == len(parts) - 1:
-                return f"give the folder that its paths start at: --root {Path(*own[: len(own) - common])}"
+                start = shlex.quote(str(Path(*own[: len(own) - common])))
+                return f"give the folder that its paths start at: --root {start}"
             elsewhere = elsewhere or f"{parts[-1]} lies in {folder}: correct the paths, or give --root"
         if seen > SEARCHED:
             break
@@ -113,7 +115,7 @@ def _warned(table: Table, own: OwnData, states: list[dict[str, int | None]]) -> 
     found = []
     if not own.patient:
         guess = own_table.guesses(table).get("patient")
-        hint = f"; {guess[0]!r} looks like it: --patient {guess[0]}" if guess else ""
+        hint = f"; {guess[0]!r} looks like it: --patient {shlex.quote(guess[0])}" if guess else ""
         found.append(f"no column tells the patient: images of one may be in training and in test{hint}")
     counts = Counter(name for own_states in states for name, state in own_states.items() if state)
     for name, count in counts.items():

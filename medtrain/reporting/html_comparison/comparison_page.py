@@ -159,7 +159,8 @@ def _methods(found: dict[str, Any]) -> Section:
     of_areas = f"DeLong's test, {'clustered by patient (Obuchowski, 1997)' if several else plain}, with Student's t"
     rows = [("all numbers", rounds)]
     if any("ece" in name for own in found["comparisons"] for name in own["metrics"]):
-        rows.append(("calibration errors", "p by swapping the runs in any of the patients (Noreen, 1989); intervals as of the others"))
+        swaps = "p by swapping the runs in any of the patients (Noreen, 1989); intervals as of the others"
+        rows.append(("calibration errors", swaps))
     rows += [("AUROC by label", of_areas)] if auroc else []
     if exact:
         rows.append(

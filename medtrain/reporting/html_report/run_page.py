@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medtrain.core.errors import InputError
@@ -44,17 +46,31 @@ def write_report_page(
     path = out or (run.model_card if markdown else run.page)
     ensure_ours(path, CARD if markdown else RUN)
     facts_of = gather(run, place, small_cells, finishes_at)
-    try:
+    with _of_this_version(run):
         gallery = _gallery(facts_of) if with_images else None
         text = model_card(facts_of) if markdown else render(facts_of, gallery)
-    except (KeyError, TypeError, IndexError) as error:
-        problem = f"{run.report}: is no report of a split as this version writes it ({type(error).__name__}: {error})"
-        raise InputError(problem, f"write it anew: {command_for(run, 'evaluate')}") from None
     try:
         write_whole(path, text.encode(), 0o600 if with_images else 0o666)
     except FileNotFoundError:
         raise InputError(f"{path.parent}: there is no such folder", "make it, or give another --out") from None
     return path
+
+
+def card_text(run: Run) -> str:
+    """The model card of a run; its first line is a checksum of the rest. InputError where it has no report yet."""
+    facts_of = gather(run, None, False)
+    with _of_this_version(run):
+        return model_card(facts_of)
+
+
+@contextmanager
+def _of_this_version(run: Run) -> Iterator[None]:
+    """Say in words that a report lacks what this version reads in it."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError) as error:
+        problem = f"{run.report}: is no report of a split as this version writes it ({type(error).__name__}: {error})"
+        raise InputError(problem, f"write it anew: {command_for(run, 'evaluate')}") from None
 
 
 def _gallery(facts_of: RunFacts) -> Gallery:

@@ -16,11 +16,12 @@ from command import medtrain
 from spoiled import flip
 
 from medtrain.core.errors import InputError
+from medtrain.core.files import file_sha256
 from medtrain.datasets.sources import demo
 from medtrain.shards.index import ShardIndex, index_digest, open_index
 from medtrain.shards.pack import pack
 from medtrain.shards.plan import PackOptions
-from medtrain.shards.tar_writer import file_sha256, npy, rest_crc32
+from medtrain.shards.tar_writer import npy, rest_crc32
 from medtrain.shards.verify import verify_shards
 
 NUMBER = 5  # the damaged sample, in the second shard of train
