@@ -92,7 +92,8 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
 def _roc(axes: Axes, own: Curves, area: float) -> None:
     low, high = own.auroc_interval
     x, y = own.roc  # thinned for drawing: the area is of all scores
-    ends = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f}{', exact' if own.exact else ''})"
+    exact = f"\n({low:.3f} to {high:.3f}, exact)"  # on one line it would run over the axis
+    ends = "" if np.isnan(low) else exact if own.exact else f" ({low:.3f} to {high:.3f})"
     axes.fill_between(own.roc_band.x, own.roc_band.low, own.roc_band.high, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(x, y, color=BLUE, linewidth=1.6)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="--")

@@ -103,7 +103,7 @@ def _answers(facts_of: RunFacts) -> dict[str, Html]:
         "code": joined("medtrain, Apache-2.0; the run's own copy: ", see["provenance"]),
         "metrics": joined("area under curves, error rates at thresholds, calibration; ", see["labels"])
         if facts_of.task != "score" else joined("errors, explained variance, rank correlation; ", see["labels"]),
-        "uncertainty": joined("95 % percentile bootstrap over patients, 1,000 rounds"),
+        "uncertainty": joined("95 % percentile bootstrap over patients, 1,000 rounds; exact where all are alike"),
         "performance": joined(
             f"{facts_of.split} split, ", number(report["samples"]), f" {facts_of.unit}: ", see["labels"]
         ),
