@@ -41,7 +41,7 @@ class DataConfig:
     frames: int = 0
     """Frames that the network sees of a clip; a shorter one goes round (0: the data are images)."""
     color_mode: Literal["gray", "rgb"] = "gray"
-    """How images or clips were packed, and new ones are read; rgb wants `channels` 3."""
+    """How images or clips were packed, and are read."""
     stride: int = 1
     """Of a clip every so many-th frame is seen."""
     fps: float = 0.0

@@ -1,4 +1,4 @@
-"""Student's t distribution with any degrees of freedom: SciPy has it too, and is no dependency."""
+"""Student's t distribution with any degrees of freedom."""
 
 from __future__ import annotations
 
