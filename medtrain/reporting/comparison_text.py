@@ -184,7 +184,7 @@ def _pair(found: dict[str, Any], own: dict[str, Any]) -> str:
     blocks = [
         "\n".join(lines),
         _differences(
-            f"bootstrap of patients, {found['bootstrap_rounds']:,} rounds{only(found)}", "number", own,
+            f"bootstrap of patients{swaps(own)}, {found['bootstrap_rounds']:,} rounds{only(found)}", "number", own,
             {words_of(name): row for name, row in own["metrics"].items()}, together,
         ),
         _differences(
@@ -214,6 +214,11 @@ def _differences(title: str, what: str, own: dict[str, Any], rows: dict[str, Any
         for name, row in rows.items()
     ]  # fmt: skip
     return f"{title}\n{table(heads, cells)}"
+
+
+def swaps(own: dict[str, Any]) -> str:
+    """For a title: which of the numbers have another test."""
+    return " (p of calibration errors: swaps of patients)" if any("ece" in name for name in own["metrics"]) else ""
 
 
 def only(found: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from medtrain.evaluation.paired_tests import ALL
 from medtrain.metrics.intervals import known_ends
-from medtrain.reporting.comparison_text import ALPHA, WORDS, by_label, is_few, only, words_of
+from medtrain.reporting.comparison_text import ALPHA, WORDS, by_label, is_few, only, swaps, words_of
 from medtrain.reporting.html_comparison.overlay_charts import Row, difference_forest
 from medtrain.reporting.html_report.charts import shortened
 from medtrain.reporting.html_report.markup import Html, number, table, tag
@@ -32,8 +32,9 @@ def _pair(found: Found, own: Found, name: str) -> Iterable[object]:
     yield tag("h3", against)
     figures = list(_figures(found, own, name, f"{shortened(own['second'])} less {shortened(own['first'])}"))
     yield tag("div", *figures, class_="figures", style=WIDE) if figures else None
-    yield _table(f"All numbers of the task, {against}: bootstrap of patients{only(found)}", "number", own,
-                 {words_of(key): row for key, row in own["metrics"].items()}, found, adjusted=several)  # fmt: skip
+    title = f"All numbers of the task, {against}: bootstrap of patients{swaps(own)}{only(found)}"
+    rows = {words_of(key): row for key, row in own["metrics"].items()}
+    yield _table(title, "number", own, rows, found, adjusted=several)
     if seeds := own.get("over_seeds"):
         rows = {words_of(key): row for key, row in seeds.items()}
         yield _table(f"Means over seeds, {against}: by patients and seeds", "number", own, rows, found, several)

@@ -168,7 +168,7 @@ def test_few_patients_are_warned_of(tmp_path: Path) -> None:
     assert text.startswith(
         f"Few patients: {people}. So intervals and p-values are rough, and a difference that is shown"
     )
-    assert "bootstrap of patients, 1,000 rounds; only 12 patients" in text
+    assert "bootstrap of patients (p of calibration errors: swaps of patients), 1,000 rounds; only 12 patients" in text
     assert found["few"]["all"] and found["few"]["patients"] == 12 and found["few"]["fewer_than"] == 50
     assert found["few"]["labels"]["Mass"] == {"with": 0, "without": 12}
 
