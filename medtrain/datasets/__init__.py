@@ -104,7 +104,10 @@ def _ensure_takes(name: str, own: OwnData) -> None:
     beside = ("labels_from", "plugin", *(("image", "labels", "task") if own.labels_from else ()))
     takes = {"folder": (*OF_FOLDER, *beside), "csv": OF_TABLE}.get(name, beside)
     if own.name and not re.fullmatch(r"[A-Za-z0-9_]{1,40}", own.name):
-        raise InputError(f"the name {own.name!r} may have letters, digits and _", "choose another --name")
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", own.name).strip("_")[:40] or "own"
+        raise InputError(
+            f"the name {own.name!r} has other characters than letters, digits and _", f"give --name {plain}"
+        )
     if strange := [flag for flag in own.told() if flag not in takes]:
         fix = f"a table of your own: medtrain shard csv --table FILE; your own labels for {name}: --labels_from FILE"
         raise InputError(f"--{strange[0]} is not for {name}", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from medtrain.datasets.sources import mura
 from medtrain.evaluation import file_patterns
 from medtrain.evaluation.export_folder import DESCRIPTION, Export, run_or_export
 from medtrain.imaging.isolated_decode import apart, image
-from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names
+from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names, runs_flag
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import PackedDataset
@@ -28,6 +29,9 @@ def models_for(runs: Path | str, name: str | Path, study_type: str = "") -> list
     study types; or the export in that folder. InputError where none does, or one of them has no checkpoint."""
     marks = ("config.yaml", GROUP_FILE, DESCRIPTION)
     places = [place for place in (Path(runs, name), Path(name)) if any((place / mark).exists() for mark in marks)]
+    if not places and Path(name).exists():
+        first = f"medtrain predict RUN {shlex.quote(str(name))}   (the runs: medtrain status{runs_flag(runs)})"
+        raise InputError(f"{name} is no run, and the run comes first", first)
     folder = places[0] if places else Run.find(runs, str(name)).folder  # which says that there is none
     group = RunGroup(folder)
     own = members(group) if (folder / GROUP_FILE).exists() else [run_or_export(folder)]

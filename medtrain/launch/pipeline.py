@@ -14,6 +14,7 @@ from medtrain.launch import group_submit, job_chain, new_run
 from medtrain.launch.group_members import ALL
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards import sample_names
+from medtrain.shards.pack_checks import ensure_apart
 from medtrain.shards.pack_request import Request, options_for
 from medtrain.shards.packing_jobs import ensure_can_pack
 from medtrain.shards.plan import MAX_REJECTS, PackOptions
@@ -56,6 +57,7 @@ def plan(config: Config, given: dict[str, Any], keep_names: bool = False) -> tup
     rejects = _number(given, "max_rejects", MAX_REJECTS)
     asked = Request(dataset, root, options, max_rejects=rejects, partial=False, keep_names=keep_names)
     out = Path(config.data.shards or f"shards/{dataset}").absolute()
+    ensure_apart(root, out)
     if keep_names:
         sample_names.ensure_can_keep(out)
     tasks = _number(given, "tasks", 8)

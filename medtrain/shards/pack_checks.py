@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,13 @@ def check_options(options: PackOptions, workers: int = 0) -> None:
         raise InputError("clips are packed without loss, at one size", "give --encoding tiff and --size 112")
     if options.size and options.encoding == "copy":
         raise InputError("size needs an encoding: a copy keeps the files as they are", "give --encoding jpeg (or tiff)")
+
+
+def ensure_apart(root: Path | None, out: Path) -> None:
+    """InputError where shards would lie among the raw files."""
+    if root is not None and root.is_dir() and out.absolute().resolve() == root.absolute().resolve():
+        beside = shlex.quote(str(root.with_name(f"{root.absolute().name}_shards")) if root.name else "../shards")
+        raise InputError(f"--out {out} is the folder of the raw files", f"give a folder of its own: --out {beside}")
 
 
 def check_records(records: list[Record], options: PackOptions) -> None:

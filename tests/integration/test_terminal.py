@@ -14,7 +14,7 @@ TRAINED = [
     r"medtrain train: reading the settings",
     r"run one in .*/runs/one",
     r"starting the ranks: PyTorch, the network, the shards",
-    TIME + r"one: test_resnet on 96 images, 1 rank\(s\) on CPU.*",
+    TIME + r"one: test_resnet on 96 images, 1 rank on CPU.*",
     TIME + r"starting from the beginning: no checkpoint is there yet",
 ]
 

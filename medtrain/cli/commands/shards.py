@@ -25,6 +25,7 @@ from medtrain.runs.run import Run, command_for, run_names, runs_flag
 from medtrain.shards import image_colors, sample_names
 from medtrain.shards.compatibility import recipe_for, recipe_of
 from medtrain.shards.pack import pack
+from medtrain.shards.pack_checks import ensure_apart
 from medtrain.shards.pack_request import Request, options_for
 from medtrain.shards.packed_dataset import PackedDataset, is_packed
 from medtrain.shards.packing_jobs import submit
@@ -115,6 +116,7 @@ def shard(
     """
     permissions.apply(share)
     out = out or Path("shards") / (own.name or dataset)
+    ensure_apart(root, out)
     asked = PackOptions(seed, shard_mb, max_samples, encoding, size, views, color_mode, max_pixels=max_pixels)
     request = Request(dataset, root, asked, max_rejects, partial, annotations, own, keep_names=keep_names)
     if keep_names:

@@ -27,6 +27,7 @@ ACCESS = "put the images of each class in a folder of its own: DIR/CLASS/IMAGE  
 SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff")
 PICTURES = (".bmp", ".gif", ".webp", ".heic", ".jp2", ".nii", ".nii.gz", ".npy", ".mha", ".nrrd")  # which are not read
 LEFT_OUT = ("__MACOSX",)  # of archives made on a Mac
+OURS = {"shards": "plan.json", "runs": "config.yaml"}  # where --root . is packed and trained on
 TABLE = "medtrain shard csv --table T.csv --image COLUMN --labels COLUMN..."
 
 
@@ -84,8 +85,14 @@ def _folders(base: Path) -> list[str]:
     return sorted(
         entry.name
         for entry in os.scandir(base)
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in LEFT_OUT
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in LEFT_OUT and not _is_ours(entry)
     )
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder holds what medtrain has written here by default: packed datasets, or runs."""
+    mark = OURS.get(entry.name)
+    return mark is not None and any(Path(entry.path).glob(f"*/{mark}"))
 
 
 def _splits(root: Path) -> dict[str, Path]:

@@ -135,7 +135,7 @@ def _people(judged: Judged) -> int:
 def _input(data: DataConfig) -> str:
     """What the network sees."""
     of = f"{data.frames} frames" if data.frames else "images"
-    return f"{of} of {data.image_size} pixels"
+    return f"{of} of {data.image_size} pixels{', in color' if data.color_mode == 'rgb' else ''}"
 
 
 def data(facts_of: RunFacts) -> Section:

@@ -38,6 +38,18 @@ def test_each_folder_is_a_class(tmp_path: Path) -> None:
     assert "the patients are unknown" in source.warned(found)
 
 
+def test_what_medtrain_has_written_beside_the_classes_is_no_class(tmp_path: Path) -> None:
+    """As of `medtrain shard folder --root .`, given again."""
+    class_tree(tmp_path)
+    for name, mark in (("shards", "plan.json"), ("runs", "config.yaml")):
+        (tmp_path / name / "first").mkdir(parents=True)
+        (tmp_path / name / "first" / mark).touch()
+    assert {record.image.partition("/")[0] for record in records(tmp_path)} == {"cat", "dog"}
+    class_tree(tmp_path, ("runs",), each=2)
+    (tmp_path / "runs" / "first" / "config.yaml").unlink()
+    assert "runs" in {record.image.partition("/")[0] for record in records(tmp_path)}, "a class that is called so"
+
+
 def test_splits_lie_above_the_classes(tmp_path: Path) -> None:
     for split in ("Train", "valid", "test"):
         class_tree(tmp_path / split)
@@ -123,7 +135,7 @@ def test_slips_with_flags(tmp_path: Path) -> None:
     assert "has no group" in refused(root, patient_from="P[0-9]+")
     assert "does not fit cat/0.jpg" in refused(root, patient_from="(P[0-9]+)")
     assert "--table is not for folder" in refused(root, table=Path("t.csv"))
-    assert "may have letters, digits and _" in refused(root, name="my pets")
+    assert "other characters than letters, digits and _ | give --name my_pets" in refused(root, name="my pets")
     with pytest.raises(InputError, match="needs the folder"):
         datasets.open_dataset("folder", None)
     with pytest.raises(InputError, match="--patient_from is not for mednist"):
