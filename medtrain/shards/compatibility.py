@@ -52,7 +52,15 @@ def ensure_fits(config: Config) -> None:
     if data.study_type == "all":  # a run for each, which is judged by itself
         data = replace(data, study_type="")
     index = mixture.open_split(data, "train")
-    mixture.open_split(data, "val")
+    try:
+        mixture.open_split(data, "val")
+    except InputError as error:
+        if " no split " not in error.problem:
+            raise
+        fix = (
+            "training needs it: pack images of more patients, or say what it is (folders train and val; --split COLUMN)"
+        )
+        raise InputError(error.problem, fix) from None
     drawn = _drawn(index, data)
     if config.task != "score" and not data.score_threshold:
         labels = resolve_policy(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
