@@ -90,6 +90,8 @@ def suggestion(flag: str, known: Sequence[str]) -> str:
     meant = MEANT if "run" in ours or "shards" in ours else {}
     if "root" in ours and not meant:
         meant = dict.fromkeys(FOLDERS, "the folder of the raw files is --root DIR")
+    if "runs" in ours and "run" not in ours:
+        meant = meant | {"run": "a run is named without a flag, and --runs is the folder that holds the runs"}
     if told := meant.get(name):
         return f" ({told})"
     found = most_alike(name, [*ours, *elsewhere, *meant])

@@ -11,7 +11,7 @@ from medtrain.config.backbones import surely_fits
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
 from medtrain.core.console import say
-from medtrain.core.errors import InputError
+from medtrain.core.errors import InputError, nearest
 from medtrain.launch import first_weights, group_members
 from medtrain.runs import code_snapshot, fencing, removal
 from medtrain.runs.ownership import take
@@ -80,7 +80,7 @@ def with_weights(config: Config) -> Config:
     path = Path(config.model.weights).absolute()
     if not path.is_file():
         raise InputError(
-            f"{path}: there is no such file of weights",
+            f"{path}: there is no such file of weights{nearest(config.model.weights, PUBLISHED)}",
             "give --weights FILE.safetensors, imagenet or kinetics (medtrain data weights BACKBONE), or '' for none",
         )
     return dataclasses.replace(config, model=dataclasses.replace(config.model, weights=str(path)))

@@ -53,8 +53,8 @@ def ensure_fits(config: Config) -> None:
     if data.study_type == "all":  # a run for each, which is judged by itself
         data = replace(data, study_type="")
     index = mixture.open_split(data, "train")
-    mixture.open_split(data, "val")
     ensure_same_colors(index, data.color_mode)
+    _ensure_validation(data)
     drawn = _drawn(index, data)
     if config.task != "score" and not data.score_threshold:
         labels = resolve_policy(index.labels[: len(drawn)], data.uncertain, data.unmentioned)[drawn]
@@ -63,6 +63,19 @@ def ensure_fits(config: Config) -> None:
                 f"{data.shards}: no sample of the training split has a label",
                 "check the table and pack it again   (open states count with --uncertain, --unmentioned)",
             )
+
+
+def _ensure_validation(data: DataConfig) -> None:
+    """InputError where there is nothing to validate on, which says how there would be."""
+    try:
+        mixture.open_split(data, "val")
+    except InputError as error:
+        if any("val" in PackedDataset.open(folder).splits for folder in mixture.folders(data)):
+            raise
+        fix = (
+            "training needs it: pack images of more patients, or say what it is (folders train and val; --split COLUMN)"
+        )
+        raise InputError(error.problem, fix) from None
 
 
 def ensure_task_fits(config: Config, folder: Path) -> None:

@@ -34,6 +34,8 @@ SLIPS = {
     "a table without its flag": Slip("check csv t.csv --image file --labels dark", "t.csv stands there without a flag",
                                      "medtrain check csv --table t.csv --image file --labels dark", True),
     "another word for the folder": Slip("shard folder --data photos", "--root DIR", "medtrain shard --help"),
+    "a flag for a run": Slip("status --run first", "a run is named without a flag", "medtrain status --help"),
+    "nothing to validate on": Slip("train chest --shards packed/one", "no split 'val'", "images of more patients"),
     "images before the run": Slip("predict photos/cat/0.jpg", "the run comes first",
                                   "medtrain predict RUN photos/cat/0.jpg"),
     "a blank in a name": Slip("shard folder --root photos --name 'my photos'", "other characters",

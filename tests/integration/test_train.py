@@ -211,6 +211,7 @@ def test_local_weights_are_loaded_and_wrong_ones_refused(finished: Path, demo_sh
         (["--weights", "no.pt", "--monitor", "per_dataset_loss"], "a mean over datasets"),
         (["--weights", "no.pt", "--backbone", "resnet5"], "there is no backbone 'resnet5'"),
         (["--weights", "no.pt"], "no.pt: there is no such file of weights"),
+        (["--weights", "imagnet"], "no such file of weights (did you mean imagenet?)"),
     ],
 )
 def test_what_no_training_can_be_made_of_is_refused_before_a_folder_or_a_job_exists(
