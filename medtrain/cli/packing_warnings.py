@@ -11,6 +11,7 @@ from medtrain.core.jsonfiles import read_json_lines
 from medtrain.core.shell_quoting import SHOWN
 from medtrain.shards.plan import PackOptions
 
+WHAT = {"multilabel": "{} with", "abnormality": "abnormal {} of"}  # a split lacks of a label; of a class "{} of"
 JUDGED = {"val": "validate", "test": "test"}
 
 
@@ -37,10 +38,10 @@ def warn_of(manifest: dict[str, Any], options: PackOptions, out: Path) -> None:
     elif "test" not in splits:
         warn("no split to test on: results will be those of the validation that chose the weights, and flatter")
     if manifest.get("task") != "score":
-        _warn_of_lacking(splits, options.unit)
+        _warn_of_lacking(splits, WHAT.get(manifest.get("task", ""), "{} of").format(options.unit.removesuffix("s")))
 
 
-def _warn_of_lacking(splits: dict[str, Any], unit: str) -> None:
+def _warn_of_lacking(splits: dict[str, Any], what: str) -> None:
     """Of labels that training shows and a split to judge by does not."""
     trained = [name for name, row in splits.get("train", {"counts": {}})["counts"].items() if row["positive"]]
     for split, verb in JUDGED.items():
@@ -50,7 +51,7 @@ def _warn_of_lacking(splits: dict[str, Any], unit: str) -> None:
         if lacking and len(lacking) < len(trained):
             more = f" and {len(lacking) - SHOWN:,} more" if len(lacking) > SHOWN else ""
             warn(
-                f"{split} has no {unit.removesuffix('s')} of {', '.join(lacking[:SHOWN])}{more}: what is learned about"
+                f"{split} has no {what} {', '.join(lacking[:SHOWN])}{more}: what is learned about"
                 f" {'them' if len(lacking) > 1 else 'it'} cannot be {verb.removesuffix('e')}ed; add some, or choose the"
                 " splits yourself"
             )

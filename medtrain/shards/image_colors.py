@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from medtrain.core.console import note
@@ -14,14 +15,15 @@ from medtrain.imaging.isolated_decode import apart, image
 from medtrain.shards.plan import PackOptions, chosen
 
 LOOKS = 64  # images, drawn at random by the seed
-SMALLEST = 64  # pixels of a side that are enough to see it
-APART = 32  # of 255: how far the channels of a pixel in color lie apart; lossy gray strays by less
-SHARE = 0.01  # of the pixels: a colored letter on an X-ray has fewer
+SIDE = 32  # cells of an image, so that noise of single pixels is no color
+APART = 24  # of 255: how far the channels of a cell in color lie apart; lossy gray strays by less
+SHARE = 0.02  # of the cells: a colored letter on an X-ray has fewer
 
 
 def is_colored(path: Path) -> bool:
     """Whether an image file shows color; ValueError and OSError as of `decode` and `whole_file`."""
-    return bool((np.ptp(image(path, SMALLEST, True), axis=2) > APART).mean() > SHARE)
+    cells = cv2.resize(image(path, 2 * SIDE, True), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return bool((np.ptp(cells, axis=2) > APART).mean() > SHARE)
 
 
 def with_color_mode(options: PackOptions, records: list[Record]) -> PackOptions:
