@@ -221,7 +221,11 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     if len(clips) > 1:
         raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
     if len({part.channels for part in parts}) > 1:
-        raise InputError(f"of {names_of(parts)} some are in color and some in gray", "pack them all alike")
+        gray, rgb = (", ".join(part.folder.name for part in parts if part.channels == channels) for channels in (1, 3))
+        raise InputError(
+            f"of {data.shards}, {rgb}: packed in color; {gray}: packed in gray",
+            "pack them all alike: medtrain shard with --color_mode rgb, or gray, into a new --out",
+        )
     if len({part.samples.dtype.names for part in parts}) > 1:
         raise InputError(f"of {names_of(parts)} some have scores and some have none", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
