@@ -19,7 +19,7 @@ from medtrain.imaging.isolated_decode import apart, image
 from medtrain.runs.run import GROUP_FILE, Run, command_for, resume_command, run_names, runs_flag
 from medtrain.runs.run_group import RunGroup
 from medtrain.shards import mixture
-from medtrain.shards.packed_dataset import PackedDataset
+from medtrain.shards.packed_dataset import CHANNELS, PackedDataset
 
 ONE_ANSWER = {"abnormality": "abnormal", "score": "score"}  # tasks whose networks have one output
 
@@ -89,17 +89,29 @@ def require_split(run: Run, split: str, shards: Path | None) -> None:
     if shards is not None:
         packed = PackedDataset.open(shards)
         packed.need_classes(labels_of(run))
-        if run.rgb and packed.channels == 1:
-            raise InputError(
-                f"{shards}: holds images in gray, and run {run.name} was trained on images in color",
-                "give shards that were packed with --color_mode rgb",
-            )
+        _require_colors(run, packed)
     folders = [shards] if shards is not None else mixture.folders(config.data)
     known = dict.fromkeys(name for folder in folders for name in PackedDataset.open(folder).splits)
     if shards is None and config.data.holdout:
         known[mixture.EXTERNAL] = None
     if split and split not in known:
         raise InputError(f"there is no split {split!r}{nearest(split, list(known))}", "choose of " + ", ".join(known))
+
+
+def _require_colors(run: Run, packed: PackedDataset) -> None:
+    """InputError where samples are packed in color and the run was trained on gray, or the other way."""
+    if packed.clips:
+        own = CHANNELS[configfile.load(run.config_file).data.color_mode]
+    else:
+        own = 3 if run.rgb else 1
+    if packed.channels != own:
+        kind = "clips" if packed.clips else "images"
+        mode, there = ("rgb", "gray") if own == 3 else ("gray", "color")
+        raise InputError(
+            f"{packed.folder}: holds {kind} in {there}, and run {run.name} was trained on {kind} in"
+            f" {'color' if own == 3 else 'gray'}",
+            f"give shards that were packed with --color_mode {mode}",
+        )
 
 
 def require_labels(run: Run, labels: Sequence[str]) -> None:

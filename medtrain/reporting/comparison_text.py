@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medtrain.core.console import table
+from medtrain.core.counts import counted
 from medtrain.evaluation.paired_tests import ALL
 from medtrain.metrics.intervals import ALIKE, known_ends
 from medtrain.metrics.paired_bootstrap import FEWEST
@@ -79,7 +80,10 @@ def sentence(first: str, second: str, name: str, row: dict[str, Any], together: 
     """What a row of `metrics` says of two runs; `together`: its p-value was adjusted for several runs; `few`: they
     were compared on few patients."""
     if row["p"] is None:
-        return f"{name}: undefined on these images"
+        if row["difference"] is None:
+            return f"{name}: undefined on these images"
+        apart = f"{second} - {first} is {row['difference']:+.4f}"
+        return f"{name}: {apart}, and its interval and p-value are undefined on these images"
     p = p_text(row["adjusted_p"]) + (" by Holm" if together else "")
     ends = known_ends(row["interval"])
     shown = row["adjusted_p"] < ALPHA
@@ -136,7 +140,7 @@ def samples_of(found: dict[str, Any]) -> str:
     own = f"{found['samples']:,} {found['unit']}"
     if found["patients"] == found["samples"]:
         return f"{own}, of which no two are known to be of one patient"
-    return f"{own} of {found['patients']:,} patients"
+    return f"{own} of {counted(found['patients'], 'patients')}"
 
 
 def _heading(found: dict[str, Any]) -> str:
@@ -224,7 +228,7 @@ def swaps(own: dict[str, Any]) -> str:
 def only(found: dict[str, Any]) -> str:
     """What the title of a table adds where it is of few patients."""
     return (
-        f"; only {found['patients']:,} patients"
+        f"; only {counted(found['patients'], 'patients')}"
         if found["few"] and found["patients"] < found["few"]["fewer_than"]
         else ""
     )

@@ -16,7 +16,7 @@ OF_COUNTS = ("confusion", "confusion_normalised", "exact_of")  # of a row, from 
 PARTS = ("per_dataset",)  # of a report: reports by a name
 SMALL = (
     f"Counts below {FEW} are not shown, because few people may be known by them; nor are others from which they would"
-    " follow."
+    " follow by a sum."
 )
 BELOW, ABOVE, HIDDEN = f"<{FEW}", f"≥{FEW}", "not shown"
 

@@ -47,6 +47,8 @@ def ensure_fits(config: Config) -> None:
     """InputError where the packed datasets are not what the settings train: of another task, clips for images, without
     a known label or enough samples to train on, or without what --sampling names."""
     mixture.classes(config.data)
+    # The one held out too: else it would be refused at the end of the training.
+    mixture.ensure_same_colors({folder: PackedDataset.open(folder).channels for folder in mixture.folders(config.data)})
     for folder in mixture.folders(config.data):
         ensure_task_fits(config, folder)
     data = config.data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from medtrain.config.rules import PER_DATASET
 from medtrain.config.schema import Config, DataConfig
 from medtrain.core.errors import InputError, nearest
 from medtrain.shards.index import ShardIndex, load_index, open_index
-from medtrain.shards.packed_dataset import MANIFEST, SPLITS, PackedDataset
+from medtrain.shards.packed_dataset import CHANNELS, MANIFEST, SPLITS, PackedDataset
 
 EXTERNAL = "external"  # the split that a dataset held out is: all of its images
 TOGETHER = ("", "combined")  # the study types that stand for all
@@ -79,6 +79,18 @@ def classes(data: DataConfig) -> tuple[str, ...]:
                 "train together only what has the same labels",
             )
     return found[first]
+
+
+def ensure_same_colors(channels: Mapping[Path, int]) -> None:
+    """InputError where some of these folders are packed in color and some in gray; `channels` are those of each."""
+    gray, rgb = (
+        ", ".join(folder.name for folder, own in channels.items() if own == wanted) for wanted in CHANNELS.values()
+    )
+    if gray and rgb:
+        raise InputError(
+            f"{gray}: packed in gray; {rgb}: packed in color",
+            "pack them all alike: medtrain shard with --color_mode rgb, or gray, into a new --out",
+        )
 
 
 def ensure_monitor(config: Config) -> None:
@@ -220,8 +232,7 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     clips = {part.clips for part in parts}
     if len(clips) > 1:
         raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
-    if len({part.channels for part in parts}) > 1:
-        raise InputError(f"of {names_of(parts)} some are in color and some in gray", "pack them all alike")
+    ensure_same_colors({part.folder: part.channels for part in parts})
     if len({part.samples.dtype.names for part in parts}) > 1:
         raise InputError(f"of {names_of(parts)} some have scores and some have none", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)

@@ -31,7 +31,8 @@ def told(folder: Path) -> tuple[str, str]:
         beside = _packed_in(folder.parent)
         likely = most_alike(folder.name, [path.name for path in beside])
         if beside:
-            return problem + (f" (did you mean {likely}?)" if likely else ""), _one_of(beside)
+            first = sorted(beside, key=lambda path: path.name != likely)
+            return problem + (f" (did you mean {likely}?)" if likely else ""), _one_of(first)
     out = out_beside(folder) if folder.exists() else folder
     if (out / MANIFEST).exists():
         return problem, f"give --shards {_quoted(out)}"

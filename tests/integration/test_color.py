@@ -42,3 +42,6 @@ def test_what_only_color_tells_is_learned(tmp_path: Path) -> None:
     for shards, words in (("gray", "was trained on images in color"), ("shards/spots", "")):
         done = medtrain("evaluate", "spots", "--shards", shards, cwd=tmp_path, check=False)
         assert (done.returncode == 0) == (not words) and words in done.stderr
+    medtrain("train", "mednist", "--shards", "gray", "--run", "gray", *QUICK, "--epochs", "1", cwd=tmp_path)
+    done = medtrain("evaluate", "gray", "--shards", "shards/spots", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "give shards that were packed with --color_mode gray" in done.stderr

@@ -219,6 +219,7 @@ def test_what_is_no_clip_is_refused_with_words(trained: Run, tree: Path, tmp_pat
     (tmp_path / "page.dcm").write_text("<html>please log in</html>")
     done = medtrain("predict", "heart", tmp_path / "page.dcm", "--runs", trained.folder.parent, check=False)
     assert done.returncode == 2 and "cannot be read as a clip: not a clip" in done.stderr
+    assert "give DICOM, MP4 or AVI files" in done.stderr
     with pytest.raises(InputError, match="there is no run"):
         EchoPredictor(run="nobody", runs=tmp_path)
 

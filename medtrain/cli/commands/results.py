@@ -159,7 +159,7 @@ def predict(
     if bad:
         show_error(
             f"{len(bad)} of {len(found)} files: {prediction_table.unread(bad)}",
-            "replace them: give JPEG, PNG, TIFF or DICOM files",
+            f"replace them: give {'DICOM, MP4 or AVI' if data.frames else 'JPEG, PNG, TIFF or DICOM'} files",
         )
     return EXIT_INPUT if bad else EXIT_DONE
 

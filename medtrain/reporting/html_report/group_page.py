@@ -28,7 +28,7 @@ from medtrain.reporting.html_report.markup import (
     table,
     tag,
 )
-from medtrain.reporting.html_report.overview import FEW_NOTE, INTERVALS, MAIN, tile
+from medtrain.reporting.html_report.overview import INTERVALS, MAIN, OF_FEW_NOTE, tile
 from medtrain.reporting.html_report.page_frame import GROUP, Section, ensure_ours, page, section
 from medtrain.reporting.html_report.run_facts import kind_of, without_paths
 from medtrain.reporting.small_cells import counted, label_counts
@@ -171,7 +171,7 @@ def _by_type(group: RunGroup, report: dict[str, Any], small_cells: bool) -> Sect
         "Results by study type",
         tag("div", *figures, class_="figures wide"),
         table("All numbers by study type, of whole studies", heads, lines_of, foot=foot),
-        note(FEW_NOTE) if hides else None,
+        note(OF_FEW_NOTE) if hides else None,
         note("Cohen's kappa is the agreement beyond chance of predicted and true studies."),
         _exact(group, whole),
     )

@@ -21,7 +21,7 @@ from medtrain.reporting.html_report.markup import (
     tag,
     with_interval,
 )
-from medtrain.reporting.html_report.overview import FEW_NOTE, all_numbers
+from medtrain.reporting.html_report.overview import OF_FEW_NOTE, all_numbers
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import ALL, RunFacts
 from medtrain.reporting.small_cells import FEW, counted, label_counts, masked, masked_states
@@ -63,7 +63,7 @@ def label_results(facts_of: RunFacts) -> Section:
     heads = (facts_of.label, *(WORDS[key] for key in names))
     parts: list[object] = [table(f"All numbers by {facts_of.label}", heads, lines, foot=means)]
     hides = any(isinstance(own, str) for each in told.values() for own in each.values())
-    parts += [note(FEW_NOTE) if hides else None, _of_nothing(facts_of), _bars(facts_of), *_curves(facts_of, told)]
+    parts += [note(OF_FEW_NOTE) if hides else None, _of_nothing(facts_of), _bars(facts_of), *_curves(facts_of, told)]
     exact = table(
         f"Every number of {facts_of.split}.json to its last digit, without subgroups",
         ("number", "value"),

@@ -52,6 +52,7 @@ INTERVALS = (
     " without; of other numbers there is none."
 )
 FEW_NOTE = joined(f"{small.SMALL} ", tag("code", "--small_cells", class_="flag"), " shows them.")
+OF_FEW_NOTE = joined(FEW_NOTE, " Results and curves of so few can still tell how many they are.")
 LARGEST = 60  # classes of a confusion matrix that is shown
 KINDS = {
     "multiclass": "one of several classes",

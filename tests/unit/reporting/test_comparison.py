@@ -101,7 +101,11 @@ def test_several_runs_are_adjusted_together(runs: list[Run]) -> None:
             {"adjusted_p": 0.2, "interval": [-0.01, 0.03]},
             "kappa: no difference was shown: B - A is +0.0120 (95 % interval -0.0100 to 0.0300, p = 0.200)",
         ),
-        ({"p": None}, "kappa: undefined on these images"),
+        (
+            {"p": None},
+            "kappa: B - A is +0.0120, and its interval and p-value are undefined on these images",
+        ),
+        ({"p": None, "difference": None}, "kappa: undefined on these images"),
     ],
 )
 def test_sentences(changes: dict[str, Any], words: str) -> None:
@@ -173,6 +177,14 @@ def test_few_patients_are_warned_of(tmp_path: Path) -> None:
     assert found["few"]["labels"]["Mass"] == {"with": 0, "without": 12}
 
 
+def test_one_patient_is_in_the_singular(tmp_path: Path) -> None:
+    labels = np.eye(2, dtype=np.int8)[np.arange(4) % 2]
+    scores = np.random.default_rng(0).random((2, 4, 2))
+    pair = [scored_run(tmp_path, name, own, labels, np.zeros(4)) for name, own in zip("ab", scores, strict=True)]
+    text = comparison_text(compare_runs(pair).found)
+    assert "4 images of 1 patient " in text and "rounds; only 1 patient\n" in text
+
+
 def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
     people = np.arange(10) % 5
     labels, scores = np.eye(2, dtype=np.int8)[np.arange(10) % 2], np.random.default_rng(0).random((2, 10, 2))
@@ -180,7 +192,8 @@ def test_of_five_patients_nothing_is_said(tmp_path: Path) -> None:
     found = compare_runs(pair, margin=0.1).found
     assert all(row["p"] is None for row in found["comparisons"][0]["metrics"].values())
     text = comparison_text(found)
-    assert "macro AUROC: undefined on these images" in text and "of fewer than 6 patients they are undefined." in text
+    assert "and its interval and p-value are undefined on these images" in text
+    assert "of fewer than 6 patients they are undefined." in text
 
 
 def test_a_difference_on_few_patients_is_said_of_them_alone_and_is_not_bold(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_the_page_of_a_run_hides_counts_of_few_unless_they_are_requested(tmp_pat
         shown = cells(text, caption)
         assert not [one for one in shown if one.isdigit() and 0 < int(one) < FEW], caption
         assert escaped(BELOW) in shown, caption
+    assert "Results and curves of so few can still tell how many they are." in text
     assert "--small_cells" in text and not re.findall(r"band; \d positives", text)
     listed = dict(re.findall(r'<th scope="row">(per_class[^<]+)</th><td class="word"><code>([^<]+)</code>', text))
     assert not [

@@ -124,8 +124,14 @@ def test_the_same_files_in_gray_are_other_data(spots: Path) -> None:
 
 def test_color_and_gray_are_not_mixed(spots: Path) -> None:
     data = replace(settings(spots, "rgb").data, datasets=("gray", "rgb"))
-    with pytest.raises(InputError, match="some are in color and some in gray"):
+    with pytest.raises(InputError, match="gray: packed in gray; rgb: packed in color") as error:
         mixture.open_split(data, "train")
+    assert "--color_mode" in error.value.fix
+    for name, other in (("gray", "rgb"), ("rgb", "gray")):
+        config = settings(spots, name)
+        held_out = replace(config, data=replace(config.data, datasets=(name,), holdout=other))
+        with pytest.raises(InputError, match="gray: packed in gray; rgb: packed in color"):
+            ready(held_out)  # before it is trained
 
 
 def test_color_is_found(spots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
