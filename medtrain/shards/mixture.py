@@ -81,7 +81,7 @@ def classes(data: DataConfig) -> tuple[str, ...]:
     return found[first]
 
 
-def ensure_same_colors(channels: Mapping[Path, int]) -> None:
+def ensure_one_color_mode(channels: Mapping[Path, int]) -> None:
     """InputError where some of these folders are packed in color and some in gray; `channels` are those of each."""
     gray, rgb = (
         ", ".join(folder.name for folder, own in channels.items() if own == wanted) for wanted in CHANNELS.values()
@@ -232,7 +232,7 @@ def _joined(data: DataConfig, split: str, parts: list[ShardIndex]) -> ShardIndex
     clips = {part.clips for part in parts}
     if len(clips) > 1:
         raise InputError(f"{names_of(parts)} hold clips of several shapes, or images too", "pack them all alike")
-    ensure_same_colors({part.folder: part.channels for part in parts})
+    ensure_one_color_mode({part.folder: part.channels for part in parts})
     if len({part.samples.dtype.names for part in parts}) > 1:
         raise InputError(f"of {names_of(parts)} some have scores and some have none", "pack them all alike")
     longest = max((part.samples.dtype for part in parts), key=lambda dtype: dtype["key"].itemsize)
