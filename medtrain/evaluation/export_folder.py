@@ -9,9 +9,9 @@ from typing import Any
 from medtrain.core.errors import InputError, nearest
 from medtrain.core.files import file_sha256
 from medtrain.core.jsonfiles import DamagedFile, read_json
-from medtrain.runs.run import Run
+from medtrain.runs.run import EXPORT_FILE, Run
 
-DESCRIPTION = "medtrain.json"
+DESCRIPTION = EXPORT_FILE
 SETTINGS = "settings.yaml"
 SUMS = "SHA256SUMS"  # of all other files, as sha256sum writes and checks it
 CARD = "README.md"  # which its authors go on writing

@@ -19,6 +19,7 @@ from medtrain.runs import fencing
 STEP = re.compile(r"step-[0-9]{8,}(-epoch-[0-9]{3,})?$")  # a checkpoint; `step-backup` is none
 CONFIG_FILE = "config.yaml"  # makes a folder a run
 GROUP_FILE = "group.json"  # makes it a group of runs
+EXPORT_FILE = "medtrain.json"  # makes it an export
 
 
 class Run:
@@ -85,6 +86,11 @@ class Run:
         if not name or not run.config_file.exists():
             runs, name = (run.folder.parent, run.name) if is_path(name) else (runs, name)
             ensure_not_a_group(runs, name)
+            if name and (run.folder / EXPORT_FILE).is_file():
+                raise InputError(
+                    f"{run.folder} is an export, and this needs the run that it was made from",
+                    f"name the run; of an export: medtrain predict {shlex.quote(str(run.folder))} FILES",
+                )
             known = run_names(runs)
             where = f"there is no run {name!r} in {Path(runs).absolute()}{nearest(name, known)}"
             raise InputError(where, f"list the runs: medtrain status{runs_flag(runs)}   (another folder: --runs DIR)")

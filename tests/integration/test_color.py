@@ -38,6 +38,9 @@ def test_what_only_color_tells_is_learned(tmp_path: Path) -> None:
     )
     assert abs(of_export[0]["probability"] - said[0]["probability"]) < 0.05  # bf16
 
+    done = medtrain("explain", run / "exports" / "torch_export", "photos/red/0.png", cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "is an export, and this needs the run" in done.stderr
+
     medtrain("shard", "folder", "--root", "photos", "--color_mode", "gray", "--out", "gray", cwd=tmp_path)
     for shards, words in (("gray", "was trained on images in color"), ("shards/spots", "")):
         done = medtrain("evaluate", "spots", "--shards", shards, cwd=tmp_path, check=False)
