@@ -24,7 +24,7 @@ from medtrain.distributed.process_group import World
 from medtrain.evaluation.evaluate import load_best
 from medtrain.evaluation.export_folder import Export
 from medtrain.evaluation.export_programs import Program, program_of
-from medtrain.evaluation.inputs import clip_setup, input_shape, pixels
+from medtrain.evaluation.inputs import clip_setup, in_channels, input_shape, pixels
 from medtrain.imaging.video.clip_frames import Clip
 from medtrain.imaging.video.clip_tiff import Frames, Shape
 from medtrain.loading import transforms
@@ -64,8 +64,8 @@ class TrainedModel:
                 )
 
     def predict(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Scores float64 [N, K] for N images uint8 [h, w] of any size, [h, w, 3] for a run on color, by the weights in
-        the model."""
+        """Scores float64 [N, K] for N images uint8 [h, w] or, in RGB, [h, w, 3] of any size, by the weights in the
+        model."""
         most, found = self.config.data.eval_batch_size, [np.empty((0, self.task.outputs), np.float64)]
         for first in range(0, len(images), most):
             found.append(self._scores(self.inputs(images[first : first + most])))
@@ -99,8 +99,8 @@ class TrainedModel:
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The images uint8 [N, H, W], in color [N, H, W, 3], at the model's size."""
         size = self.config.data.image_size
-        made = np.empty((len(images), size, size, *images[0].shape[2:]), np.uint8)
-        transforms.fit(images, made)
+        made = np.empty((len(images), size, size, *((3,) if self.run.rgb else ())), np.uint8)
+        transforms.fit([in_channels(image, self.run.rgb) for image in images], made)
         return made
 
     def inputs(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -76,6 +77,14 @@ def _clips_of(config: Config, index: ShardIndex, windows: int) -> ClipSetup | No
 def clip_setup(data: DataConfig, shape: Shape, windows: int) -> ClipSetup:
     """What the settings want to see of clips of some shape."""
     return ClipSetup(shape, data.frames, data.stride, data.fps, windows)
+
+
+def in_channels(image: npt.NDArray[np.uint8], rgb: bool) -> npt.NDArray[np.uint8]:
+    """An image [h, w] or [h, w, 3] as a run on color (`rgb`) or gray sees it: gray is repeated, color becomes gray by
+    ITU-R BT.601."""
+    if (image.ndim == 3) == rgb:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if rgb else cv2.COLOR_RGB2GRAY))
 
 
 def middle(labels: npt.NDArray[Any]) -> float:

@@ -48,7 +48,9 @@ def ensure_fits(config: Config) -> None:
     a known label or enough samples to train on, or without what --sampling names."""
     mixture.classes(config.data)
     # The one held out too: else it would be refused at the end of the training.
-    mixture.ensure_one_color_mode({folder: PackedDataset.open(folder).channels for folder in mixture.folders(config.data)})
+    mixture.ensure_one_color_mode(
+        {folder: PackedDataset.open(folder).channels for folder in mixture.folders(config.data)}
+    )
     for folder in mixture.folders(config.data):
         ensure_task_fits(config, folder)
     data = config.data

@@ -18,6 +18,8 @@ def test_what_only_color_tells_is_learned(tmp_path: Path) -> None:
     colored_spots(tmp_path / "photos", each=60)
     told = medtrain("shard", "folder", "--root", "photos", "--name", "spots", cwd=tmp_path).stdout
     line = told.split("medtrain train ")[1].split()
+    again = medtrain("shard", "folder", "--root", "photos", "--name", "spots", cwd=tmp_path)
+    assert again.stdout == told and "note:" not in again.stderr
     assert line[1:] == ["--color_mode", "rgb", "--channels", "3", "--shards", "shards/spots"]
     medtrain("train", *line, "--run", "spots", *QUICK, *LEARNS, cwd=tmp_path)
     run = tmp_path / "runs" / "spots"

@@ -87,7 +87,9 @@ def check(
     if not json:
         partial = " --partial" if len(missing) > MAX_REJECTS else ""
         packing = command("shard", dataset, root, annotations, own)
-        say(f"\npack it: {packing} --out shards/{own.name or dataset}{partial}")
+        dicom = not clips and any(look.mode.endswith(" bit") for look in looks)  # which is not copied into shards
+        encoding = " --encoding jpeg" if dicom else ""
+        say(f"\npack it: {packing} --out shards/{own.name or dataset}{encoding}{partial}")
 
 
 def _show(found: dict[str, Any], complete: int, modes: Counter[str], how: str, kind: str) -> None:

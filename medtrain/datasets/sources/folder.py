@@ -65,7 +65,7 @@ def opened(root: Path | None, own: OwnData) -> Source:
         for (split, name), own_files in files.items()
         for file in own_files
     ]  # fmt: skip
-    warned = _warned(found, own)
+    warned = "; ".join(filter(None, (_of_pictures(others), _of_patients(found, own))))
     left_out = {f"{suffix or 'no suffix'} (not read)": count for suffix, count in sorted(others.items())}
     return Source(
         TITLE, classes, 0, LICENCE, ACCESS, lambda _: found, task=TASK, clips=clips,
@@ -219,8 +219,17 @@ def _patients(expression: str) -> Callable[[str], str]:
     return patient
 
 
-def _warned(found: list[Record], own: OwnData) -> str:
-    """Of patients that nobody told of."""
+def _of_pictures(others: Counter[str]) -> str:
+    """A warning of pictures that are not read."""
+    unread = {suffix: count for suffix, count in sorted(others.items()) if suffix in PICTURES}
+    if not unread:
+        return ""
+    told = ", ".join(counted(count, f"{suffix} files") for suffix, count in unread.items())
+    return f"{told} left out, which cannot be read: convert them to PNG"
+
+
+def _of_patients(found: list[Record], own: OwnData) -> str:
+    """A warning of patients that are unknown."""
     if own.patient_from:
         return ""
     above = max(own.class_level, 1) + bool(found[0].split)  # folders that are no patients

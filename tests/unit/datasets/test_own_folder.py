@@ -140,3 +140,12 @@ def test_slips_with_flags(tmp_path: Path) -> None:
         datasets.open_dataset("folder", None)
     with pytest.raises(InputError, match="--patient_from is not for mednist"):
         datasets.open_dataset("mednist", root, None, OwnData(patient_from="x"))
+
+
+def test_pictures_that_are_not_read_are_told(tmp_path: Path) -> None:
+    root = class_tree(tmp_path / "pets")
+    for name in ("cat/1.bmp", "dog/2.bmp", "dog/3.WEBP", "dog/notes.txt"):
+        (root / name).write_bytes(b"x")
+    source, _ = datasets.open_dataset("folder", root, None, OwnData(patient_from="([0-9]+)"))
+    told = source.warned(source.records(root))
+    assert told == "2 .bmp files, 1 .webp file left out, which cannot be read: convert them to PNG"

@@ -16,6 +16,7 @@ from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.datasets.record import Record
+from medtrain.evaluation.inputs import in_channels
 from medtrain.imaging.decode import decode
 from medtrain.launch.new_run import ready
 from medtrain.shards import mixture
@@ -165,3 +166,10 @@ def test_options_of_older_plans_mean_what_they_meant() -> None:
     for options in (RGB, PackOptions(), PackOptions.of(old)):
         assert PackOptions.of(json.loads(json.dumps(options.stored()))) == options
     assert "clips" not in PackOptions.of(old).described() and RGB.described()["clips"] is False
+
+
+def test_images_of_a_program_are_seen_as_the_run_sees_them() -> None:
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert in_channels(gray, False) is gray
+    np.testing.assert_array_equal(in_channels(gray, True), np.dstack([gray] * 3))
+    np.testing.assert_array_equal(in_channels(np.dstack([gray] * 3), False), gray)
