@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from medtrain.datasets.own_data import OwnData
 
 MANIFEST = "manifest.json"
 SHOWN = 5
+MANY = 5_000
 
 
 def told(folder: Path) -> tuple[str, str]:
@@ -53,6 +55,10 @@ def packing_line(folder: Path) -> tuple[str, str]:
         source = datasets.source(name)
         if source.opened is None and len(source.classes) > 1 and set(source.classes) <= set(named):
             return f"the images of {name}", f"medtrain shard {name} --root {_quoted(folder)}"
+    if _has_many(folder):  # to read their list would take long, for a message
+        kinds = ", ".join(named[:SHOWN]) + (", ..." if len(named) > SHOWN else "")
+        line = f"medtrain shard folder --root {_quoted(folder)}" if len(named) > 1 else ""
+        return f"many files in the folders {kinds}", line
     with suppress(InputError):
         source, records = datasets.open_dataset("folder", folder)
         kinds = ", ".join(source.classes[:SHOWN]) + (", ..." if len(source.classes) > SHOWN else "")
@@ -64,6 +70,16 @@ def packing_line(folder: Path) -> tuple[str, str]:
         if path.name.lower().endswith(own_table.SUFFIXES) and (line := _of_table(path)):
             return f"images and the table {path.name}", line
     return "", ""
+
+
+def _has_many(folder: Path) -> bool:
+    """Whether more than MANY files and folders lie in a folder, however deep."""
+    seen = 0
+    for _, folders, files in os.walk(folder):
+        seen += len(folders) + len(files)
+        if seen > MANY:
+            return True
+    return False
 
 
 def _of_table(path: Path) -> str:
@@ -79,7 +95,8 @@ def _of_table(path: Path) -> str:
 
 def out_beside(folder: Path) -> Path:
     """Where the images of a raw folder may be packed: never into it."""
-    return folder.with_name(f"{folder.name}_shards")
+    whole = folder.absolute()
+    return whole.parent / f"{whole.name or 'images'}_shards"
 
 
 def relative(path: Path) -> Path:

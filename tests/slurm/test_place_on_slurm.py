@@ -87,7 +87,7 @@ def test_no_two_ranks_and_no_other_job_on_a_gpu(gpus: Cluster, tmp_path: Path, w
 def test_fewer_gpus_than_ranks_are_refused_with_the_node(gpus: Cluster, tmp_path: Path) -> None:
     found, text = ranks(gpus, tmp_path, "--gpus-per-node=1")
     assert "3" not in {rank for rank, *_ in found}
-    assert re.search(r"refused: 127\.0\.0\.[12]: Slurm gave it 1 GPU\(s\), and rank [13] is the 2\. rank there", text)
+    assert re.search(r"refused: 127\.0\.0\.[12]: Slurm gave it 1 GPU, and rank [13] is the 2\. rank there", text)
 
 
 def test_the_shell_of_salloc_on_a_node_is_a_job_and_not_a_task(gpus: Cluster) -> None:

@@ -70,6 +70,7 @@ def test_a_folder_that_is_not_there_is_where_one_may_pack(here: Path) -> None:
     assert refused(here / "new")[1] == "pack it: medtrain shard DATASET --root DIR --out new   then --shards new"
     (here / "empty").mkdir()
     assert "--out empty_shards" in refused(here / "empty")[1]
+    assert f"--out {here}_shards" in refused(Path())[1] and "--out /images_shards" in refused(Path("/"))[1]
 
 
 @pytest.mark.parametrize(
