@@ -143,4 +143,5 @@ def _warn_of_faults(found: dict[str, Any], missing: list[str], conflicts: list[l
         warn(f"LABEL ERROR: identical {kind} with different labels ({len(lines):,}):", *listing(lines))
     empty = [name for name, states in found["labels"].items() if not states["positive"]]
     if empty:
-        warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about it")
+        them = "them" if len(empty) > 1 else "it"
+        warn(f"no {kind[:-1]} shows {', '.join(empty)}: nothing can be learned about {them}")
