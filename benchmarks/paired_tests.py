@@ -33,14 +33,7 @@ from scored_runs import scored_run
 
 from medtrain.core.console import table
 from medtrain.evaluation.seed_tests import over_seeds
-from medtrain.metrics.calibration_sums import (
-    OF_CLASSES,
-    OF_LABELS,
-    class_errors,
-    class_sums,
-    label_errors,
-    label_sums,
-)
+from medtrain.metrics.calibration_sums import OF_CLASSES, OF_LABELS
 from medtrain.metrics.delong import clustered_variance, delong, placements
 from medtrain.metrics.mcnemar import mcnemar
 from medtrain.metrics.numbers import Floats
@@ -55,7 +48,7 @@ from medtrain.metrics.resampled_numbers import (
     multilabel_numbers,
     score_numbers,
 )
-from medtrain.metrics.swapped_patients import swap_test
+from medtrain.metrics.swapped_patients import CalibrationErrors
 
 MAIN = 5  # numbers of ABNORMALITY that are not means over study types
 TESTS = (
@@ -179,16 +172,14 @@ def p_values_of_task(job: tuple[str, int, int, int, float]) -> list[float]:
         odds = [np.exp(by * (1.5 * np.eye(width)[truth] + shared + noise(0.6, 0.4))) for by in (1.0, sharper)]
         shares = [own / own.sum(1, keepdims=True) for own in odds]
         numbers = [multiclass_numbers(own, truth, of) for own in shares]
-        sums = [class_sums(own, truth, of) for own in shares]
-        names, swapped = len(MULTICLASS), dict(zip(OF_CLASSES, swap_test(
-            *sums, lambda own: class_errors(own, len(truth)), rounds, seed), strict=True))  # fmt: skip
+        names = len(MULTICLASS)
+        swapped = CalibrationErrors.of_classes(shares, truth, of).p_values(0, 1, rounds, seed)
     else:
         labels = (illness > (0.8, 1.2)).astype(np.int8)
         scores = [1 / (1 + np.exp(by * (1.45 - 1.5 * labels - shared - noise(0.6, 0.4)))) for by in (1.0, sharper)]
         numbers = [multilabel_numbers(own, labels, of, np.full(width, 0.4)) for own in scores]
-        sums, cells = [label_sums(own, labels, of) for own in scores], np.full(width, float(len(of)))
-        names, swapped = len(MULTILABEL), dict(zip(OF_LABELS, swap_test(
-            *sums, lambda own: label_errors(own, cells), rounds, seed), strict=True))  # fmt: skip
+        names = len(MULTILABEL)
+        swapped = CalibrationErrors.of_labels(scores, labels, of).p_values(0, 1, rounds, seed)
     draws = paired_bootstrap(numbers, patients, seed, rounds)
     return [difference(draws, 0, 1, number).p for number in range(names)] + list(swapped.values())
 

@@ -15,21 +15,13 @@ from medtrain.evaluation.seed_tests import over_seeds
 from medtrain.evaluation.study_means import study_means
 from medtrain.metrics import classification, paired_bootstrap, resampled_numbers
 from medtrain.metrics.abnormality_report import THRESHOLD
-from medtrain.metrics.calibration_sums import (
-    OF_CLASSES,
-    OF_LABELS,
-    class_errors,
-    class_sums,
-    label_errors,
-    label_sums,
-)
 from medtrain.metrics.delong import delong
 from medtrain.metrics.mcnemar import McNemar, mcnemar
 from medtrain.metrics.multilabel_report import known_cells
 from medtrain.metrics.numbers import Floats, Ints
 from medtrain.metrics.paired_difference import PairedDifference, undefined
 from medtrain.metrics.resampled_numbers import Numbers
-from medtrain.metrics.swapped_patients import Errors, swap_test
+from medtrain.metrics.swapped_patients import CalibrationErrors
 
 Rows = npt.NDArray[np.bool_]
 # A bootstrap of R rounds has no p below 2 / (R + 1), which Holm multiplies by at most the number of p-values: with so
@@ -88,17 +80,7 @@ class _Questions:
     decisions: dict[str, tuple[Rows, list[Rows]]] = field(default_factory=dict)
     """label -> where it is known [n], what each model has right [n]."""
     unit: str = ""
-    calibration: _Calibration | None = None
-
-
-@dataclass
-class _Calibration:
-    """The calibration errors among the numbers: their `names`, the sums by patient of each model, and what makes the
-    errors of them."""
-
-    names: tuple[str, ...]
-    sums: list[Floats]
-    errors: Errors
+    calibration: CalibrationErrors | None = None
 
 
 def run_paired_tests(common: CommonImages, margin: float = 0.0, rounds: int = 0, seed: int = 0) -> Tested:
@@ -127,12 +109,11 @@ def run_seed_tests(common: CommonImages, many: int, margin: float = 0.0, seed: i
     return {name: over_seeds(draws, *both, i, people, margin) for i, name in enumerate(asked.names)}
 
 
-def _swapped(asked: _Calibration | None, second: int, rounds: int, seed: int) -> dict[str, float]:
+def _swapped(asked: CalibrationErrors | None, second: int, rounds: int, seed: int) -> dict[str, float]:
     """calibration error -> the p of a model with the first, by the test that fits it."""
     if asked is None or len(asked.sums[0]) < paired_bootstrap.FEWEST:
         return {}
-    found = swap_test(asked.sums[0], asked.sums[second], asked.errors, rounds, seed)
-    return dict(zip(asked.names, found.tolist(), strict=True))
+    return asked.p_values(0, second, rounds, seed)
 
 
 def _pair(
@@ -178,8 +159,6 @@ def _multilabel(common: CommonImages) -> _Questions:
     limits = [[report["per_class"][name]["threshold"] for name in common.classes] for report in common.reports]
     called = [own >= np.array(limit) for own, limit in zip(common.scores, limits, strict=True)]
     learned = [i for i, name in enumerate(common.classes) if name not in common.unlearned]
-    sums = [label_sums(own[:, learned], common.labels[:, learned], people) for own in common.scores]
-    cells = told[:, learned].sum(0).astype(np.float64)
     return _Questions(
         people,
         [
@@ -194,7 +173,9 @@ def _multilabel(common: CommonImages) -> _Questions:
         {common.classes[i]: _patients_with(people, told[:, i] & positive[:, i]) for i in learned},
         {common.classes[i]: (told[:, i], positive[:, i], [own[:, i] for own in common.scores]) for i in learned},
         {common.classes[i]: (told[:, i], [said[:, i] == positive[:, i] for said in called]) for i in learned},
-        calibration=_Calibration(OF_LABELS, sums, lambda own: label_errors(own, cells)),
+        calibration=CalibrationErrors.of_labels(
+            [own[:, learned] for own in common.scores], common.labels[:, learned], people
+        ),
     )
 
 
@@ -212,9 +193,7 @@ def _multiclass(common: CommonImages) -> _Questions:
             name: (everywhere, truth == i, [own[:, i] for own in ranked]) for i, name in enumerate(common.classes)
         },
         decisions={ALL: (everywhere, [own.argmax(1) == truth for own in scores])},
-        calibration=_Calibration(
-            OF_CLASSES, [class_sums(own, truth, people) for own in scores], lambda own: class_errors(own, len(truth))
-        ),
+        calibration=CalibrationErrors.of_classes(scores, truth, people),
     )
 
 

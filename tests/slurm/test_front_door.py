@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command import NETWORK
+from front_door import front_door
 from limits import HANG_S
 from places import REPOSITORY
 from slurm_cluster import Cluster
@@ -26,16 +26,11 @@ SMALL = (
 @pytest.fixture
 def door(tmp_path: Path) -> Path:
     """The script in a folder of its own, with an environment that is set up already: this one."""
-    folder = tmp_path / "checkout"
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("run_hpc_training.sh", "pyproject.toml", "constraints.txt"):
-        shutil.copy(REPOSITORY / name, folder / name)
+    folder = front_door(tmp_path / "checkout")
     (folder / ".venv/bin/python").symlink_to(sys.executable)
     medtrain = folder / ".venv/bin/medtrain"
     medtrain.write_text(f'#!/bin/sh\nexec {sys.executable} -m medtrain "$@"\n')
     medtrain.chmod(0o755)
-    sums = subprocess.run("cat pyproject.toml constraints.txt | cksum", shell=True, cwd=folder, capture_output=True)
-    (folder / ".venv/ready").write_bytes(sums.stdout)
     return folder
 
 

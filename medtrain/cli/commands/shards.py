@@ -124,11 +124,12 @@ def shard(
     busy(f"reading the list of {dataset}")
     source, read = request.open()
     options = options_for(source, asked)
-    if is_packed(out) and not options.clips and not color_mode:
-        options = replace(options, color_mode="rgb" if PackedDataset.open(out).channels == 3 else "")
-    elif request.is_own(source) and not options.clips and not color_mode:
-        busy(f"looking whether {dataset} has images in color")
-        options = image_colors.with_color_mode(options, read)
+    if not options.clips and not color_mode:
+        if is_packed(out):
+            options = replace(options, color_mode="rgb" if PackedDataset.open(out).channels == 3 else "")
+        elif request.is_own(source):
+            busy(f"looking whether {dataset} has images in color")
+            options = image_colors.with_color_mode(options, read)
     request = replace(request, options=options)
     if jobs.slurm:
         ids = submit(request, out, jobs.tasks, resources(jobs), share=share, opened=(source, read))

@@ -71,7 +71,7 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 def _number(value: Any) -> str:
     if value is None:
         return NOTHING
-    if isinstance(value, str):  # a count that is not told
+    if isinstance(value, str):  # a count that is hidden
         return words(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 

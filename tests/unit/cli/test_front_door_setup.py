@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from places import REPOSITORY
+from front_door import front_door
 
 
 @pytest.fixture
 def door(tmp_path: Path) -> Path:
     """The script in a folder of its own whose environment is set up, with a medtrain that says what it was called."""
-    folder = tmp_path / "my checkout"
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("run_hpc_training.sh", "pyproject.toml", "constraints.txt"):
-        shutil.copy(REPOSITORY / name, folder / name)
+    folder = front_door(tmp_path / "my checkout")
     for name in ("python", "medtrain"):
         (folder / ".venv/bin" / name).write_text('#!/bin/sh\necho "medtrain $*"\n')
         (folder / ".venv/bin" / name).chmod(0o755)
     (folder / ".venv/bin/activate").write_text(f"PATH={shlex.quote(str(folder / '.venv/bin'))}:$PATH\n")
-    sums = subprocess.run("cat pyproject.toml constraints.txt | cksum", shell=True, cwd=folder, capture_output=True)
-    (folder / ".venv/ready").write_bytes(sums.stdout)
     return folder
 
 
