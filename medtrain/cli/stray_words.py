@@ -10,9 +10,6 @@ from pathlib import Path
 from medtrain.config import configfile
 from medtrain.core.errors import InputError, nearest
 from medtrain.datasets.own_table import SUFFIXES as TABLES
-from medtrain.shards import unpacked_folder
-from medtrain.shards.compatibility import recipe_for
-from medtrain.shards.packed_dataset import PackedDataset, is_packed
 
 Words = list[str]
 
@@ -59,6 +56,9 @@ def without_dataset(prog: str, words: Words) -> str:
 
 def with_recipe(command: str, words: Words) -> str:
     """The line with the recipe that fits the packed dataset of `--shards`, where no recipe is named."""
+    from medtrain.shards.compatibility import recipe_for  # what reads indexes: every command would wait for it
+    from medtrain.shards.packed_dataset import PackedDataset, is_packed
+
     values = [value for flag, value in itertools.pairwise(words) if flag == "--shards"]
     values += [word.partition("=")[2] for word in words if word.startswith("--shards=")]
     if not values or not is_packed(Path(values[-1])):
@@ -70,6 +70,8 @@ def folder_for_recipe(command: str, folder: str, words: Words) -> tuple[str, str
     """What is wrong, and what to type, where a folder stands in the place of the recipe."""
     if line := with_recipe(command, ["--shards", folder, *words]):
         return f"medtrain {command}: {folder} is a packed dataset, and a recipe comes first", f"write: {line}"
+    from medtrain.shards import unpacked_folder
+
     problem, fix = unpacked_folder.told(Path(folder).absolute())
     return f"medtrain {command}: a recipe comes first, and a packed dataset; {problem}", fix
 

@@ -99,14 +99,14 @@ class TrainedModel:
     def fitted(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The images uint8 [N, H, W], in color [N, H, W, 3], at the model's size."""
         size = self.config.data.image_size
-        made = np.empty((len(images), size, size, *((3,) if self.run.rgb else ())), np.uint8)
-        transforms.fit([in_channels(image, self.run.rgb) for image in images], made)
+        made = np.empty((len(images), size, size, *((3,) if self.rgb else ())), np.uint8)
+        transforms.fit([in_channels(image, self.rgb) for image in images], made)
         return made
 
     def inputs(self, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> torch.Tensor:
         """What the model gets of them: float [N, C, H, W], normalised, on its device."""
         fitted = torch.from_numpy(self.fitted(images))
-        return self._normalised(fitted.movedim(-1, 1) if self.run.rgb else fitted.unsqueeze(1))
+        return self._normalised(fitted.movedim(-1, 1) if self.rgb else fitted.unsqueeze(1))
 
     def windows(self, clip: Clip) -> torch.Tensor:
         """What the model gets of a clip's windows: float [windows, C, T, H, W], normalised, on its device."""
@@ -125,10 +125,15 @@ class TrainedModel:
         """What the model gets of frames that are `seen`: float [windows, C, T, H, W] on its device."""
         return self._normalised(torch.from_numpy(seen).movedim(-1, 1))
 
+    @cached_property
+    def rgb(self) -> bool:
+        """Whether images are read for it in color; the run's file says so."""
+        return self.run.rgb
+
     @property
     def channels(self) -> int:
         """Of the pixels that are read for it: 3 of RGB."""
-        return CHANNELS[self.config.data.color_mode] if self.config.data.frames else 3 if self.run.rgb else 1
+        return CHANNELS[self.config.data.color_mode] if self.config.data.frames else 3 if self.rgb else 1
 
     @cached_property
     def shape(self) -> Shape:

@@ -57,12 +57,12 @@ def _batches(
     runs = [judges] if isinstance(judges, Run) else list(judges)
     data = configfile.load(runs[0].config_file).data
     at_once = 1 if data.frames else data.eval_batch_size  # a clip is large
+    how = Shape(data.image_size, 3 if runs[0].rgb else 1)  # of images
     for first in range(0, len(images), at_once):
         paths = images[first : first + at_once]
         if data.frames and not opened:
             opened += [load_best_model(run) for run in runs]
-        how = opened[0].shape if data.frames else Shape(data.image_size, 3 if runs[0].rgb else 1)
-        read = [_read(path, how, bool(data.frames)) for path in paths]
+        read = [_read(path, opened[0].shape if data.frames else how, bool(data.frames)) for path in paths]
         good = [pixels for pixels, _ in read if pixels is not None]
         if good and not opened:  # no model is built for nothing
             opened += [load_best_model(run) for run in runs]
@@ -152,7 +152,7 @@ class MURAPredictor:
         paths = tuple(map(Path, [images] if isinstance(images, str | Path) else images))
         preconditions.require_images(paths)
         first = self._opened[0]
-        size, rgb = first.config.data.image_size, first.run.rgb
+        size, rgb = first.config.data.image_size, first.rgb
         pictures = [preconditions.read_image(path, size, rgb) for path in paths]
         scores = np.concatenate([opened.predict(pictures) for opened in self._opened])
         return first.decisions(_together(scores))[0]

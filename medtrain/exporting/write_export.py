@@ -138,7 +138,7 @@ def _input(opened: TrainedModel) -> dict[str, Any]:
         "channels": opened.channels,
         "resize": "to that height and width, whatever the shape: by areas where a side is more than twice as large,"
                   " then bilinear",
-        "colour": config.data.color_mode if clips else RGB if opened.run.rgb else GRAY,
+        "colour": config.data.color_mode if clips else RGB if opened.rgb else GRAY,
     }  # fmt: skip
     if clips:
         found |= {"frames": clips, "stride": config.data.stride, "fps": config.data.fps, "windows": config.data.clips,

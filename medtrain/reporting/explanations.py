@@ -30,7 +30,7 @@ def explain_files(run: Run, images: tuple[Path, ...], labels: tuple[str, ...], o
     named = nobody_else_sees(out, opened.config.share)
     if opened.config.data.frames:
         return explain_clips(opened, images, labels, out, named)
-    pictures = [preconditions.read_image(path, opened.config.data.image_size, run.rgb) for path in images]
+    pictures = [preconditions.read_image(path, opened.config.data.image_size, opened.rgb) for path in images]
     inputs, seen = opened.inputs(pictures), opened.fitted(pictures)
     probabilities = opened.predict(pictures)
     layer = resolving_layer(opened.model, models.map_layers(opened.config.model, opened.model), inputs[:1])

@@ -84,7 +84,7 @@ class _Pictures:
         with self.index.shard_path(int(row["shard"])).open("rb") as file:
             if self.index.clips is None:
                 data = os.pread(file.fileno(), int(row["size"]), int(row["offset"]))
-                pixels = decode(data, colour=self.opened.run.rgb)
+                pixels = decode(data, colour=self.opened.rgb)
                 return self.opened.fitted([pixels])[0], self.opened.inputs([pixels])
             count = int(row["frames"])
             frames = clip_tiff.read(file.fileno(), int(row["offset"]), count, self.index.clips, np.arange(count))
