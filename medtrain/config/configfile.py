@@ -8,10 +8,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from medtrain.config import sbatch_options
 from medtrain.config.fingerprint import difference, flat, to_dict
 from medtrain.config.renamed import NEW_NAMES, current, with_old_names
 from medtrain.config.rules import problems
-from medtrain.config.schema import Config
+from medtrain.config.schema import Config, SlurmConfig
 from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
 from medtrain.core.console import note
 from medtrain.core.errors import InputError, nearest
@@ -86,6 +87,13 @@ def with_cluster(config: Config, name: str) -> Config:
     return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
 
 
+def with_checked_options(slurm: SlurmConfig, given: dict[str, Any]) -> SlurmConfig:
+    """Settings of Slurm with what flags say laid over them; InputError where that contradicts itself."""
+    changed = dataclasses.replace(slurm, **sbatch_options.laid_over(slurm, given))
+    check(Config(slurm=changed), "the request to Slurm")
+    return changed
+
+
 def check(config: Config, origin: str) -> None:
     """Raise InputError that names every rule `config` breaks; `origin` says where the values came from."""
     found = problems(config)
@@ -145,9 +153,13 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
                 found.append(f"{name} is a section: write its settings below it, indented")
         else:
             try:
-                changes[name] = _convert(value, hints[name])
+                count = name == "gpus_per_node" and sbatch_options.typed(value)
+                changes[name] = value if count else _convert(value, hints[name])
             except (ValueError, OverflowError) as error:
-                found.append(f"{prefix}{name} is {value!r}: {error}")
+                also = ", or TYPE:N (a100:4)" if name == "gpus_per_node" else ""
+                found.append(f"{prefix}{name} is {value!r}: {error}{also}")
+    if isinstance(section, SlurmConfig):
+        changes = sbatch_options.laid_over(section, changes)
     return dataclasses.replace(section, **changes)
 
 

@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 
-from medtrain.config import dependency
+from medtrain.config import dependency, sbatch_options
 from medtrain.config.schema import Config
 from medtrain.core.errors import nearest
 
@@ -66,6 +66,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "slurm.cpus_per_task": (0, "the cluster's default"),
     "slurm.mem_gb": (0, "the cluster's default"),
     "slurm.signal_seconds": (1, ""),
+    "slurm.array_throttle": (0, "all"),
 }
 PROBABILITIES = (
     "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",
@@ -91,7 +92,7 @@ def problems(config: Config) -> list[str]:
     rules += [
         (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
     ]
-    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config)]
+    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *sbatch_options.broken(config.slurm)]
     return [problem for holds, problem in rules if not holds]
 
 

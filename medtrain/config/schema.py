@@ -202,13 +202,15 @@ class SlurmConfig:
     """What is asked of Slurm."""
 
     cluster: str = ""
-    """A file of slurm/clusters by name, or a path: the defaults of your cluster for the fields below."""
+    """Cluster file, by its name or path (the defaults of your cluster for the fields below)."""
     nodes: int = 1
     """Nodes."""
     tasks_per_node: int = 0
     """Ranks on each node (0: one for each GPU, or one without GPUs)."""
     gpus_per_node: int = 0
-    """GPUs on each node."""
+    """GPUs on each node; of one type as TYPE:N (a100:4)."""
+    gpu_type: str = ""
+    """Type of those GPUs as Slurm names it; gpus_per_node a100:4 sets both."""
     cpus_per_task: int = 0
     """CPU cores a rank (0: the cluster's default)."""
     mem_gb: float = 0.0
@@ -227,6 +229,10 @@ class SlurmConfig:
     """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
     dependency: str = ""
     """What this job waits for, as sbatch has it (afterany:812); ids alone mean afterok (812:813); empty for nothing."""
+    array_throttle: int = 0
+    """Most jobs of an array that run at once (0: all)."""
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, each as --NAME=VALUE. Those of today's Slurm are flags by their own names too."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
 

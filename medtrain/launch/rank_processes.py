@@ -128,6 +128,7 @@ def for_srun() -> dict[str, str]:
     # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
     if "SLURM_CPUS_PER_TASK" in environment:
         environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
+    environment.pop("SLURM_EXPORT_ENV", None)  # sbatch --export=NONE: the ranks need what they are told there
     # It would show a task all GPUs of the node, and the ranks would compute on another job's.
     if environment.get("SLURM_GPU_BIND", "").split(",")[-1] == "none":
         del environment["SLURM_GPU_BIND"]

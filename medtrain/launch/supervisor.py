@@ -16,6 +16,7 @@ import time
 from types import FrameType
 
 from medtrain.config.configfile import load
+from medtrain.config.sbatch_options import ranks_per_node
 from medtrain.core import output_streams, permissions, processes
 from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
@@ -65,7 +66,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
     if in_slurm_job():
         ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
     else:
-        ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
+        ranks = LocalRanks(ranks_per_node(slurm), command)
     if in_slurm_job() and not run.last_step():
         try:
             dependencies.prove_packed(run, config)

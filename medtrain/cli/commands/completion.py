@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from medtrain import datasets
 from medtrain.cli import flags
 from medtrain.cli.command_table import COMMANDS
+from medtrain.cli.sbatch_flags import FLAG, KNOWN
 from medtrain.config import configfile
 from medtrain.config.sentences import all_sentences
 from medtrain.core.console import say
@@ -116,8 +117,9 @@ def _behind(group: str) -> list[str]:
 def _flags(command: str) -> list[str]:
     about = COMMANDS[command]
     if about.usage:
-        return [f"--{name}" for name in (*about.values, *about.switches, *all_sentences(), "help", "help-all")]
-    return [f"--{name.rstrip('_')}" for name in (*flags.flag_names(flags.load(about.place)), "help")]
+        return [f"--{name}" for name in (*about.values, *about.switches, *all_sentences(), *KNOWN, "help", "help-all")]
+    names = list(flags.flag_names(flags.load(about.place)))
+    return [f"--{name.rstrip('_')}" for name in (*names, *(KNOWN if FLAG in names else ()), "help")]
 
 
 def _pattern(names: list[str] | tuple[str, ...]) -> str:
