@@ -10,6 +10,7 @@ from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core.errors import InputError
 
 FLAG = "sbatch"
+NONE = "\0"  # no word of a command line
 KNOWN = (*VALUED, *BARE)
 
 
@@ -26,7 +27,7 @@ def take_options(rest: list[str]) -> list[str]:
             found.append(f"--{name}{equals}{value}")
         elif name not in (FLAG, "gpus-per-node") and name not in VALUED:
             kept.append(word)
-        elif not equals and (value := next(words, "")) == "":
+        elif not equals and (value := next(words, NONE)) == NONE:
             example = "--sbatch=--reservation=NAME" if name == FLAG else f"{flag} VALUE"
             raise InputError(f"{flag} needs a value", f"write {example}")
         elif name == FLAG:

@@ -66,6 +66,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "slurm.cpus_per_task": (0, "the cluster's default"),
     "slurm.mem_gb": (0, "the cluster's default"),
     "slurm.signal_seconds": (1, ""),
+    "slurm.successors": (-1, "one where preemption cancels"),
     "slurm.array_throttle": (0, "all"),
 }
 PROBABILITIES = (

@@ -229,6 +229,8 @@ class SlurmConfig:
     """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
     dependency: str = ""
     """What this job waits for, as sbatch has it (afterany:812); ids alone mean afterok (812:813); empty for nothing."""
+    successors: int = -1
+    """Jobs that wait to continue the run should its job be cancelled (-1: one where preemption cancels; N: a chain)."""
     array_throttle: int = 0
     """Most jobs of an array that run at once (0: all)."""
     sbatch: tuple[str, ...] = ()

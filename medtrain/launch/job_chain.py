@@ -13,6 +13,7 @@ from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.core.counts import counted
 from medtrain.launch import submit
+from medtrain.launch.successor import supervisor
 from medtrain.runs import code_snapshot
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run
@@ -84,7 +85,7 @@ class _Sender:
     def train(self, after: str) -> str:
         """The array of trainings, a task for each run that is neither finished nor under way."""
         wanted = self.group.runs if self.dry_run else self.group.open()
-        lines = {i: submit.supervisor(run) for i, run in enumerate(self.group.runs) if run in wanted}
+        lines = {i: supervisor(run) for i, run in enumerate(self.group.runs) if run in wanted}
         self.trained = set(lines)
         if not lines:
             return ""

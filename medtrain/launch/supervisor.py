@@ -30,7 +30,7 @@ from medtrain.core.errors import (
 )
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
-from medtrain.launch import dependencies, grace_time
+from medtrain.launch import dependencies, grace_time, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.runs import attempts, code_snapshot, fencing, ownership
 from medtrain.runs.attempts import note
@@ -45,20 +45,21 @@ KILLED = "ending at once, without a checkpoint"
 REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 
 
-def supervise(run: Run, alone: bool = True) -> int:
+def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
     """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
 
-    `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
+    `alone`: the job has nothing else to do, so that it ends with this run. `succeeds`: no person started it; it
+    continues a job that Slurm ended. Raises InputError where the run has another
     owner that lives, and Superseded where another has taken it over.
     """
     ownership.take(run)
     try:
-        return _until_it_ends(run, alone)
+        return _until_it_ends(run, alone, succeeds)
     finally:
         fencing.release(run.folder)
 
 
-def _until_it_ends(run: Run, alone: bool) -> int:
+def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
     command = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
     config = load(run.config_file)
     permissions.apply(config.share)
@@ -74,12 +75,14 @@ def _until_it_ends(run: Run, alone: bool) -> int:
             return cannot_begin(run, error)
     asked = SignalForwarder(ranks, run).install()
     ends: list[attempts.Row] = []
-    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" and not succeeds:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
+        successor.ensure(run, slurm)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
+            successor.revoke(run)
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
@@ -96,6 +99,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
 def cannot_begin(run: Run, error: InputError) -> int:
     """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
     set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
+    successor.revoke(run)
     show_error(error.problem, error.fix)
     return error.exit_code
 
@@ -147,6 +151,7 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
     )
     fix = status.get("fix") or f"read the log, remove the cause, then: {resume_command(run)}"
     set_status(run, state="failed", error=problem, fix=fix)
+    successor.revoke(run)
     show_error(problem, fix)
     if alone:
         grace_time.stay_away()
@@ -157,6 +162,7 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
 def leave(run: Run) -> int:
     """The user asked for a stop: say how to resume."""
     set_status(run, state="stopped")
+    successor.revoke(run)
     run.stop_file.unlink(missing_ok=True)
     tell(run, f"{run.name}: stopped at step {run.last_step():,}; resume: {resume_command(run)}")
     grace_time.stay_away()
@@ -173,6 +179,11 @@ def requeue(run: Run) -> int:
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
     left_out, why_not = queries.nodes_without(job, bad) if bad else ("", "")
+    if heir := successor.takes_over(run, job):
+        if bad:
+            note_avoided(run, bad, queries.exclude(heir, left_out) if left_out else why_not)
+        tell(run, f"{run.name}: Slurm cancels job {job}; job {heir} will resume from step {run.last_step():,}")
+        return EXIT_RESUMABLE
     deadline = time.monotonic() + REQUEUE_S
     while True:
         if grace_time.brings_back(job):
@@ -189,6 +200,9 @@ def requeue(run: Run) -> int:
         if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
+    if heir := successor.waiting(run):
+        tell(run, f"{run.name}: job {job} may not be requeued; job {heir} will resume from step {run.last_step():,}")
+        return EXIT_RESUMABLE
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
     return EXIT_RESUMABLE
 
@@ -245,7 +259,10 @@ if __name__ == "__main__":
     output_streams.install(wait=False)
     job_environment.reconcile_environment()
     try:
-        sys.exit(supervise(Run(sys.argv[1])))
+        started, succeeds = Run(sys.argv[1]), sys.argv[2:] == [successor.WORD]
+        if succeeds and not successor.adopt(started):
+            sys.exit(EXIT_DONE)
+        sys.exit(supervise(started, succeeds=succeeds))
     except MedtrainError as error:
         show_error(error.problem, error.fix)
         sys.exit(error.exit_code)

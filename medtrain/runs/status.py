@@ -13,7 +13,7 @@ from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
 from medtrain.slurm.pending_reasons import explain_reason
-from medtrain.slurm.queries import NO_ANSWER, JobStatus, seconds
+from medtrain.slurm.queries import NO_ANSWER, JobStatus, age_counts, queue_state, seconds
 
 NOT_YET = "not yet"  # the state of a run that never began
 # ANSI: green is done, cyan goes on, yellow wants a look, red an answer.
@@ -42,6 +42,7 @@ def describe(run: Run) -> dict[str, Any]:
         "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
         "history": told,
         "waiting": _waiting(run, place),
+        "successor": _successor(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
         "error": str(status.get("error") or ""),
         "note": _note(run, status, place, told),
@@ -56,6 +57,12 @@ def _waiting(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
     named = shlex.quote(run.name) + runs_flag(run.folder.parent)
     found = explain_reason(place.reason, {**place.fields, "run": named, "job": place.id})
     return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
+
+
+def _successor(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
+    """The job that waits to continue a run whose own job is in the queue; None where none does."""
+    job = next((job for job in run.successors() if place and place.kind == "job" and job != place.id), "")
+    return {"job": job, "age_counts": age_counts()} if job and queue_state(job) else None
 
 
 def _state(status: dict[str, Any], place: JobStatus | None, begun: bool) -> str:
@@ -120,6 +127,9 @@ def attempts_table(row: dict[str, Any]) -> str:
             nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
             how = f"{nodes} could not be excluded ({why})" if why else f"{nodes} excluded"
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
+    if heir := row.get("successor"):
+        age = "" if heir["age_counts"] else "; until then its age counts for nothing in the queue"
+        lines.append(f"next    job {heir['job']} waits to continue it, should Slurm cancel {row['where']}{age}")
     if waiting := row["waiting"]:
         planned = f"; Slurm plans it for {_clock(waiting['start'])}" if waiting["start"] else ""
         lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")

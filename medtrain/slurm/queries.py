@@ -121,6 +121,17 @@ def parse(text: str) -> Fields:
     return {name: value for name, equals, value in reversed(pairs) if equals}
 
 
+def configuration() -> Fields:
+    """What the controller says of itself, its version among it; `{}` where it is silent."""
+    lines = [line.partition("=") for line in ask_controller("scontrol", "show", "config")[0].splitlines()]
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def age_counts() -> bool:
+    """Whether a job gains priority while it depends on another (PriorityFlags, man slurm.conf)."""
+    return "ACCRUE_ALWAYS" in configuration().get("PriorityFlags", "")
+
+
 def show(job: str) -> tuple[Fields, str]:
     """What the controller says of a job, or `{}` and why it says nothing."""
     text, problem = ask_controller("scontrol", "--oneliner", "show", "job", job)

@@ -77,12 +77,17 @@ class Cluster:
     """A Slurm cluster with nodes 127.0.0.1, 127.0.0.2, ...; up inside its `with` block, gone after it."""
 
     def __init__(
-        self, nodes: int = 2, cpus: int = 4, gpus_per_node: int = 0, preempt_send_user_signal: bool = False
+        self,
+        nodes: int = 2,
+        cpus: int = 4,
+        gpus_per_node: int = 0,
+        preempt_send_user_signal: bool = False,
+        preempt_mode: str = "REQUEUE",
     ) -> None:
         self.nodes = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
         self.user = pwd.getpwuid(os.getuid()).pw_name  # who submits jobs, runs daemons and administers
         self.cpus, self.gpus_per_node = cpus, gpus_per_node
-        self.preempt_send_user_signal = preempt_send_user_signal
+        self.preempt_send_user_signal, self.preempt_mode = preempt_send_user_signal, preempt_mode
         self._port_lock, self._port = claim_ports(1 + nodes)
         # A unix socket's path holds 107 bytes, and slurmstepd puts its own deep in the folder.
         short = "/tmp" if len(tempfile.gettempdir()) > 40 else None
@@ -233,7 +238,7 @@ class Cluster:
             folder=self.folder, user=self.user, port=self._port, first=self._port + 1, last=last_port,
             memory=MEMORY_PER_CPU, options=options, nodes=",".join(self.nodes), resources=resources,
         )  # fmt: skip
-        self.conf.write_text(text)
+        self.conf.write_text(text.replace("PreemptMode=REQUEUE", f"PreemptMode={self.preempt_mode}"))
 
     def _start(self, name: str, *cmd: str) -> None:
         env = {**self.env, "SLURMD_NODENAME": name}  # slurmd hands it on to its stepds

@@ -92,12 +92,8 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
         return ok(f"jobs of {qos or partition or 'any QOS'} are not preempted")
     text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
     lost = [name for name, mode, _ in rows if "CANCEL" in mode]
-    if lost:
-        return warn(
-            f"preempted jobs of {', '.join(lost)} are cancelled ({text})",
-            "resume by hand after it: medtrain resume NAME",
-        )
-    hasty = [name for name, mode, grace in rows if "REQUEUE" in mode and grace < SHORT_GRACE_SECONDS]
+    text += "; of cancelled ones another job continues the run" if lost else ""
+    hasty = [name for name, mode, grace in rows if mode in ("REQUEUE", "CANCEL") and grace < SHORT_GRACE_SECONDS]
     if hasty and not _user_signal(settings):
         return warn(
             f"preempted jobs of {', '.join(hasty)} have less than {SHORT_GRACE_SECONDS} s to save ({text})",
