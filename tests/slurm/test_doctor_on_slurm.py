@@ -80,7 +80,8 @@ def test_jobs_that_do_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.conf.write_text(conf)
         restart_with(cluster, PreemptMode="CANCEL")
         state, text = found(slurm.preemption())
-        assert (state, "preempted jobs of nograce" in text, "of cancelled ones another job" in text) == ("warn", True, True)
+        also = ("preempted jobs of nograce" in text, "of cancelled ones another job" in text)
+        assert (state, *also) == ("warn", True, True)
 
 
 @pytest.mark.skipif(bool(slurm_accounting.MISSING), reason=f"NOT TESTED: needs {slurm_accounting.MISSING}")
