@@ -142,7 +142,9 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
     prog = f"medtrain {command} {first}"
     config = parse(SETTINGS, rest, prog, known, default=base)
-    if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
+    # A resumed run has the values of its cluster's file, which may have moved: it is read again only where it is named.
+    named = any(word.partition("=")[0] == "--cluster" for word in rest)
+    if config.slurm.cluster and (named or command != "resume"):
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
         config = parse(SETTINGS, rest, prog, known, default=base)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):

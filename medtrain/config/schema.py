@@ -202,7 +202,7 @@ class SlurmConfig:
     """What is asked of Slurm."""
 
     cluster: str = ""
-    """A file of slurm/clusters by name, or a path: the defaults of your cluster for the fields below."""
+    """A cluster file by name (medtrain cluster list) or path: the defaults of your cluster for the fields below."""
     nodes: int = 1
     """Nodes."""
     tasks_per_node: int = 0
