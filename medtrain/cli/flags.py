@@ -148,7 +148,9 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
     known += sbatch_flags.KNOWN
     prog = f"medtrain {command} {first}"
     config = parse(SETTINGS, rest, prog, known, default=base)
-    if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
+    # A resumed run has the values of its cluster's file, which may have moved: it is read again only where it is named.
+    named = any(word.partition("=")[0] == "--cluster" for word in rest)
+    if config.slurm.cluster and (named or command != "resume"):
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
         config = parse(SETTINGS, rest, prog, known, default=base)
     config = sbatch_flags.with_options(config, base, options, rest)

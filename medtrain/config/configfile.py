@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import typing
 from pathlib import Path
 from typing import Any
 
-from medtrain.config import sbatch_options
+from medtrain.config import cluster_files, sbatch_options
 from medtrain.config.fingerprint import difference, flat, to_dict
 from medtrain.config.renamed import NEW_NAMES, current, with_old_names
 from medtrain.config.rules import problems
@@ -18,9 +17,6 @@ from medtrain.core.console import note
 from medtrain.core.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
-# The site's: beside the package in a checkout and in a run's copy, inside it where a wheel was installed.
-_PLACES = (Path(__file__).parents[2] / "slurm", Path(__file__).parents[1] / "slurm" / "files")
-CLUSTERS = next((place for place in _PLACES if place.is_dir()), _PLACES[0]) / "clusters"
 
 
 def recipe_names() -> list[str]:
@@ -76,14 +72,8 @@ def names_in(values: dict[str, Any]) -> list[str]:
 
 
 def with_cluster(config: Config, name: str) -> Config:
-    """`config` with the Slurm settings of a cluster's file laid over it; `name` is in slurm/clusters, or a path."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
-        how = f"cp {shlex.quote(str(CLUSTERS / 'example.yaml'))} {shlex.quote(str(path))}"
-        raise InputError(
-            f"there is no cluster file {path}{nearest(name, known)}", f"write one: {how}   (slurm/README.md says how)"
-        )
+    """`config` with the Slurm settings of a cluster's file laid over it, which is found by its name or its path."""
+    path = cluster_files.find(name)
     return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
 
 

@@ -33,7 +33,7 @@ def doctor(
 
     Args:
         folder: Where runs and shards are to be kept.
-        cluster: A file of slurm/clusters by name, or a path: probe that cluster with these settings.
+        cluster: A cluster file by name (medtrain cluster list) or path: probe that cluster with these settings.
         nodes: Nodes of the probe (0: the profile's, but two at least where there are two).
         wait: Seconds that the probe may wait in the queue.
         config: Settings file of a run that you plan: its pretrained weights are looked for on the nodes.

@@ -43,7 +43,7 @@ class Jobs:
     tasks: int = 8
     """Slurm: jobs of each array."""
     cluster: str = ""
-    """Slurm: a file of slurm/clusters by name, or a path: the defaults for the fields below."""
+    """Slurm: a cluster file by name (medtrain cluster list) or path: the defaults for the fields below."""
     partition: str = ""
     """Slurm: partition."""
     account: str = ""
