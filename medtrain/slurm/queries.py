@@ -27,7 +27,7 @@ WAITING = frozenset(
 )
 RUNS = ("RUNNING", "SIGNALING")  # the second for a moment after a SIGCONT, which Slurm sends before a TERM
 NO_ANSWER = "UNKNOWN"
-FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not responding"
+FAILED = ("down", "fail", "unknown", "not_responding", "*")  # in a node's state; * is "not responding" too
 OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
 RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
 # Text of users and administrators, in which there may be anything: a job's name, and what begins with one of these. Of
