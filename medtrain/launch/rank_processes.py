@@ -16,6 +16,7 @@ from medtrain.core.errors import EXIT_RESUMABLE
 from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
 from medtrain.slurm.job_environment import LAUNCHER, without
+from medtrain.slurm.queries import ask_controller, parse
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOWEST_PORT = 20_000  # below it more services have numbers of their own
@@ -93,6 +94,7 @@ class Srun:
 
     first = ""
     _over = True
+    _pid = 0  # of the last srun
 
     def __init__(self, log: Path, command: list[str]) -> None:
         self.count = tasks_given()
@@ -109,10 +111,18 @@ class Srun:
             environment["MASTER_ADDR"] = first_node_address()
         with self._log.open("ab") as log:
             process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
-        self._over = False
+        self._pid, self._over = process.pid, False
         code = process.wait()
         self._over = True
         return code
+
+    def left(self) -> str:
+        """The last step where Slurm still has it: srun was killed, or its tasks' end was not heard of yet. A new step
+        would get none of the cores that it has."""
+        steps, _ = ask_controller("scontrol", "--oneliner", "show", "step", own_job())
+        found = map(parse, steps.splitlines())
+        ours = (step for step in found if step.get("SrunHost:Pid", "").endswith(f":{self._pid}"))
+        return next(ours, {}).get("StepId", "") if self._pid else ""
 
     def signal(self, number: int) -> None:
         """Send a signal to every task of the job's steps."""

@@ -90,8 +90,7 @@ def takes_over(run: Run, job: str) -> str:
     of an array does: others may wait for it by its number."""
     if "_" in job:
         return ""
-    fields, _ = queries.show(job)
-    preempted = queries.seconds(fields, "PreemptTime") is not None
+    preempted = queries.preempted(queries.show(job)[0])
     return waiting(run) if preempted and grace_time.cancels(job) else ""
 
 

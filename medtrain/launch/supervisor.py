@@ -2,7 +2,8 @@
 
 One rule everywhere: what the run folder says decides, not exit codes. Finished: done. A fault that another attempt
 cannot fix (bad input, broken numbers): give up. A stop by the user: leave. Anything else: again, from
-the newest checkpoint; three crashes in a row without a newer checkpoint end it.
+the newest checkpoint, in a Slurm job as a new step of it where that can help (see restart), else by way of the queue;
+three crashes in a row without a newer checkpoint end it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.launch import dependencies, grace_time, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
+from medtrain.launch.restart import note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
@@ -46,11 +48,11 @@ REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 
 
 def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
-    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
+    """Attempt after attempt until the run ends; returns its exit code. A Slurm job ends before, where it is requeued.
 
     `alone`: the job has nothing else to do, so that it ends with this run. `succeeds`: no person started it; it
-    continues a job that Slurm ended. Raises InputError where the run has another
-    owner that lives, and Superseded where another has taken it over.
+    continues a job that Slurm ended. Raises InputError where the run has another owner that lives, and Superseded where
+    another has taken it over.
     """
     ownership.take(run)
     try:
@@ -86,14 +88,23 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
-        if attempts.ended_by_user(run, end):
+        why = _given_back(run, end, ranks, asked, slurm.signal_seconds)
+        if (why or not in_batch_script()) and attempts.ended_by_user(run, end):
             break
-        if in_batch_script() and not run.stop_file.exists():
-            return requeue(run)
-        if not asked.signal:
+        if why:
+            return requeue(run, why)
+        if not asked.signal and not run.stop_file.exists():
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
         ownership.again(run)
     return leave(run)
+
+
+def _given_back(run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s: float) -> str:
+    """Why this job goes back to the queue after an attempt; empty where it is kept, ends with a stop, or is none."""
+    if isinstance(ranks, LocalRanks) or not in_batch_script():
+        return ""
+    why = why_not_here(run, end, ranks, warned_s, lambda: bool(asked.signal) or run.stop_file.exists())
+    return "" if run.stop_file.exists() else why
 
 
 def cannot_begin(run: Run, error: InputError) -> int:
@@ -169,8 +180,8 @@ def leave(run: Run) -> int:
     return EXIT_RESUMABLE
 
 
-def requeue(run: Run) -> int:
-    """Put this Slurm job back in the queue and leave.
+def requeue(run: Run, why: str = "") -> int:
+    """Put this Slurm job back in the queue and leave; `why` is what the user is told.
 
     A batch script that merely ends is not requeued by Slurm, but for the grace time of a preemption from Slurm 24.05
     on (see grace_time). After a preemption without grace Slurm has done it already, and says that the job is pending.
@@ -195,7 +206,8 @@ def requeue(run: Run) -> int:
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, queries.exclude(job, left_out) if left_out else why_not)
-            tell(run, f"{run.name}: job {job} goes back to the queue; it will resume from step {run.last_step():,}")
+            back = f"job {job} goes back to the queue" + (f" ({why})" if why else "")
+            tell(run, f"{run.name}: {back}; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
         if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
             break
@@ -205,17 +217,6 @@ def requeue(run: Run) -> int:
         return EXIT_RESUMABLE
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
     return EXIT_RESUMABLE
-
-
-def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
-    """Say and write down that the next attempt avoids nodes where two attempts crashed, or why it does not."""
-    number = attempts.started(attempts.rows_of(run))[-1]["attempt"]
-    note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
-    names = ", ".join(sorted(nodes))
-    if problem:
-        warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
-    else:
-        tell(run, f"{run.name}: two attempts crashed on {names}; the next one avoids it")
 
 
 class SignalForwarder:

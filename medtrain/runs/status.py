@@ -113,15 +113,19 @@ def _epochs(row: dict[str, Any]) -> str:
 
 
 def attempts_table(row: dict[str, Any]) -> str:
-    """The attempts of a run, one a line, and what a waiting job waits for; from a row of `status`."""
+    """The attempts of a run, one a line, and what a waiting job waits for; from a row of `status`. Where one of them
+    began in the allocation of the one before it, `from` says that of each."""
+    heads = ("attempt", "from", "start", "end", "nodes", "cause", "steps", "lost", "goodput")
     cells = [
         (
-            one["attempt"], _clock(one["start"]), _clock(one["end"]), one["nodes"], one["cause"] or "-", one["steps"],
-            one["lost"], "-" if one["goodput_percent"] is None else f"{one['goodput_percent']:.0f}%",
+            one["attempt"], _origin(one), _clock(one["start"]), _clock(one["end"]), one["nodes"], one["cause"] or "-",
+            one["steps"], one["lost"], "-" if one["goodput_percent"] is None else f"{one['goodput_percent']:.0f}%",
         )
         for one in row["history"]
     ]  # fmt: skip
-    lines = [table(("attempt", "start", "end", "nodes", "cause", "steps", "lost", "goodput"), cells)] if cells else []
+    shown = [n for n, head in enumerate(heads) if head != "from" or any(o["same_allocation"] for o in row["history"])]
+    picked = [tuple(line[n] for n in shown) for line in cells]
+    lines = [table(tuple(heads[n] for n in shown), picked)] if cells else []
     for one in row["history"]:
         if one["excluded"]:
             nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
@@ -135,6 +139,10 @@ def attempts_table(row: dict[str, Any]) -> str:
         lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")
         lines.append(f"fix     {waiting['helps']}" if waiting["helps"] else "fix     none needed")
     return "\n".join(lines)
+
+
+def _origin(one: dict[str, Any]) -> str:
+    return "same job" if one["same_allocation"] else "queue" if one["job"] else "-"
 
 
 def _clock(when: float | None) -> str:
