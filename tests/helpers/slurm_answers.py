@@ -21,6 +21,7 @@ case "$(basename "$0") $*" in
     *" ping") echo "Slurmctld(primary) at n0 is UP" ;;
     *" show config") cat config.txt ;;
     *" show partition"*) cat partition.txt ;;
+    *" show node") cat node.txt ;;
     *" show job "*) cat job.txt ;;
     *" --version") cat version.txt ;;
     "squeue "*) cat squeue.txt ;;
