@@ -58,13 +58,8 @@ def find(name: str) -> Path:
     suggestion = nearest(name, [file.name for file in every()])
     raise InputError(
         f"there is no cluster file {name}.yaml{suggestion} in {places}",
-        f"{_known()}; write one: mkdir -p {_quoted(own_folder())} && cp {_quoted(PACKAGED / 'example.yaml')}"
-        f" {_quoted(own_folder() / f'{name}.yaml')}   (slurm/README.md says how)",
+        f"{_known()}; write one: medtrain cluster init {shlex.quote(name)}",
     )
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
 
 
 def _known() -> str:

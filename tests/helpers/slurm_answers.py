@@ -23,6 +23,7 @@ case "$(basename "$0") $*" in
         echo "Slurmctld(primary) at n0 is ${{state:-UP}}" ;;
     *" show config") cat config.txt ;;
     *" show partition"*) cat partition.txt ;;
+    *" show node") cat node.txt ;;
     *" show job "*) cat job.txt ;;
     *" show node "*) cat node.txt ;;
     *" show step "*) cat step.txt && cp last.txt step.txt ;;

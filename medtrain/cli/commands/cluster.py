@@ -1,7 +1,8 @@
-"""The commands around cluster files: list, show."""
+"""The commands around cluster files: init, list, show."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
@@ -13,11 +14,51 @@ from medtrain.config.fingerprint import to_dict
 from medtrain.config.renamed import NEW_NAMES
 from medtrain.config.schema import Config
 from medtrain.config.yaml12 import read_yaml
-from medtrain.core.console import say, say_json, table
+from medtrain.core import permissions
+from medtrain.core.console import busy, note, say, say_json, table, warn
 from medtrain.core.errors import MedtrainError
 
 ClusterName = Positional[Annotated[str, arg(metavar="NAME")]]
 SHOWN = ("partition", "gpus_per_node", "account")  # in the list
+
+
+def cluster_init(
+    name: Positional[Annotated[str, arg(metavar="[NAME]")]] = "",
+    partition: str = "",
+    share: permissions.Share = "private",
+    json: Flag = False,
+) -> None:
+    """Write the file of the cluster that you are on, from what Slurm says of itself, with comments.
+
+    It goes to the first folder of $MEDTRAIN_CLUSTERS, or else to ~/.config/medtrain/clusters, and never overwrites one.
+
+    Args:
+        name: What --cluster is to call it (default: as Slurm calls the cluster).
+        partition: The partition that it names (default: of those that you may use one with GPUs and the longest limit).
+        share: Whether the file is yours alone (private), or for the group of its folder too (group).
+        json: Print one JSON document.
+    """
+    from medtrain.doctor.profiles import new_profile
+
+    permissions.apply(share)
+    busy("medtrain cluster init: asking Slurm")
+    made = new_profile.write(name, partition)
+    values = _settings(ClusterFile(made.name, made.path))
+    bad = [{"name": check, **vars(finding)} for check, finding in made.findings if finding.state != "ok"]
+    if json:
+        say_json({"name": made.name, "file": str(made.path), "settings": values, "missing": bad})
+        return
+    chosen = made.profile.config
+    gpus = f"{chosen.gpus_per_node} GPUs" if chosen.gpus_per_node else "no GPUs"
+    say(f"{made.path}: partition {chosen.partition}, {gpus} a node, time {chosen.time}")
+    for each in bad:
+        warn(each["text"], each["fix"])
+    hidden = [file for file in cluster_files.every() if file.name == made.name and file.hidden_by == made.path]
+    for file in hidden:
+        note(f"it hides {file.path}")
+    option = shlex.quote(made.name)
+    say(f"read it, then check it by a short job: medtrain doctor --cluster {option} --folder DIR_OF_RUNS")
+    say(f"then train: medtrain submit RECIPE --cluster {option} --shards DIR --run NAME")
 
 
 def cluster_list(json: Flag = False) -> None:
@@ -38,7 +79,7 @@ def cluster_list(json: Flag = False) -> None:
         say(table(("cluster", "partition", "GPUs a node", "account", "file"), rows))
     else:
         say(f"no cluster files in {', '.join(map(str, cluster_files.folders()))}")
-    say("\nall settings of one: medtrain cluster show NAME")
+    say("\nall settings of one: medtrain cluster show NAME\none of the cluster that you are on: medtrain cluster init")
 
 
 def cluster_show(name: ClusterName, json: Flag = False) -> None:
@@ -58,7 +99,7 @@ def cluster_show(name: ClusterName, json: Flag = False) -> None:
     for key, value in settings.items():
         lines = value if isinstance(value, list) else [value]
         for line in lines:
-            say(f"{key:<{width}}  {line}")
+            say(f"{key:<{width}}  {f'{line:g}' if isinstance(line, float) else line}")
             key = ""
     if not settings:
         say("it has no settings")

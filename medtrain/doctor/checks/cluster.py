@@ -43,7 +43,7 @@ def chosen(asked: SlurmConfig, script: str) -> Fields:
     Of several that a profile names Slurm takes whichever can start the job first, so one that fits is enough. Where it
     names none, a variable, the site's own rules or the default decide, and Slurm says which.
     """
-    rows = {row["PartitionName"]: row for row in _partitions()}
+    rows = {row["PartitionName"]: row for row in all_partitions()}
     if asked.partition:
         names = asked.partition.split(",")
     else:
@@ -83,7 +83,7 @@ def suitable_nodes(asked: SlurmConfig, there: Fields) -> int:
 
 def usable(asked: SlurmConfig, there: Fields) -> Finding:
     """Whether there is such a partition, and nodes of it are in service."""
-    known = [row["PartitionName"] for row in _partitions()]
+    known = [row["PartitionName"] for row in all_partitions()]
     names = ", ".join(known)
     strange = [name for name in asked.partition.split(",") if name and name not in known]
     if strange or not there:
@@ -159,7 +159,8 @@ def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
     return ok(f"{given}; Slurm warns {asked.signal_seconds} s before it, or up to a minute earlier")
 
 
-def _partitions() -> list[Fields]:
+def all_partitions() -> list[Fields]:
+    """What Slurm says of each partition, hidden ones too."""
     answer = ask("scontrol", "--all", "--oneliner", "show", "partition")
     if answer.code != 0:
         raise MachineError(

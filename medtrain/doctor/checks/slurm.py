@@ -16,6 +16,8 @@ from medtrain.slurm.queries import remedy
 
 NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 SHORT_GRACE_SECONDS = 10
+TOO_SOON = "a large model cannot be saved in that time"
+LONGER_WAIT = f"{ADMIN} for a KillWait of 30 or more; until then save more often: --every_minutes 2"
 ALIVE = ("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT")
 
 
@@ -85,7 +87,7 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
     kind = settings.get("PreemptType", "preempt/none")
     if kind == "preempt/none":
         return ok("jobs are not preempted here")
-    rows = _qos_rules(qos, settings.get("PreemptMode", "OFF")) if kind == "preempt/qos" else _partition_rules(partition)
+    rows = qos_rules(qos, settings.get("PreemptMode", "OFF")) if kind == "preempt/qos" else _partition_rules(partition)
     if rows is None:
         return warn("jobs are preempted by their QOS, and sacctmgr does not say how", ADMIN)
     if not rows:
@@ -108,6 +110,17 @@ def _user_signal(settings: dict[str, str]) -> bool:
     return "preempt_send_user_signal" in before or "send_user_signal" in settings.get("PreemptParameters", "").split(
         ","
     )
+
+
+def kill_wait() -> Finding | None:
+    """Whether a job that is stopped has time to save between TERM and KILL, as the settings have it."""
+    shown = (configuration() or {}).get("KillWait", "").split()
+    if not shown or not shown[0].isdigit():
+        return None
+    text = f"KILL follows TERM after {shown[0]} s (KillWait={shown[0]})"
+    if int(shown[0]) < SHORT_GRACE_SECONDS:
+        return warn(f"{text}: {TOO_SOON}", LONGER_WAIT)
+    return ok(text)
 
 
 def accounting() -> Finding | None:
@@ -167,6 +180,14 @@ def minutes(text: str) -> float | None:
     return float(days or 0) * 1440 + hours * 60 + minute + second / 60
 
 
+def clock(minutes: float) -> str:
+    """Minutes as Slurm writes a time: 12:00:00, 7-00:00:00."""
+    seconds = round(minutes * 60)
+    days = seconds // 86_400 if seconds > 86_400 else 0
+    text = f"{seconds // 3600 - 24 * days:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{days}-{text}" if days else text
+
+
 def _partition_rules(wanted: str) -> list[tuple[str, str, int]]:
     """Name, preemption mode and seconds of grace of a partition (empty: of each)."""
     shown = ask("scontrol", "--all", "--oneliner", "show", "partition").out
@@ -177,7 +198,7 @@ def _partition_rules(wanted: str) -> list[tuple[str, str, int]]:
     return [row for row in rows if wanted in ("", row[0])]
 
 
-def _qos_rules(wanted: str, cluster_mode: str) -> list[tuple[str, str, int]] | None:
+def qos_rules(wanted: str, cluster_mode: str) -> list[tuple[str, str, int]] | None:
     """The same of a QOS (empty: of each) that another may preempt; None where sacctmgr does not tell."""
     if shutil.which("sacctmgr") is None:
         return None

@@ -71,7 +71,8 @@ def test_list_says_what_is_hidden_and_what_cannot_be_used(places: Path, capsys: 
     (places / "site" / "bad.yaml").write_text("partitoin: low\n")
     (places / "lab" / "giraffe.yml").write_text("gpus_per_node: 8\naccount: zoo\n")
     cluster_list()
-    rows = {line.split()[-1 if "(" not in line else 4]: line for line in capsys.readouterr().out.splitlines()[2:-2]}
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[4]: line for line in lines[2 : lines.index("")]}
     assert rows[str(places / "lab" / "giraffe.yml")].split()[:4] == ["giraffe", "-", "8", "zoo"]
     hidden = f"{places}/package/hippo.yaml (hidden by {places}/lab/hippo.yaml)"
     assert rows[str(places / "package" / "hippo.yaml")].endswith(hidden)
