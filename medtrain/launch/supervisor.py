@@ -29,9 +29,10 @@ from medtrain.core.errors import (
 )
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
+from medtrain.core.running_time import CLOCK
 from medtrain.launch import dependencies, grace_time
 from medtrain.launch.rank_processes import LocalRanks, Srun
-from medtrain.runs import attempts, code_snapshot, fencing, ownership
+from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm import job_environment, queries
@@ -72,6 +73,8 @@ def _until_it_ends(run: Run, alone: bool) -> int:
         except InputError as error:
             return cannot_begin(run, error)
     asked = SignalForwarder(ranks, run).install()
+    if in_slurm_job():
+        CLOCK.watch(lambda stopped_s: note_suspension(run, stopped_s))
     ends: list[attempts.Row] = []
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
@@ -86,10 +89,19 @@ def _until_it_ends(run: Run, alone: bool) -> int:
             break
         if in_batch_script() and not run.stop_file.exists():
             return requeue(run)
-        if not asked.signal:
+        if not asked.signal and not run.stop_file.exists():
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
         ownership.again(run)
     return leave(run)
+
+
+def note_suspension(run: Run, stopped_s: float) -> None:
+    """Write down and say that Slurm has suspended this job, once it runs again: no attempt ends by that."""
+    start = attempts.unended(attempts.rows_of(run))
+    with contextlib.suppress(fencing.Superseded):
+        if start and (row := suspensions.suspension(start, stopped_s)):
+            note(run, row)
+            tell(run, f"{run.name}: the job was {suspensions.words([row])}; it continues")
 
 
 def cannot_begin(run: Run, error: InputError) -> int:
@@ -172,7 +184,7 @@ def requeue(run: Run) -> int:
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
     left_out, why_not = queries.nodes_without(job, bad) if bad else ("", "")
-    deadline = time.monotonic() + REQUEUE_S
+    deadline = CLOCK.now() + REQUEUE_S
     while True:
         if grace_time.brings_back(job):
             if bad:
@@ -185,7 +197,7 @@ def requeue(run: Run) -> int:
                 note_avoided(run, bad, queries.exclude(job, left_out) if left_out else why_not)
             tell(run, f"{run.name}: job {job} goes back to the queue; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
-        if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
+        if "disabled" in problem or "denied" in problem.lower() or CLOCK.now() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
