@@ -11,6 +11,7 @@ from medtrain.slurm.queries import Fields, JobStatus, preemptor, seconds, show
 
 STATES = ("SUSPENDED", "STOPPED")  # of a job whose processes are stopped
 AT_ONCE_S = 5.0  # who suspends a job starts with that; what starts on its nodes later is another
+UNSURE_S = 2.0  # Slurm tells whole seconds, and a stop is noticed between two ticks
 NAMED = 3  # jobs that are named where there were more
 Row = dict[str, Any]
 
@@ -23,7 +24,7 @@ def suspension(start: Row, stopped_s: float) -> Row | None:
     if fields and (seconds(fields, "SuspendTime") or 0.0) < woken - stopped_s - AT_ONCE_S:  # of the last change
         return None
     row = {"attempt": start["attempt"], "event": "suspended", "time": woken, "seconds": round(stopped_s, 1)}
-    return {**row, "preemptor": _for_whom(fields, start["nodes"], woken - stopped_s)}
+    return {**row, "preemptor": _for_whom(fields, start["nodes"], woken - stopped_s - UNSURE_S)}
 
 
 def now(place: JobStatus | None) -> Row | None:

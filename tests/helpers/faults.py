@@ -158,10 +158,27 @@ def suspend_in_the_middle_of_a_save(target: Target) -> None:
 def _suspend(target: Target, seconds: float) -> None:
     cluster = target.user.cluster
     cluster.run("scontrol", "suspend", target.job)
-    cluster.wait(target.job, "SUSPENDED")
+    _until_stopped(target, True)
     time.sleep(seconds)
     cluster.run("scontrol", "resume", target.job)
-    cluster.wait(target.job, "RUNNING")
+    _until_stopped(target, False)
+
+
+def _until_stopped(target: Target, wanted: bool) -> None:
+    """Until all nodes have done it. The controller says so at once; a resume that comes to a node before its suspension
+    has Slurm 22.05 leave the processes there stopped for ever, in a job that is RUNNING."""
+    deadline = time.monotonic() + HANG_S
+    modules = ("medtrain.launch.supervisor", "medtrain.launch.rank_main", "medtrain.loading.worker")
+    while {_is_stopped(pid) for module in modules for pid in target.processes(module)} != {wanted}:
+        assert time.monotonic() < deadline, f"not all processes of job {target.job} are stopped: {wanted}"
+        time.sleep(0.05)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:  # it has ended
+        return False
 
 
 def _saves(target: Target) -> list[Path]:
