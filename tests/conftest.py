@@ -39,6 +39,7 @@ ORDER = ("storm", "slurm/test_training", "slurm/test_status", "slurm/test_groups
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The storm's length and draw, and other proofs that can be had longer, or take much memory."""
     parser.addoption("--faults", type=int, default=10, help="faults in the storm (default: 10; a long run: 100)")
+    parser.addoption("--preemptions", type=int, default=3, help="of the storm of each other mode (long: 100)")
     parser.addoption("--storm-seed", type=int, default=1, help="which faults, in which order")
     parser.addoption("--kills", type=int, default=3, help="SIGKILLs of a training with W&B (default: 3; long: 20)")
     parser.addoption("--lives", action="store_true", help="every kind of a job's life with Slurm's accounting too")

@@ -15,6 +15,7 @@ from safetensors.torch import load as tensors_from_bytes
 from medtrain.checkpoints.finite import not_finite
 from medtrain.checkpoints.safetensors_layout import tensor_hash
 from medtrain.core.errors import MachineError
+from medtrain.core.running_time import CLOCK
 from medtrain.runs.checkpoint_manifest import (
     STATE,
     CorruptCheckpointError,
@@ -101,12 +102,12 @@ def find_corruption(folder: Path, optimizer: bool = True) -> list[str]:
 
 def load_chosen(folder: Path, wait_s: float = 30, optimizer: bool = True) -> Checkpoint:
     """A checkpoint that rank 0 chose; on another node a shared filesystem may show it a little later."""
-    deadline = time.monotonic() + wait_s
+    deadline = CLOCK.now() + wait_s
     while True:
         try:
             return load_checkpoint(folder, optimizer)
         except CorruptCheckpointError as fault:
-            if time.monotonic() > deadline:
+            if CLOCK.now() > deadline:
                 fix = "restore it, or remove it to resume from the one before; medtrain doctor checks the folder"
                 raise MachineError(f"{node_name()} cannot read {folder}: {fault}", fix) from None
             time.sleep(0.5)

@@ -50,7 +50,7 @@ class Plan:
         for row in journal.rows(run.journal):
             kind, number = row["kind"], row[row["kind"]]
             if self.before[kind] < number <= self.after[kind]:
-                found[kind, number] = {key: value for key, value in row.items() if key != "time"}
+                found[kind, number] = {key: value for key, value in row.items() if key not in journal.NOT_COMPUTED}
         return found
 
 

@@ -25,6 +25,7 @@ from medtrain.checkpoints.finite import NotFinite, finite
 from medtrain.checkpoints.format import Tensors
 from medtrain.checkpoints.safetensors_layout import Layout, layout, tensor_bytes
 from medtrain.core.files import write_whole
+from medtrain.core.running_time import CLOCK
 from medtrain.runs.checkpoint_manifest import FORMAT, MANIFEST, STATE, TrainState, checkpoint_name, manifest_bytes
 
 PARTS_WITHIN_S = 600
@@ -154,14 +155,14 @@ class _Writing:
 
     def run(self) -> Outcome:
         """Write, and tell how it went; a full disk is an outcome, not an exception, and so are broken numbers."""
-        began, error, name, broken = time.monotonic(), "", checkpoint_name(self.save.state), False
+        began, error, name, broken = CLOCK.now(), "", checkpoint_name(self.save.state), False
         try:
             self._lead(name) if self.team.place == 0 else self._help()
         except (OSError, NotFinite) as failure:
             broken = isinstance(failure, NotFinite)
             error = getattr(failure, "strerror", None) or str(failure)
             self._withdraw()
-        return Outcome(name, self.save.state.step, time.monotonic() - began, error, broken)
+        return Outcome(name, self.save.state.step, CLOCK.now() - began, error, broken)
 
     def _lead(self, name: str) -> None:
         self.hidden.mkdir(mode=0o750)
@@ -226,11 +227,11 @@ class _Writing:
 
     def _wait_for(self, path: Path) -> None:
         """Until another rank of the team has made a file or folder."""
-        deadline = time.monotonic() + PARTS_WITHIN_S
+        deadline = CLOCK.now() + PARTS_WITHIN_S
         while not path.exists():
             if path != self.hidden and not self.hidden.exists():
                 raise OSError("another rank could not write its part")
-            if time.monotonic() > deadline:
+            if CLOCK.now() > deadline:
                 raise OSError(f"another rank has not written its part in {PARTS_WITHIN_S} s")
             time.sleep(0.01)
 

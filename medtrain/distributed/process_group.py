@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,6 +19,10 @@ from medtrain.core.errors import MachineError
 from medtrain.distributed.cpu_bf16 import has_right_gradients_of_clips
 from medtrain.distributed.rank_environment import gpu_index, gpus_given
 from medtrain.slurm.environment import node_name
+
+# gloo and NCCL count the time in which a job is suspended, and would end it when it wakes. What hangs is found by the
+# watchdog, which does not.
+PATIENCE = timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,12 @@ def init_distributed(precision: str, trains_on_clips: bool = False) -> World:
     # Newer PyTorch renames the setting below; the old name is the only one that 2.6 knows.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     chosen, reason = resolve_precision(precision, trains_on_clips)
-    accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(chosen, chosen), cpu=on_cpu)
+    os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")  # of NCCL's own watchdog, by the clock as well
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no"}.get(chosen, chosen),
+        cpu=on_cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
     if accelerator.num_processes != expected:
         raise MachineError(
             f"{node_name()}: {expected} ranks were started, but this one sees {accelerator.num_processes}",

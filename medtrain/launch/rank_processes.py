@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medtrain.core.errors import EXIT_RESUMABLE
+from medtrain.core.running_time import CLOCK
 from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
 from medtrain.slurm.job_environment import LAUNCHER, without
@@ -62,10 +63,10 @@ class LocalRanks:
             codes = {rank: code for rank, code in enumerate(ended) if code}
             if codes and not failure:
                 first, failure = min(codes.items(), key=lambda item: item[1])  # a killed one (< 0) before its peers
-                self.first, deadline = str(first), time.monotonic() + _patience_s(failure)
+                self.first, deadline = str(first), CLOCK.now() + _patience_s(failure)
             if None not in ended:
                 return failure
-            if failure and time.monotonic() > deadline:
+            if failure and CLOCK.now() > deadline:
                 self._send(signal.SIGKILL)  # they wait in a collective for a rank that is gone
             time.sleep(LOOK_S)
 

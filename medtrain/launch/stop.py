@@ -9,9 +9,10 @@ import time
 
 from medtrain.core.errors import MachineError
 from medtrain.launch import successor
-from medtrain.runs import attempts
+from medtrain.runs import attempts, suspensions
 from medtrain.runs.ownership import VERIFYING, alive
 from medtrain.runs.run import Run, resume_command, set_status
+from medtrain.slurm.queries import JobStatus
 
 
 def stop(run: Run, wait_s: float = 120) -> str:
@@ -28,17 +29,29 @@ def stop(run: Run, wait_s: float = 120) -> str:
         set_status(run, state="stopped")
         return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"
     run.stop_file.touch()  # before the signal: the supervisor reads it when the ranks have ended
+    if place.state in suspensions.STATES:  # a signal would wait with it
+        return deaf(run, place)
     if place.kind == "job":
         # Only to be quick: the ranks look for the stop file as well.
         subprocess.run(["scancel", "--quiet", "--signal=TERM", place.id], check=False)
     elif place.kind == "process":  # one on another machine looks for the file
         os.kill(int(place.id), signal.SIGTERM)
     deadline = time.monotonic() + wait_s
-    while alive(run) is not None:
+    while (now := alive(run)) is not None:
+        if now.state in suspensions.STATES:
+            return deaf(run, now)
         if time.monotonic() > deadline:
             return f"run {run.name}: {place.kind} {place.id} was asked to save and stop, and has not ended yet"
         time.sleep(0.5)
     return f"run {run.name} is saved at step {run.last_step():,} and has ended; {again}"
+
+
+def deaf(run: Run, place: JobStatus) -> str:
+    """How a stop stands of which a suspended job knows nothing yet: it finds the stop file when it is woken."""
+    return (
+        f"run {run.name}: job {place.id} is suspended by Slurm; it saves and stops as soon as it continues"
+        f"   (scancel {place.id} ends it now, with the checkpoint of step {run.last_step():,})"
+    )
 
 
 def cancel(job: str) -> None:

@@ -31,10 +31,11 @@ from medtrain.core.errors import (
 )
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
+from medtrain.core.running_time import CLOCK
 from medtrain.launch import dependencies, grace_time, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.launch.restart import note_avoided, why_not_here
-from medtrain.runs import attempts, code_snapshot, fencing, ownership
+from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm import job_environment, queries
@@ -76,6 +77,8 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         except InputError as error:
             return cannot_begin(run, error)
     asked = SignalForwarder(ranks, run).install()
+    if in_slurm_job():
+        CLOCK.watch(lambda stopped_s: note_suspension(run, stopped_s))
     ends: list[attempts.Row] = []
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" and not succeeds:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
@@ -105,6 +108,15 @@ def _given_back(run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: Si
         return ""
     why = why_not_here(run, end, ranks, warned_s, lambda: bool(asked.signal) or run.stop_file.exists())
     return "" if run.stop_file.exists() else why
+
+
+def note_suspension(run: Run, stopped_s: float) -> None:
+    """Write down and say that Slurm has suspended this job, once it runs again: no attempt ends by that."""
+    start = attempts.unended(attempts.rows_of(run))
+    with contextlib.suppress(fencing.Superseded):
+        if start and (row := suspensions.suspension(start, stopped_s)):
+            note(run, row)
+            tell(run, f"{run.name}: the job was {suspensions.words([row])}; it continues")
 
 
 def cannot_begin(run: Run, error: InputError) -> int:
@@ -195,7 +207,7 @@ def requeue(run: Run, why: str = "") -> int:
             note_avoided(run, bad, queries.exclude(heir, left_out) if left_out else why_not)
         tell(run, f"{run.name}: Slurm cancels job {job}; job {heir} will resume from step {run.last_step():,}")
         return EXIT_RESUMABLE
-    deadline = time.monotonic() + REQUEUE_S
+    deadline = CLOCK.now() + REQUEUE_S
     while True:
         if grace_time.brings_back(job):
             if bad:
@@ -209,7 +221,7 @@ def requeue(run: Run, why: str = "") -> int:
             back = f"job {job} goes back to the queue" + (f" ({why})" if why else "")
             tell(run, f"{run.name}: {back}; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
-        if "disabled" in problem or "denied" in problem.lower() or time.monotonic() > deadline:
+        if "disabled" in problem or "denied" in problem.lower() or CLOCK.now() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
     if heir := successor.waiting(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from medtrain.runs import suspensions
 from medtrain.runs.attempts import Row, rows_of, silent_end, started, unended
 from medtrain.runs.goodput import goodput, work
 from medtrain.runs.run import Run
@@ -13,12 +14,13 @@ FINISHED = "finished"  # as exit_causes has it
 
 
 def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None = None) -> list[Row]:
-    """One row for each attempt: start, end, nodes, cause, steps done and lost, goodput.
+    """One row for each attempt: start, end, nodes, cause, steps done and lost, suspensions, goodput.
 
     `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
     an attempt that runs, steps that are not saved yet count too, and of one that began in the allocation of the one
-    before it (`same_allocation`), the time since that one's end. `finishes_at` is given by the last attempt itself,
-    which has done all its work and ends then: what is written at its end is read long after it.
+    before it (`same_allocation`), the time since that one's end. The time in which Slurm suspended it counts nowhere,
+    and is told beside it. `finishes_at` is given by the last attempt itself, which has done all its work and ends then:
+    what is written at its end is read long after it.
     """
     rows = rows_of(run)
     starts, last = started(rows), unended(rows)
@@ -38,7 +40,10 @@ def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None
         kept = None if runs_on and following is None else again
         left_out = avoided.get(start["attempt"], {"nodes": [], "problem": ""})
         last_end = ends.get(before.get(start["attempt"], 0), {}).get("time")
-        one = _told(start, ends.get(start["attempt"], {}), kept, start["time"] if last_end is None else last_end)
+        since = start["time"] if last_end is None else last_end
+        stops = suspensions.of_attempt(rows, start["attempt"])
+        still = suspensions.now(place) if kept is None and runs_on else None
+        one = _told(start, ends.get(start["attempt"], {}), kept, since, stops, [still] if still else [])
         one["same_allocation"] = start["attempt"] in before
         told.append({**one, "excluded": left_out["nodes"], "not_excluded_why": left_out["problem"]})
     return told
@@ -80,11 +85,12 @@ def _allocation_kept(rows: list[Row]) -> dict[int, int]:
     return kept
 
 
-def _told(start: Row, end: Row, again: int | None, since: float) -> Row:
+def _told(start: Row, end: Row, again: int | None, since: float, stops: list[Row], now: list[Row]) -> Row:
     reached, first = end.get("reached"), end.get("first", start["step"])
     lost = None if again is None or reached is None else max(0, reached - again)
     done = None if reached is None else reached - first
-    wall = end.get("time", time.time()) - since
+    stopped = suspensions.total([*stops, *now])
+    wall = end.get("time", time.time()) - since - stopped
     good = None if done is None else goodput(end["step_seconds"], done, lost or 0, wall)
     names = ("cause", "kind", "rank", "node", "exit_code", "found_later")
     return {
@@ -99,5 +105,8 @@ def _told(start: Row, end: Row, again: int | None, since: float) -> Row:
         "last_step": reached,
         "steps": done,
         "lost": lost,
+        "suspended_seconds": round(stopped, 1),
+        "suspended": suspensions.words([*stops, *now]),
+        "suspended_now": suspensions.words(now),
         "goodput_percent": None if good is None else round(100 * good, 1),
     }

@@ -1,8 +1,9 @@
 """The attempts of a run: what each did, what it lost, and why it ended.
 
 attempts.jsonl holds a line for each event. `begin`: a person started the run, so what crashed before is past.
-`start`: the ranks start. `signal`: the supervisor heard one, and what Slurm said at once. `end`: the ranks are gone,
-and why. `exclude`: nodes that the next attempt avoids. An attempt that was killed with its supervisor has no `end`;
+`start`: the ranks start. `signal`: the supervisor heard one, and what Slurm said at once. `suspended`: Slurm had
+stopped all processes for so long, and they run again. `end`: the ranks are gone, and why. `exclude`: nodes that the
+next attempt avoids. An attempt that was killed with its supervisor has no `end`;
 the next one writes it, from what is left, before it cuts the journal back.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from medtrain.core.console import warn
 from medtrain.core.jsonfiles import append_json, note_damaged, read_json_lines
-from medtrain.runs import fencing
+from medtrain.runs import fencing, suspensions
 from medtrain.runs.exit_causes import Cause, Evidence, diagnose
 from medtrain.runs.goodput import work
 from medtrain.runs.run import Run
@@ -37,6 +38,7 @@ FIELDS: dict[str, dict[str, Kind]] = {  # what each event's line has, and later 
     "begin": {},
     "start": {"attempt": int, "time": NUMBER, "step": int, "job": str, "nodes": str},
     "signal": {"attempt": int, "shown": dict, "preemptor": str},
+    "suspended": {"attempt": int, "seconds": NUMBER, "preemptor": str},
     "end": {"attempt": int, "state": str, "step": int},
     "exclude": {"attempt": int, "nodes": list, "problem": str},
 }
@@ -189,12 +191,13 @@ def silent_end(run: Run, start: Row) -> Row:
 def _left_behind(run: Run, start: Row) -> dict[str, Any]:
     """The evidence in the run folder."""
     rows = rows_of(run)
+    later = suspensions.total(suspensions.of_attempt(rows, start["attempt"]))  # Slurm moves the limit by as much
     signals = [row for row in rows if row["event"] == "signal" and row["attempt"] == start["attempt"]]
     return {
         "started": start["time"],
         "job": start["job"],
         "restarts": start.get("restarts", 0),
-        "time_limit_at": start.get("until"),
+        "time_limit_at": start["until"] + later if start.get("until") else None,
         "status": run.status(),
         "failure": run.failure(),
         "log_tail": log_tail(run, start),

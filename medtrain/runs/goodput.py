@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from medtrain.runs.journal import parsed
+from medtrain.runs.journal import SUSPENDED, parsed
 
 STALL = 10  # a step of so many times the average length was held up: the rest of it counts as waiting
 BLOCK = 1 << 16
@@ -31,20 +31,26 @@ def work(journal: Path, since: float, step: int) -> Work:
 
     A step's time goes from the line before to its own, and is at most STALL times the average, so that a step
     that was held up does not shine. The line before may be an epoch's: validating is no step. The attempt's first step
-    has no line before it and counts as an average one.
+    has no line before it and counts as an average one. In no step is the time in which its rank was suspended.
     """
     lines = _since(journal, since)
     steps = [row for row in lines if row["kind"] == "step"]
     if not steps:
         return Work(step, step, 0.0, lines[-1]["time"] if lines else 0.0)
-    lengths = [later["time"] - line["time"] for line, later in pairwise(lines) if later["kind"] == "step"]
+    lengths = [_length(line, later) for line, later in pairwise(lines) if later["kind"] == "step"]
     longest = STALL * statistics.fmean(lengths or [0.0])
     spent = sum(min(length, longest) for length in lengths) * len(steps) / max(1, len(lengths))
     return Work(steps[0]["step"] - 1, steps[-1]["step"], spent, lines[-1]["time"], steps[0]["time"])
 
 
+def _length(line: dict[str, Any], later: dict[str, Any]) -> float:
+    stopped = later.get(SUSPENDED, 0.0)
+    return float(max(0.0, later["time"] - line["time"] - (stopped if isinstance(stopped, int | float) else 0.0)))
+
+
 def goodput(seconds: float, done: int, lost: int, wall_s: float) -> float:
     """The share (0 to 1) of an attempt's wall time, from its start to its end, that went into steps that counted.
+    The caller takes from that time what it was suspended.
 
     `seconds` is the time in all its steps (see `work`), from which the share of the lost ones is taken. Imports,
     loading a checkpoint, validating, and what comes after the last step are no steps.

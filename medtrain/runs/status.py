@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.console import table
+from medtrain.runs import suspensions
 from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
@@ -17,8 +18,8 @@ from medtrain.slurm.queries import NO_ANSWER, JobStatus, age_counts, queue_state
 
 NOT_YET = "not yet"  # the state of a run that never began
 # ANSI: green is done, cyan goes on, yellow wants a look, red an answer.
-COLOURS = {"finished": "32", "running": "36", "starting": "36", "waiting": "33", "stopped": "33", "interrupted": "33",
-           "crashed": "31", "failed": "31", "damaged": "31"}  # fmt: skip
+COLOURS = {"finished": "32", "running": "36", "starting": "36", "waiting": "33", "suspended": "33", "stopped": "33",
+           "interrupted": "33", "crashed": "31", "failed": "31", "damaged": "31"}  # fmt: skip
 ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden the cluster's controller
 
 
@@ -73,6 +74,8 @@ def _state(status: dict[str, Any], place: JobStatus | None, begun: bool) -> str:
         return "interrupted" if said in ("starting", "running", "queued") else said
     if place.waits:
         return "waiting"
+    if place.state in suspensions.STATES:
+        return "suspended"
     return said if said in ("running", "starting") else place.state.lower()
 
 
@@ -82,6 +85,9 @@ def _note(run: Run, status: dict[str, Any], place: JobStatus | None, told: list[
         return str(waiting["why"])
     if place is not None and place.state == NO_ANSWER:
         return place.reason
+    if place is not None and place.state in suspensions.STATES:
+        words = told[-1]["suspended_now"] if told else ""
+        return f"{words or 'suspended by Slurm'}; it continues by itself"
     if status.get("error"):
         return str(status["error"])
     if place is None and status.get("state") in ("starting", "running", "queued", "stopped", "crashed"):
@@ -131,6 +137,8 @@ def attempts_table(row: dict[str, Any]) -> str:
             nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
             how = f"{nodes} could not be excluded ({why})" if why else f"{nodes} excluded"
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
+        if one["suspended"]:
+            lines.append(f"attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time")
     if heir := row.get("successor"):
         age = "" if heir["age_counts"] else "; until then its age counts for nothing in the queue"
         lines.append(f"next    job {heir['job']} waits to continue it, should Slurm cancel {row['where']}{age}")

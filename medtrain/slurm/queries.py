@@ -198,11 +198,11 @@ def hosts(nodes: str) -> frozenset[str]:
     return frozenset(ask("scontrol", "show", "hostnames", nodes)[0].split() if "[" in nodes else nodes.split(","))
 
 
-def preemptor(fields: Fields, nodes: str, since: float) -> str:
+def preemptor(fields: Fields, nodes: str, since: float, within_s: float | None = None) -> str:
     """The job that a preempted one made room for; empty where none is seen (some clusters show only one's own).
 
     It is of another partition or QOS: the first that started on the nodes after the time `since`, or else the first in
-    the queue that is planned there.
+    the queue that is planned there; with `within_s` only one that started so soon.
     """
     taken, ours = hosts(nodes), (fields.get("Partition"), _unset(fields.get("QOS", "")))
     states = "--states=PENDING,CONFIGURING,RUNNING,COMPLETING,COMPLETED,FAILED,CANCELLED,TIMEOUT"
@@ -213,7 +213,9 @@ def preemptor(fields: Fields, nodes: str, since: float) -> str:
         if job == fields.get("JobId") or (partition, _unset(qos)) == ours:
             continue
         if state == "PENDING":
-            planned += [job] if taken & hosts(scheduled) else []
+            planned += [job] if within_s is None and taken & hosts(scheduled) else []
+        elif within_s is not None and start.isdigit() and float(start) > since + within_s:
+            continue
         elif start.isdigit() and float(start) > since - 1 and taken & hosts(at):
             began.append((float(start), job))
     return min(began)[1] if began else planned[0] if planned else ""

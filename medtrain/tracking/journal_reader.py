@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from medtrain.runs.journal import parsed
+from medtrain.runs.journal import NOT_COMPUTED, parsed
 
-NOT_A_CURVE = ("kind", "step", "time")
+NOT_A_CURVE = ("kind", "step", *NOT_COMPUTED)
 
 
 class Row(NamedTuple):

@@ -10,8 +10,9 @@ from typing import Any
 from medtrain.core import output_streams
 from medtrain.core.console import say
 from medtrain.core.progress import Progress
+from medtrain.core.running_time import CLOCK
 from medtrain.runs import fencing
-from medtrain.runs.journal import Journal
+from medtrain.runs.journal import SUSPENDED, Journal
 from medtrain.runs.run import Run, set_status
 
 
@@ -43,8 +44,9 @@ class RunLog:
         self._run, self._main = run, main
         self._unit = unit  # what the samples are called
         self._batch = global_batch
-        self._last_line = self._last_status = time.monotonic()
+        self._last_line = self._last_status = CLOCK.now()
         self._last_step = done
+        self._suspended = CLOCK.stopped()
         if main:
             self._journal = Journal(run.journal)
             self._progress = Progress(total_steps, run.name, "steps", done, every_seconds=float("inf"))
@@ -54,9 +56,9 @@ class RunLog:
         if not self._main:
             return
         fencing.ensure_highest(self._run.folder, every_s=1.0)
-        self._journal.write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "time": time.time()})
+        self._write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr})
         self._progress.advance(1, f"epoch {epoch}, loss {loss:.4f}")
-        now = time.monotonic()
+        now = CLOCK.now()
         if now - self._last_line >= 30:
             rate = (step - self._last_step) * self._batch / (now - self._last_line)
             self.log(
@@ -71,7 +73,13 @@ class RunLog:
         """An epoch's numbers; `row` holds step, epoch and plain numbers."""
         if self._main:
             fencing.ensure_highest(self._run.folder)
-            self._journal.write({"kind": "epoch", **row, "time": time.time()})
+            self._write({"kind": "epoch", **row})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        """A line of the journal; where this process was stopped since the one before, with the seconds of that."""
+        before, self._suspended = self._suspended, CLOCK.stopped()
+        stopped = {SUSPENDED: round(self._suspended - before, 1)} if self._suspended > before else {}
+        self._journal.write({**row, "time": time.time(), **stopped})
 
     def claim(self) -> Callable[[], dict[str, Any]]:
         """What makes the journal up to now durable before a checkpoint claims its steps, and returns that claim; it

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtrain.core import processes
 from medtrain.core.console import warn
+from medtrain.core.running_time import CLOCK
 from medtrain.runs.run import Run, command_for
 
 
@@ -37,7 +38,7 @@ class UploaderProcess:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            code = process.wait(timeout_s)
+            code = _end_of(process, timeout_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -45,6 +46,17 @@ class UploaderProcess:
             return
         if code != 0:
             warn(f"the tracker's helper ended with code {code}; send the rest: {catch_up(self._run)}")
+
+
+def _end_of(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    """Its exit code. Both may be suspended meanwhile: that is no part of the time which it has."""
+    deadline = CLOCK.now() + timeout_s
+    while True:
+        try:
+            return process.wait(max(0.0, deadline - CLOCK.now()))
+        except subprocess.TimeoutExpired:
+            if CLOCK.now() >= deadline:
+                raise
 
 
 def upload_lock(run: Run) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from medtrain.checkpoints.finite import broken_gradients
 from medtrain.config.schema import Config, lower_is_better
 from medtrain.core.console import busy
 from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, Hang, NumericalError
+from medtrain.core.running_time import CLOCK
 from medtrain.distributed.gradient_sync import BROKEN, COLUMNS, CORRECT, LOSS, SAVE, STOP
 from medtrain.distributed.process_group import World, any_rank, broadcast_buffers, broadcast_object, shutdown
 from medtrain.evaluation.evaluate import ensure_finite, measure, score
@@ -84,7 +84,7 @@ def train_epochs(trainer: Trainer, state: TrainState, report: Report) -> int:
     """Epoch after epoch until the last, early stopping or a stop."""
     mixture.ensure_monitor(trainer.config)  # its shards were not packed yet, perhaps, when it was submitted
     while state.epoch < trainer.config.epochs and not should_stop_early(trainer, state):
-        began = time.monotonic()
+        began = CLOCK.now()
         unfreeze(trainer, state)
         state, stopped = train_epoch(trainer, state)
         if not stopped:
@@ -119,12 +119,12 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
 
 def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainState, bool]:
     """Validate, move the learning rate, judge, save. The flag says that a stop was requested; nothing has changed where
-    it came before the end of the validation. What this attempt did of the epoch `began` at that monotonic time."""
+    it came before the end of the validation. What this attempt did of the epoch `began` at that running time."""
     broadcast_buffers(trainer.world, trainer.model)
     if trainer.ema:
         broadcast_buffers(trainer.world, trainer.ema.model)
     config, world = trainer.config, trainer.world
-    started = time.monotonic()
+    started = CLOCK.now()
     scores = score(
         trainer.eval_model,
         trainer.task,
@@ -148,7 +148,7 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
     state, better = update_best(config, state, report)
     trainer.schedule.epoch_done(report)
     trainer.run_log.epoch(row)
-    now = time.monotonic()
+    now = CLOCK.now()
     times = f"{now - began:.1f} s (validation {now - started:.1f} s), {clock(now - trainer.started)} since this start"
     trainer.run_log.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
     trainer.run_log.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import secrets
-import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from medtrain.config.schema import Config
 from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import write_json
+from medtrain.core.running_time import CLOCK
 from medtrain.distributed import process_group
 from medtrain.distributed.gradient_sync import AllReduceSync, FixedOrderSync, make_gradient_sync, priming_passes
 from medtrain.distributed.process_group import AsyncMetricReducer, World, all_gather_ragged, broadcast_object
@@ -72,7 +72,7 @@ class Trainer:
     watchdog: Watchdog
     ema: EMA | None
     gradients: Gradients
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=CLOCK.now)
 
     @property
     def eval_model(self) -> nn.Module:

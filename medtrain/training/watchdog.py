@@ -17,12 +17,14 @@ from typing import Any
 
 from medtrain.core.errors import Hang
 from medtrain.core.files import write_whole
+from medtrain.core.running_time import CLOCK
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm.environment import node_name
 
 START_S = 300.0  # for what happens once: meeting the others, reading a checkpoint, the first step; where none is known
 START_AGAIN_S = 60.0  # the least for the same where an earlier attempt has shown how long it takes
 TICK_S = 1.0
+APART_S = 20.0  # the nodes of a suspended job wake one after the other
 GATHER_S = 3.0  # ranks that hang together notice within this and a step's time of each other
 # A rank whose main thread is in one of these waits for the others; it is not the one that they wait for.
 WAITING = {
@@ -34,17 +36,19 @@ WAITING = {
 class Watchdog:
     """A thread that counts the seconds since the last heartbeat from the main thread.
 
-    It counts its own ticks, not the clock: a job that Slurm suspends for an hour has not hung. When they are too many,
-    it writes the stacks of this rank's threads to `hangs/`, waits for the other ranks to do the same, and calls `end`
-    with a Hang that names the rank that the others wait for.
+    It counts its own ticks, not the clock: a job that Slurm suspends for an hour has not hung. After that it waits a
+    little longer, as other ranks may wake later. Who waits for a rank that alone is stopped misses no tick, and finds
+    it in time. When the ticks are too many, it writes the stacks of this rank's threads to `hangs/`, waits for the
+    other ranks to do the same, and calls `end` with a Hang that names the rank that the others wait for.
     """
 
     def __init__(self, run: Run, rank: int, size: int, end: Callable[[Hang], Any]) -> None:
         self._run, self._rank, self._size, self._end = run, rank, size, end
         self._main = threading.main_thread().ident
         self._ticks = 0
+        self._granted = 0.0  # seconds for others to wake, since the last heartbeat
         self._step_began = self._slowest = 0.0
-        self._began = time.monotonic()
+        self._began = CLOCK.now()
         known = run.status().get("start_seconds")
         self._start_s = max(START_AGAIN_S, 5 * known) if known else START_S
         self._limit = self._start_s
@@ -54,12 +58,13 @@ class Watchdog:
 
     def alive(self, doing: str, seconds: float) -> None:
         """A heartbeat from the main thread: what begins now, and how long it may take."""
-        self._doing, self._limit, self._ticks = doing, seconds, 0
+        self._doing, self._limit, self._ticks, self._granted = doing, seconds, 0, 0.0
 
     def step_begins(self, step: int, seconds: float) -> None:
         """A heartbeat at the start of a step, which may take `seconds`, or three times as long as the slowest one so
-        far; the first of an attempt as long as starting does, by what earlier attempts took for that."""
-        now = time.monotonic()
+        far; the first of an attempt as long as starting does, by what earlier attempts took for that. The time in
+        which the job was suspended is none."""
+        now = CLOCK.now()
         first = not self._step_began
         if not first:
             if not self._slowest and self._rank == 0:
@@ -73,13 +78,23 @@ class Watchdog:
         self._closed.set()
 
     def _watch(self) -> None:
+        stopped = CLOCK.stopped()
         while not self._closed.wait(TICK_S):
+            before, stopped = stopped, CLOCK.stopped()
+            if stopped > before:
+                self._wait_for_the_others()
             self._ticks += 1
             if self._ticks * TICK_S > self._limit:
                 self._bark()
 
+    def _wait_for_the_others(self) -> None:
+        """After a suspension; not without end: where two jobs take turns (gang scheduling), a hang is still found."""
+        more = min(APART_S, max(APART_S, self._limit) - self._granted)
+        self._granted += more
+        self._ticks -= int(more / TICK_S)
+
     def _bark(self) -> None:
-        began = time.time()
+        began, stopped = time.time(), CLOCK.stopped()
         with suppress(OSError):  # a full disk must not keep the rank alive
             self._run.hangs.mkdir(mode=0o750, exist_ok=True)
             self._dump()
@@ -89,7 +104,7 @@ class Watchdog:
             time.sleep(0.1)
             found = reports(self._run.hangs).items()  # those of earlier hangs are still there
             seen = {rank: report for rank, report in found if report["time"] > began - gather}
-        if self._closed.is_set() or self._ticks == 0:  # it was only slow, and goes on
+        if self._closed.is_set() or self._ticks == 0 or CLOCK.stopped() > stopped:  # only slow, or suspended by now
             return
         words, rank = blame(seen, self._size)
         problem = f"no heartbeat for {self._limit:g} s while {self._doing}: {words}"

@@ -19,7 +19,7 @@ from cluster_user import User
 from limits import HANG_S
 from marked_processes import marked_processes
 
-URGENT = "#!/bin/bash\nsleep 1\n"
+URGENT = "#!/bin/bash\nsleep {seconds}\n"
 
 
 @dataclass
@@ -90,9 +90,7 @@ def kill_the_loaders_of_a_rank(target: Target) -> None:
 
 
 def kill_in_the_middle_of_a_save(target: Target) -> None:
-    folder, deadline = target.user.run(target.name) / "checkpoints", time.monotonic() + HANG_S
-    while not any(path.is_dir() for path in folder.glob(".tmp-*")) and time.monotonic() < deadline:
-        time.sleep(0.0005)
+    _while_it_saves(target)
     kill_a_rank(target)
 
 
@@ -116,9 +114,18 @@ def requeue(target: Target) -> None:
 
 
 def preempt(target: Target) -> None:
+    make_way(target, 1)
+
+
+def make_way(target: Target, seconds: float, nodes: int = 2) -> str:
+    """A job of a higher partition takes the nodes for so long; returns its id. It needs little memory: what is
+    suspended keeps its own."""
     cluster = target.user.cluster
-    urgent = cluster.sbatch("--partition=high", "--nodes=2", "--exclusive", script=URGENT)
+    urgent = cluster.sbatch(
+        "--partition=high", f"--nodes={nodes}", "--exclusive", "--mem=100", script=URGENT.format(seconds=seconds)
+    )
     cluster.wait(urgent, "COMPLETED")
+    return urgent
 
 
 def preempt_without_grace(target: Target) -> None:
@@ -126,6 +133,62 @@ def preempt_without_grace(target: Target) -> None:
     cluster.run("scontrol", "update", "PartitionName=low", "GraceTime=0")
     preempt(target)
     cluster.run("scontrol", "update", "PartitionName=low", "GraceTime=20")
+
+
+def suspend_beyond_the_hang_timeout(target: Target) -> None:
+    """The two nodes, or one of them: Slurm suspends the whole job either way."""
+    make_way(target, 12, nodes=target.draw.choice([1, 2]))
+
+
+def suspend_twice_in_a_row(target: Target) -> None:
+    """As an administrator does it."""
+    for _ in range(2):
+        _suspend(target, target.draw.uniform(0.5, 2))
+
+
+def suspend_in_the_middle_of_a_save(target: Target) -> None:
+    """Slurm takes a moment for it, and a save of a small network is over by then: its ranks are stopped at once."""
+    _while_it_saves(target)
+    for rank in target.processes("medtrain.launch.rank_main"):
+        os.kill(rank, signal.SIGSTOP)
+    target.told.append(f"{len(_saves(target))} saves under way")
+    _suspend(target, 3)
+
+
+def _suspend(target: Target, seconds: float) -> None:
+    cluster = target.user.cluster
+    cluster.run("scontrol", "suspend", target.job)
+    _until_stopped(target, True)
+    time.sleep(seconds)
+    cluster.run("scontrol", "resume", target.job)
+    _until_stopped(target, False)
+
+
+def _until_stopped(target: Target, wanted: bool) -> None:
+    """Until all nodes have done it. The controller says so at once; a resume that comes to a node before its suspension
+    has Slurm 22.05 leave the processes there stopped for ever, in a job that is RUNNING."""
+    deadline = time.monotonic() + HANG_S
+    modules = ("medtrain.launch.supervisor", "medtrain.launch.rank_main", "medtrain.loading.worker")
+    while {_is_stopped(pid) for module in modules for pid in target.processes(module)} != {wanted}:
+        assert time.monotonic() < deadline, f"not all processes of job {target.job} are stopped: {wanted}"
+        time.sleep(0.05)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:  # it has ended
+        return False
+
+
+def _saves(target: Target) -> list[Path]:
+    return [path for path in (target.user.run(target.name) / "checkpoints").glob(".tmp-*") if path.is_dir()]
+
+
+def _while_it_saves(target: Target) -> None:
+    deadline = time.monotonic() + HANG_S
+    while not _saves(target) and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def node_down(target: Target) -> None:
@@ -163,5 +226,9 @@ QUICK: list[Fault] = [
     power_loss, restart_the_controller,
 ]  # fmt: skip
 SLOW: list[Fault] = [time_limit]
+# The mode of preemption -> what a cluster of that mode does to a run.
+PREEMPTIONS: dict[str, list[Fault]] = {
+    "SUSPEND": [suspend_beyond_the_hang_timeout, suspend_twice_in_a_row, suspend_in_the_middle_of_a_save],
+}
 ANNOUNCED = {term_a_rank, usr1_a_rank, usr2_a_rank, requeue, preempt, node_down, time_limit}
 HARMLESS = {restart_the_controller}

@@ -43,15 +43,22 @@ SelectType=select/cons_tres SelectTypeParameters=CR_Core_Memory DefMemPerCPU={me
 JobAcctGatherType=jobacct_gather/linux JobAcctGatherFrequency=task=1 JobAcctGatherParams=OverMemoryKill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=100000,bf_interval=1
 SlurmdTimeout=10 KillWait=5 CompleteWait=0 ReturnToService=2 JobRequeue=1 MinJobAge=600
-PreemptType=preempt/partition_prio PreemptMode=REQUEUE{options}
+PreemptType=preempt/partition_prio {preemption}{options}
 """
 NODES = """\
 NodeName={nodes} NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{last}] {resources}
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
-PartitionName=nograce Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
-PartitionName=short Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=20 MaxTime=1
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode={mode} GraceTime=20
+PartitionName=nograce Nodes=ALL PriorityTier=1 PreemptMode={mode} GraceTime=0
+PartitionName=short Nodes=ALL PriorityTier=1 PreemptMode={mode} GraceTime=20 MaxTime=1
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
+# How the jobs of the three lower partitions are preempted -> the cluster's settings for it. Who suspends jobs must also
+# wake them, which the gang scheduler does; and it looks at them once a time slice.
+PREEMPTION = {
+    "REQUEUE": "PreemptMode=REQUEUE",
+    "CANCEL": "PreemptMode=CANCEL",
+    "SUSPEND": "PreemptMode=SUSPEND,GANG SchedulerTimeSlice=5",
+}
 
 
 def claim_ports(count: int, block: int = 64) -> tuple[socket.socket, int]:
@@ -82,12 +89,12 @@ class Cluster:
         cpus: int = 4,
         gpus_per_node: int = 0,
         preempt_send_user_signal: bool = False,
-        preempt_mode: str = "REQUEUE",
+        preemption: str = "REQUEUE",
     ) -> None:
         self.nodes = [f"127.0.0.{number}" for number in range(1, nodes + 1)]
         self.user = pwd.getpwuid(os.getuid()).pw_name  # who submits jobs, runs daemons and administers
         self.cpus, self.gpus_per_node = cpus, gpus_per_node
-        self.preempt_send_user_signal, self.preempt_mode = preempt_send_user_signal, preempt_mode
+        self.preempt_send_user_signal, self.preemption = preempt_send_user_signal, preemption
         self._port_lock, self._port = claim_ports(1 + nodes)
         # A unix socket's path holds 107 bytes, and slurmstepd puts its own deep in the folder.
         short = "/tmp" if len(tempfile.gettempdir()) > 40 else None
@@ -237,8 +244,9 @@ class Cluster:
         text = (SETTINGS.replace(" ", "\n") + NODES).format(  # Slurm takes one setting a line
             folder=self.folder, user=self.user, port=self._port, first=self._port + 1, last=last_port,
             memory=MEMORY_PER_CPU, options=options, nodes=",".join(self.nodes), resources=resources,
+            mode=self.preemption, preemption="\n".join(PREEMPTION[self.preemption].split()),
         )  # fmt: skip
-        self.conf.write_text(text.replace("PreemptMode=REQUEUE", f"PreemptMode={self.preempt_mode}"))
+        self.conf.write_text(text)
 
     def _start(self, name: str, *cmd: str) -> None:
         env = {**self.env, "SLURMD_NODENAME": name}  # slurmd hands it on to its stepds

@@ -22,7 +22,7 @@ def cancelling() -> Iterator[Cluster]:
     """Two nodes whose jobs are cancelled when they are preempted."""
     if MISSING:
         pytest.skip(REASON)
-    with Cluster(preempt_mode="CANCEL") as cluster:
+    with Cluster(preemption="CANCEL") as cluster:
         yield cluster
 
 

@@ -95,13 +95,20 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
     text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
     lost = [name for name, mode, _ in rows if "CANCEL" in mode]
     text += "; of cancelled ones another job continues the run" if lost else ""
+    woken = [name for name, mode, _ in rows if "SUSPEND" in mode or mode == "GANG"]
+    if woken and len(woken) == sum(mode != "OFF" for _, mode, _ in rows):
+        return ok(
+            f"preempted jobs of {', '.join(woken)} are suspended and continue by themselves: no attempt ends, and no"
+            f" step is lost; they keep memory and GPUs meanwhile ({text})"
+        )
     hasty = [name for name, mode, grace in rows if mode in ("REQUEUE", "CANCEL") and grace < SHORT_GRACE_SECONDS]
     if hasty and not _user_signal(settings):
         return warn(
             f"preempted jobs of {', '.join(hasty)} have less than {SHORT_GRACE_SECONDS} s to save ({text})",
             "save more often there: --every-minutes 2 (steps since the last save are computed again)",
         )
-    return ok(f"preempted jobs are warned ({text})")
+    kept = f"; those of {', '.join(woken)} are suspended, and continue by themselves" if woken else ""
+    return ok(f"preempted jobs are warned{kept} ({text})")
 
 
 def _user_signal(settings: dict[str, str]) -> bool:

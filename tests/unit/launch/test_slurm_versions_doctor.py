@@ -29,6 +29,14 @@ def test_the_doctor_knows_the_switch_of_preemption_by_both_names(answers: Answer
     assert finding is not None and finding.state == "warn"
 
 
+def test_the_doctor_says_what_a_suspension_means(answers: Answers) -> None:
+    answers.change("partition", "PreemptMode=REQUEUE", "PreemptMode=SUSPEND")
+    finding = slurm.preemption()
+    assert finding is not None and finding.state == "ok"
+    assert "jobs of low are suspended and continue by themselves: no attempt ends, and no step is lost" in finding.text
+    assert "they keep memory and GPUs meanwhile (low: SUSPEND, 5 s grace)" in finding.text
+
+
 def told(version: str, place: str, monkeypatch: pytest.MonkeyPatch, **changed: str) -> Told:
     """What a probe tells that asked for two ranks on two nodes, where its batch script finds the environment recorded
     under `place`, but for some variables."""

@@ -17,7 +17,7 @@ from fork_server import Forked
 from limits import HANG_S
 from process_table import children, gone
 
-from medtrain.training.watchdog import blame
+from medtrain.training.watchdog import APART_S, Watchdog, blame
 
 SETTINGS = [*SMALL, "--image_size", "32", "--every_steps", "4", "--hang_timeout_seconds", "8", "--tasks_per_node", "2",
             "--workers", "2", "--batch_size", "2"]  # fmt: skip
@@ -109,16 +109,32 @@ def test_a_rank_whose_loader_hangs_is_named_with_its_place_in_the_code(
 
 
 def test_a_job_that_is_suspended_has_not_hung(demo_shards: Path, tmp_path: Path, undisturbed: Any) -> None:
+    """Nor has it where one node is woken later than the other by more than a rank may be silent. What it was suspended
+    is in the journal, and no part of how long steps and epochs take."""
     training = Training(demo_shards, tmp_path, "run")
-    everyone = [*training.ranks, *training.loaders]
-    for pid in everyone:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(12)
-    for pid in everyone:
-        os.kill(pid, signal.SIGCONT)
+    nodes = [[rank, *children(rank, "medtrain.loading.worker")] for rank in training.ranks]
+    for number, wait_s in ((signal.SIGSTOP, (0, 6)), (signal.SIGCONT, (10, 0))):
+        for node, then in zip(nodes, wait_s, strict=True):
+            for pid in node:
+                os.kill(pid, number)
+            time.sleep(then)
     printed = training.end()
     assert "no heartbeat" not in printed
     assert hashes(training.folder) == undisturbed
+    rows = [json.loads(line) for line in (training.folder / "metrics.jsonl").read_text().splitlines()]
+    assert 5 < sum(row.get("suspended_seconds", 0) for row in rows) < 8, "those of rank 0"
+
+
+def test_a_hang_is_found_where_two_jobs_take_turns_and_each_is_suspended_again_and_again() -> None:
+    watchdog = object.__new__(Watchdog)  # without its thread
+    watchdog.alive("step 1", 45.0)
+    for _ in range(9):
+        watchdog._wait_for_the_others()
+    assert watchdog._ticks == -45
+    watchdog.alive("step 2", 5.0)
+    watchdog._wait_for_the_others()
+    watchdog._wait_for_the_others()
+    assert watchdog._ticks == -APART_S
 
 
 def report(rank: int, waiting: bool) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Storms on clusters that preempt jobs in another way than by a requeue; the run ends as if nothing had happened.
+
+pytest tests/storm/test_preemption_storm.py                          3 preemptions of each mode
+pytest tests/storm/test_preemption_storm.py --preemptions 100        a long storm; its result belongs into RESULTS.md
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from cluster_user import TWO_NODES, User
+from faults import PREEMPTIONS, Target, suspend_beyond_the_hang_timeout
+from slurm_cluster import PATH, Cluster
+from stormed_run import STORM, end_and_compare, resumed, steps, until_it_trains
+
+STARTS = {"SUSPEND": 0}  # how often a run starts again after one preemption
+
+
+@pytest.mark.parametrize("mode", PREEMPTIONS)
+@pytest.mark.skipif(shutil.which("slurmctld", path=PATH) is None, reason="!!! NOT TESTED: the storm needs Slurm")
+def test_storm_of_preemptions(
+    mode: str, demo_shards: Path, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count, seed = request.config.getoption("--preemptions"), request.config.getoption("--storm-seed")
+    draw = random.Random(seed)
+    row = [fault for _ in range(count) for fault in draw.sample(PREEMPTIONS[mode], len(PREEMPTIONS[mode]))][:count]
+    with Cluster(preemption=mode) as cluster:
+        user = User(cluster, tmp_path, demo_shards)
+        target = Target(user, "storm", user.submit("storm", *STORM, *TWO_NODES, "--time", "120"), draw)
+        run, began = user.run("storm"), time.monotonic()
+        until_it_trains(target, 0, 0)
+        for number, preempt in enumerate(row, 1):
+            time.sleep(draw.uniform(0, 1))
+            target.told.append(preempt.__name__)
+            starts, durable = len(resumed(run)), target.durable()
+            preempt(target)
+            until_it_trains(target, durable, starts + STARTS[mode])
+            with capsys.disabled():
+                print(
+                    f"\n{number:3d} {time.monotonic() - began:6.0f} s  step {steps(run):5d}  {target.told[-1]}", end=""
+                )
+        rows = user.attempts("storm")
+        if mode == "SUSPEND":
+            assert sum(line["event"] == "start" for line in rows) == 1, "no attempt ends by a suspension"
+            noted = [line for line in rows if line["event"] == "suspended" and line["preemptor"]]
+            assert len(noted) == row.count(suspend_beyond_the_hang_timeout)
+            assert all(10 < line["seconds"] < 60 for line in noted)
+        end_and_compare(user, demo_shards, 2)
+        assert not cluster.run("squeue", "--noheader").stdout, "no job is left in the queue"
+        assert not (run / "hangs").exists()
+        assert not [path for path in run.rglob("*") if ".tmp-" in path.name or path.name.endswith(".unfinished")]
+    with capsys.disabled():
+        starts = sum(line["event"] == "start" for line in rows)
+        print(f"\n{count} preemptions by {mode} (seed {seed}), attempts: {starts}, steps in all: {steps(run)}, "
+              f"{time.monotonic() - began:.0f} s: same bits\n")  # fmt: skip
