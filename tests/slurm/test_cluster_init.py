@@ -102,7 +102,7 @@ def read(text: str) -> SlurmConfig:
 @pytest.fixture(scope="module")
 def site() -> Iterator[SurveyedSite]:
     """A cluster with something to complain of."""
-    more = "PartitionName=closed Nodes=ALL State=DOWN\n"
+    more = "PartitionName=closed Nodes=ALL State=DOWN\nPartitionName=vip Nodes=ALL AllowAccounts=vip\n"
     edits = (("KillWait=5", "KillWait=2"), ("JobRequeue=1", "JobRequeue=0"))
     with SurveyedSite(edits=edits, more=more, nodes=1, gpus_per_node=2) as site:
         yield site
@@ -117,7 +117,7 @@ def test_what_is_missing_is_in_the_file_and_on_the_screen(site: SurveyedSite) ->
     for words in ("JobRequeue=0", "nograce have less than 10 s", "KillWait=2"):
         assert words in done.stderr
         assert words in text
-    assert f"{path}: partition nograce, 2 GPUs a node, time 24:00:00" in done.stdout
+    assert f"{path}: partition nograce, gpus_per_node 2, time 24:00:00" in done.stdout
     assert "medtrain doctor --cluster hasty" in done.stdout
     assert "medtrain submit RECIPE --cluster hasty" in done.stdout
 
@@ -140,12 +140,19 @@ def test_nothing_is_overwritten_and_the_cluster_has_a_name(site: SurveyedSite) -
 @pytest.mark.parametrize(
     ("partition", "code", "said", "helps"),
     [
-        ("hgih", 2, "there is no partition hgih (did you mean high?)", "there are: low, nograce, short, high, closed"),
+        (
+            "hgih",
+            2,
+            "there is no partition hgih (did you mean high?)",
+            "there are: low, nograce, short, high, closed, vip",
+        ),
+        ("vip", 1, "could train in the partition vip: only account vip", "choose another: --partition low"),
         ("closed", 1, "could train in the partition closed: DOWN", "choose another: --partition low"),
         ("short", 1, "could train in the partition short: limit too short to train", "choose another: --partition low"),
     ],
 )
 def test_a_partition_that_cannot_be_used(site: SurveyedSite, partition: str, code: int, said: str, helps: str) -> None:
+    """Slurm itself would take such a job, and never start it (EnforcePartLimits=NO)."""
     done = site.medtrain("cluster", "init", "another", "--partition", partition)
     assert (done.returncode, said in done.stderr, helps in done.stderr) == (code, True, True), done.stderr
     assert not (site.clusters / "another.yaml").exists()

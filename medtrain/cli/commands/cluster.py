@@ -49,8 +49,8 @@ def cluster_init(
         say_json({"name": made.name, "file": str(made.path), "settings": values, "missing": bad})
         return
     chosen = made.profile.config
-    gpus = f"{chosen.gpus_per_node} GPUs" if chosen.gpus_per_node else "no GPUs"
-    say(f"{made.path}: partition {chosen.partition}, {gpus} a node, time {chosen.time}")
+    gpus = f"gpus_per_node {chosen.gpus_per_node}" if chosen.gpus_per_node else "no GPUs"
+    say(f"{made.path}: partition {chosen.partition}, {gpus}, time {chosen.time}")
     for each in bad:
         warn(each["text"], each["fix"])
     hidden = [file for file in cluster_files.every() if file.name == made.name and file.hidden_by == made.path]

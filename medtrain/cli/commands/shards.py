@@ -50,20 +50,23 @@ class Jobs:
     cpus_per_task: int = 0
     """Slurm: CPU cores of each job (0: the cluster's default)."""
     mem_gb: float = 0.0
-    """Slurm: memory of each job in GB (0: the cluster's default)."""
+    """Slurm: memory of each job in GB (0: that of one rank in the cluster file, or Slurm's default)."""
     time: str = ""
     """Slurm: time limit of each job as Slurm writes it."""
 
 
 def resources(jobs: Jobs) -> SlurmConfig:
-    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, below the flags."""
+    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, and with the memory of one rank,
+    below the flags."""
     profile = with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig()
     given = {
         name: value
         for name in ("partition", "account", "cpus_per_task", "mem_gb", "time")
         if (value := getattr(jobs, name))
     }
-    return replace(profile, nodes=1, tasks_per_node=1, gpus_per_node=0, **given)
+    ranks = profile.tasks_per_node or profile.gpus_per_node or 1
+    one = replace(profile, nodes=1, tasks_per_node=1, gpus_per_node=0, mem_gb=profile.mem_gb / ranks)
+    return replace(one, **given)
 
 
 HERE = Jobs()
