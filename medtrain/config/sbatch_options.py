@@ -187,7 +187,8 @@ def ranks_per_node(slurm: SlurmConfig) -> int:
 
 
 def one_process(slurm: SlurmConfig, gpu: bool = False) -> SlurmConfig:
-    """The settings of a job of one process beside a run: without its nodes and GPUs, or with one `gpu` of them."""
+    """The settings of a job of one process beside a run: with the memory of one rank, and without its nodes and GPUs,
+    or with one `gpu` of them."""
     kept = {name: value for name, value in named(slurm.sbatch).items() if name not in OF_SHAPE}
     one = gpu and gpus_per_node(slurm) > 0
     others = ",".join(part for part in (named(slurm.sbatch).get("gres") or "").split(",") if not _gpus_in(part))
@@ -195,7 +196,13 @@ def one_process(slurm: SlurmConfig, gpu: bool = False) -> SlurmConfig:
         kept["gres"] = others
     kind = gpu_type(slurm) if one else ""
     return dataclasses.replace(
-        slurm, nodes=1, tasks_per_node=1, gpus_per_node=int(one), gpu_type=kind, sbatch=spelled(kept)
+        slurm,
+        nodes=1,
+        tasks_per_node=1,
+        gpus_per_node=int(one),
+        gpu_type=kind,
+        mem_gb=slurm.mem_gb / ranks_per_node(slurm),
+        sbatch=spelled(kept),
     )
 
 

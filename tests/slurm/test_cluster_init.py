@@ -34,7 +34,7 @@ KINDS: dict[str, Callable[[], SurveyedSite]] = {
 NEEDS_ACCOUNTING = {"preempt by QOS"} if slurm_accounting.MISSING else set()
 SHARED: dict[str, Any] = {"cpus_per_task": 2, "mem_gb": 15.0, "time": "24:00:00", "signal_seconds": 120}
 VALUES = {
-    "typed GPUs": {**SHARED, "partition": "low", "gpus_per_node": 2},
+    "typed GPUs": {**SHARED, "partition": "low", "gpus_per_node": 2, "gpu_type": "v100"},
     "no accounting": {**SHARED, "partition": "low", "gpus_per_node": 4, "cpus_per_task": 1},
     "one partition": {**SHARED, "partition": "all", "gpus_per_node": 2, "time": "02:00:00"},
     "40 partitions": {**SHARED, "partition": "gpu-week", "gpus_per_node": 2},
@@ -45,7 +45,7 @@ VALUES = {
 }  # fmt: skip
 # Lines that are in the file, apart from its settings.
 COMMENTS = {
-    "typed GPUs": ["a100:2, v100:2", "whichever is free of a100, v100 (by type: v100:2)"],
+    "typed GPUs": ["a100:2, v100:2", "gpus_per_node: v100:2", "or a100"],
     "no accounting": ["# Accounts: there is no accounting: jobs need no account.", "limit too short to train"],
     "one partition": ["#   all*       1/1    -      2h     30m", "requeue 60s  <- this file"],
     "40 partitions": ["only account vip", "DOWN", "needs a reservation", "no node in service", "cancel 0s"],
@@ -102,7 +102,7 @@ def read(text: str) -> SlurmConfig:
 @pytest.fixture(scope="module")
 def site() -> Iterator[SurveyedSite]:
     """A cluster with something to complain of."""
-    more = "PartitionName=closed Nodes=ALL State=DOWN\n"
+    more = "PartitionName=closed Nodes=ALL State=DOWN\nPartitionName=vip Nodes=ALL AllowAccounts=vip\n"
     edits = (("KillWait=5", "KillWait=2"), ("JobRequeue=1", "JobRequeue=0"))
     with SurveyedSite(edits=edits, more=more, nodes=1, gpus_per_node=2) as site:
         yield site
@@ -117,7 +117,7 @@ def test_what_is_missing_is_in_the_file_and_on_the_screen(site: SurveyedSite) ->
     for words in ("JobRequeue=0", "nograce have less than 10 s", "KillWait=2"):
         assert words in done.stderr
         assert words in text
-    assert f"{path}: partition nograce, 2 GPUs a node, time 24:00:00" in done.stdout
+    assert f"{path}: partition nograce, gpus_per_node 2, time 24:00:00" in done.stdout
     assert "medtrain doctor --cluster hasty" in done.stdout
     assert "medtrain submit RECIPE --cluster hasty" in done.stdout
 
@@ -140,12 +140,19 @@ def test_nothing_is_overwritten_and_the_cluster_has_a_name(site: SurveyedSite) -
 @pytest.mark.parametrize(
     ("partition", "code", "said", "helps"),
     [
-        ("hgih", 2, "there is no partition hgih (did you mean high?)", "there are: low, nograce, short, high, closed"),
+        (
+            "hgih",
+            2,
+            "there is no partition hgih (did you mean high?)",
+            "there are: low, nograce, short, high, closed, vip",
+        ),
+        ("vip", 1, "could train in the partition vip: only account vip", "choose another: --partition low"),
         ("closed", 1, "could train in the partition closed: DOWN", "choose another: --partition low"),
         ("short", 1, "could train in the partition short: limit too short to train", "choose another: --partition low"),
     ],
 )
 def test_a_partition_that_cannot_be_used(site: SurveyedSite, partition: str, code: int, said: str, helps: str) -> None:
+    """Slurm itself would take such a job, and never start it (EnforcePartLimits=NO)."""
     done = site.medtrain("cluster", "init", "another", "--partition", partition)
     assert (done.returncode, said in done.stderr, helps in done.stderr) == (code, True, True), done.stderr
     assert not (site.clusters / "another.yaml").exists()

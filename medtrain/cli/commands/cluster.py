@@ -12,6 +12,7 @@ from medtrain.config import cluster_files, configfile
 from medtrain.config.cluster_files import ClusterFile
 from medtrain.config.fingerprint import to_dict
 from medtrain.config.renamed import NEW_NAMES
+from medtrain.config.sbatch_options import typed_gpus
 from medtrain.config.schema import Config
 from medtrain.config.yaml12 import read_yaml
 from medtrain.core import permissions
@@ -49,8 +50,8 @@ def cluster_init(
         say_json({"name": made.name, "file": str(made.path), "settings": values, "missing": bad})
         return
     chosen = made.profile.config
-    gpus = f"{chosen.gpus_per_node} GPUs" if chosen.gpus_per_node else "no GPUs"
-    say(f"{made.path}: partition {chosen.partition}, {gpus} a node, time {chosen.time}")
+    gpus = f"gpus_per_node {typed_gpus(chosen)}" if chosen.gpus_per_node else "no GPUs"
+    say(f"{made.path}: partition {chosen.partition}, {gpus}, time {chosen.time}")
     for each in bad:
         warn(each["text"], each["fix"])
     hidden = [file for file in cluster_files.every() if file.name == made.name and file.hidden_by == made.path]
@@ -110,6 +111,8 @@ def _settings(file: ClusterFile) -> dict[str, Any]:
     config = configfile.with_cluster(Config(), str(file.path))
     configfile.check(config, str(file.path))
     values = to_dict(config)["slurm"]
+    if config.slurm.gpu_type:  # as one writes it
+        values["gpus_per_node"] = typed_gpus(config.slurm)
     named = configfile.names_in({"slurm": read_yaml(file.path)})
     named = [NEW_NAMES.get(name, name).split(".")[-1] for name in named]
     return {name: values[name] for name in named if name in values}

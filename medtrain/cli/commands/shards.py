@@ -51,7 +51,7 @@ class Jobs:
     cpus_per_task: int = 0
     """Slurm: CPU cores of each job (0: the cluster's default)."""
     mem_gb: float = 0.0
-    """Slurm: memory of each job in GB (0: the cluster's default)."""
+    """Slurm: memory of each job in GB (0: that of one rank in the cluster file, or Slurm's default)."""
     time: str = ""
     """Slurm: time limit of each job as Slurm writes it."""
     array_throttle: int = 0
@@ -61,7 +61,8 @@ class Jobs:
 
 
 def resources(jobs: Jobs) -> SlurmConfig:
-    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, below the flags."""
+    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, and with the memory of one rank,
+    below the flags."""
     profile = one_process(with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig())
     names = ("partition", "account", "cpus_per_task", "mem_gb", "time", "array_throttle", "sbatch")
     given = {name: value for name in names if (value := getattr(jobs, name))}

@@ -30,7 +30,7 @@ class Entry:
 
 
 def entry(partition: Partition, seen: Survey) -> Entry:
-    """How this user's jobs get in. Where they seem not to, it still says what to try."""
+    """How this user's jobs get in, or why they do not: Slurm takes many a job that it then never starts."""
     fields = partition.fields
     row, barred = _association(partition, seen)
     qos, no_qos = _qos(partition, seen, row)
@@ -75,25 +75,31 @@ def _association(partition: Partition, seen: Survey) -> tuple[Association | None
     allowed, denied = (partition.fields.get(name, "") for name in ("AllowAccounts", "DenyAccounts"))
     rows = [row for row in seen.accounts.rows if row.partition in ("", partition.name)]
     rows.sort(key=lambda row: (row.account != seen.accounts.default, row.partition == ""))
-    good = [row for row in rows if _listed(row.account, allowed, denied)]
-    if good:
-        return good[0], ""
+    above = seen.accounts.above
+    good = [row for row in rows if _listed({row.account, *above.get(row.account, ())}, allowed, denied)]
+    if good or not seen.accounts.checked:
+        return next(iter(good or rows), None), _lacks(seen) if not rows else ""
     if allowed not in EVERYONE:
         return (rows[0] if rows else None), _only("account", allowed.split(","))
     if rows:
         return rows[0], f"not for account {rows[0].account}"
+    return None, _lacks(seen)
+
+
+def _lacks(seen: Survey) -> str:
     known = seen.accounts.enforced and not seen.accounts.unknown
-    return None, f"{seen.user} has no account" if known else ""
+    return f"{seen.user} has no account" if known else ""
 
 
 def _qos(partition: Partition, seen: Survey, row: Association | None) -> tuple[str, str]:
     """The QOS that a job must name, if any, or why none will do. Where QOS decide about preemption it is named always,
     and one that goes back to the queue, with a warning, is preferred."""
     allowed, denied = (partition.fields.get(name, "") for name in ("AllowQos", "DenyQos"))
-    if row is None:
-        return "", "" if allowed in EVERYONE else _only("QOS", allowed.split(","))
+    if row is None:  # without accounting there are no QOS, and Slurm does not look at these
+        there = "slurmdbd" in seen.settings.get("AccountingStorageType", "")
+        return "", _only("QOS", allowed.split(",")) if there and allowed not in EVERYONE else ""
     names = dict.fromkeys([row.default_qos, *row.qos] if row.default_qos in row.qos or not row.qos else row.qos)
-    good = [name for name in names if _listed(name, allowed, denied)]
+    good = [name for name in names if _listed({name}, allowed, denied)]
     if not good:
         return "", _only("QOS", allowed.split(",")) if allowed not in EVERYONE else "not for your QOS"
     if seen.settings.get("PreemptType") == "preempt/qos":
@@ -106,9 +112,13 @@ def _returns(partition: str, qos: str) -> bool:
     return finding is not None and finding.state == "ok"
 
 
-def _listed(name: str, allowed: str, denied: str) -> bool:
-    inside = allowed in EVERYONE or name.lower() in allowed.lower().split(",")
-    return inside and name.lower() not in denied.lower().split(",")
+def _listed(names: set[str], allowed: str, denied: str) -> bool:
+    """Whether one of these is allowed, or none is denied: Slurm does not look at the second list where there is a
+    first."""
+    own = {name.lower() for name in names}
+    if allowed not in EVERYONE:
+        return bool(own & set(allowed.lower().split(",")))
+    return not own & set(denied.lower().split(","))
 
 
 def _only(what: str, names: Iterable[str]) -> str:

@@ -12,6 +12,8 @@ from medtrain.doctor.checks import ask, slurm
 UNITS = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}  # of memory, in MB
 OF_ASSOCIATION = ("Account", "Partition", "QOS", "DefaultQOS", "MaxWall", "MaxTRES", "MaxTRESPerNode", "GrpTRES")
 OF_QOS = ("Name", "MaxWall", "MaxTRES", "MaxTRESPerNode", "MaxTRESPerUser", "GrpTRES")
+OF_TREE = ("Account", "ParentName", "User")
+HIERARCHICAL = (24, 11)  # since then what a partition allows an account holds for the accounts below it, too
 USUAL_QOS = "normal"  # a job's where nothing names another
 
 
@@ -44,17 +46,21 @@ class Accounts:
     default: str = ""
     rows: tuple[Association, ...] = ()
     qos: Mapping[str, Limits] = field(default_factory=dict)
+    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """An account -> those that it is below, where Slurm looks at them."""
     enforced: bool = False
     """Whether a job needs an account that its user is a member of."""
+    checked: bool = True
+    """Whether a partition looks at the account of a job: since 24.11 only where that is enforced."""
 
 
 def of(user: str, settings: Mapping[str, str]) -> Accounts:
     """Ask sacctmgr; without accounting there are no accounts to name."""
+    hierarchical = version(settings) >= HIERARCHICAL
     if "slurmdbd" not in settings.get("AccountingStorageType", ""):
-        return Accounts("there is no accounting: jobs need no account")
-    enforced = any(
-        word in settings.get("AccountingStorageEnforce", "").lower() for word in ("assoc", "limits", "qos", "safe")
-    )
+        return Accounts("there is no accounting: jobs need no account", checked=not hierarchical)
+    words = settings.get("AccountingStorageEnforce", "").lower()
+    enforced = any(word in words for word in ("assoc", "limits", "qos", "safe"))
     if shutil.which("sacctmgr") is None:
         return Accounts("sacctmgr is not here: whoever has an account writes it as `account:`", enforced=enforced)
     here = f"cluster={settings.get('ClusterName', '')}"
@@ -67,8 +73,28 @@ def of(user: str, settings: Mapping[str, str]) -> Accounts:
         default=users[0]["DefaultAccount"] if users else "",
         rows=tuple(_association(row) for row in rows),
         qos={row["Name"]: limits(row) for row in qos},
+        above=_above(here) if hierarchical else {},
         enforced=enforced,
+        checked=enforced or not hierarchical,
     )
+
+
+def version(settings: Mapping[str, str]) -> tuple[int, int]:
+    """The controller's: `24.11.3` is (24, 11)."""
+    found = re.match(r"(\d+)\.(\d+)", settings.get("SLURM_VERSION", ""))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _above(here: str) -> dict[str, frozenset[str]]:
+    rows, _ = _table("associations", OF_TREE, here)
+    parents = {row["Account"]: row["ParentName"] for row in rows if not row["User"]}
+    found = {}
+    for account in parents:
+        above: list[str] = []
+        while (parent := parents.get(above[-1] if above else account)) and parent not in above:
+            above.append(parent)
+        found[account] = frozenset(above)
+    return found
 
 
 def _table(what: str, columns: tuple[str, ...], *of: str) -> tuple[list[dict[str, str]], str]:

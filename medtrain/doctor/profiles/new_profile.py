@@ -79,21 +79,20 @@ def save(path: Path, text: str) -> None:
 
 def chosen(seen: Survey, wanted: str) -> tuple[Profile, Findings]:
     """The first partition that the doctor finds usable, in order of preference, or the wanted one."""
-    refused: list[str] = []
+    usable, refused = ranked(seen)
+    candidates = usable
     if wanted:
-        found = _named(seen, wanted)
-        entry = access.entry(found, seen)
-        candidates = [(found, entry)]
-    else:
-        candidates, refused = ranked(seen)
+        ensure_there(seen, wanted)
+        candidates = [one for one in usable if one[0].name == wanted]
+        refused = [reason for reason in refused if reason.startswith(f"{wanted}: ")]
     for partition, entry in candidates[:TRIED]:
         made = profile(partition, entry, seen)
         findings = list(examined(made))
         bad = [finding.text for _, finding in findings if finding.state == "FAIL"]
         if not bad:
             return made, findings
-        refused.append(f"{partition.name}: {entry.why_not or bad[0]}")
-    if wanted and (others := [partition.name for partition, _ in ranked(seen)[0] if partition.name != wanted]):
+        refused.append(f"{partition.name}: {bad[0]}")
+    if wanted and (others := [partition.name for partition, _ in usable if partition.name != wanted]):
         problem = f"no job of {seen.user} could train in the partition {refused[0]}"
         raise MachineError(problem, f"choose another: --partition {others[0]}")
     raise MachineError(
@@ -102,11 +101,11 @@ def chosen(seen: Survey, wanted: str) -> tuple[Profile, Findings]:
     )
 
 
-def _named(seen: Survey, wanted: str) -> Partition:
+def ensure_there(seen: Survey, wanted: str) -> None:
+    """InputError where the cluster has no such partition."""
     names = [partition.name for partition in seen.partitions]
     if wanted not in names:
         raise InputError(f"there is no partition {wanted}{nearest(wanted, names)}", f"there are: {', '.join(names)}")
-    return seen.partitions[names.index(wanted)]
 
 
 def ranked(seen: Survey) -> tuple[list[tuple[Partition, Entry]], list[str]]:

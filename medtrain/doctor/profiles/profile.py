@@ -46,16 +46,17 @@ class Profile:
     remarks: dict[str, str]
 
 
-def gpu_request(kind: Kind, types: list[str]) -> tuple[int, str]:
-    """What `gpus_per_node` is given for GPUs of a kind in a partition that has these types, and a remark.
+def gpu_request(kind: Kind, types: list[str]) -> tuple[str, str]:
+    """The type by which GPUs of a kind are requested in a partition that has these types, and a remark.
 
-    A number is all that the setting takes. Where a partition has several types, the remark has the request by type.
+    Where a partition has one type, or some of its GPUs have none, any will do.
     """
-    name, number = kind
+    name = kind[0]
     if len(types) < 2:
-        return number, f"of type {name}" if name else ""
+        return "", f"of type {name}" if name else ""
+    others = [other for other in types if other and other != name]
     several = ", ".join(kind or "others" for kind in types)
-    return number, f"whichever is free of {several} (by type: {name}:{number})" if name else f"of {several}"
+    return (name, f"or {', '.join(others)}") if name and others else ("", f"of {several}")
 
 
 def share(partition: Partition, entry: Entry, seen: Survey) -> Share:
@@ -88,13 +89,14 @@ def profile(partition: Partition, entry: Entry, seen: Survey) -> Profile:
     """The values for a partition."""
     given = share(partition, entry, seen)
     kind, gpus, limit = given.kind, given.gpus, entry.limits.minutes
-    request, of_gpus = gpu_request((kind[0], gpus), partition.types) if kind and gpus else (0, "")
+    gpu_type, of_gpus = gpu_request((kind[0], gpus), partition.types) if kind and gpus else ("", "")
     minutes = DAY_MINUTES if limit is None else min(limit, DAY_MINUTES)
     nodes = _number(partition.fields, "MinNodes") or 1
     config = SlurmConfig(
         nodes=nodes,
         tasks_per_node=0 if gpus else 1,
-        gpus_per_node=request,
+        gpus_per_node=gpus if kind else 0,
+        gpu_type=gpu_type,
         cpus_per_task=given.cores_each,
         mem_gb=given.memory_gb,
         time=slurm.clock(minutes),

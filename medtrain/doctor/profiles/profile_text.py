@@ -7,6 +7,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator
 
+from medtrain.config.sbatch_options import typed_gpus
 from medtrain.config.schema import SlurmConfig
 from medtrain.config.yaml12 import dumper
 from medtrain.core.counts import counted
@@ -53,6 +54,8 @@ def _values(made: Profile) -> list[str]:
 
     plain = SlurmConfig()
     values = {name: getattr(made.config, name) for name in SETTINGS}
+    if made.config.gpu_type:
+        values["gpus_per_node"] = typed_gpus(made.config)
     shown = {name: value for name, value in values.items() if name in ALWAYS or value != getattr(plain, name)}
     left = {name: yaml.dump({name: value}, Dumper=dumper()).strip() for name, value in shown.items()}
     left["time"] = f'time: "{shown["time"]}"'  # a number to the base of 60 in YAML 1.1

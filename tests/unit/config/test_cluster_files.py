@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medtrain.cli.commands.cluster import cluster_list, cluster_show
+from medtrain.cli.commands.shards import Jobs, resources
 from medtrain.cli.flags import parse_settings
 from medtrain.config import cluster_files, configfile
 from medtrain.config.schema import Config
@@ -107,6 +108,14 @@ def test_show_prints_the_settings_and_refuses_bad_ones(places: Path, capsys: pyt
         with pytest.raises(InputError) as caught:
             cluster_show("hippo")
         assert said in caught.value.problem and str(path) in caught.value.problem
+
+
+def test_a_job_that_packs_gets_the_memory_of_one_rank(places: Path) -> None:
+    """The whole node's would keep its GPUs from others."""
+    (places / "lab" / "hippo.yaml").write_text("gpus_per_node: 4\ncpus_per_task: 12\nmem_gb: 500\nnodes: 2\n")
+    asked = resources(Jobs(cluster="hippo"))
+    assert (asked.nodes, asked.gpus_per_node, asked.cpus_per_task, asked.mem_gb) == (1, 0, 12, 125)
+    assert resources(Jobs(cluster="hippo", mem_gb=8)).mem_gb == 8
 
 
 def test_a_run_does_without_the_file_that_its_settings_came_from(places: Path, tmp_path: Path) -> None:

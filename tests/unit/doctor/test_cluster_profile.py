@@ -65,6 +65,7 @@ def partition(*nodes: Node, **fields: str) -> Partition:
         ({"AllowGroups": "no-such-group,other"}, "only groups no-such-group, other"),
         ({"AllowAccounts": "a,b,c,d"}, "only accounts a, b and 2 more"),
         ({"DenyAccounts": "lab"}, "not for account lab"),
+        ({"DenyAccounts": "lab", "AllowAccounts": "lab"}, ""),  # of both the first does not count
         ({"AllowQos": "urgent"}, "only QOS urgent"),
         ({"DenyQos": "normal,long"}, "not for your QOS"),
         ({"RootOnly": "YES"}, "for root only"),
@@ -77,6 +78,16 @@ def test_who_may_use_a_partition(fields: dict[str, str], said: str, monkeypatch:
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     entry = access.entry(partition(**fields), seen(known=Accounts(default="lab", rows=(LAB,))))
     assert (entry.account, entry.why_not) == ("lab", said)
+
+
+def test_who_may_use_a_partition_of_a_cluster_without_accounting() -> None:
+    """Up to 24.05 a job without an account is not let in where accounts are named; QOS are not looked at."""
+    known = {version: accounts.of("ann", {"SLURM_VERSION": version}) for version in ("24.05.8", "24.11.0", "26.05.3")}
+    named = partition(AllowAccounts="lab", AllowQos="urgent")
+    said = {version: access.entry(named, seen(known=found)).why_not for version, found in known.items()}
+    assert said == {"24.05.8": "only account lab", "24.11.0": "", "26.05.3": ""}
+    accounted = seen(known=Accounts("sacctmgr is not here"), AccountingStorageType="accounting_storage/slurmdbd")
+    assert access.entry(partition(AllowQos="urgent"), accounted).why_not == "only QOS urgent"
 
 
 def test_root_is_in_every_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +142,8 @@ def test_types_of_gpus() -> None:
     assert profile.share(partition(slices), access.Entry(), seen()).kind == ("a100", 1), "no ranks on slices of a GPU"
     mixed = partition(NODE, NODE, replace(NODE, gpus=(("v100", 2),)), replace(NODE, gpus=()))
     made = profile.profile(mixed, access.entry(mixed, seen()), seen(mixed))
-    assert made.config.gpus_per_node == 4
-    remark = "all of a node on 2 nodes, whichever is free of a100, v100 (by type: a100:4)"
-    assert made.remarks["gpus_per_node"] == remark
+    assert (made.config.gpu_type, made.config.gpus_per_node) == ("a100", 4)
+    assert made.remarks["gpus_per_node"] == "all of a node on 2 nodes, or v100"
     assert "a100:4, v100:2, none" in profile_text.text("x", made, seen(mixed), [])
 
 
@@ -177,6 +187,30 @@ def test_what_accounting_tells(no_slurm: Path) -> None:
     assert lab == Association("lab", "", ("normal", "spot"), "spot", Limits(gpus=2))
     assert zoo == Association("zoo", "gpu", (), "normal", Limits(1440, 4, 8, 102_400))
     assert known.qos == {"normal": Limits(), "spot": Limits(minutes=600, gpus=8, cpus=64)}
+
+
+TREE = r"""case "$*" in
+*ParentName*) printf '%s\n' 'root||' 'root||root' 'physics|root|' 'lab|physics|' 'lab||ann' 'zoo|root|' ;;
+*" associations "*) echo 'lab||normal|||||' ;;
+*" user "*) echo lab ;;
+esac"""
+
+
+@pytest.mark.parametrize("version", ["24.05.8", "24.11.0"])
+def test_accounts_below_one_that_is_allowed(version: str, no_slurm: Path) -> None:
+    program(no_slurm, "sacctmgr", TREE)
+    settings = {"SLURM_VERSION": version, "AccountingStorageType": "accounting_storage/slurmdbd",
+                "AccountingStorageEnforce": "associations"}  # fmt: skip
+    here = seen(known=accounts.of("ann", settings), **settings)
+    below = version == "24.11.0"
+    for fields, said in (
+        ({"AllowAccounts": "physics"}, "" if below else "only account physics"),
+        ({"DenyAccounts": "physics"}, "not for account lab" if below else ""),
+        ({"AllowAccounts": "zoo"}, "only account zoo"),
+        ({"DenyAccounts": "zoo"}, ""),
+    ):
+        entry = access.entry(partition(**fields), here)
+        assert (entry.account, entry.why_not) == ("lab", said)
 
 
 # As Environment Modules 5.2 and Lmod 8.6 list modules on standard error.
