@@ -30,7 +30,7 @@ from medtrain.core.errors import (
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
-from medtrain.launch import dependencies, grace_time
+from medtrain.launch import dependencies, grace_time, notify
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
@@ -51,6 +51,7 @@ def supervise(run: Run, alone: bool = True) -> int:
     `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
     owner that lives, and Superseded where another has taken it over.
     """
+    notify.keep_address()
     ownership.take(run)
     try:
         return _until_it_ends(run, alone)
@@ -82,6 +83,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
+            notify.tell_of(run, "finished")
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
@@ -108,6 +110,7 @@ def cannot_begin(run: Run, error: InputError) -> int:
     """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
     set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
     show_error(error.problem, error.fix)
+    notify.tell_of(run, "failed", notify.UNUSABLE)
     return error.exit_code
 
 
@@ -117,6 +120,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s
     `warned_s` is how long before its time limit the job wants a signal.
     """
     attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
+    notify.tell_of_a_standstill(run)
     start = attempts.start_row(run, ranks.count)
     note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
@@ -159,6 +163,7 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
     fix = status.get("fix") or f"read the log, remove the cause, then: {resume_command(run)}"
     set_status(run, state="failed", error=problem, fix=fix)
     show_error(problem, fix)
+    notify.tell_of_giving_up(run, end)
     if alone:
         grace_time.stay_away()
     known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
@@ -201,6 +206,7 @@ def requeue(run: Run) -> int:
             break
         time.sleep(5)  # the controller may be restarting
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
+    notify.tell_of(run, "stuck", "Slurm did not requeue its job; resume it by hand")
     return EXIT_RESUMABLE
 
 

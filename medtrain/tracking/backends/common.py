@@ -84,7 +84,7 @@ def public_config(run: Run, config: Config) -> dict[str, Any]:
     the run began with."""
     values = fingerprint.to_dict(config)
     del values["runs"], values["data"]["shards"], values["slurm"]["account"], values["slurm"]["setup"]
-    del values["weights_dir"]
+    del values["weights_dir"], values["notify"], values["notify_on"]
     values["model"]["weights"] = weights_in_public(config.model.weights)
     values["slurm"]["cluster"] = Path(config.slurm.cluster).name
     return values if has_todays_names(run) else with_old_names(values)
