@@ -47,6 +47,11 @@ def life(facts_of: RunFacts) -> Section:
         table("Attempts", heads, rows, words=(1, 2, 5)),
         note("Goodput is the share of an attempt's time that went into steps that counted."),
     ]  # fmt: skip
+    parts += [
+        note(f"Attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time.")
+        for one in facts_of.attempts
+        if one["suspended"]
+    ]
     if facts_of.attempts[-1]["end"] is None:
         parts.append(note("The last attempt was under way when this page was written: medtrain report writes it anew."))
     return section("life", "The life of the run", *parts)
