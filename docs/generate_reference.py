@@ -172,7 +172,7 @@ def _type(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        return f"list of {TYPES[typing.get_args(hint)[0]]}"
+        return f"list of {_type(typing.get_args(hint)[0]).removeprefix('one of ')}"
     return TYPES[hint]
 
 

@@ -36,10 +36,10 @@ OF_SLURM = (
     "sbatch",
 )
 # What a run that is resumed may have otherwise, without other numbers.
-OF_RESUME = ("epochs", "patience", "workers", "every_minutes", "keep_last", "tasks_per_node", *OF_SLURM)
+OF_RESUME = ("epochs", "patience", "workers", "every_minutes", "keep_last", "tasks_per_node", "notify", *OF_SLURM)
 NAMED = {
     "train": (*RUN, *TRAINING, "tasks_per_node"),
-    "submit": (*RUN, *TRAINING, *OF_SLURM),
+    "submit": (*RUN, *TRAINING, *OF_SLURM, "notify"),
     "pipeline": (*RUN, *TRAINING, *OF_SLURM),
     "resume": OF_RESUME,
 }
@@ -66,7 +66,8 @@ BESIDE = {"train": ("check-data", "device"), "resume": ("runs", "update-code")}
 METAVARS = {"run": "NAME", "shards": "DIR", "weights": "FILE", "cluster": "NAME", "time": "HH:MM:SS",
             "partition": "NAME", "account": "NAME", "dependency": "ID", "study_type": "NAME", "weights_dir": "DIR",
             "datasets": "NAME ...", "holdout": "NAME", "sampling": "NAME=TIMES ...", "qos": "NAME", "entity": "NAME",
-            "constraint": "FEATURE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES"}  # fmt: skip
+            "constraint": "FEATURE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
+            "notify": "webhook|command:PROGRAM ..."}  # fmt: skip
 
 
 def one_screen(command: str, recipe: str = "") -> str:

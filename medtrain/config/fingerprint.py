@@ -14,7 +14,7 @@ from medtrain.config.schema import Config
 # A resumed run may change these and still end with the weights that the fields outside this list decide.
 FREE_FIELDS = (
     "run", "runs", "share", "epochs", "patience", "hang_seconds", "save_dir", "data.shards", "data.workers",
-    "data.prefetch",
+    "data.prefetch", "notify", "notify_on",
 )  # fmt: skip
 FREE_SECTIONS = ("checkpoint", "slurm", "tracking")
 # Settings that older runs have not -> the value that changes nothing.

@@ -46,7 +46,7 @@ def _type(hint: Any, full: str) -> dict[str, Any]:
     if typing.get_origin(hint) is typing.Literal:
         return {"enum": [*typing.get_args(hint), *OLD_VALUES.get(full, {}).values()]}
     if typing.get_origin(hint) is tuple:
-        return {"type": "array", "items": {"type": TYPES[typing.get_args(hint)[0]]}}
+        return {"type": "array", "items": _type(typing.get_args(hint)[0], full)}
     found: dict[str, Any] = {"type": TYPES[hint]}
     if full == "slurm.gpus_per_node":  # or a100:4
         found = {"type": ["integer", "string"], "pattern": f"^{TYPED.pattern}$"}

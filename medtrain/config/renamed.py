@@ -28,6 +28,8 @@ OLD_VALUES = {"data.color_mode": {"gray": "grey"}, "schedule.plateau_of": {"moni
 NEW_NAMES = {old: new for new, old in OLD_NAMES.items()}
 NEW_VALUES = {name: {old: new for new, old in values.items()} for name, values in OLD_VALUES.items()}
 
+UNKNOWN_BEFORE = ("notify", "notify_on")
+
 
 def canonical(name: str, value: Any) -> tuple[str, Any]:
     """A setting as fingerprints and older versions have it."""
@@ -45,9 +47,12 @@ def _among(values: dict[str, str] | None, value: Any) -> Any:
 
 
 def with_old_names(values: dict[str, Any], section: str = "") -> dict[str, Any]:
-    """Settings as a file has them, section by section, as older versions read them."""
+    """Settings as a file has them, section by section, as older versions read them: without those that they have
+    not, and that are not how a run is done."""
     found: dict[str, Any] = {}
     for key, value in values.items():
+        if section + key in UNKNOWN_BEFORE:
+            continue
         name, old = canonical(section + key, value)
         found[name.removeprefix(section)] = with_old_names(value, f"{key}.") if isinstance(value, dict) else old
     return found

@@ -93,7 +93,8 @@ def problems(config: Config) -> list[str]:
     rules += [
         (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
     ]
-    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *sbatch_options.broken(config.slurm)]
+    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *_notify(config)]
+    rules += sbatch_options.broken(config.slurm)
     return [problem for holds, problem in rules if not holds]
 
 
@@ -185,6 +186,16 @@ def _focal_alpha(config: Config) -> list[tuple[bool, str]]:
             not share or config.task != "abnormality",
             f"focal_alpha is {told}, and the weights of task abnormality are the paper's: give balanced or none",
         ),
+    ]
+
+
+def _notify(config: Config) -> list[tuple[bool, str]]:
+    """Without the words themselves where one is an address: who knows it can write there, too."""
+    secret = any("://" in word for word in config.notify)
+    known = all(word == "webhook" or word.removeprefix("command:").strip() not in ("", word) for word in config.notify)
+    return [
+        (not secret, "notify holds an address, which is a secret: write webhook, and put it into MEDTRAIN_NOTIFY_URL"),
+        (secret or known, f"notify is {' '.join(config.notify)!r}: write webhook, or command:/path/of/a/program"),
     ]
 
 

@@ -202,7 +202,7 @@ class SlurmConfig:
     """What is asked of Slurm."""
 
     cluster: str = ""
-    """Cluster file, by name (medtrain cluster list) or path (your defaults for the fields below)."""
+    """Cluster file by name or path (medtrain cluster list); its values are your defaults for the fields below."""
     nodes: int = 1
     """Nodes."""
     tasks_per_node: int = 0
@@ -269,6 +269,12 @@ class Config:
     """Kind of problem: how scores become a loss and metrics."""
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
+    notify: tuple[str, ...] = ()
+    """Who is told how the run goes: webhook, command:/path/of/a/program, or both (empty: nobody)."""
+    notify_on: tuple[Literal["finished", "failed", "given_up", "stuck"], ...] = (
+        "finished", "failed", "given_up", "stuck",
+    )  # fmt: skip
+    """What they are told: that it finished, failed, was given up after three crashes, or makes no progress."""
     hang_timeout_seconds: float = 45.0
     """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""
     seed: int = 42

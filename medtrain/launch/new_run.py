@@ -12,7 +12,7 @@ from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
 from medtrain.core.console import say
 from medtrain.core.errors import InputError, nearest
-from medtrain.launch import first_weights, group_members
+from medtrain.launch import first_weights, group_members, notify
 from medtrain.runs import code_snapshot, fencing, removal
 from medtrain.runs.ownership import take
 from medtrain.runs.run import Run, default_name
@@ -43,6 +43,7 @@ def ready(config: Config, packed: bool = True) -> Config:
     may not be `packed` yet."""
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
+    notify.ensure_ready(config)
     if config.weights_dir:
         config = dataclasses.replace(config, weights_dir=str(Path(config.weights_dir).absolute()))
     config = with_shards(config, packed)

@@ -10,7 +10,7 @@ from medtrain.config.schema import Config
 from medtrain.core import permissions
 from medtrain.core.console import busy, say
 from medtrain.core.errors import InputError
-from medtrain.launch import dependencies
+from medtrain.launch import dependencies, notify
 from medtrain.launch.new_run import with_shards
 from medtrain.launch.submit import TRAIN_HERE, send, where
 from medtrain.runs import attempts, code_snapshot
@@ -34,6 +34,8 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
         say(f"train it for longer: {resume_command(run)} --epochs N   (it has {before.epochs})")
         return 0
     configfile.check(config, f"run {run.name}")
+    if config.notify != before.notify:
+        notify.ensure_ready(config)
     ensure_same_settings(run, before, config)
     ensure_not_login_node(run, here)
     permissions.apply(config.share)

@@ -32,7 +32,7 @@ from medtrain.core.errors import (
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
-from medtrain.launch import dependencies, grace_time, successor
+from medtrain.launch import dependencies, grace_time, notify, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.launch.restart import note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
@@ -55,6 +55,7 @@ def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
     continues a job that Slurm ended. Raises InputError where the run has another owner that lives, and Superseded where
     another has taken it over.
     """
+    notify.keep_address()
     ownership.take(run)
     try:
         return _until_it_ends(run, alone, succeeds)
@@ -88,6 +89,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         ends.append(end)
         if end["kind"] == "finished":
             successor.revoke(run)
+            notify.tell_of(run, "finished")
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
@@ -124,6 +126,7 @@ def cannot_begin(run: Run, error: InputError) -> int:
     set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
     successor.revoke(run)
     show_error(error.problem, error.fix)
+    notify.tell_of(run, "failed", notify.UNUSABLE)
     return error.exit_code
 
 
@@ -133,6 +136,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s
     `warned_s` is how long before its time limit the job wants a signal.
     """
     attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
+    notify.tell_of_a_standstill(run)
     start = attempts.start_row(run, ranks.count)
     note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
@@ -176,6 +180,7 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
     set_status(run, state="failed", error=problem, fix=fix)
     successor.revoke(run)
     show_error(problem, fix)
+    notify.tell_of_giving_up(run, end)
     if alone:
         grace_time.stay_away()
     known = (EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_NUMERICAL)
@@ -228,6 +233,7 @@ def requeue(run: Run, why: str = "") -> int:
         tell(run, f"{run.name}: job {job} may not be requeued; job {heir} will resume from step {run.last_step():,}")
         return EXIT_RESUMABLE
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
+    notify.tell_of(run, "stuck", "Slurm did not requeue its job; resume it by hand")
     return EXIT_RESUMABLE
 
 

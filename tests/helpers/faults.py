@@ -114,18 +114,14 @@ def requeue(target: Target) -> None:
 
 
 def preempt(target: Target) -> None:
-    make_way(target, 1)
+    target.user.cluster.wait(urgent_job(target, 1), "COMPLETED")
 
 
-def make_way(target: Target, seconds: float, nodes: int = 2) -> str:
-    """A job of a higher partition takes the nodes for so long; returns its id. It needs little memory: what is
+def urgent_job(target: Target, seconds: float, nodes: int = 2) -> str:
+    """A job of a higher partition that wants nodes for so long; returns its id. It needs little memory: what is
     suspended keeps its own."""
-    cluster = target.user.cluster
-    urgent = cluster.sbatch(
-        "--partition=high", f"--nodes={nodes}", "--exclusive", "--mem=100", script=URGENT.format(seconds=seconds)
-    )
-    cluster.wait(urgent, "COMPLETED")
-    return urgent
+    script = URGENT.format(seconds=seconds)
+    return target.user.cluster.sbatch("--partition=high", f"--nodes={nodes}", "--exclusive", "--mem=100", script=script)
 
 
 def preempt_without_grace(target: Target) -> None:
@@ -136,14 +132,14 @@ def preempt_without_grace(target: Target) -> None:
 
 
 def suspend_beyond_the_hang_timeout(target: Target) -> None:
-    """The two nodes, or one of them: Slurm suspends the whole job either way."""
-    make_way(target, 12, nodes=target.draw.choice([1, 2]))
+    """The two nodes are needed, or one of them: Slurm suspends the whole job either way."""
+    _suspend(target, 12, nodes=target.draw.choice([1, 2]))
 
 
 def suspend_twice_in_a_row(target: Target) -> None:
-    """As an administrator does it."""
-    for _ in range(2):
-        _suspend(target, target.draw.uniform(0.5, 2))
+    """Each time for less than a process notices."""
+    _suspend(target, 2)
+    _suspend(target, 2)
 
 
 def suspend_in_the_middle_of_a_save(target: Target) -> None:
@@ -152,21 +148,30 @@ def suspend_in_the_middle_of_a_save(target: Target) -> None:
     for rank in target.processes("medtrain.launch.rank_main"):
         os.kill(rank, signal.SIGSTOP)
     target.told.append(f"{len(_saves(target))} saves under way")
-    _suspend(target, 3)
+    _suspend(target, 2)
 
 
-def _suspend(target: Target, seconds: float) -> None:
-    cluster = target.user.cluster
-    cluster.run("scontrol", "suspend", target.job)
+def _suspend(target: Target, seconds: float, nodes: int = 2) -> None:
+    """By a job of a higher partition: after `scontrol suspend` and `resume` the gang scheduler of 22.05 takes a job
+    that runs for one that is suspended already."""
+    urgent = urgent_job(target, seconds, nodes)
     _until_stopped(target, True)
-    time.sleep(seconds)
-    cluster.run("scontrol", "resume", target.job)
+    target.user.cluster.wait(urgent, "COMPLETED")
     _until_stopped(target, False)
 
 
+def _saves(target: Target) -> list[Path]:
+    return [path for path in (target.user.run(target.name) / "checkpoints").glob(".tmp-*") if path.is_dir()]
+
+
+def _while_it_saves(target: Target) -> None:
+    deadline = time.monotonic() + HANG_S
+    while not _saves(target) and time.monotonic() < deadline:
+        time.sleep(0.0005)
+
+
 def _until_stopped(target: Target, wanted: bool) -> None:
-    """Until all nodes have done it. The controller says so at once; a resume that comes to a node before its suspension
-    has Slurm 22.05 leave the processes there stopped for ever, in a job that is RUNNING."""
+    """Until all processes on all nodes are stopped, or run: the controller says so before it is so."""
     deadline = time.monotonic() + HANG_S
     modules = ("medtrain.launch.supervisor", "medtrain.launch.rank_main", "medtrain.loading.worker")
     while {_is_stopped(pid) for module in modules for pid in target.processes(module)} != {wanted}:

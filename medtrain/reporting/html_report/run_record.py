@@ -19,7 +19,7 @@ from medtrain.shards.packed_dataset import CHECKSUM, PackedDataset
 
 # Settings that are a place or a name and not how the run was done.
 UNTOLD = {"run", "runs", "recipe", "data.shards", "weights_dir", "slurm.account", "slurm.sbatch", "slurm.cluster",
-          "tracking.entity"}  # fmt: skip
+          "tracking.entity", "notify", "notify_on"}  # fmt: skip
 DIGITS = 12  # of a hash that are enough to tell two apart
 OWN = ("threads", "device", "processor")
 
@@ -47,6 +47,11 @@ def life(facts_of: RunFacts) -> Section:
         table("Attempts", heads, rows, words=(1, 2, 5)),
         note("Goodput is the share of an attempt's time that went into steps that counted."),
     ]  # fmt: skip
+    parts += [
+        note(f"Attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time.")
+        for one in facts_of.attempts
+        if one["suspended"]
+    ]
     if facts_of.attempts[-1]["end"] is None:
         parts.append(note("The last attempt was under way when this page was written: medtrain report writes it anew."))
     return section("life", "The life of the run", *parts)
