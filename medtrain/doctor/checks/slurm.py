@@ -11,6 +11,7 @@ from pathlib import Path
 
 from medtrain.core.counts import counted
 from medtrain.doctor.checks import ADMIN, Finding, ask, fail, ok, warn
+from medtrain.slurm import queries
 from medtrain.slurm.job_environment import as_on_a_login_node
 from medtrain.slurm.queries import remedy
 
@@ -167,11 +168,7 @@ def job() -> Finding:
 @functools.cache
 def configuration() -> dict[str, str] | None:
     """`scontrol show config` as a mapping; None where there is no Slurm or no answer (`partitions` says so)."""
-    if shutil.which("scontrol") is None:
-        return None
-    answer = ask("scontrol", "show", "config")
-    pairs = [line.partition("=") for line in answer.out.splitlines()]
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals} if answer.code == 0 else None
+    return queries.configuration() or None
 
 
 def minutes(text: str) -> float | None:
