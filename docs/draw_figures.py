@@ -100,7 +100,7 @@ def processes() -> str:
     parts = [
         text(24, 30, "Slurm", "name"),
         box(24, 46, 330, "batch script", ("the only thing that sbatch has",)),
-        box(24, 164, 330, "supervisor", ("first node; reads the run folder,", "requeues the job or gives up")),
+        box(24, 164, 330, "supervisor", ("first node; reads the run folder,", "starts again, requeues, gives up")),
         box(24, 305, 330, "srun", ("one step for all ranks; ends the", "others when one fails")),
         box(24, 446, 250, "rank 0", ("writes journal, status,", "checkpoints"), "warm"),
         box(304, 446, 272, "ranks 1, 2, ...", ("one for each GPU; those of", "node 1 write checkpoints too"), "warm"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from medtrain.config import configfile
+from medtrain.config import configfile, sbatch_options
 from medtrain.core.counts import counted
 from medtrain.core.errors import InputError, MachineError
 from medtrain.runs import journal
@@ -131,10 +132,13 @@ def allocation(run: Run, ranks: int) -> str:
     request = {
         "nodes": nodes,
         "ntasks-per-node": ranks // nodes,
-        "gpus-per-node": slurm.gpus_per_node,
+        "gpus-per-node": sbatch_options.typed_gpus(slurm),
         "cpus-per-task": slurm.cpus_per_task,
         "partition": slurm.partition,
         "account": slurm.account,
     }
-    flags = " ".join(f"--{name}={value}" for name, value in request.items() if value)
+    own: dict[str, str | None] = {name: str(value) for name, value in request.items() if value}
+    place = (*sbatch_options.OF_SHAPE, "exclude", "reservation")
+    further = {name: value for name, value in sbatch_options.named(slurm.sbatch).items() if name in place}
+    flags = shlex.join(sbatch_options.spelled(own | further))
     return f"in an allocation: salloc {flags} {command_for(run, 'verify')}"

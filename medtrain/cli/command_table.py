@@ -92,6 +92,9 @@ COMMANDS = {
     "data label-reports": Command(
         "label_reports:data_label_reports", "read labels from the reports of a dataset, and score them"
     ),
+    "cluster init": Command("cluster:cluster_init", "write the file of the cluster that you are on"),
+    "cluster list": Command("cluster:cluster_list", "the cluster files that --cluster NAME can name", prints=True),
+    "cluster show": Command("cluster:cluster_show", "the settings of a cluster file", prints=True),
     "completion": Command("completion:completion", "what bash, zsh or fish needs to complete commands", prints=True),
     "doctor": Command("doctor:doctor", "check this machine, or by a short job a Slurm cluster"),
 }

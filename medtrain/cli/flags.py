@@ -18,7 +18,7 @@ from typing import Any
 import tyro
 
 from medtrain import datasets
-from medtrain.cli import stray_words
+from medtrain.cli import sbatch_flags, stray_words
 from medtrain.cli.arguments import take, take_values
 from medtrain.cli.command_help import command_help
 from medtrain.cli.command_table import COMMANDS
@@ -52,14 +52,18 @@ def call(place: str, command: str, rest: list[str]) -> int:
     if set(HELP) & set(rest):
         print(command_help(command, function))
         return 0
-    rest = with_new_names(command, rest, list(flag_names(function)))
+    known = list(flag_names(function))
+    rest = with_new_names(command, rest, known)
+    if sbatch_flags.FLAG in known:
+        options = sbatch_flags.take_options(rest)
+        rest, known = [*rest, *sbatch_flags.as_flags(options)], [*known, *sbatch_flags.KNOWN]
 
     # tyro calls what it parses for. What a command prints must not pass through the ear that is open while tyro parses.
     @functools.wraps(function)
     def later(*args: Any, **options: Any) -> Callable[[], Any]:
         return functools.partial(function, *args, **options)
 
-    ready = parse(later, rest, f"medtrain {command}", list(flag_names(function)), config=[SHORT])
+    ready = parse(later, rest, f"medtrain {command}", known, config=[SHORT])
     return int(ready() or 0)
 
 
@@ -131,6 +135,7 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
             f" ./run_hpc_training.sh {first} --metadata FILE)",
         )
     switches = {name: take(rest, f"--{name}") for name in COMMANDS[command].switches}
+    options = sbatch_flags.take_options(rest)
     if command == "resume":
         runs = (take_values(rest, ("--runs",)) or ["runs"])[-1]
         run = Run.find(runs, first)
@@ -140,11 +145,15 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
         stray_words.ensure_recipe(command, first, rest)
         base = configfile.resolve(first, files)
     known = [*switches, *COMMANDS[command].values, *(name.split(".")[-1] for name in fingerprint.flat(base))]
+    known += sbatch_flags.KNOWN
     prog = f"medtrain {command} {first}"
     config = parse(SETTINGS, rest, prog, known, default=base)
-    if config.slurm.cluster != base.slurm.cluster or (config.slurm.cluster and command != "resume"):
+    # A resumed run has the values of its cluster's file, which may have moved: it is read again only where it is named.
+    named = any(word.partition("=")[0] == "--cluster" for word in rest)
+    if config.slurm.cluster and (named or command != "resume"):
         base = configfile.with_cluster(base, config.slurm.cluster)  # below the flags, which therefore come once more
         config = parse(SETTINGS, rest, prog, known, default=base)
+    config = sbatch_flags.with_options(config, base, options, rest)
     if config.recipe != base.recipe or (command == "resume" and config.run != first):
         raise InputError("--recipe and the name of a resumed run are not settings", f"write: {usage(command)}")
     return config, switches

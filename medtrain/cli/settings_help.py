@@ -33,6 +33,7 @@ OF_SLURM = (
     "partition",
     "account",
     "dependency",
+    "sbatch",
 )
 # What a run that is resumed may have otherwise, without other numbers.
 OF_RESUME = ("epochs", "patience", "workers", "every_minutes", "keep_last", "tasks_per_node", "notify", *OF_SLURM)
@@ -65,7 +66,8 @@ BESIDE = {"train": ("check-data", "device"), "resume": ("runs", "update-code")}
 METAVARS = {"run": "NAME", "shards": "DIR", "weights": "FILE", "cluster": "NAME", "time": "HH:MM:SS",
             "partition": "NAME", "account": "NAME", "dependency": "ID", "study_type": "NAME", "weights_dir": "DIR",
             "datasets": "NAME ...", "holdout": "NAME", "sampling": "NAME=TIMES ...", "qos": "NAME", "entity": "NAME",
-            "constraint": "FEATURE", "setup": "LINES", "notify": "webhook|command:PROGRAM ..."}  # fmt: skip
+            "constraint": "FEATURE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
+            "notify": "webhook|command:PROGRAM|mail ..."}  # fmt: skip
 
 
 def one_screen(command: str, recipe: str = "") -> str:

@@ -14,15 +14,13 @@ SAME = {
     "learning_rate": "lr", "batch": "batch_size", "bs": "batch_size", "per_device_train_batch_size": "batch_size",
     "max_epochs": "epochs", "num_epochs": "epochs", "num_train_epochs": "epochs", "imgsz": "image_size",
     "img_size": "image_size", "num_workers": "workers", "wd": "weight_decay", "model": "backbone", "arch": "backbone",
-    "gpus": "gpus_per_node", "ntasks_per_node": "tasks_per_node", "gradient_accumulation_steps": "grad_accumulation",
+    "ntasks_per_node": "tasks_per_node", "gradient_accumulation_steps": "grad_accumulation",
     "accumulate_grad_batches": "grad_accumulation", "experiment": "run", "job_name": "run", "name": "run",
     "label_smooth": "label_smoothing", "clip_grad": "clip_norm", "max_grad_norm": "clip_norm", "opt": "optimizer",
     "drop": "dropout", "mixed_precision": "precision",
 }  # fmt: skip
 # What is another thing here: what to do instead.
 MEANT = {
-    "gres": "GPUs of each node are --gpus_per_node N (of one type: --constraint, or SBATCH_GRES=gpu:a100:4 before the"
-    " command)",
     "mem": "memory of each node is --mem_gb N",
     "data": "what is trained on is packed first (medtrain shard folder --root DIR), and is --shards DIR",
     "data_dir": "what is trained on is packed first (medtrain shard folder --root DIR), and is --shards DIR",

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import typing
 from pathlib import Path
 from typing import Any
 
+from medtrain.config import cluster_files, sbatch_options
 from medtrain.config.fingerprint import difference, flat, to_dict
 from medtrain.config.renamed import NEW_NAMES, current, with_old_names
 from medtrain.config.rules import problems
-from medtrain.config.schema import Config
+from medtrain.config.schema import Config, SlurmConfig
 from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
 from medtrain.core.console import note
 from medtrain.core.errors import InputError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
-# The site's: beside the package in a checkout and in a run's copy, inside it where a wheel was installed.
-_PLACES = (Path(__file__).parents[2] / "slurm", Path(__file__).parents[1] / "slurm" / "files")
-CLUSTERS = next((place for place in _PLACES if place.is_dir()), _PLACES[0]) / "clusters"
 
 
 def recipe_names() -> list[str]:
@@ -75,15 +72,16 @@ def names_in(values: dict[str, Any]) -> list[str]:
 
 
 def with_cluster(config: Config, name: str) -> Config:
-    """`config` with the Slurm settings of a cluster's file laid over it; `name` is in slurm/clusters, or a path."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CLUSTERS / f"{name}.yaml"
-    if not path.exists():
-        known = sorted(file.stem for file in CLUSTERS.glob("*.yaml"))
-        how = f"cp {shlex.quote(str(CLUSTERS / 'example.yaml'))} {shlex.quote(str(path))}"
-        raise InputError(
-            f"there is no cluster file {path}{nearest(name, known)}", f"write one: {how}   (slurm/README.md says how)"
-        )
+    """`config` with the Slurm settings of a cluster's file laid over it, which is found by its name or its path."""
+    path = cluster_files.find(name)
     return merge(config, {"slurm": {**read_yaml(path), "cluster": name}}, str(path))
+
+
+def with_checked_options(slurm: SlurmConfig, given: dict[str, Any]) -> SlurmConfig:
+    """Settings of Slurm with what flags say laid over them; InputError where that contradicts itself."""
+    changed = dataclasses.replace(slurm, **sbatch_options.laid_over(slurm, given))
+    check(Config(slurm=changed), "the request to Slurm")
+    return changed
 
 
 def check(config: Config, origin: str) -> None:
@@ -145,9 +143,13 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
                 found.append(f"{name} is a section: write its settings below it, indented")
         else:
             try:
-                changes[name] = _convert(value, hints[name])
+                count = name == "gpus_per_node" and sbatch_options.typed(value)
+                changes[name] = value if count else _convert(value, hints[name])
             except (ValueError, OverflowError) as error:
-                found.append(f"{prefix}{name} is {value!r}: {error}")
+                also = ", or TYPE:N (a100:4)" if name == "gpus_per_node" else ""
+                found.append(f"{prefix}{name} is {value!r}: {error}{also}")
+    if isinstance(section, SlurmConfig):
+        changes = sbatch_options.laid_over(section, changes)
     return dataclasses.replace(section, **changes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from medtrain.config.renamed import OLD_NAMES, OLD_VALUES
 from medtrain.config.rules import AT_LEAST, PROBABILITIES
+from medtrain.config.sbatch_options import TYPED
 from medtrain.config.schema import Config
 from medtrain.config.sentences import sentences
 
@@ -47,6 +48,8 @@ def _type(hint: Any, full: str) -> dict[str, Any]:
     if typing.get_origin(hint) is tuple:
         return {"type": "array", "items": _type(typing.get_args(hint)[0], full)}
     found: dict[str, Any] = {"type": TYPES[hint]}
+    if full == "slurm.gpus_per_node":  # or a100:4
+        found = {"type": ["integer", "string"], "pattern": f"^{TYPED.pattern}$"}
     if full in AT_LEAST:
         found["minimum"] = AT_LEAST[full][0]
     if full in PROBABILITIES:

@@ -202,13 +202,15 @@ class SlurmConfig:
     """What is asked of Slurm."""
 
     cluster: str = ""
-    """A file of slurm/clusters by name, or a path: the defaults of your cluster for the fields below."""
+    """Cluster file, by name (medtrain cluster list) or path (your defaults for the fields below)."""
     nodes: int = 1
     """Nodes."""
     tasks_per_node: int = 0
     """Ranks on each node (0: one for each GPU, or one without GPUs)."""
     gpus_per_node: int = 0
-    """GPUs on each node."""
+    """GPUs on each node; of one type as TYPE:N (a100:4)."""
+    gpu_type: str = ""
+    """Type of those GPUs as Slurm names it; gpus_per_node a100:4 sets both."""
     cpus_per_task: int = 0
     """CPU cores a rank (0: the cluster's default)."""
     mem_gb: float = 0.0
@@ -227,6 +229,12 @@ class SlurmConfig:
     """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
     dependency: str = ""
     """What this job waits for, as sbatch has it (afterany:812); ids alone mean afterok (812:813); empty for nothing."""
+    successors: int = -1
+    """Jobs that wait to continue the run should its job be cancelled (-1: one where preemption cancels; N: a chain)."""
+    array_throttle: int = 0
+    """Most jobs of an array that run at once (0: all)."""
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, each as --NAME=VALUE. Those of today's Slurm are flags by their own names too."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
 
@@ -262,10 +270,13 @@ class Config:
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
     notify: tuple[str, ...] = ()
-    """Who is told how the run goes: webhook, command:/path/of/a/program, or both (empty: nobody)."""
+    """Who is told how the run goes: webhook, command:/path/of/a/program, mail (of Slurm), or several of them."""
     notify_on: tuple[Literal["finished", "failed", "given_up", "stuck"], ...] = (
-        "finished", "failed", "given_up", "stuck",
-    )  # fmt: skip
+        "finished",
+        "failed",
+        "given_up",
+        "stuck",
+    )
     """What they are told: that it finished, failed, was given up after three crashes, or makes no progress."""
     hang_timeout_seconds: float = 45.0
     """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""
@@ -292,8 +303,3 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-
-
-def lower_is_better(metric: str) -> bool:
-    """Of a name as in `monitor`: whether it counts errors."""
-    return not {"loss", "mae", "rmse", "ece", "brier"}.isdisjoint(metric.split("_"))

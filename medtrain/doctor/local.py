@@ -47,8 +47,10 @@ def findings(folder: Path) -> Iterator[tuple[str, Finding]]:
                 return  # nothing else about it matters then
 
 
-def probed(cluster: str, folder: Path, config: Path | None, nodes: int, wait: float) -> Iterator[tuple[str, Finding]]:
+def probed(
+    cluster: str, folder: Path, config: Path | None, nodes: int, wait: float, options: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Finding]]:
     """What a probe of a cluster finds."""
     from medtrain.doctor.probe import send  # needs packages that the doctor must be able to call missing
 
-    yield from send.findings(cluster, folder, config, nodes, wait)
+    yield from send.findings(cluster, folder, config, nodes, wait, options)

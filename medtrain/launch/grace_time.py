@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from medtrain.slurm.environment import in_batch_script, own_job
-from medtrain.slurm.queries import Fields, ask, ask_controller, parse, seconds, show
+from medtrain.slurm.queries import Fields, ask, ask_controller, configuration, parse, seconds, show
 
 BRINGS_BACK = (24, 5)  # the first version whose controller requeues a job that ends in its grace time
 
@@ -24,20 +24,22 @@ def brings_back(job: str) -> bool:
     fields, _ = show(job)
     if seconds(fields, "PreemptTime") is None or fields.get("Requeue") != "1":
         return False
-    settings = _settings()
+    settings = configuration()
     return _version(settings) >= BRINGS_BACK and "CANCEL" not in _mode(settings, fields)
+
+
+def cancels(job: str) -> bool:
+    """Whether a preemption of a job cancels it for good, or nobody may requeue it; no where Slurm does not answer."""
+    fields, _ = show(job)
+    settings = configuration() if fields else {}
+    preempts = settings.get("PreemptType", "preempt/none") not in ("preempt/none", "(null)")
+    return fields.get("Requeue") == "0" or (preempts and "CANCEL" in _mode(settings, fields))
 
 
 def stay_away() -> None:
     """End the job of this batch script for good where Slurm would bring it back: a stop is one in a grace time too."""
     if in_batch_script() and brings_back(own_job()):
         ask_controller("scancel", own_job())
-
-
-def _settings() -> Fields:
-    """What the controller says of itself, its version among it."""
-    lines = [line.partition("=") for line in ask_controller("scontrol", "show", "config")[0].splitlines()]
-    return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
 def _version(settings: Fields) -> tuple[int, int]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config.dependency import as_sbatch_has_it
+from medtrain.config.sbatch_options import one_process
 from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.core.counts import counted
 from medtrain.launch import submit
+from medtrain.launch.successor import supervisor
 from medtrain.runs import code_snapshot
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run
@@ -54,7 +56,7 @@ class _Sender:
         self.group, self.dry_run = group, dry_run
         self.slurm = replace(slurm, dependency="")
         partition = group.packing.get("partition") or slurm.partition
-        one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
+        one = one_process(self.slurm)
         self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
         self.code = Run(group.folder).code  # the group's own copy of medtrain
         self.sent: SubmittedJobs = []
@@ -83,7 +85,7 @@ class _Sender:
     def train(self, after: str) -> str:
         """The array of trainings, a task for each run that is neither finished nor under way."""
         wanted = self.group.runs if self.dry_run else self.group.open()
-        lines = {i: submit.supervisor(run) for i, run in enumerate(self.group.runs) if run in wanted}
+        lines = {i: supervisor(run) for i, run in enumerate(self.group.runs) if run in wanted}
         self.trained = set(lines)
         if not lines:
             return ""
@@ -100,7 +102,7 @@ class _Sender:
     def evaluate(self, train: str) -> list[str]:
         """The evaluations on the validation split: an array with a task that waits for its training, one of what is
         trained already, and a job for each run that is under way elsewhere."""
-        slurm = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=min(1, self.slurm.gpus_per_node))
+        slurm = one_process(self.slurm, gpu=True)
         known, lines = self.group.jobs().get("evaluate", {}), {}
         for i, run in enumerate(self.group.runs):
             if not (finished(run) and evaluated(run)) and not _queued(known.get(str(i), "")):

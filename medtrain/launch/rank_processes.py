@@ -16,7 +16,8 @@ from medtrain.core.errors import EXIT_RESUMABLE
 from medtrain.core.running_time import CLOCK
 from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
-from medtrain.slurm.job_environment import LAUNCHER, without
+from medtrain.slurm.job_environment import LAUNCHER, NOTIFY_URL, without
+from medtrain.slurm.queries import ask_controller, parse
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOWEST_PORT = 20_000  # below it more services have numbers of their own
@@ -44,7 +45,7 @@ class LocalRanks:
             "MASTER_PORT": str(free_port()),
             SUPERVISOR: str(os.getpid()),
         }
-        inherited = without(os.environ, *LAUNCHER)
+        inherited = without(os.environ, *LAUNCHER, NOTIFY_URL)
         self._processes = [
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
@@ -94,6 +95,7 @@ class Srun:
 
     first = ""
     _over = True
+    _pid = 0  # of the last srun
 
     def __init__(self, log: Path, command: list[str]) -> None:
         self.count = tasks_given()
@@ -110,10 +112,18 @@ class Srun:
             environment["MASTER_ADDR"] = first_node_address()
         with self._log.open("ab") as log:
             process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
-        self._over = False
+        self._pid, self._over = process.pid, False
         code = process.wait()
         self._over = True
         return code
+
+    def left(self) -> str:
+        """The last step where Slurm still has it: srun was killed, or its tasks' end was not heard of yet. A new step
+        would get none of the cores that it has."""
+        steps, _ = ask_controller("scontrol", "--oneliner", "show", "step", own_job())
+        found = map(parse, steps.splitlines())
+        ours = (step for step in found if step.get("SrunHost:Pid", "").endswith(f":{self._pid}"))
+        return next(ours, {}).get("StepId", "") if self._pid else ""
 
     def signal(self, number: int) -> None:
         """Send a signal to every task of the job's steps."""
@@ -125,10 +135,11 @@ class Srun:
 
 def for_srun() -> dict[str, str]:
     """This batch script's environment as srun needs it to start ranks."""
-    environment = without(os.environ, *LAUNCHER)  # a rank learns its place from srun
+    environment = without(os.environ, *LAUNCHER, NOTIFY_URL)  # a rank learns its place from srun
     # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
     if "SLURM_CPUS_PER_TASK" in environment:
         environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]
+    environment.pop("SLURM_EXPORT_ENV", None)  # sbatch --export=NONE: the ranks need what they are told there
     # It would show a task all GPUs of the node, and the ranks would compute on another job's.
     if environment.get("SLURM_GPU_BIND", "").split(",")[-1] == "none":
         del environment["SLURM_GPU_BIND"]

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 from medtrain.core.errors import MachineError
+from medtrain.launch import successor
 from medtrain.runs import attempts, suspensions
 from medtrain.runs.ownership import VERIFYING, alive
 from medtrain.runs.run import Run, resume_command, set_status
@@ -20,8 +21,10 @@ def stop(run: Run, wait_s: float = 120) -> str:
     if place is None or place.state == VERIFYING:
         return f"run {run.name} is not under way" + (f": process {place.id} verifies it" if place else "")
     again = f"resume: {resume_command(run)}"
+    revoked = successor.revoke(run)  # first: it would start when the job before it is cancelled
     if place.waits:
-        cancel(place.id)
+        if place.id not in revoked:
+            cancel(place.id)
         attempts.close_silent(run)
         set_status(run, state="stopped")
         return f"run {run.name}: job {place.id} was waiting and is cancelled; {again}"

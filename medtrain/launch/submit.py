@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from medtrain.config.schema import Config, SlurmConfig
-from medtrain.core import processes
-from medtrain.core.console import busy, say
+from medtrain.core.console import busy, say, warn
 from medtrain.core.errors import MachineError
-from medtrain.core.jsonfiles import write_json
-from medtrain.launch import dependencies
+from medtrain.core.jsonfiles import read_json, write_json
+from medtrain.launch import dependencies, successor
 from medtrain.launch.new_run import new_run, ready, with_name
+from medtrain.launch.successor import supervisor
 from medtrain.runs import attempts, code_snapshot, fencing, removal
 from medtrain.runs.run import Run, set_status
 from medtrain.slurm import sbatch
@@ -89,6 +88,10 @@ def send(run: Run, slurm: SlurmConfig, again: str) -> str:
     before_sending(run)
     job = sbatch.send(executor(run, slurm), supervisor(run), again)
     note_sent(run, job)
+    try:
+        successor.send_chain(run, slurm, job, max(slurm.successors, 0))
+    except MachineError as error:  # the job itself is in the queue
+        warn(f"run {run.name}: job {job} has fewer successors than configured: {error.problem}")
     return job
 
 
@@ -100,7 +103,7 @@ def before_sending(run: Run) -> None:
 
 def note_sent(run: Run, job: str) -> None:
     """Write down that a run is in the queue as a job."""
-    write_json(run.job_file, {"job": job, "submitted": time.time()})
+    write_json(run.job_file, {**read_json(run.job_file), "job": job, "submitted": time.time()})
     set_status(run, state="queued")
     fencing.release(run.folder)
 
@@ -108,11 +111,6 @@ def note_sent(run: Run, job: str) -> None:
 def script(run: Run, slurm: SlurmConfig) -> str:
     """The batch script, to the letter."""
     return sbatch.script(executor(run, slurm), supervisor(run))
-
-
-def supervisor(run: Run) -> str:
-    """The batch script's command. Not a pickle, which would need the installed medtrain when the job starts."""
-    return shlex.join(processes.command("medtrain.launch.supervisor", str(run.folder), root=run.code))
 
 
 def executor(run: Run, slurm: SlurmConfig) -> Any:

@@ -2,7 +2,8 @@
 
 One rule everywhere: what the run folder says decides, not exit codes. Finished: done. A fault that another attempt
 cannot fix (bad input, broken numbers): give up. A stop by the user: leave. Anything else: again, from
-the newest checkpoint; three crashes in a row without a newer checkpoint end it.
+the newest checkpoint, in a Slurm job as a new step of it where that can help (see restart), else by way of the queue;
+three crashes in a row without a newer checkpoint end it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from types import FrameType
 
 from medtrain.config.configfile import load
+from medtrain.config.sbatch_options import ranks_per_node
 from medtrain.core import output_streams, permissions, processes
 from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
@@ -30,8 +32,9 @@ from medtrain.core.errors import (
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
-from medtrain.launch import dependencies, grace_time, notify
+from medtrain.launch import dependencies, grace_time, notify, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
+from medtrain.launch.restart import note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
@@ -45,21 +48,21 @@ KILLED = "ending at once, without a checkpoint"
 REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 
 
-def supervise(run: Run, alone: bool = True) -> int:
-    """Attempt after attempt until the run ends; returns its exit code. In a Slurm job one attempt, then a requeue.
+def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
+    """Attempt after attempt until the run ends; returns its exit code. A Slurm job ends before, where it is requeued.
 
-    `alone`: the job has nothing else to do, so that it ends with this run. Raises InputError where the run has another
-    owner that lives, and Superseded where another has taken it over.
+    `alone`: the job has nothing else to do, so that it ends with this run. `succeeds`: no person started it; it
+    continues a job that Slurm ended. Raises InputError where the run has another owner that lives, and Superseded where
+    another has taken it over.
     """
-    notify.keep_address()
     ownership.take(run)
     try:
-        return _until_it_ends(run, alone)
+        return _until_it_ends(run, alone, succeeds)
     finally:
         fencing.release(run.folder)
 
 
-def _until_it_ends(run: Run, alone: bool) -> int:
+def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
     command = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
     config = load(run.config_file)
     permissions.apply(config.share)
@@ -67,7 +70,7 @@ def _until_it_ends(run: Run, alone: bool) -> int:
     if in_slurm_job():
         ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
     else:
-        ranks = LocalRanks(slurm.tasks_per_node or slurm.gpus_per_node or 1, command)
+        ranks = LocalRanks(ranks_per_node(slurm), command)
     if in_slurm_job() and not run.last_step():
         try:
             dependencies.prove_packed(run, config)
@@ -77,24 +80,35 @@ def _until_it_ends(run: Run, alone: bool) -> int:
     if in_slurm_job():
         CLOCK.watch(lambda stopped_s: note_suspension(run, stopped_s))
     ends: list[attempts.Row] = []
-    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0" and not succeeds:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
+        successor.ensure(run, slurm)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
+            successor.revoke(run)
             notify.tell_of(run, "finished")
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
-        if attempts.ended_by_user(run, end):
+        why = _given_back(run, end, ranks, asked, slurm.signal_seconds)
+        if (why or not in_batch_script()) and attempts.ended_by_user(run, end):
             break
-        if in_batch_script() and not run.stop_file.exists():
-            return requeue(run)
+        if why:
+            return requeue(run, why)
         if not asked.signal and not run.stop_file.exists():
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
         ownership.again(run)
     return leave(run)
+
+
+def _given_back(run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s: float) -> str:
+    """Why this job goes back to the queue after an attempt; empty where it is kept, ends with a stop, or is none."""
+    if isinstance(ranks, LocalRanks) or not in_batch_script():
+        return ""
+    why = why_not_here(run, end, ranks, warned_s, lambda: bool(asked.signal) or run.stop_file.exists())
+    return "" if run.stop_file.exists() else why
 
 
 def note_suspension(run: Run, stopped_s: float) -> None:
@@ -109,6 +123,7 @@ def note_suspension(run: Run, stopped_s: float) -> None:
 def cannot_begin(run: Run, error: InputError) -> int:
     """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
     set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
+    successor.revoke(run)
     show_error(error.problem, error.fix)
     notify.tell_of(run, "failed", notify.UNUSABLE)
     return error.exit_code
@@ -162,6 +177,7 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
     )
     fix = status.get("fix") or f"read the log, remove the cause, then: {resume_command(run)}"
     set_status(run, state="failed", error=problem, fix=fix)
+    successor.revoke(run)
     show_error(problem, fix)
     notify.tell_of_giving_up(run, end)
     if alone:
@@ -173,14 +189,15 @@ def give_up(run: Run, end: attempts.Row, alone: bool) -> int:
 def leave(run: Run) -> int:
     """The user asked for a stop: say how to resume."""
     set_status(run, state="stopped")
+    successor.revoke(run)
     run.stop_file.unlink(missing_ok=True)
     tell(run, f"{run.name}: stopped at step {run.last_step():,}; resume: {resume_command(run)}")
     grace_time.stay_away()
     return EXIT_RESUMABLE
 
 
-def requeue(run: Run) -> int:
-    """Put this Slurm job back in the queue and leave.
+def requeue(run: Run, why: str = "") -> int:
+    """Put this Slurm job back in the queue and leave; `why` is what the user is told.
 
     A batch script that merely ends is not requeued by Slurm, but for the grace time of a preemption from Slurm 24.05
     on (see grace_time). After a preemption without grace Slurm has done it already, and says that the job is pending.
@@ -189,6 +206,11 @@ def requeue(run: Run) -> int:
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
     left_out, why_not = queries.nodes_without(job, bad) if bad else ("", "")
+    if heir := successor.takes_over(run, job):
+        if bad:
+            note_avoided(run, bad, queries.exclude(heir, left_out) if left_out else why_not)
+        tell(run, f"{run.name}: Slurm cancels job {job}; job {heir} will resume from step {run.last_step():,}")
+        return EXIT_RESUMABLE
     deadline = CLOCK.now() + REQUEUE_S
     while True:
         if grace_time.brings_back(job):
@@ -200,25 +222,18 @@ def requeue(run: Run) -> int:
         if not problem or "pending" in problem:
             if bad:
                 note_avoided(run, bad, queries.exclude(job, left_out) if left_out else why_not)
-            tell(run, f"{run.name}: job {job} goes back to the queue; it will resume from step {run.last_step():,}")
+            back = f"job {job} goes back to the queue" + (f" ({why})" if why else "")
+            tell(run, f"{run.name}: {back}; it will resume from step {run.last_step():,}")
             return EXIT_RESUMABLE
         if "disabled" in problem or "denied" in problem.lower() or CLOCK.now() > deadline:
             break
         time.sleep(5)  # the controller may be restarting
+    if heir := successor.waiting(run):
+        tell(run, f"{run.name}: job {job} may not be requeued; job {heir} will resume from step {run.last_step():,}")
+        return EXIT_RESUMABLE
     warn(f"job {job} could not be requeued: {problem}; resume: {resume_command(run)}")
     notify.tell_of(run, "stuck", "Slurm did not requeue its job; resume it by hand")
     return EXIT_RESUMABLE
-
-
-def note_avoided(run: Run, nodes: set[str], problem: str) -> None:
-    """Say and write down that the next attempt avoids nodes where two attempts crashed, or why it does not."""
-    number = attempts.started(attempts.rows_of(run))[-1]["attempt"]
-    note(run, {"attempt": number, "event": "exclude", "time": time.time(), "nodes": sorted(nodes), "problem": problem})
-    names = ", ".join(sorted(nodes))
-    if problem:
-        warn(f"two attempts crashed on {names}, and the next may be there again: {problem}")
-    else:
-        tell(run, f"{run.name}: two attempts crashed on {names}; the next one avoids it")
 
 
 class SignalForwarder:
@@ -262,7 +277,10 @@ if __name__ == "__main__":
     output_streams.install(wait=False)
     job_environment.reconcile_environment()
     try:
-        sys.exit(supervise(Run(sys.argv[1])))
+        started, succeeds = Run(sys.argv[1]), sys.argv[2:] == [successor.WORD]
+        if succeeds and not successor.adopt(started):
+            sys.exit(EXIT_DONE)
+        sys.exit(supervise(started, succeeds=succeeds))
     except MedtrainError as error:
         show_error(error.problem, error.fix)
         sys.exit(error.exit_code)

@@ -17,7 +17,8 @@ def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None
     """One row for each attempt: start, end, nodes, cause, steps done and lost, suspensions, goodput.
 
     `lost` counts the steps that the next attempt had to do again, or will have to. What goodput is, `goodput` says; of
-    an attempt that runs, steps that are not saved yet count too. The time in which Slurm suspended it counts nowhere,
+    an attempt that runs, steps that are not saved yet count too, and of one that began in the allocation of the one
+    before it (`same_allocation`), the time since that one's end. The time in which Slurm suspended it counts nowhere,
     and is told beside it. `finishes_at` is given by the last attempt itself, which has done all its work and ends then:
     what is written at its end is read long after it.
     """
@@ -29,6 +30,7 @@ def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None
         ends[last["attempt"]] = {**_so_far(run, last, None), "cause": FINISHED, "kind": FINISHED, "time": finishes_at}
     elif last is not None:
         ends[last["attempt"]] = _so_far(run, last, place) if runs_on else silent_end(run, last)
+    before = _allocation_kept(rows)
     avoided = {row["attempt"]: row for row in rows if row["event"] == "exclude"}
     told = []
     for start, following in zip(starts, [*starts[1:], None][: len(starts)], strict=True):
@@ -37,9 +39,12 @@ def attempt_history(run: Run, place: JobStatus | None, finishes_at: float | None
             again = ends.get(following["attempt"], {}).get("first", again)
         kept = None if runs_on and following is None else again
         left_out = avoided.get(start["attempt"], {"nodes": [], "problem": ""})
+        last_end = ends.get(before.get(start["attempt"], 0), {}).get("time")
+        since = start["time"] if last_end is None else last_end
         stops = suspensions.of_attempt(rows, start["attempt"])
         still = suspensions.now(place) if kept is None and runs_on else None
-        one = _told(start, ends.get(start["attempt"], {}), kept, stops, [still] if still else [])
+        one = _told(start, ends.get(start["attempt"], {}), kept, since, stops, [still] if still else [])
+        one["same_allocation"] = start["attempt"] in before
         told.append({**one, "excluded": left_out["nodes"], "not_excluded_why": left_out["problem"]})
     return told
 
@@ -65,12 +70,27 @@ def _so_far(run: Run, start: Row, place: JobStatus | None) -> Row:
     }
 
 
-def _told(start: Row, end: Row, again: int | None, stops: list[Row], now: list[Row]) -> Row:
+def _allocation_kept(rows: list[Row]) -> dict[int, int]:
+    """attempt -> the one before it, where both were in one life of a Slurm job and nobody started the run between."""
+    kept: dict[int, int] = {}
+    last: Row = {}
+    for row in rows:
+        if row["event"] == "begin":
+            last = {}
+        elif row["event"] == "start":
+            same = last and all(row.get(name, 0) == last.get(name, 0) for name in ("job", "restarts"))
+            if same and row["job"]:
+                kept[row["attempt"]] = last["attempt"]
+            last = row
+    return kept
+
+
+def _told(start: Row, end: Row, again: int | None, since: float, stops: list[Row], now: list[Row]) -> Row:
     reached, first = end.get("reached"), end.get("first", start["step"])
     lost = None if again is None or reached is None else max(0, reached - again)
     done = None if reached is None else reached - first
     stopped = suspensions.total([*stops, *now])
-    wall = end.get("time", time.time()) - start["time"] - stopped
+    wall = end.get("time", time.time()) - since - stopped
     good = None if done is None else goodput(end["step_seconds"], done, lost or 0, wall)
     names = ("cause", "kind", "rank", "node", "exit_code", "found_later")
     return {

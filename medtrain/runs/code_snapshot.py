@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain import __version__
-from medtrain.config import configfile, fingerprint
+from medtrain.config import cluster_files, configfile, fingerprint
 from medtrain.core import processes
 from medtrain.core.errors import InputError, MachineError, MedtrainError
 from medtrain.core.files import UNFINISHED, sync_folder
@@ -66,8 +66,9 @@ def write_copy(run: Run, files: dict[str, bytes], manifest: dict[str, Any]) -> N
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    # The cluster files are the site's, not the run's: a resumed run sees them as they are then.
-    (new / "slurm").symlink_to(configfile.CLUSTERS.parent)
+    # The cluster files are the site's, not the run's: `resume --cluster NAME` sees them as they are then. Their values
+    # are in the run's config.yaml, so that it needs none of them.
+    (new / "slurm").symlink_to(cluster_files.PACKAGED.parent)
     write_json(new / MANIFEST, manifest)
     for path in (new, *new.rglob("*")):
         if path.is_dir() and not path.is_symlink():

@@ -16,12 +16,14 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Work:
-    """What the journal says of an attempt: the step it began at, the last one it reached, the seconds in its steps."""
+    """What the journal says of an attempt: the step it began at, the last one it reached, the seconds in its steps, and
+    when the first of them was done."""
 
     first: int
     reached: int
     seconds: float
     last_time: float  # of its last line; 0 where it wrote none
+    first_time: float = 0.0
 
 
 def work(journal: Path, since: float, step: int) -> Work:
@@ -38,7 +40,7 @@ def work(journal: Path, since: float, step: int) -> Work:
     lengths = [_length(line, later) for line, later in pairwise(lines) if later["kind"] == "step"]
     longest = STALL * statistics.fmean(lengths or [0.0])
     spent = sum(min(length, longest) for length in lengths) * len(steps) / max(1, len(lengths))
-    return Work(steps[0]["step"] - 1, steps[-1]["step"], spent, lines[-1]["time"])
+    return Work(steps[0]["step"] - 1, steps[-1]["step"], spent, lines[-1]["time"], steps[0]["time"])
 
 
 def _length(line: dict[str, Any], later: dict[str, Any]) -> float:

@@ -38,7 +38,10 @@ def alive(run: Run, sure: bool = False) -> JobStatus | None:
     left = not number or fencing.file(run.folder, number, "end").exists()
     owner = None if left else fencing.read(fencing.file(run.folder, number, "lock"))
     over = unended(rows) is None and run.status().get("state") in ("finished", "failed")
-    jobs = [read_json(run.job_file).get("job"), last.get("job"), owner and owner.job]
+    sent = [read_json(run.job_file).get("job"), *run.successors()]
+    if own_job() in sent:  # those behind wait for this one
+        sent = sent[: sent.index(own_job())]
+    jobs = [*sent, last.get("job"), owner and owner.job]
     for job in dict.fromkeys(str(job) for job in jobs if job and not over):  # its job may go on with other runs
         # In a job or allocation of one's own, that one does not count.
         if job != own_job() and (queued := queue_state(job)) is not None:

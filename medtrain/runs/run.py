@@ -124,6 +124,10 @@ class Run:
             raise DamagedFile(self.labels, f"{type(error).__name__}: {error}") from None
         return found
 
+    def successors(self) -> list[str]:
+        """The jobs that may continue the run after its own, in their order."""
+        return [str(job) for job in _said(self.job_file).get("successors") or ()]
+
     def failure(self) -> dict[str, Any]:
         """What the first rank that failed in this attempt said; `{}` where none did."""
         return _said(self.failure_file)

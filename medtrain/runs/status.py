@@ -14,7 +14,7 @@ from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
 from medtrain.slurm.pending_reasons import explain_reason
-from medtrain.slurm.queries import NO_ANSWER, JobStatus, seconds
+from medtrain.slurm.queries import NO_ANSWER, JobStatus, age_counts, queue_state, seconds
 
 NOT_YET = "not yet"  # the state of a run that never began
 # ANSI: green is done, cyan goes on, yellow wants a look, red an answer.
@@ -43,6 +43,7 @@ def describe(run: Run) -> dict[str, Any]:
         "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
         "history": told,
         "waiting": _waiting(run, place),
+        "successor": _successor(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
         "error": str(status.get("error") or ""),
         "note": _note(run, status, place, told),
@@ -57,6 +58,12 @@ def _waiting(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
     named = shlex.quote(run.name) + runs_flag(run.folder.parent)
     found = explain_reason(place.reason, {**place.fields, "run": named, "job": place.id})
     return {"reason": place.reason, "why": found.why, "helps": found.helps, "start": seconds(place.fields, "StartTime")}
+
+
+def _successor(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
+    """The job that waits to continue a run whose own job is in the queue; None where none does."""
+    job = next((job for job in run.successors() if place and place.kind == "job" and job != place.id), "")
+    return {"job": job, "age_counts": age_counts()} if job and queue_state(job) else None
 
 
 def _state(status: dict[str, Any], place: JobStatus | None, begun: bool) -> str:
@@ -112,15 +119,19 @@ def _epochs(row: dict[str, Any]) -> str:
 
 
 def attempts_table(row: dict[str, Any]) -> str:
-    """The attempts of a run, one a line, and what a waiting job waits for; from a row of `status`."""
+    """The attempts of a run, one a line, and what a waiting job waits for; from a row of `status`. Where one of them
+    began in the allocation of the one before it, `from` says that of each."""
+    heads = ("attempt", "from", "start", "end", "nodes", "cause", "steps", "lost", "goodput")
     cells = [
         (
-            one["attempt"], _clock(one["start"]), _clock(one["end"]), one["nodes"], one["cause"] or "-", one["steps"],
-            one["lost"], "-" if one["goodput_percent"] is None else f"{one['goodput_percent']:.0f}%",
+            one["attempt"], _origin(one), _clock(one["start"]), _clock(one["end"]), one["nodes"], one["cause"] or "-",
+            one["steps"], one["lost"], "-" if one["goodput_percent"] is None else f"{one['goodput_percent']:.0f}%",
         )
         for one in row["history"]
     ]  # fmt: skip
-    lines = [table(("attempt", "start", "end", "nodes", "cause", "steps", "lost", "goodput"), cells)] if cells else []
+    shown = [n for n, head in enumerate(heads) if head != "from" or any(o["same_allocation"] for o in row["history"])]
+    picked = [tuple(line[n] for n in shown) for line in cells]
+    lines = [table(tuple(heads[n] for n in shown), picked)] if cells else []
     for one in row["history"]:
         if one["excluded"]:
             nodes, why = ", ".join(one["excluded"]), one["not_excluded_why"]
@@ -128,11 +139,18 @@ def attempts_table(row: dict[str, Any]) -> str:
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
         if one["suspended"]:
             lines.append(f"attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time")
+    if heir := row.get("successor"):
+        age = "" if heir["age_counts"] else "; until then its age counts for nothing in the queue"
+        lines.append(f"next    job {heir['job']} waits to continue it, should Slurm cancel {row['where']}{age}")
     if waiting := row["waiting"]:
         planned = f"; Slurm plans it for {_clock(waiting['start'])}" if waiting["start"] else ""
         lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")
         lines.append(f"fix     {waiting['helps']}" if waiting["helps"] else "fix     none needed")
     return "\n".join(lines)
+
+
+def _origin(one: dict[str, Any]) -> str:
+    return "same job" if one["same_allocation"] else "queue" if one["job"] else "-"
 
 
 def _clock(when: float | None) -> str:

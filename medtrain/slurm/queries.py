@@ -27,7 +27,7 @@ WAITING = frozenset(
 )
 RUNS = ("RUNNING", "SIGNALING")  # the second for a moment after a SIGCONT, which Slurm sends before a TERM
 NO_ANSWER = "UNKNOWN"
-FAILED = ("down", "fail", "unknown", "*")  # in a node's state; * is "not responding"
+FAILED = ("down", "fail", "unknown", "not_responding", "*")  # in a node's state; * is "not responding" too
 OUT_OF_SERVICE = (*FAILED, "drain", "reboot", "power")
 RETURN_SECONDS = 900.0  # a node that starts anew so soon after an attempt's end was what ended it
 # Text of users and administrators, in which there may be anything: a job's name, and what begins with one of these. Of
@@ -119,6 +119,23 @@ def parse(text: str) -> Fields:
         line = line[: free.start()] + (std_err + rest if std_err else free["rest"])
     pairs = [word.partition("=") for word in re.split(r"\s+(?=[A-Z][\w/:]*=)", line)]
     return {name: value for name, equals, value in reversed(pairs) if equals}
+
+
+def configuration() -> Fields:
+    """What the controller says of itself, its version among it; `{}` where it is silent."""
+    lines = [line.partition("=") for line in ask_controller("scontrol", "show", "config")[0].splitlines()]
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def preempted(fields: Fields) -> bool:
+    """Whether a job is preempted in this life of it: Slurm 22.05 tells the time also in the next one."""
+    when = seconds(fields, "PreemptTime")
+    return when is not None and when >= (seconds(fields, "StartTime") or 0.0) - 1
+
+
+def age_counts() -> bool:
+    """Whether a job gains priority while it depends on another (PriorityFlags, man slurm.conf)."""
+    return "ACCRUE_ALWAYS" in configuration().get("PriorityFlags", "")
 
 
 def show(job: str) -> tuple[Fields, str]:

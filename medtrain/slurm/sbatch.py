@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from medtrain.config import sbatch_options
 from medtrain.config.dependency import as_sbatch_has_it
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.console import say
@@ -59,8 +60,8 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     request: dict[str, Any] = {
         "job_name": name,
         "nodes": slurm.nodes,
-        "ntasks_per_node": slurm.tasks_per_node or slurm.gpus_per_node or 1,
-        "gpus_per_node": slurm.gpus_per_node,
+        "ntasks_per_node": sbatch_options.ranks_per_node(slurm),
+        "gpus_per_node": sbatch_options.typed_gpus(slurm),
         "cpus_per_task": slurm.cpus_per_task,
         "mem": mem(slurm.mem_gb),
         "partition": slurm.partition,
@@ -69,7 +70,11 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         "constraint": slurm.constraint,
     }
     more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
+    further = sbatch_options.named(slurm.sbatch)
+    more |= {option: True if value is None else value for option, value in further.items()}
     more |= {option.replace("_", "-"): value for option, value in extra.items()}
+    if slurm.array_throttle and "array" in more:
+        more["array"] += f"%{slurm.array_throttle}"
     if slurm.time:
         more["time"] = slurm.time
     if slurm.dependency:

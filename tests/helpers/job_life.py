@@ -87,12 +87,14 @@ class Life:
 
     def kill(self, rank: int, number: int) -> None:
         """Send a signal to the process of a rank."""
-        marks = {f"SLURM_PROCID={rank}".encode(), b"SLURM_STEP_ID=0"}  # the batch script is rank 0 of no step
+        mark = f"SLURM_PROCID={rank}".encode()
         worker = {b"medtrain.launch.rank_main", str(self.user.run(self.name)).encode()}
         for pid in marked_processes(self.cluster.conf):
             process = Path(f"/proc/{pid}")
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if marks <= set((process / "environ").read_bytes().split(b"\0")) and worker <= set(words):
+            if words[0].endswith(b"srun"):  # in the batch script, which is rank 0 of no step
+                continue
+            if mark in (process / "environ").read_bytes().split(b"\0") and worker <= set(words):
                 os.kill(pid, number)
                 return
         raise AssertionError(f"rank {rank} is not there")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from slurm_cluster import PATH, Cluster, claim_ports
 
@@ -46,8 +47,8 @@ DATABASE = [
 class AccountedCluster(Cluster):
     """A `Cluster` whose jobs are remembered by slurmdbd and shown by sacct; up after 3 to 5 seconds."""
 
-    def __init__(self, nodes: int = 2) -> None:
-        super().__init__(nodes)
+    def __init__(self, nodes: int = 2, **options: Any) -> None:
+        super().__init__(nodes, **options)
         self._dbd_lock, self._dbd_port = claim_ports(2)
 
     def down(self) -> None:

@@ -18,10 +18,15 @@ ANSWERS = """#!/bin/sh
 cd "{folder}" || exit 1
 echo "$(basename "$0") $*" >>calls
 case "$(basename "$0") $*" in
-    *" ping") echo "Slurmctld(primary) at n0 is UP" ;;
+    *" ping")
+        if [ -s silent ]; then sed -i 1d silent; state=DOWN; fi
+        echo "Slurmctld(primary) at n0 is ${{state:-UP}}" ;;
     *" show config") cat config.txt ;;
     *" show partition"*) cat partition.txt ;;
+    *" show node") cat node.txt ;;
     *" show job "*) cat job.txt ;;
+    *" show node "*) cat node.txt ;;
+    *" show step "*) cat step.txt && cp last.txt step.txt ;;
     *" --version") cat version.txt ;;
     "squeue "*) cat squeue.txt ;;
     "sacctmgr "*) cat qos.txt ;;
@@ -54,6 +59,10 @@ class Answers:
             assert before in text
             text = text.replace(before, f"{field}={value}", 1)
         (self.folder / "job.txt").write_text(text)
+
+    def silent(self, times: int) -> None:
+        """The controller is down when it is asked next, so many times."""
+        (self.folder / "silent").write_text("x\n" * times)
 
     def change(self, name: str, before: str, after: str) -> None:
         """Another answer than the recorded one."""

@@ -56,6 +56,7 @@ PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 # wake them, which the gang scheduler does; and it looks at them once a time slice.
 PREEMPTION = {
     "REQUEUE": "PreemptMode=REQUEUE",
+    "CANCEL": "PreemptMode=CANCEL",
     "SUSPEND": "PreemptMode=SUSPEND,GANG SchedulerTimeSlice=5",
 }
 

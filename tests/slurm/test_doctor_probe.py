@@ -37,7 +37,12 @@ SITES = ("good", "rules", "node", "network", "start", "alone", "killed")
 # what was done to the cluster: the site, the check that finds it, its state, words of the finding
 PLANTED = {
     "JobRequeue=0": ("rules", "requeueing", "warn", "JobRequeue=0"),
-    "partition with GraceTime=0 and PreemptMode=CANCEL": ("rules", "preemption", "warn", "low are cancelled"),
+    "partition with GraceTime=0 and PreemptMode=CANCEL": (
+        "rules",
+        "preemption",
+        "warn",
+        "of cancelled ones another job",
+    ),
     "KillWait=2": ("rules", "ending", "warn", "s later (KillWait=2)"),
     "cli_filter that replaces --signal": ("rules", "warning", "FAIL", "did not reach ranks 0, 1"),
     "GPUs without device files": ("rules", "gpus", "FAIL", "CUDA_VISIBLE_DEVICES is not set"),

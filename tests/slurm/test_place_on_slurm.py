@@ -69,6 +69,7 @@ WAYS = [
     "--gpus-per-node=2 --gpu-bind=map_gpu:1,2",
     "--gpus-per-node=2 --gpu-bind=closest",
     "--gpus-per-node=3",
+    "--gpus-per-node=2 --export=NONE",
 ]
 
 

@@ -133,14 +133,17 @@ def test_a_node_where_two_attempts_crashed_is_avoided(user: User) -> None:
     life = Life(user, "avoid", "--nodes", "1", "--tasks_per_node", "1", "--partition", "low", "--every_steps", "2")
     for attempt in (1, 2):
         life.trains(attempt)
+        user.until("avoid", "has saved", lambda row, attempt=attempt: row["saved_step"] >= 2 * attempt)
         life.kill(0, signal.SIGKILL)
-        life.waits()
+    life.waits()
     bad = user.status("avoid")["history"][0]["nodes"]
     assert user.cluster.job(life.job)["ExcNodeList"] == bad
     assert life.told()[2] == f"{bad} excluded after attempt 2: two attempts crashed there"
     life.trains(3)
-    nodes = [row["nodes"] for row in user.status("avoid")["history"]]
-    assert nodes == [bad, bad, ({"127.0.0.1", "127.0.0.2"} - {bad}).pop()]
+    history = user.status("avoid")["history"]
+    assert [row["nodes"] for row in history] == [bad, bad, ({"127.0.0.1", "127.0.0.2"} - {bad}).pop()]
+    assert [row["same_allocation"] for row in history] == [False, True, False], "only the second crash is the node's"
+    assert user.cluster.job(life.job)["Restarts"] == "1"
 
 
 def test_lives_with_a_silent_controller_and_after_a_purge(user: User) -> None:

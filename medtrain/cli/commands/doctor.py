@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -10,16 +11,19 @@ from medtrain.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, InputError
 from medtrain.doctor.checks import Finding
 from medtrain.doctor.local import findings, probed
 
+with contextlib.suppress(ImportError):  # the doctor must be able to say that tyro is missing
+    from medtrain.cli.flag_types import SbatchOptions
+
 COLOURS = {"ok": "32", "warn": "33", "FAIL": "31;1"}
 
 
-# No alias from tyro in the signature: the doctor must be able to say that tyro is missing.
 def doctor(
     folder: Path = Path(),
     cluster: str = "",
     nodes: int = 0,
     wait: float = 300.0,
     config: Path | None = None,
+    sbatch: SbatchOptions = (),
     json: bool = False,
 ) -> int:
     """Check this machine: packages, GPUs, Slurm, shared folder. Exit code 1 if training would not work.
@@ -29,18 +33,21 @@ def doctor(
 
     Args:
         folder: Where runs and shards are to be kept.
-        cluster: A file of slurm/clusters by name, or a path: probe that cluster with these settings.
+        cluster: A cluster file by name (medtrain cluster list) or path: probe that cluster with these settings.
         nodes: Nodes of the probe (0: the profile's, but two at least where there are two).
         wait: Seconds that the probe may wait in the queue.
         config: Settings file of a run that you plan: its pretrained weights are looked for on the nodes.
+        sbatch: Further options of sbatch for the probe, one by one: --sbatch=--reservation=NAME, or --reservation NAME.
         json: Print one JSON document.
     """
-    if not cluster and (nodes or config):
-        raise InputError("doctor: --nodes and --config are about a cluster", "name it too: --cluster NAME")
+    if not cluster and (nodes or config or sbatch):
+        raise InputError(
+            "doctor: --nodes, --config and options of sbatch are about a cluster", "name it too: --cluster NAME"
+        )
     if nodes < 0 or wait <= 0:
         raise InputError("doctor: --nodes and --wait must not be negative", "omit them, or give --wait 300")
     found = []
-    for name, finding in probed(cluster, folder, config, nodes, wait) if cluster else findings(folder):
+    for name, finding in probed(cluster, folder, config, nodes, wait, sbatch) if cluster else findings(folder):
         found.append((name, finding))
         if not json:
             print(line(name, finding), flush=True)  # it holds colours

@@ -11,8 +11,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from medtrain.cli import packing_warnings
 from medtrain.cli.contents_table import contents_table
-from medtrain.cli.flag_types import Flag
-from medtrain.config.configfile import with_cluster
+from medtrain.cli.flag_types import Flag, SbatchOptions
+from medtrain.config.configfile import with_checked_options, with_cluster
+from medtrain.config.sbatch_options import one_process
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import permissions
 from medtrain.core.console import busy, in_line, say, say_json
@@ -42,7 +43,7 @@ class Jobs:
     tasks: int = 8
     """Slurm: jobs of each array."""
     cluster: str = ""
-    """Slurm: a file of slurm/clusters by name, or a path: the defaults for the fields below."""
+    """Slurm: a cluster file by name (medtrain cluster list) or path: the defaults for the fields below."""
     partition: str = ""
     """Slurm: partition."""
     account: str = ""
@@ -50,20 +51,22 @@ class Jobs:
     cpus_per_task: int = 0
     """Slurm: CPU cores of each job (0: the cluster's default)."""
     mem_gb: float = 0.0
-    """Slurm: memory of each job in GB (0: the cluster's default)."""
+    """Slurm: memory of each job in GB (0: that of one rank in the cluster file, or Slurm's default)."""
     time: str = ""
     """Slurm: time limit of each job as Slurm writes it."""
+    array_throttle: int = 0
+    """Slurm: most jobs of an array that run at once (0: all)."""
+    sbatch: SbatchOptions = ()
+    """Slurm: further options of sbatch, one by one: --sbatch=--reservation=NAME, or --reservation NAME alone."""
 
 
 def resources(jobs: Jobs) -> SlurmConfig:
-    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, below the flags."""
-    profile = with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig()
-    given = {
-        name: value
-        for name in ("partition", "account", "cpus_per_task", "mem_gb", "time")
-        if (value := getattr(jobs, name))
-    }
-    return replace(profile, nodes=1, tasks_per_node=1, gpus_per_node=0, **given)
+    """What each job asks of Slurm: the cluster's defaults without its GPUs and nodes, and with the memory of one rank,
+    below the flags."""
+    profile = one_process(with_cluster(Config(), jobs.cluster).slurm if jobs.cluster else SlurmConfig())
+    names = ("partition", "account", "cpus_per_task", "mem_gb", "time", "array_throttle", "sbatch")
+    given = {name: value for name in names if (value := getattr(jobs, name))}
+    return with_checked_options(profile, given)
 
 
 HERE = Jobs()

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 
+from medtrain.config import sbatch_options
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.errors import MachineError
 from medtrain.doctor.checks import Answer, Check, Finding, ask, examine, fail, ok, slurm
@@ -42,7 +43,7 @@ def chosen(asked: SlurmConfig, script: str) -> Fields:
     Of several that a profile names Slurm takes whichever can start the job first, so one that fits is enough. Where it
     names none, a variable, the site's own rules or the default decide, and Slurm says which.
     """
-    rows = {row["PartitionName"]: row for row in _partitions()}
+    rows = {row["PartitionName"]: row for row in all_partitions()}
     if asked.partition:
         names = asked.partition.split(",")
     else:
@@ -70,10 +71,10 @@ def most_nodes(there: Fields) -> int:
 
 def suitable_nodes(asked: SlurmConfig, there: Fields) -> int:
     """Nodes of a partition that are in service and have what is asked of each."""
-    ranks = asked.tasks_per_node or asked.gpus_per_node or 1
+    ranks, gpus = sbatch_options.ranks_per_node(asked), sbatch_options.gpus_per_node(asked)
     return sum(
         not out_of_service(state)
-        and _gpus(gres) >= asked.gpus_per_node
+        and _gpus(gres, sbatch_options.gpu_type(asked)) >= gpus
         and int(cores) >= asked.cpus_per_task * ranks
         and int(mb) >= asked.mem_gb * 1024
         for _, state, gres, cores, mb in _nodes(there["PartitionName"])
@@ -82,7 +83,7 @@ def suitable_nodes(asked: SlurmConfig, there: Fields) -> int:
 
 def usable(asked: SlurmConfig, there: Fields) -> Finding:
     """Whether there is such a partition, and nodes of it are in service."""
-    known = [row["PartitionName"] for row in _partitions()]
+    known = [row["PartitionName"] for row in all_partitions()]
     names = ", ".join(known)
     strange = [name for name in asked.partition.split(",") if name and name not in known]
     if strange or not there:
@@ -115,14 +116,15 @@ def limits(asked: SlurmConfig, there: Fields) -> Finding:
     if asked.nodes > most_nodes(there):
         wrong.append(f"nodes {asked.nodes} is more than {most_nodes(there)}, the most for a job")
     rows = _nodes(there["PartitionName"])
-    ranks = asked.tasks_per_node or asked.gpus_per_node or 1
+    ranks, kind = sbatch_options.ranks_per_node(asked), sbatch_options.gpu_type(asked)
+    gpus = f"gpus_per_node {kind}:" if kind else "gpus_per_node "
     for what, wanted, each in (
-        ("gpus_per_node", asked.gpus_per_node, [_gpus(row[2]) for row in rows]),
-        ("cpus_per_task x ranks a node", asked.cpus_per_task * ranks, [int(row[3]) for row in rows]),
-        ("mem_gb", asked.mem_gb, [int(row[4]) / 1024 for row in rows]),
+        (gpus, sbatch_options.gpus_per_node(asked), [_gpus(row[2], kind) for row in rows]),
+        ("cpus_per_task x ranks a node ", asked.cpus_per_task * ranks, [int(row[3]) for row in rows]),
+        ("mem_gb ", asked.mem_gb, [int(row[4]) / 1024 for row in rows]),
     ):
         if sum(has >= wanted for has in each) < asked.nodes:
-            wrong.append(f"{what} {wanted:g} is more than a node has ({max(each):g})")
+            wrong.append(f"{what}{wanted:g} is more than a node has ({max(each):g})")
     if wrong:
         return fail(
             f"partition {there['PartitionName']}: {'; '.join(wrong)}",
@@ -157,7 +159,8 @@ def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
     return ok(f"{given}; Slurm warns {asked.signal_seconds} s before it, or up to a minute earlier")
 
 
-def _partitions() -> list[Fields]:
+def all_partitions() -> list[Fields]:
+    """What Slurm says of each partition, hidden ones too."""
     answer = ask("scontrol", "--all", "--oneliner", "show", "partition")
     if answer.code != 0:
         raise MachineError(
@@ -172,6 +175,8 @@ def _nodes(name: str) -> list[list[str]]:
     return [line.split("|") for line in lines if line.count("|") == 4]
 
 
-def _gpus(gres: str) -> int:
-    """`gpu:a100:4(S:0-1),nvme:1` has 4."""
-    return sum(int(count) for count in re.findall(r"(?:^|,)gpu:(?:[^:(,]+:)?(\d+)", gres))
+def _gpus(gres: str, kind: str = "") -> int:
+    """The GPUs of a node, or those of a type: `gpu:a100:4(S:0-1),nvme:1` has 4, and 4 of a100. Slurm does not look at
+    upper and lower case there."""
+    found = re.findall(r"(?:^|,)gpu:(?:([^:(,]+):)?(\d+)", gres)
+    return sum(int(count) for name, count in found if kind.lower() in ("", name.lower()))

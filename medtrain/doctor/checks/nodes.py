@@ -6,6 +6,7 @@ import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 
+from medtrain.config.sbatch_options import gpus_per_node
 from medtrain.doctor.checks import ADMIN, Finding, examine, fail, ok, resources, run_folder, signals, supervision, warn
 from medtrain.doctor.checks.probe_result import Told, all_nodes, each
 
@@ -209,7 +210,7 @@ def names(told: Told) -> Finding | None:
     lost = _lost(told)
     if lost:
         # NCCL looks at the interfaces, gloo at the name; a run on one node needs neither.
-        say = warn if told.asked.gpus_per_node or told.planned_nodes < 2 else fail
+        say = warn if gpus_per_node(told.asked) or told.planned_nodes < 2 else fail
         return say(
             "; ".join(filter(None, (each(lost), each(unknown)))),
             f"{ADMIN} to fix /etc/hosts or DNS; until then in the profile: "

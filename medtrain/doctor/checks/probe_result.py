@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtrain.config.sbatch_options import ranks_per_node
 from medtrain.config.schema import SlurmConfig
 from medtrain.doctor.checks import Finding
 
@@ -48,7 +49,7 @@ class Told:
     @property
     def ranks(self) -> int:
         """Ranks that were requested."""
-        return self.asked.nodes * (self.asked.tasks_per_node or self.asked.gpus_per_node or 1)
+        return self.asked.nodes * ranks_per_node(self.asked)
 
     @functools.cached_property
     def lost(self) -> list[Line]:

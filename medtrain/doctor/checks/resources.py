@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medtrain.config.sbatch_options import gpus_per_node
 from medtrain.core.counts import counted
 from medtrain.doctor.checks import Finding, fail, ok, warn
 from medtrain.doctor.checks.probe_result import Told, each
@@ -11,7 +12,7 @@ SMALL_MB, TOO_SMALL_MB = 2048, 1024  # a rank with torch, a network and its load
 
 def gpus(told: Told) -> Finding | None:
     """Whether each rank has a GPU of its own among those that Slurm granted, picked as training picks it."""
-    wanted = told.asked.gpus_per_node
+    wanted = gpus_per_node(told.asked)
     if not wanted:
         return None
     bad, shown = {}, []

@@ -72,10 +72,7 @@ def ending(told: Told) -> Finding | None:
     text = f"{text}, and KILL {min(killed):.0f} s later (KillWait={wait})"
     early = wait.isdigit() and min(killed) < int(wait) - SLACK_SECONDS
     if min(killed) < slurm.SHORT_GRACE_SECONDS - SLACK_SECONDS or early:
-        return warn(
-            f"{text}: a large model cannot be saved in that time",
-            f"{ADMIN} for a KillWait of 30 or more; until then save more often: --every_minutes 2",
-        )
+        return warn(f"{text}: {slurm.TOO_SOON}", slurm.LONGER_WAIT)
     return ok(text)
 
 

@@ -16,6 +16,8 @@ from medtrain.slurm.queries import remedy
 
 NEEDED = ("sbatch", "srun", "sinfo", "squeue", "scancel", "scontrol")
 SHORT_GRACE_SECONDS = 10
+TOO_SOON = "a large model cannot be saved in that time"
+LONGER_WAIT = f"{ADMIN} for a KillWait of 30 or more; until then save more often: --every_minutes 2"
 ALIVE = ("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT")
 
 
@@ -85,25 +87,21 @@ def preemption(partition: str = "", qos: str = "") -> Finding | None:
     kind = settings.get("PreemptType", "preempt/none")
     if kind == "preempt/none":
         return ok("jobs are not preempted here")
-    rows = _qos_rules(qos, settings.get("PreemptMode", "OFF")) if kind == "preempt/qos" else _partition_rules(partition)
+    rows = qos_rules(qos, settings.get("PreemptMode", "OFF")) if kind == "preempt/qos" else _partition_rules(partition)
     if rows is None:
         return warn("jobs are preempted by their QOS, and sacctmgr does not say how", ADMIN)
     if not rows:
         return ok(f"jobs of {qos or partition or 'any QOS'} are not preempted")
     text = "; ".join(f"{name}: {mode}, {grace} s grace" for name, mode, grace in rows)
     lost = [name for name, mode, _ in rows if "CANCEL" in mode]
-    if lost:
-        return warn(
-            f"preempted jobs of {', '.join(lost)} are cancelled ({text})",
-            "resume by hand after it: medtrain resume NAME",
-        )
+    text += "; of cancelled ones another job continues the run" if lost else ""
     woken = [name for name, mode, _ in rows if "SUSPEND" in mode or mode == "GANG"]
     if woken and len(woken) == sum(mode != "OFF" for _, mode, _ in rows):
         return ok(
             f"preempted jobs of {', '.join(woken)} are suspended and continue by themselves: no attempt ends, and no"
             f" step is lost; they keep memory and GPUs meanwhile ({text})"
         )
-    hasty = [name for name, mode, grace in rows if "REQUEUE" in mode and grace < SHORT_GRACE_SECONDS]
+    hasty = [name for name, mode, grace in rows if mode in ("REQUEUE", "CANCEL") and grace < SHORT_GRACE_SECONDS]
     if hasty and not _user_signal(settings):
         return warn(
             f"preempted jobs of {', '.join(hasty)} have less than {SHORT_GRACE_SECONDS} s to save ({text})",
@@ -119,6 +117,17 @@ def _user_signal(settings: dict[str, str]) -> bool:
     return "preempt_send_user_signal" in before or "send_user_signal" in settings.get("PreemptParameters", "").split(
         ","
     )
+
+
+def kill_wait() -> Finding | None:
+    """Whether a job that is stopped has time to save between TERM and KILL, as the settings have it."""
+    shown = (configuration() or {}).get("KillWait", "").split()
+    if not shown or not shown[0].isdigit():
+        return None
+    text = f"KILL follows TERM after {shown[0]} s (KillWait={shown[0]})"
+    if int(shown[0]) < SHORT_GRACE_SECONDS:
+        return warn(f"{text}: {TOO_SOON}", LONGER_WAIT)
+    return ok(text)
 
 
 def accounting() -> Finding | None:
@@ -178,6 +187,14 @@ def minutes(text: str) -> float | None:
     return float(days or 0) * 1440 + hours * 60 + minute + second / 60
 
 
+def clock(minutes: float) -> str:
+    """Minutes as Slurm writes a time: 12:00:00, 7-00:00:00."""
+    seconds = round(minutes * 60)
+    days = seconds // 86_400 if seconds > 86_400 else 0
+    text = f"{seconds // 3600 - 24 * days:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{days}-{text}" if days else text
+
+
 def _partition_rules(wanted: str) -> list[tuple[str, str, int]]:
     """Name, preemption mode and seconds of grace of a partition (empty: of each)."""
     shown = ask("scontrol", "--all", "--oneliner", "show", "partition").out
@@ -188,7 +205,7 @@ def _partition_rules(wanted: str) -> list[tuple[str, str, int]]:
     return [row for row in rows if wanted in ("", row[0])]
 
 
-def _qos_rules(wanted: str, cluster_mode: str) -> list[tuple[str, str, int]] | None:
+def qos_rules(wanted: str, cluster_mode: str) -> list[tuple[str, str, int]] | None:
     """The same of a QOS (empty: of each) that another may preempt; None where sacctmgr does not tell."""
     if shutil.which("sacctmgr") is None:
         return None

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from medtrain.config import configfile
+from medtrain.config.sbatch_options import ranks_per_node
 from medtrain.config.schema import PUBLISHED, Config, SlurmConfig
 from medtrain.core import processes
 from medtrain.core.errors import MachineError
@@ -50,11 +51,15 @@ class Course:
     never: Finding | None = None  # why it did not start, or did not come back
 
 
-def findings(profile: str, runs: Path, settings: Path | None, count: int, wait: float) -> Iterator[Named]:
-    """Check a cluster with the settings of a profile: what Slurm says first, then a probe."""
+def findings(
+    profile: str, runs: Path, settings: Path | None, count: int, wait: float, options: tuple[str, ...] = ()
+) -> Iterator[Named]:
+    """Check a cluster with the settings of a profile and further `options` of sbatch: what Slurm says first, then a
+    probe."""
     config = configfile.with_cluster(Config(), profile)
     if settings is not None:
         config = configfile.overlay(config, [str(settings)])
+    config = configfile.merge(config, {"slurm": {"sbatch": list(options)}} if options else {}, "doctor")
     configfile.check(config, f"cluster {profile}")
     failed = False
     sbatch.require_commands("omit --cluster")
@@ -89,7 +94,7 @@ def probed(
         except MachineError as error:
             yield "probe", fail(error.problem, "correct the profile, or ask the administrators of the cluster")
             return
-        ranks = asked.nodes * (asked.tasks_per_node or asked.gpus_per_node or 1)
+        ranks = asked.nodes * ranks_per_node(asked)
         yield "probe", ok(f"job {course.job} asks for {asked.nodes} nodes with {ranks} ranks; it takes about a minute")
         follow(course, place, wait)
     finally:

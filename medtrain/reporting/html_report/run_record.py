@@ -18,8 +18,8 @@ from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import CHECKSUM, PackedDataset
 
 # Settings that are a place or a name and not how the run was done.
-UNTOLD = {"run", "runs", "recipe", "data.shards", "weights_dir", "slurm.account", "tracking.entity", "slurm.cluster",
-          "notify", "notify_on"}  # fmt: skip
+UNTOLD = {"run", "runs", "recipe", "data.shards", "weights_dir", "slurm.account", "slurm.sbatch", "slurm.cluster",
+          "tracking.entity", "notify", "notify_on"}  # fmt: skip
 DIGITS = 12  # of a hash that are enough to tell two apart
 OWN = ("threads", "device", "processor")
 

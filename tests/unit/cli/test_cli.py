@@ -150,7 +150,7 @@ def test_dry_run_prints_a_batch_script_without_slurm(demo_shards: Path, tmp_path
         ("train chest --metadata all.csv", "trains from shards, and --metadata names a table"),
         ("train mura --check_data", "mura: --root is not given"),
         ("train mura_baseline --check-data --root .", "has neither train/ and valid/"),
-        ("submit demo --gpus_per_node a100:4", "--gpus-per-node: 'a100:4' is no number; write a whole one"),
+        ("submit demo --gpus_per_node a100", "--gpus-per-node: 'a100' is no number; write a whole one"),
         ("train demo --lr fast", "--lr: 'fast' is no number; write one like 0.5"),
         ("train mura --check_data --root . --epochs 3", "medtrain check does not know --epochs"),
         ("train mrua --check_data --root .", "there is no recipe 'mrua' (did you mean mura?)"),
@@ -201,7 +201,7 @@ def test_what_most_runs_need_is_one_screen_of_help() -> None:
             assert len(lines) <= 61 and max(map(len, lines)) <= 80, (command, words)
     clip, image = (medtrain("train", name, "--help").stdout for name in ("echo", "mednist"))
     assert "--frames 32 " in clip and "--frames" not in image and "--study_type" not in image
-    assert "--lr 0.0001 " in image and "all 105 settings: medtrain train mednist --help-all" in image
+    assert "--lr 0.0001 " in image and "all 109 settings: medtrain train mednist --help-all" in image
     resumed = medtrain("resume", "--help").stdout
     assert "--update-code " in resumed and "--lr" not in resumed
     assert medtrain("help", "train").stdout == medtrain("train", "--help").stdout

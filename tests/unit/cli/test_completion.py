@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -20,13 +21,14 @@ def script(shell: str) -> str:
     return medtrain("completion", shell).stdout
 
 
-def completed(line: str, folder: Path) -> set[str]:
+def completed(line: str, folder: Path, **variables: str) -> set[str]:
     """What bash offers for the last word of a line."""
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     asked = f"COMP_WORDS=({quoted}) COMP_CWORD={len(words) - 1}"
     code = f"{script('bash')}\n{asked}\n_medtrain\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
-    done = subprocess.run(["bash", "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    env = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), **variables}
+    done = subprocess.run(["bash", "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=True)
     assert not done.stderr
     return set(done.stdout.split())
 
@@ -45,6 +47,17 @@ def test_bash_completes(tmp_path: Path) -> None:
     assert completed("medtrain data explore folder --ro", tmp_path) == {"--root"}
     assert "--help-all" in completed("medtrain submit mednist --help", tmp_path)
     assert completed("medtrain train mednist --shards ", tmp_path) == set(), "files, which bash itself has"
+
+
+def test_bash_completes_clusters(tmp_path: Path) -> None:
+    """By the names of the files in all folders, and by paths behind --cluster."""
+    for file in ("config/medtrain/clusters/own.yaml", "the lab's/lab.yaml", "here.yaml"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    named = {"MEDTRAIN_CLUSTERS": f"{tmp_path}/the lab's:{tmp_path}/nowhere"}
+    assert completed("medtrain cluster show ", tmp_path, **named) == {"lab", "own", "example"}
+    assert completed("medtrain submit mednist --cluster l", tmp_path, **named) == {"lab"}
+    assert completed("medtrain doctor --cluster ", tmp_path) == {"own", "example", "here.yaml"}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -24,12 +24,12 @@ def test_each_is_a_setting_here_and_none_is_one_already() -> None:
 
 
 def test_they_are_read_as_ours(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["mednist", "--learning-rate", "0.01", "--batch=8", "--gpus", "4", "--imgsz", "96"]
+    words = ["mednist", "--learning-rate", "0.01", "--batch=8", "--ntasks-per-node", "4", "--imgsz", "96"]
     config, _ = parse_settings("submit", words)
-    read = (config.optim.lr, config.data.batch_size, config.slurm.gpus_per_node, config.data.image_size)
+    read = (config.optim.lr, config.data.batch_size, config.slurm.tasks_per_node, config.data.image_size)
     assert read == (0.01, 8, 4, 96)
     told = capsys.readouterr().err
-    assert "--learning-rate is read as --lr, --batch is read as --batch_size, --gpus is read as --gpus_per_node" in told
+    assert "--batch is read as --batch_size, --ntasks-per-node is read as --tasks_per_node" in told
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,7 @@ def test_a_device_that_cannot_be() -> None:
         with_our_names("submit", ["--device", "0"])
 
 
-@pytest.mark.parametrize(
-    ("flag", "told"), [("--gres=gpu:a100:4", "--gpus_per_node N"), ("--resume", "medtrain resume RUN")]
-)
+@pytest.mark.parametrize(("flag", "told"), [("--mem=64G", "--mem_gb N"), ("--resume", "medtrain resume RUN")])
 def test_another_thing_is_told_by_its_meaning(flag: str, told: str) -> None:
     done = medtrain("submit", "mednist", flag, check=False)
     assert done.returncode == 2 and told in done.stderr and "did you mean" not in done.stderr

@@ -87,6 +87,20 @@ def test_slurm_brings_back_only_what_it_would_requeue(answers: Answers) -> None:
     assert not grace_time.brings_back("7")
 
 
+def test_preemption_that_cancels_a_job(answers: Answers) -> None:
+    answers.now("job_running")
+    assert not grace_time.cancels("7")
+    answers.change("partition", "PreemptMode=REQUEUE", "PreemptMode=CANCEL")
+    assert grace_time.cancels("7")
+    answers.change("config", "preempt/partition_prio", "preempt/none")
+    assert not grace_time.cancels("7"), "nobody preempts there"
+    answers.now("job_running", Requeue="0")
+    assert grace_time.cancels("7"), "it may not be requeued"
+    (answers.folder / "config.txt").write_text("")
+    answers.now("job_running")
+    assert not grace_time.cancels("7"), "a silent controller"
+
+
 def test_where_the_controller_is_silent_the_commands_tell_the_version(answers: Answers, version: str) -> None:
     answers.now("job_in_grace")
     (answers.folder / "config.txt").write_text("")

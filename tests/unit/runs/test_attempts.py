@@ -7,6 +7,7 @@ way of its name, and `scontrol --oneliner show job` of jobs that an ordinary use
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from medtrain.runs.attempts import end_row, nodes_to_avoid, note, silent_end, un
 from medtrain.runs.exit_causes import Evidence, diagnose
 from medtrain.runs.goodput import Work, goodput, work
 from medtrain.runs.run import Run, set_status
+from medtrain.runs.status import attempts_table
 from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import parse
 
@@ -164,7 +166,9 @@ def test_work_is_what_the_journal_tells_of_an_attempt(tmp_path: Path) -> None:
     new = [step(1501, NOW + 10), step(1502, NOW + 12), {"kind": "epoch", "step": 1502, "epoch": 1, "time": NOW + 50}]
     new += [step(1503, NOW + 52), step(1504, NOW + 54)]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*old, *new]) + '{"kind": "st')
-    assert work(path, NOW, 1500) == Work(1500, 1504, 8.0, NOW + 54), "validating is no step; the first counts as usual"
+    assert work(path, NOW, 1500) == Work(1500, 1504, 8.0, NOW + 54, NOW + 10), (
+        "validating is no step; the first counts as usual"
+    )
     held_up = [step(n, NOW + n) for n in range(100)] + [step(100, NOW + 10_000)]
     path.write_text("".join(json.dumps(row) + "\n" for row in held_up))
     assert work(path, NOW, 0).seconds < 1200, "a step of three hours among steps of a second does not shine"
@@ -178,9 +182,9 @@ def test_goodput() -> None:
     assert goodput(50, done=10, lost=12, wall_s=100) == 0.0, "the next went back beyond where this one began"
 
 
-def ended(run: Run, attempt: int, when: float, **facts: Any) -> None:
+def ended(run: Run, attempt: int, when: float, job: str = "", restarts: int = 0, **facts: Any) -> None:
     """Lines of an attempt that started and ended."""
-    place = {"step": 0, "job": "", "nodes": "here", "ranks": 1, "pid": 1}
+    place = {"step": 0, "job": job, "restarts": restarts, "nodes": "here", "ranks": 1, "pid": 1}
     note(run, {"attempt": attempt, "event": "start", "time": when, **place})
     end = {"attempt": attempt, "event": "end", "time": when + 9, "step": 0, "cause": "x", "state": "crashed"}
     note(run, {**end, **facts})
@@ -210,6 +214,24 @@ def test_lost_steps_are_counted_from_where_the_next_attempt_began(tmp_path: Path
     told = attempt_history(run, None)
     assert [(row["steps"], row["lost"]) for row in told] == [(30, 10), (5, 3)]
     assert told[0]["goodput_percent"] == pytest.approx(100 * 6 * (20 / 30) / 9, abs=0.1)
+
+
+def test_an_attempt_in_the_allocation_of_the_one_before_it_is_told_apart(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "first")
+    lives = [(NOW, "7", 0), (NOW + 12, "7", 0), (NOW + 100, "7", 1), (NOW + 121, "7", 1), (NOW + 150, "", 0)]
+    for number, (when, job, restarts) in enumerate(lives, 1):
+        if number == 4:
+            note(run, {"event": "begin", "time": NOW + 120})  # by hand, in an salloc shell
+        done = {"kind": "killed", "first": 10 * number - 10, "reached": 10 * number, "step_seconds": 6.0}
+        ended(run, number, when, job, restarts, **done)
+    (run.checkpoints / "step-00000050").mkdir()
+    told = attempt_history(run, None)
+    assert [row["same_allocation"] for row in told] == [False, True, False, False, False]
+    assert told[1]["goodput_percent"] == 50, "of 12 s, with the 3 s between the two"
+    assert told[2]["goodput_percent"] == pytest.approx(100 * 6 / 9, abs=0.1), "without its wait in the queue"
+    table = attempts_table({"history": told, "waiting": None})
+    assert re.findall(r"^ +\d  (queue|same job|-) ", table, re.M) == ["queue", "same job", "queue", "queue", "-"]
+    assert "  from  " not in attempts_table({"history": told[2:], "waiting": None})
 
 
 def test_an_attempt_that_ends_now_is_told_as_finished(tmp_path: Path) -> None:
