@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned
+Event = Literal["finished", "failed", "given_up", "stuck"]
 
 
 @dataclass(frozen=True)
@@ -271,12 +272,7 @@ class Config:
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
     notify: tuple[str, ...] = ()
     """Who is told how the run goes: webhook, command:/path/of/a/program, mail (of Slurm), or several of them."""
-    notify_on: tuple[Literal["finished", "failed", "given_up", "stuck"], ...] = (
-        "finished",
-        "failed",
-        "given_up",
-        "stuck",
-    )
+    notify_on: tuple[Event, ...] = ("finished", "failed", "given_up", "stuck")
     """What they are told: that it finished, failed, was given up after three crashes, or makes no progress."""
     hang_timeout_seconds: float = 45.0
     """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""

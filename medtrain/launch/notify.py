@@ -119,7 +119,7 @@ def tell_of_giving_up(run: Run, end: attempts.Row) -> None:
     if code in (EXIT_INPUT, EXIT_NUMERICAL):
         tell_of(run, "failed", UNUSABLE if code == EXIT_INPUT else "numbers that are not finite")
     else:
-        tell_of(run, "given_up", str(CAUSES.get(end["kind"], end["kind"])))
+        tell_of(run, "given_up", CAUSES.get(end.get("kind", ""), CAUSES["crashed"]))
 
 
 def tell_of_a_standstill(run: Run) -> None:
