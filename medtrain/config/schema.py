@@ -203,7 +203,7 @@ class SlurmConfig:
     """What is asked of Slurm."""
 
     cluster: str = ""
-    """Cluster file, by name (medtrain cluster list) or path (your defaults for the fields below)."""
+    """Cluster file by name or path (medtrain cluster list); its values are your defaults for the fields below."""
     nodes: int = 1
     """Nodes."""
     tasks_per_node: int = 0

@@ -196,6 +196,13 @@ def _while_it_saves(target: Target) -> None:
         time.sleep(0.0005)
 
 
+def preempt_what_hears_nothing(target: Target) -> None:
+    """Its supervisor is stopped, so that nobody in the job can requeue it, or say why it ends."""
+    for supervisor in target.processes("medtrain.launch.supervisor"):
+        os.kill(supervisor, signal.SIGSTOP)
+    preempt_without_grace(target)
+
+
 def node_down(target: Target) -> None:
     node = target.draw.choice(target.user.cluster.nodes)
     target.told.append(f"node {node}")
@@ -234,6 +241,7 @@ SLOW: list[Fault] = [time_limit]
 # The mode of preemption -> what a cluster of that mode does to a run.
 PREEMPTIONS: dict[str, list[Fault]] = {
     "SUSPEND": [suspend_beyond_the_hang_timeout, suspend_twice_in_a_row, suspend_in_the_middle_of_a_save],
+    "CANCEL": [preempt, preempt_without_grace, preempt_what_hears_nothing],
 }
 ANNOUNCED = {term_a_rank, usr1_a_rank, usr2_a_rank, requeue, preempt, node_down, time_limit}
 HARMLESS = {restart_the_controller}

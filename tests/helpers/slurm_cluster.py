@@ -181,6 +181,10 @@ class Cluster:
         what = f"job {job_id} to be {' or '.join(wanted)} after {restarts} restarts"
         return self._poll(arrived, what, timeout, pause=0.1)
 
+    def wait_for_an_empty_queue(self) -> None:
+        """Waits until no job waits, runs or ends: none is left behind."""
+        self._poll(lambda: not self.run("squeue", "--noheader").stdout, "an empty queue", pause=0.1)
+
     def node_states(self) -> dict[str, str]:
         """Says each node's state as the controller sees it: idle, mixed, allocated, completing, down, ..."""
         shown = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").stdout

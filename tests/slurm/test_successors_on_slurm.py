@@ -75,7 +75,7 @@ def test_a_cancelled_job_is_continued_by_its_successor_with_the_same_bits(user: 
     epochs = str(stopped["epoch"] + 1)
     user.medtrain("resume", "cut", "--epochs", epochs)
     user.until("cut", "finished", lambda s: s["state"] == "finished" and s["where"] is None)
-    user.cluster._poll(lambda: user.cluster.run("squeue", "--noheader").stdout == "", "an empty queue")
+    user.cluster.wait_for_an_empty_queue()
     user.medtrain(
         "train",
         "mednist",

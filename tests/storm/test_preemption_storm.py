@@ -6,8 +6,10 @@ pytest tests/storm/test_preemption_storm.py --preemptions 100        a long stor
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +20,35 @@ from slurm_cluster import PATH, Cluster
 from stormed_run import STORM, end_and_compare, resumed, steps, until_it_trains
 from webhook import SECRET, Webhook
 
-STARTS = {"SUSPEND": 0}  # how often a run starts again after one preemption
+STARTS = {"SUSPEND": 0, "CANCEL": 1}  # how often a run starts again after one preemption
+
+
+class Watcher:
+    """Looks all the time, from outside, under which fencing numbers ranks live."""
+
+    def __init__(self, target: Target) -> None:
+        self._seen: set[frozenset[str]] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(target,), daemon=True)
+        self._thread.start()
+
+    def _look(self, target: Target) -> None:
+        while not self._ended.wait(0.2):
+            fences = {fence for pid in target.processes("medtrain.launch.rank_main") if (fence := _fence(pid))}
+            self._seen.add(frozenset(fences))
+
+    def end(self) -> set[frozenset[str]]:
+        """The sets of numbers that were seen at one time."""
+        self._ended.set()
+        self._thread.join()
+        return self._seen
+
+
+def _fence(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        return next((value.partition("=")[2] for value in variables if value.startswith("MEDTRAIN_FENCE=")), "")
+    return ""
 
 
 @pytest.mark.parametrize("mode", PREEMPTIONS)
@@ -36,6 +66,7 @@ def test_storm_of_preemptions(
         target = Target(user, "storm", job, draw)
         run, began = user.run("storm"), time.monotonic()
         until_it_trains(target, 0, 0)
+        watcher = Watcher(target)
         for number, preempt in enumerate(row, 1):
             time.sleep(draw.uniform(0, 1))
             target.told.append(preempt.__name__)
@@ -46,14 +77,16 @@ def test_storm_of_preemptions(
                 print(
                     f"\n{number:3d} {time.monotonic() - began:6.0f} s  step {steps(run):5d}  {target.told[-1]}", end=""
                 )
-        rows = user.attempts("storm")
+        rows, seen = user.attempts("storm"), watcher.end()
+        assert len(seen) >= len(row) * STARTS[mode] and all(len(fences) < 2 for fences in seen), "two that publish"
+        assert sum(line["event"] == "begin" for line in rows) == 1, "no person started it again"
         if mode == "SUSPEND":
             assert sum(line["event"] == "start" for line in rows) == 1, "no attempt ends by a suspension"
             noted = [line for line in rows if line["event"] == "suspended" and line["seconds"] > 10]
             assert len(noted) == row.count(suspend_beyond_the_hang_timeout)
             assert all(line["preemptor"] for line in noted)
         end_and_compare(user, demo_shards, 2)
-        assert not cluster.run("squeue", "--noheader").stdout, "no job is left in the queue"
+        cluster.wait_for_an_empty_queue()
         assert [told["event"] for told in hook.messages] == ["finished"], "nothing is told before"
         assert not [path for path in run.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
         hook.close()

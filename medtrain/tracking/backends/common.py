@@ -83,10 +83,11 @@ def public_config(run: Run, config: Config) -> dict[str, Any]:
     """The settings that a tracker may show: no account, no shell lines, and no paths of this machine; by the names that
     the run began with."""
     values = fingerprint.to_dict(config)
-    del values["runs"], values["data"]["shards"], values["weights_dir"]
-    del values["notify"], values["notify_on"]
+    for name in ("runs", "weights_dir", "notify", "notify_on"):
+        del values[name]
     for name in ("account", "setup", "sbatch"):
         del values["slurm"][name]
+    del values["data"]["shards"]
     values["model"]["weights"] = weights_in_public(config.model.weights)
     values["slurm"]["cluster"] = Path(config.slurm.cluster).name
     return values if has_todays_names(run) else with_old_names(values)

@@ -63,7 +63,7 @@ def test_giving_up_in_the_grace_time_is_final_where_the_job_has_nothing_else_to_
     answers: Answers, version: str, run: Run
 ) -> None:
     answers.now("job_in_grace")
-    end = {"cause": "rank 1 on n2: ValueError: bad", "exit_code": 1}
+    end = {"cause": "rank 1 on n2: ValueError: bad", "kind": "crashed", "exit_code": 1}
     assert supervisor.give_up(run, end, alone=False) == 1
     assert answers.orders() == [], "the other runs of its job resume in its next life"
     assert supervisor.give_up(run, end, alone=True) == 1
