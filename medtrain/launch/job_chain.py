@@ -13,7 +13,7 @@ from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.core.counts import counted
 from medtrain.launch import submit
-from medtrain.launch.successor import supervisor
+from medtrain.launch.successor import requeued_first, supervisor
 from medtrain.runs import code_snapshot
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run
@@ -153,7 +153,8 @@ class _Sender:
         command = f"case $SLURM_ARRAY_TASK_ID in\n{cases}\nesac"
         extra = {"dependency": dependency} if dependency else {}
         array = {"array": ",".join(map(str, lines)), "output": f"{self.group.slurm}/%A_%a.log"}
-        job = self._send(stage, command, slurm, **array, **extra)
+        first = requeued_first() if stage == "train" else {}
+        job = self._send(stage, command, slurm, **array, **extra, **first)
         self.sent.append((stage, job, len(lines)))
         self._note(stage, {str(i): f"{job}_{i}" for i in lines})
         return job

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from medtrain.core.console import warn
+from medtrain.core.running_time import CLOCK
 from medtrain.launch.rank_processes import Srun
 from medtrain.runs import attempts
 from medtrain.runs.attempts import Row, note
@@ -22,7 +23,7 @@ from medtrain.tracking.run_log import tell
 START_S = 30.0  # the least that a start is reckoned to take
 EARLY_S = 60.0  # Slurm's warning of a time limit may come so much before its time (sbatch, --signal)
 STEP_S = 90.0  # for the last of a step: after UnkillableStepTimeout, 60 s by default, Slurm drains its node
-SILENT_S = 1800.0  # a controller that is down, or being upgraded
+SILENT_S = 6 * 3600.0  # a controller that is down, or being upgraded: meanwhile nobody else can use the nodes
 LOOK_S = 0.5
 GONE = "Invalid job id"
 
@@ -38,10 +39,10 @@ def why_not_here(run: Run, end: Row, ranks: Srun, warned_s: float, leaving: Call
     begun = [row["step"] for row in attempts.started(attempts.rows_of(run)) if row["attempt"] == end["attempt"]]
     if not begun or end["step"] <= begun[0]:
         return "it has saved nothing new"
-    answered, held, ended = time.monotonic(), 0.0, ""
+    answered, held, ended = CLOCK.now(), 0.0, ""
     while not leaving():
         fields, nodes, problem = _state(own_job())
-        now = time.monotonic()
+        now = CLOCK.now()
         if GONE in problem or (problem and now > answered + SILENT_S):
             return problem
         if not problem:

@@ -115,4 +115,4 @@ def script(run: Run, slurm: SlurmConfig) -> str:
 
 def executor(run: Run, slurm: SlurmConfig) -> Any:
     """submitit's executor for a run. Its batch script runs the supervisor, which starts the ranks with srun."""
-    return sbatch.executor(run.slurm, run.name, slurm)
+    return sbatch.executor(run.slurm, run.name, slurm, **successor.requeued_first())

@@ -42,12 +42,18 @@ def supervisor(run: Run) -> str:
     return shlex.join(processes.command("medtrain.launch.supervisor", str(run.folder), root=run.code))
 
 
+def requeued_first() -> dict[str, str]:
+    """What a job of a run asks for besides, where the site lets it: to run again at once when it is requeued. Not for
+    other jobs: one that fails would be held in the queue, and only a batch script with a trap for it ends."""
+    return {"requeue": "expedite"} if queries.expedites() else {}
+
+
 def send_chain(run: Run, slurm: SlurmConfig, job: str, count: int) -> None:
     """Send `count` jobs, each the successor of the one before and the first of `job`, and write them down."""
     sent: list[str] = []
     for _ in range(count):
         asked = dataclasses.replace(_without(slurm), dependency=f"afternotok:{sent[-1] if sent else job}")
-        script = sbatch.executor(run.slurm, run.name, asked)
+        script = sbatch.executor(run.slurm, run.name, asked, **requeued_first())
         sent.append(sbatch.send(script, f"{supervisor(run)} {WORD}", sbatch.AGAIN))
         _note(run, job, sent)
 

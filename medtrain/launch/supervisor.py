@@ -34,7 +34,7 @@ from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
 from medtrain.launch import dependencies, grace_time, notify, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
-from medtrain.launch.restart import note_avoided, why_not_here
+from medtrain.launch.restart import SILENT_S, note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
@@ -45,7 +45,6 @@ from medtrain.tracking.run_log import tell
 CRASHES_WITHOUT_PROGRESS = 3
 STOPPING = "stopping after this step, with a checkpoint; Ctrl-C again ends it at once, without one"
 KILLED = "ending at once, without a checkpoint"
-REQUEUE_S = 1800  # for a controller that is down, being upgraded perhaps
 
 
 def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
@@ -211,7 +210,7 @@ def requeue(run: Run, why: str = "") -> int:
             note_avoided(run, bad, queries.exclude(heir, left_out) if left_out else why_not)
         tell(run, f"{run.name}: Slurm cancels job {job}; job {heir} will resume from step {run.last_step():,}")
         return EXIT_RESUMABLE
-    deadline = CLOCK.now() + REQUEUE_S
+    deadline = CLOCK.now() + SILENT_S
     while True:
         if grace_time.brings_back(job):
             if bad:

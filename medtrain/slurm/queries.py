@@ -127,6 +127,12 @@ def configuration() -> Fields:
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
+def expedites() -> bool:
+    """Whether a job may ask to be first in the queue, and at once, when it is requeued (Slurm 25.11, sbatch's
+    --requeue=expedite)."""
+    return "enable_expedited_requeue" in configuration().get("SlurmctldParameters", "").split(",")
+
+
 def preempted(fields: Fields) -> bool:
     """Whether a job is preempted in this life of it: Slurm 22.05 tells the time also in the next one."""
     when = seconds(fields, "PreemptTime")

@@ -22,11 +22,19 @@ AGAIN = "give the same command again"
 TRAPS = (
     # The shell must outlive a signal that is meant for the ranks; a trap, unlike "ignore", is not inherited.
     "trap : TERM USR1 USR2",
+    # One task of an array has the number of the whole; whether this is a task only Slurm's record says:
+    # SLURM_ARRAY_JOB_ID may have been inherited.
+    "medtrain_job() {",
+    "    if [[ $1 =~ ArrayJobId=([0-9]+)\\ ArrayTaskId=([0-9]+) ]]; then",
+    '        echo "${BASH_REMATCH[1]}_${BASH_REMATCH[2]}"',
+    "    else",
+    '        echo "$SLURM_JOB_ID"',
+    "    fi",
+    "}",
     # A signal may end the command before it listens (128 + USR1, USR2, TERM), such as a node's late word on the job's
-    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. One task of an
-    # array has the number of the whole; whether this is a task only Slurm's record says: SLURM_ARRAY_JOB_ID may have
-    # been inherited. From 24.05 on Slurm itself brings back what ends in the grace time of a preemption; and what
-    # comes from Command on is text of users.
+    # life before; and Slurm does not bring back a job that then ends. A cancelled one is not RUNNING. From 24.05 on
+    # Slurm itself brings back what ends in the grace time of a preemption; and what comes from Command on is text of
+    # users.
     "medtrain_back() {",
     "    local record",
     '    until record=$(scontrol --oneliner show job "$SLURM_JOB_ID"); do sleep 5; done',
@@ -34,13 +42,18 @@ TRAPS = (
     "    record=${record%% Command=*}",
     "    [[ $record =~ JobState=(RUNNING|SIGNALING) ]] || return",
     "    [[ $record =~ PreemptTime=[0-9] && ! $(scontrol --version) =~ \\ 2[0-3]\\. ]] && return",
-    "    if [[ $record =~ ArrayJobId=([0-9]+)\\ ArrayTaskId=([0-9]+) ]]; then",
-    '        scontrol requeue "${BASH_REMATCH[1]}_${BASH_REMATCH[2]}"',
-    "    else",
-    '        scontrol requeue "$SLURM_JOB_ID"',
-    "    fi",
+    '    scontrol requeue "$(medtrain_job "$record")"',
     "}",
-    "trap 'case $? in 138|140|143) medtrain_back ;; esac' EXIT",
+    # A job with --requeue=expedite (Slurm 25.11) that fails outside of a preemption is held in the queue for ever.
+    "medtrain_end() {",
+    "    local record",
+    '    record=$(scontrol --oneliner show job "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ") || return',
+    "    [[ $record =~ \\ ExpeditedRequeue=Yes ]] || return",
+    "    record=${record%% Command=*}",
+    "    [[ $record =~ JobState=(RUNNING|SIGNALING) && ! $record =~ PreemptTime=[0-9] ]] || return",
+    '    scancel "$(medtrain_job "$record")"',
+    "}",
+    "trap 'case $? in 0) ;; 138|140|143) medtrain_back ;; *) medtrain_end ;; esac' EXIT",
 )
 
 

@@ -18,8 +18,9 @@ from limits import HANG_S
 from places import RECORDED, REPOSITORY
 from slurm_answers import BROUGHT_BACK, Answers
 
+from medtrain.config.schema import SlurmConfig
 from medtrain.core.jsonfiles import read_json_lines, write_json
-from medtrain.launch import grace_time, stop, supervisor
+from medtrain.launch import grace_time, stop, submit, supervisor
 from medtrain.runs import attempts
 from medtrain.runs.exit_causes import Evidence, diagnose
 from medtrain.runs.run import Run, again_command, set_status
@@ -133,6 +134,31 @@ def test_a_batch_script_whose_command_a_signal_ended(answers: Answers, version: 
     answers.now("job_running", JobState="COMPLETING")
     answers.change("job", "Comment=NodeFail", "Comment=JobState=RUNNING")
     assert shell(traps, 143, answers) == [], "cancelled"
+
+
+@pytest.mark.parametrize("version", ["25.11", "26.05"], indirect=True)
+@pytest.mark.parametrize("script", ["submitted", "train.sbatch", "shard.sbatch"])
+def test_an_expedited_job_that_fails_is_not_left_held(answers: Answers, script: str) -> None:
+    """Slurm 26.05.3, seen: it holds a job with --requeue=expedite that leaves with another code than 0, but for the
+    grace time of a preemption, after which it runs again at once (_set_job_requeue_exit_value in job_mgr.c)."""
+    traps = "\n".join(sbatch.TRAPS) if script == "submitted" else traps_of(script)
+    for record, code, orders in (
+        ("job_running", 75, ["scancel 7"]), ("job_running", 1, ["scancel 7"]), ("job_running", 0, []),
+        ("job_running", 143, ["scontrol requeue 7"]), ("job_in_grace", 75, []),
+    ):  # fmt: skip
+        answers.now(record)
+        text = (answers.folder / "job.txt").read_text().rstrip("\n")
+        (answers.folder / "job.txt").write_text(f"{text} ExpeditedRequeue=Yes\n")
+        assert shell(traps, code, answers) == orders, (record, code)
+    answers.now("job_running", JobState="COMPLETING")  # requeued just now
+    assert shell(traps, 75, answers) == []
+
+
+def test_runs_ask_to_be_requeued_at_once_where_the_site_lets_them(answers: Answers, run: Run) -> None:
+    assert "#SBATCH --requeue\n" in submit.script(run, SlurmConfig())
+    with (answers.folder / "config.txt").open("a") as file:
+        file.write("SlurmctldParameters = idle_on_node_suspend,enable_expedited_requeue\n")
+    assert "#SBATCH --requeue=expedite\n" in submit.script(run, SlurmConfig())
 
 
 def test_words_of_a_command_line_or_a_comment_are_no_fields(answers: Answers, version: str) -> None:
