@@ -67,7 +67,7 @@ METAVARS = {"run": "NAME", "shards": "DIR", "weights": "FILE", "cluster": "NAME"
             "partition": "NAME", "account": "NAME", "dependency": "ID", "study_type": "NAME", "weights_dir": "DIR",
             "datasets": "NAME ...", "holdout": "NAME", "sampling": "NAME=TIMES ...", "qos": "NAME", "entity": "NAME",
             "constraint": "FEATURE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
-            "notify": "webhook|command:PROGRAM ..."}  # fmt: skip
+            "notify": "webhook|command:PROGRAM|mail ..."}  # fmt: skip
 
 
 def one_screen(command: str, recipe: str = "") -> str:

@@ -15,6 +15,7 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SAMPLING = re.compile(r"[A-Za-z0-9_-]+=(\d+\.?\d*|\.\d+)")
 SHARE = re.compile(r"0?\.\d+")
 COUNTS = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
+NOTIFY = re.compile(r"webhook|command:\s*\S.*|mail(:\S+)?")
 TIME_LIMIT = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?")
 
 # task -> the numbers of its validation that can decide which checkpoint is the best
@@ -96,6 +97,11 @@ def problems(config: Config) -> list[str]:
     rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *_notify(config)]
     rules += sbatch_options.broken(config.slurm)
     return [problem for holds, problem in rules if not holds]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Of a name as in `monitor`: whether it counts errors."""
+    return not {"loss", "mae", "rmse", "ece", "brier"}.isdisjoint(metric.split("_"))
 
 
 def _single_rules(config: Config) -> list[tuple[bool, str]]:
@@ -192,10 +198,13 @@ def _focal_alpha(config: Config) -> list[tuple[bool, str]]:
 def _notify(config: Config) -> list[tuple[bool, str]]:
     """Without the words themselves where one is an address: who knows it can write there, too."""
     secret = any("://" in word for word in config.notify)
-    known = all(word == "webhook" or word.removeprefix("command:").strip() not in ("", word) for word in config.notify)
+    known = all(NOTIFY.fullmatch(word) for word in config.notify)
     return [
         (not secret, "notify holds an address, which is a secret: write webhook, and put it into MEDTRAIN_NOTIFY_URL"),
-        (secret or known, f"notify is {' '.join(config.notify)!r}: write webhook, or command:/path/of/a/program"),
+        (
+            secret or known,
+            f"notify is {' '.join(config.notify)!r}: write webhook, command:/path/of/a/program, mail or mail:ADDRESS",
+        ),
     ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned
+Event = Literal["finished", "failed", "given_up", "stuck"]
 
 
 @dataclass(frozen=True)
@@ -270,10 +271,8 @@ class Config:
     determinism: Literal["fast", "exact"] = "fast"
     """Same bits from run to run at one number of ranks (fast), or at any number, which costs time (exact)."""
     notify: tuple[str, ...] = ()
-    """Who is told how the run goes: webhook, command:/path/of/a/program, or both (empty: nobody)."""
-    notify_on: tuple[Literal["finished", "failed", "given_up", "stuck"], ...] = (
-        "finished", "failed", "given_up", "stuck",
-    )  # fmt: skip
+    """Who is told how the run goes: webhook, command:/path/of/a/program, mail (of Slurm), or several of them."""
+    notify_on: tuple[Event, ...] = ("finished", "failed", "given_up", "stuck")
     """What they are told: that it finished, failed, was given up after three crashes, or makes no progress."""
     hang_timeout_seconds: float = 45.0
     """End an attempt without a heartbeat for so long (or three times its slowest step), and start it again."""
@@ -300,8 +299,3 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-
-
-def lower_is_better(metric: str) -> bool:
-    """Of a name as in `monitor`: whether it counts errors."""
-    return not {"loss", "mae", "rmse", "ece", "brier"}.isdisjoint(metric.split("_"))

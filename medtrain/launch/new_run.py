@@ -44,6 +44,7 @@ def ready(config: Config, packed: bool = True) -> Config:
     config = with_name(config)
     configfile.check(config, f"recipe {config.recipe}")
     notify.ensure_ready(config)
+    config = notify.with_mail(config)
     if config.weights_dir:
         config = dataclasses.replace(config, weights_dir=str(Path(config.weights_dir).absolute()))
     config = with_shards(config, packed)

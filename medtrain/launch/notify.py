@@ -18,24 +18,26 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from medtrain import __version__
+from medtrain.config import sbatch_options
 from medtrain.config.configfile import load
 from medtrain.config.schema import Config
 from medtrain.core.errors import EXIT_INPUT, EXIT_NUMERICAL, InputError
 from medtrain.runs import attempts
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import own_job
+from medtrain.slurm.job_environment import NOTIFY_URL, without
 from medtrain.tracking.run_log import tell
 
-VARIABLE = "MEDTRAIN_NOTIFY_URL"
 TIMEOUT_S = 10.0  # for all of them together
 UNUSABLE = "input that cannot be used"
 STANDSTILL = 5  # attempts without a newer checkpoint, whatever ended them
-WEBHOOK, COMMAND = "webhook", "command:"
+WEBHOOK, COMMAND, MAIL = "webhook", "command:", "mail"
 WORDS = {
     "finished": "{run}: finished at step {step:,}",
     "failed": "{run}: failed at step {step:,}: {cause}",
@@ -54,7 +56,8 @@ CAUSES = {
     "requeued": "requeued",
     "lost": "ended without a word",
 }
-_kept: list[str] = []  # the address, once it is out of the environment
+# What Slurm's own mails are asked for (man sbatch, --mail-type); a job that is requeued has not ended.
+MAILS = {"finished": "END", "failed": "FAIL", "given_up": "FAIL", "stuck": "INVALID_DEPEND"}
 
 
 def ensure_ready(config: Config) -> None:
@@ -62,23 +65,30 @@ def ensure_ready(config: Config) -> None:
     for word in config.notify:
         if word == WEBHOOK:
             address()
-        elif shutil.which(_program(word)[0]) is None:
+        elif word.startswith(COMMAND) and shutil.which(_program(word)[0]) is None:
             raise InputError(
                 f"--notify: {_program(word)[0]} is no program that can be run",
                 "give its whole path: --notify command:/path/of/a/program   (chmod +x it)",
             )
 
 
-def keep_address() -> None:
-    """Take the address out of this process's environment, which ranks, loaders and trackers inherit."""
-    if VARIABLE in os.environ:
-        _kept[:] = [os.environ.pop(VARIABLE)]
+def with_mail(config: Config) -> Config:
+    """The config with the options of sbatch by which Slurm itself sends mails, where that is wanted; those that are
+    there already count."""
+    word = next((word for word in config.notify if word.partition(":")[0] == MAIL), "")
+    options = sbatch_options.named(config.slurm.sbatch)
+    if not word or "mail-type" in options:
+        return config
+    options["mail-type"] = ",".join(dict.fromkeys(MAILS[event] for event in config.notify_on))
+    if whom := word.partition(":")[2]:
+        options.setdefault("mail-user", whom)
+    return replace(config, slurm=replace(config.slurm, sbatch=sbatch_options.spelled(options)))
 
 
 def address() -> str:
     """Where the webhook is; InputError where that is unknown, is no address, or others can read it."""
     file = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "medtrain" / "notify-url"
-    url, place = os.environ.get(VARIABLE) or (_kept[0] if _kept else ""), VARIABLE
+    url, place = os.environ.get(NOTIFY_URL, ""), NOTIFY_URL
     if not url:
         place = str(file)
         try:
@@ -92,8 +102,8 @@ def address() -> str:
             url = file.read_text(errors="replace")
         except OSError:
             raise InputError(
-                f"--notify webhook: there is no address, neither in {VARIABLE} nor in {file}",
-                f"export {VARIABLE}=...   or write it into that file, of mode 600",
+                f"--notify webhook: there is no address, neither in {NOTIFY_URL} nor in {file}",
+                f"export {NOTIFY_URL}=...   or write it into that file, of mode 600",
             ) from None
     url = url.strip()
     with suppress(ValueError):
@@ -109,7 +119,7 @@ def tell_of_giving_up(run: Run, end: attempts.Row) -> None:
     if code in (EXIT_INPUT, EXIT_NUMERICAL):
         tell_of(run, "failed", UNUSABLE if code == EXIT_INPUT else "numbers that are not finite")
     else:
-        tell_of(run, "given_up", str(CAUSES.get(end["kind"], end["kind"])))
+        tell_of(run, "given_up", CAUSES.get(end.get("kind", ""), CAUSES["crashed"]))
 
 
 def tell_of_a_standstill(run: Run) -> None:
@@ -129,8 +139,9 @@ def tell_of(run: Run, event: str, cause: str = "") -> None:
         config = load(run.config_file)
         if not config.notify or event not in config.notify_on:
             return
-        message = _message(run, event, cause)
-        problems = _tell_all(config.notify, message)
+        mails = [word for word in config.notify if word.partition(":")[0] == MAIL]
+        problems = _tell_all([word for word in config.notify if word not in mails], _message(run, event, cause))
+        problems += ["mail: Slurm sends it, and this run is no job"] if mails and not own_job() else []
     except Exception as error:  # whatever it is, the run is not to end by it, and its text might hold the address
         problems = [type(error).__name__]
     if problems:
@@ -145,7 +156,7 @@ def _message(run: Run, event: str, cause: str) -> dict[str, Any]:
     return {"event": event, **facts, "state": status.get("state", ""), "job": job, "attempts": made, "text": text}
 
 
-def _tell_all(whom: tuple[str, ...], message: dict[str, Any]) -> list[str]:
+def _tell_all(whom: list[str], message: dict[str, Any]) -> list[str]:
     """Side by side, in threads: neither a name server nor an answer that trickles in may hold the run up."""
     deadline, problems = time.monotonic() + TIMEOUT_S + 1, dict.fromkeys(whom, "")
     names = {word: WEBHOOK if word == WEBHOOK else Path(_program(word)[0]).name for word in whom}
@@ -204,7 +215,7 @@ def _run(program: list[str], message: dict[str, Any]) -> str:
     """Start it with the text as its last argument and JSON on standard input; returns how it failed."""
     process = subprocess.Popen(
         [*program, message["text"]], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        start_new_session=True, env=without(os.environ, NOTIFY_URL),
     )  # fmt: skip
     try:
         process.communicate(json.dumps(message).encode(), timeout=TIMEOUT_S)

@@ -16,7 +16,7 @@ from medtrain.core.errors import EXIT_RESUMABLE
 from medtrain.core.running_time import CLOCK
 from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
-from medtrain.slurm.job_environment import LAUNCHER, without
+from medtrain.slurm.job_environment import LAUNCHER, NOTIFY_URL, without
 from medtrain.slurm.queries import ask_controller, parse
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -45,7 +45,7 @@ class LocalRanks:
             "MASTER_PORT": str(free_port()),
             SUPERVISOR: str(os.getpid()),
         }
-        inherited = without(os.environ, *LAUNCHER)
+        inherited = without(os.environ, *LAUNCHER, NOTIFY_URL)
         self._processes = [
             # A session of their own: a terminal's Ctrl-C reaches the supervisor alone, which passes it on once.
             subprocess.Popen(
@@ -135,7 +135,7 @@ class Srun:
 
 def for_srun() -> dict[str, str]:
     """This batch script's environment as srun needs it to start ranks."""
-    environment = without(os.environ, *LAUNCHER)  # a rank learns its place from srun
+    environment = without(os.environ, *LAUNCHER, NOTIFY_URL)  # a rank learns its place from srun
     # sbatch passes its own cores-a-task to srun only through this variable since Slurm 22.05.
     if "SLURM_CPUS_PER_TASK" in environment:
         environment["SRUN_CPUS_PER_TASK"] = environment["SLURM_CPUS_PER_TASK"]

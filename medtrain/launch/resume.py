@@ -36,6 +36,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     configfile.check(config, f"run {run.name}")
     if config.notify != before.notify:
         notify.ensure_ready(config)
+        config = notify.with_mail(config)
     ensure_same_settings(run, before, config)
     ensure_not_login_node(run, here)
     permissions.apply(config.share)

@@ -54,7 +54,6 @@ def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
     continues a job that Slurm ended. Raises InputError where the run has another owner that lives, and Superseded where
     another has taken it over.
     """
-    notify.keep_address()
     ownership.take(run)
     try:
         return _until_it_ends(run, alone, succeeds)

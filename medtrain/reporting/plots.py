@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medtrain.config.schema import lower_is_better
+from medtrain.config.rules import lower_is_better
 from medtrain.metrics.intervals import exact_of, known_ends
 from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.reporting.style import (

@@ -30,6 +30,7 @@ LAUNCHER = {  # pattern -> who sets it. A rank's place; medtrain's own superviso
     r"MEDTRAIN_SUPERVISOR": "medtrain.launch.rank_processes",
     r"MEDTRAIN_FENCE": "medtrain.launch.supervisor",
 }  # fmt: skip
+NOTIFY_URL = "MEDTRAIN_NOTIFY_URL"  # a secret of who submits, for the supervisor and its successors: ranks do without
 OF_SLURM = r"_?SLURM\w*"
 SLURM = {
     OF_SLURM: "sbatch, salloc, srun and slurmd (OUTPUT ENVIRONMENT VARIABLES of man sbatch, salloc and srun); "

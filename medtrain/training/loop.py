@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from medtrain.checkpoints.finite import broken_gradients
-from medtrain.config.schema import Config, lower_is_better
+from medtrain.config.rules import lower_is_better
+from medtrain.config.schema import Config
 from medtrain.core.console import busy
 from medtrain.core.errors import EXIT_DONE, EXIT_RESUMABLE, Hang, NumericalError
 from medtrain.core.running_time import CLOCK

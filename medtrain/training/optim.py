@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler, ReduceLROnPlateau
 
-from medtrain.config.schema import OptimConfig, ScheduleConfig, lower_is_better
+from medtrain.config.rules import lower_is_better
+from medtrain.config.schema import OptimConfig, ScheduleConfig
 from medtrain.core.errors import InputError
 
 

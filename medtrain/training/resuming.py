@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medtrain.checkpoints.format import Checkpoint, find_corruption, intact, load_chosen
-from medtrain.config.schema import Config, lower_is_better
+from medtrain.config.rules import lower_is_better
+from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.core.files import sync_folder
 from medtrain.distributed.process_group import World, broadcast_object

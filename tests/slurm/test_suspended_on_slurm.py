@@ -25,8 +25,10 @@ def suspend(user: User, job: str) -> None:
 
 
 def test_a_suspended_run_is_told_stops_when_it_continues_and_can_be_cancelled(user: User) -> None:
-    job = user.submit("first", *TWO_NODES, "--hang_timeout_seconds", "10")
+    job = user.submit("first", *TWO_NODES, "--hang_timeout_seconds", "10", "--notify", "mail:me@example.org")
     suspend(user, job)
+    about = user.cluster.job(job)
+    assert about["MailUser"] == "me@example.org" and about["MailType"] == "INVALID_DEPEND,END,FAIL"
     suspended = time.monotonic()
     row = user.status("first")
     assert row["state"] == "suspended"

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from medtrain.config.schema import DataConfig, lower_is_better
+from medtrain.config.rules import lower_is_better
+from medtrain.config.schema import DataConfig
 from medtrain.metrics.intervals import ALIKE, exact_of, known_ends
 from medtrain.metrics.metric_words import metric_title, metric_words
 from medtrain.metrics.numbers import Floats

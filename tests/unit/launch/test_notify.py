@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from medtrain.config.schema import Config
 from medtrain.core.errors import InputError
 from medtrain.core.jsonfiles import append_json
 from medtrain.launch import notify
+from medtrain.launch.rank_processes import LocalRanks, for_srun
 from medtrain.runs.run import Run, set_status
+from medtrain.slurm.job_environment import NOTIFY_URL, for_sbatch
 
 # A program that keeps what it is told: its arguments, and what it reads.
 PROGRAM = """\
@@ -31,13 +32,11 @@ sys.exit(int(sys.argv[1].rpartition("-")[2]))
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own home, in which nobody has an address."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv(notify.VARIABLE, raising=False)
-    notify._kept.clear()
-    yield tmp_path / "config" / "medtrain"
-    notify._kept.clear()
+    monkeypatch.delenv(NOTIFY_URL, raising=False)
+    return tmp_path / "config" / "medtrain"
 
 
 def made(tmp_path: Path, *whom: str, on: tuple[Any, ...] = Config().notify_on) -> Run:
@@ -57,7 +56,7 @@ def test_a_webhook_and_a_program_are_told_what_chat_programs_show(
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     hook = Webhook()
-    monkeypatch.setenv(notify.VARIABLE, hook.address)
+    monkeypatch.setenv(NOTIFY_URL, hook.address)
     monkeypatch.setenv("SLURM_JOB_ID", "812")
     monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
     run = made(tmp_path, "webhook", f"command:{sys.executable} {program} {tmp_path}/told-0")
@@ -73,7 +72,7 @@ def test_a_webhook_and_a_program_are_told_what_chat_programs_show(
 
 def test_only_what_one_wants_to_hear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = Webhook()
-    monkeypatch.setenv(notify.VARIABLE, hook.address)
+    monkeypatch.setenv(NOTIFY_URL, hook.address)
     run = made(tmp_path, "webhook", on=("failed",))
     notify.tell_of(run, "finished")
     notify.tell_of(run, "failed", notify.UNUSABLE)
@@ -90,7 +89,7 @@ def test_a_bad_server_is_one_warning_without_its_address(
 ) -> None:
     monkeypatch.setattr(notify, "TIMEOUT_S", 0.5)
     hook = Webhook(answers)
-    monkeypatch.setenv(notify.VARIABLE, hook.address)
+    monkeypatch.setenv(NOTIFY_URL, hook.address)
     run = made(tmp_path, "webhook")
     notify.tell_of(run, "finished")
     assert len(hook.messages) == 1
@@ -112,16 +111,16 @@ def test_no_server_no_http_no_address(
     run = made(tmp_path, "webhook")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    monkeypatch.setenv(notify.VARIABLE, f"http://127.0.0.1:{port}/hook/{SECRET}")
+    monkeypatch.setenv(NOTIFY_URL, f"http://127.0.0.1:{port}/hook/{SECRET}")
     notify.tell_of(run, "finished")
     assert_one_warning(run, "webhook: Connection refused", capfd)
-    monkeypatch.setenv(notify.VARIABLE, f"http://[{SECRET}/")
+    monkeypatch.setenv(NOTIFY_URL, f"http://[{SECRET}/")
     run.log.unlink()
     notify.tell_of(run, "finished")
-    assert_one_warning(run, f"webhook: what {notify.VARIABLE} holds is no address of a webhook", capfd)
-    monkeypatch.delenv(notify.VARIABLE)
+    assert_one_warning(run, f"webhook: what {NOTIFY_URL} holds is no address of a webhook", capfd)
+    monkeypatch.delenv(NOTIFY_URL)
     notify.tell_of(run, "finished")
-    assert f"there is no address, neither in {notify.VARIABLE} nor in " in log(run)
+    assert f"there is no address, neither in {NOTIFY_URL} nor in " in log(run)
 
 
 def test_a_program_that_fails_hangs_or_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,20 +158,26 @@ def test_the_address_lies_in_a_file_of_its_owner_alone(home: Path) -> None:
         assert SECRET not in str(refused.value) + refused.value.fix
 
 
-def test_the_address_leaves_the_environment_that_ranks_inherit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(notify.VARIABLE, f"http://127.0.0.1/{SECRET}")
-    notify.keep_address()
-    notify.keep_address()
-    assert notify.VARIABLE not in os.environ
-    assert notify.address().endswith(SECRET)
+def test_ranks_and_programs_do_without_the_address_and_a_successor_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTIFY_URL, f"http://127.0.0.1/{SECRET}")
+    code = f"import os, sys; open(sys.argv[1], 'w').write(str('{NOTIFY_URL}' in os.environ))"
+    assert LocalRanks(1, [sys.executable, "-c", code, str(tmp_path / "rank")]).start_and_wait({}) == 0
+    assert (tmp_path / "rank").read_text() == "False"
+    assert NOTIFY_URL not in for_srun() and NOTIFY_URL in for_sbatch(os.environ)
+    notify._run([sys.executable, "-c", code, str(tmp_path / "program")], {"text": ""})
+    assert (tmp_path / "program").read_text() == "False"
 
 
 def test_settings_hold_no_address_and_are_refused_without_it() -> None:
-    for whom in ((f"webhook:https://x/{SECRET}",), (f"https://x/{SECRET}", "mail")):
+    for whom in ((f"webhook:https://x/{SECRET}",), (f"https://x/{SECRET}", "post")):
         (problem,) = problems(Config(notify=whom))
         assert "which is a secret" in problem and SECRET not in problem
-    assert "write webhook, or command:/path" in problems(Config(notify=("mail",)))[0]
-    assert problems(Config(notify=("command:",))) and not problems(Config(notify=("webhook", "command:/x y")))
+    assert "write webhook, command:/path" in problems(Config(notify=("post",)))[0]
+    assert problems(Config(notify=("command:",))) and not problems(
+        Config(notify=("webhook", "command:/x y", "mail:me@x.org"))
+    )
 
 
 def test_submitting_looks_at_it_and_shows_no_address(demo_shards: Path, tmp_path: Path) -> None:
@@ -181,14 +186,18 @@ def test_submitting_looks_at_it_and_shows_no_address(demo_shards: Path, tmp_path
     assert gone.returncode == 2 and "--notify webhook: there is no address" in gone.stderr
     gone = medtrain(*line, "--notify", "command:/nowhere/script", check=False)
     assert gone.returncode == 2 and "--notify: /nowhere/script is no program that can be run" in gone.stderr
-    environment = {**os.environ, notify.VARIABLE: f"https://chat.example.org/hook/{SECRET}"}
+    mailed = medtrain(*line, "--notify", "mail:me@example.org", "--notify_on", "finished", "failed", "given_up")
+    assert "#SBATCH --mail-type=END,FAIL\n#SBATCH --mail-user=me@example.org\n" in mailed.stdout
+    own = medtrain(*line, "--notify", "mail", "--mail_type", "REQUEUE")
+    assert "#SBATCH --mail-type=REQUEUE\n" in own.stdout and "mail-user" not in own.stdout
+    environment = {**os.environ, NOTIFY_URL: f"https://chat.example.org/hook/{SECRET}"}
     sent = medtrain(*line, "--notify", "webhook", env=environment)
     assert "#SBATCH" in sent.stdout and SECRET not in sent.stdout + sent.stderr
 
 
 def test_a_run_that_comes_no_further_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = Webhook()
-    monkeypatch.setenv(notify.VARIABLE, hook.address)
+    monkeypatch.setenv(NOTIFY_URL, hook.address)
     run = made(tmp_path, "webhook")
     append_json(run.attempts, {"event": "begin", "time": 0.0})
     for attempt in range(1, 9):
@@ -199,3 +208,15 @@ def test_a_run_that_comes_no_further_is_told_once(tmp_path: Path, monkeypatch: p
     assert message["event"] == "stuck"
     assert message["cause"] == "5 attempts ended without a newer checkpoint (the last: preempted)"
     hook.close()
+
+
+def test_a_run_that_is_no_job_has_nobody_who_sends_its_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    run = made(tmp_path, "mail")
+    notify.tell_of(run, "finished")
+    assert log(run).rstrip().endswith("mail: Slurm sends it, and this run is no job")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    run.log.unlink()
+    notify.tell_of(run, "finished")
+    assert log(run) == ""
