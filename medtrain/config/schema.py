@@ -205,6 +205,8 @@ class SlurmConfig:
     """A file of slurm/clusters by name, or a path: the defaults of your cluster for the fields below."""
     nodes: int = 1
     """Nodes."""
+    spare_nodes: int = 0
+    """Nodes beyond `nodes`: one replaces a node that is drained or where two attempts crashed, in the same job."""
     tasks_per_node: int = 0
     """Ranks on each node (0: one for each GPU, or one without GPUs)."""
     gpus_per_node: int = 0

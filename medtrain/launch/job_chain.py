@@ -54,7 +54,7 @@ class _Sender:
         self.group, self.dry_run = group, dry_run
         self.slurm = replace(slurm, dependency="")
         partition = group.packing.get("partition") or slurm.partition
-        one = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=0)
+        one = replace(self.slurm, nodes=1, spare_nodes=0, tasks_per_node=1, gpus_per_node=0)
         self.light = replace(one, mem_gb=0.0, constraint="", partition=partition)  # what only reads, packs and tells
         self.code = Run(group.folder).code  # the group's own copy of medtrain
         self.sent: SubmittedJobs = []
@@ -100,7 +100,9 @@ class _Sender:
     def evaluate(self, train: str) -> list[str]:
         """The evaluations on the validation split: an array with a task that waits for its training, one of what is
         trained already, and a job for each run that is under way elsewhere."""
-        slurm = replace(self.slurm, nodes=1, tasks_per_node=1, gpus_per_node=min(1, self.slurm.gpus_per_node))
+        slurm = replace(
+            self.slurm, nodes=1, spare_nodes=0, tasks_per_node=1, gpus_per_node=min(1, self.slurm.gpus_per_node)
+        )
         known, lines = self.group.jobs().get("evaluate", {}), {}
         for i, run in enumerate(self.group.runs):
             if not (finished(run) and evaluated(run)) and not _queued(known.get(str(i), "")):

@@ -17,6 +17,7 @@ import time
 from types import FrameType
 
 from medtrain.config.configfile import load
+from medtrain.config.schema import SlurmConfig
 from medtrain.core import output_streams, permissions, processes
 from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
@@ -30,7 +31,7 @@ from medtrain.core.errors import (
 )
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
-from medtrain.launch import dependencies, grace_time
+from medtrain.launch import dependencies, grace_time, spare_nodes
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.launch.restart import note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership
@@ -78,13 +79,14 @@ def _until_it_ends(run: Run, alone: bool) -> int:
     if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
+        spare_nodes.choose(run, ranks, slurm.spare_nodes)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
-        why = _given_back(run, end, ranks, asked, slurm.signal_seconds)
+        why = _given_back(run, end, ranks, asked, slurm)
         if (why or not in_batch_script()) and attempts.ended_by_user(run, end):
             break
         if why:
@@ -95,11 +97,13 @@ def _until_it_ends(run: Run, alone: bool) -> int:
     return leave(run)
 
 
-def _given_back(run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s: float) -> str:
+def _given_back(
+    run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, slurm: SlurmConfig
+) -> str:
     """Why this job goes back to the queue after an attempt; empty where it is kept, ends with a stop, or is none."""
     if isinstance(ranks, LocalRanks) or not in_batch_script():
         return ""
-    why = why_not_here(run, end, ranks, warned_s, lambda: bool(asked.signal) or run.stop_file.exists())
+    why = why_not_here(run, end, ranks, slurm, lambda: bool(asked.signal) or run.stop_file.exists())
     return "" if run.stop_file.exists() else why
 
 
@@ -116,7 +120,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s
     `warned_s` is how long before its time limit the job wants a signal.
     """
     attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
-    start = attempts.start_row(run, ranks.count)
+    start = attempts.start_row(run, ranks.count, ranks.nodes)
     note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     made = Executor(folder=folder)
     request: dict[str, Any] = {
         "job_name": name,
-        "nodes": slurm.nodes,
+        "nodes": slurm.nodes + slurm.spare_nodes,
         "ntasks_per_node": slurm.tasks_per_node or slurm.gpus_per_node or 1,
         "gpus_per_node": slurm.gpus_per_node,
         "cpus_per_task": slurm.cpus_per_task,

@@ -63,7 +63,7 @@ def resources(jobs: Jobs) -> SlurmConfig:
         for name in ("partition", "account", "cpus_per_task", "mem_gb", "time")
         if (value := getattr(jobs, name))
     }
-    return replace(profile, nodes=1, tasks_per_node=1, gpus_per_node=0, **given)
+    return replace(profile, nodes=1, spare_nodes=0, tasks_per_node=1, gpus_per_node=0, **given)
 
 
 HERE = Jobs()
