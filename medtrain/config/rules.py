@@ -62,6 +62,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "checkpoint.keep_last": (1, ""),
     "checkpoint.keep_every": (0, "none"),
     "slurm.nodes": (1, ""),
+    "slurm.spare_nodes": (0, "none"),
     "slurm.tasks_per_node": (0, "automatic"),
     "slurm.gpus_per_node": (0, "none"),
     "slurm.cpus_per_task": (0, "the cluster's default"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medtrain.config.schema import SlurmConfig
+    from medtrain.config.slurm_settings import SlurmConfig
 
 # That have a value behind `=` or a blank. Known by these names as flags of medtrain's commands.
 VALUED = (
@@ -145,6 +145,9 @@ def broken(slurm: SlurmConfig) -> list[tuple[bool, str]]:
     if total is not None and not slurm.tasks_per_node:
         shares = _count(total) % slurm.nodes == 0 and _count(total) > 0
         rules.append((shares, f"--gpus={total} for {slurm.nodes} nodes: give --gpus_per_node N, the same for each"))
+    if total is not None:
+        said = f"--gpus={total} is of all nodes, and spare_nodes is {slurm.spare_nodes}: give --gpus_per_node N"
+        rules.append((not slurm.spare_nodes, said))
     if "gpus-per-socket" in options:
         rules.append((slurm.tasks_per_node > 0, "--gpus-per-socket: say how many ranks a node has: --tasks_per_node N"))
     return rules
@@ -198,6 +201,7 @@ def one_process(slurm: SlurmConfig, gpu: bool = False) -> SlurmConfig:
     return dataclasses.replace(
         slurm,
         nodes=1,
+        spare_nodes=0,
         tasks_per_node=1,
         gpus_per_node=int(one),
         gpu_type=kind,

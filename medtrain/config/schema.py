@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from medtrain.config.slurm_settings import SlurmConfig as SlurmConfig
+
 PUBLISHED = ("imagenet", "kinetics")  # words for the weights that a backbone's authors published, by what they learned
 Event = Literal["finished", "failed", "given_up", "stuck"]
 
@@ -196,48 +198,6 @@ class CheckpointConfig:
     """Newest checkpoints to keep; the best is kept besides."""
     keep_every: int = 0
     """Keep the checkpoint of every n-th epoch as well (0: none)."""
-
-
-@dataclass(frozen=True)
-class SlurmConfig:
-    """What is asked of Slurm."""
-
-    cluster: str = ""
-    """Cluster file by name or path (medtrain cluster list); its values are your defaults for the fields below."""
-    nodes: int = 1
-    """Nodes."""
-    tasks_per_node: int = 0
-    """Ranks on each node (0: one for each GPU, or one without GPUs)."""
-    gpus_per_node: int = 0
-    """GPUs on each node; of one type as TYPE:N (a100:4)."""
-    gpu_type: str = ""
-    """Type of those GPUs as Slurm names it; gpus_per_node a100:4 sets both."""
-    cpus_per_task: int = 0
-    """CPU cores a rank (0: the cluster's default)."""
-    mem_gb: float = 0.0
-    """Memory a node in GB (0: the cluster's default)."""
-    time: str = ""
-    """Time limit of one attempt as Slurm writes it (minutes, H:MM:SS or D-HH:MM:SS); empty for the partition's."""
-    partition: str = ""
-    """Partition."""
-    account: str = ""
-    """Account that is charged."""
-    qos: str = ""
-    """Quality of service."""
-    constraint: str = ""
-    """Node features."""
-    signal_seconds: int = 120
-    """Seconds before the time limit at which Slurm warns the job; a step and a save must fit."""
-    dependency: str = ""
-    """What this job waits for, as sbatch has it (afterany:812); ids alone mean afterok (812:813); empty for nothing."""
-    successors: int = -1
-    """Jobs that wait to continue the run should its job be cancelled (-1: one where preemption cancels; N: a chain)."""
-    array_throttle: int = 0
-    """Most jobs of an array that run at once (0: all)."""
-    sbatch: tuple[str, ...] = ()
-    """Further options of sbatch, each as --NAME=VALUE. Those of today's Slurm are flags by their own names too."""
-    setup: tuple[str, ...] = ()
-    """Shell lines to run first in the batch script (module load ...)."""
 
 
 @dataclass(frozen=True)

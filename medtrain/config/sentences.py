@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medtrain.config import schema
+from medtrain.config import schema, slurm_settings
 
 
 @cache
@@ -30,5 +30,5 @@ def all_sentences() -> dict[str, str]:
 
 @cache
 def _classes() -> list[ast.ClassDef]:
-    tree = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
-    return [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    trees = [ast.parse(Path(str(file.__file__)).read_text(encoding="utf-8")) for file in (schema, slurm_settings)]
+    return [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]

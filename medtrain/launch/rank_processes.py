@@ -17,7 +17,7 @@ from medtrain.core.running_time import CLOCK
 from medtrain.distributed.rank_environment import SUPERVISOR
 from medtrain.slurm.environment import own_job, tasks_given
 from medtrain.slurm.job_environment import LAUNCHER, NOTIFY_URL, without
-from medtrain.slurm.queries import ask_controller, parse
+from medtrain.slurm.queries import ask, ask_controller, parse
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 LOWEST_PORT = 20_000  # below it more services have numbers of their own
@@ -28,6 +28,7 @@ class LocalRanks:
     """The ranks as processes of this machine."""
 
     first = ""  # the rank that failed first
+    nodes = ""
 
     def __init__(self, count: int, command: list[str]) -> None:
         self.count = count
@@ -96,6 +97,7 @@ class Srun:
     first = ""
     _over = True
     _pid = 0  # of the last srun
+    _nodes: tuple[str, ...] = ()  # those that it is to start on, where not on all
 
     def __init__(self, log: Path, command: list[str]) -> None:
         self.count = tasks_given()
@@ -105,13 +107,28 @@ class Srun:
             f"--output={log}", *command,
         ]  # fmt: skip
 
+    def place(self, nodes: list[str], each: int) -> None:
+        """Start on these nodes of the job alone, so many ranks on each."""
+        self._nodes, self.count = tuple(nodes), len(nodes) * each
+
+    @property
+    def nodes(self) -> str:
+        """Where the ranks start, as Slurm writes it; empty where that is all nodes of the job."""
+        return ask("scontrol", "show", "hostlist", ",".join(self._nodes))[0].strip() if self._nodes else ""
+
     def start_and_wait(self, told: Mapping[str, str]) -> int:
         """Start the step, with what its ranks are `told` in their environment, and wait for its end."""
         environment = {**for_srun(), **told, "MASTER_PORT": str(free_port())}
         if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
             environment["MASTER_ADDR"] = first_node_address()
+        command = self._command
+        if self._nodes:
+            some = [f"--nodes={len(self._nodes)}", f"--ntasks={self.count}", f"--nodelist={','.join(self._nodes)}"]
+            command = [command[0], *some, *command[1:]]
+            if self._nodes[0] != os.environ.get("SLURMD_NODENAME"):
+                environment["MASTER_ADDR"] = first_node_address(self._nodes[0])
         with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command, env=environment, stderr=log, start_new_session=True)
+            process = subprocess.Popen(command, env=environment, stderr=log, start_new_session=True)
         self._pid, self._over = process.pid, False
         code = process.wait()
         self._over = True
@@ -146,11 +163,11 @@ def for_srun() -> dict[str, str]:
     return environment
 
 
-def first_node_address() -> str:
-    """The address of the first node of this allocation."""
+def first_node_address(name: str = "") -> str:
+    """The address of a node, or of the first one of this allocation."""
     names = subprocess.run(["scontrol", "show", "hostnames"], capture_output=True, text=True, check=True).stdout
     shown = subprocess.run(
-        ["scontrol", "--oneliner", "show", "node", names.split()[0]], capture_output=True, text=True, check=True
+        ["scontrol", "--oneliner", "show", "node", name or names.split()[0]], capture_output=True, text=True, check=True
     ).stdout
     return next(word.removeprefix("NodeAddr=") for word in shown.split() if word.startswith("NodeAddr="))
 

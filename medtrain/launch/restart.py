@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from medtrain.config.schema import SlurmConfig
 from medtrain.core.console import warn
 from medtrain.core.running_time import CLOCK
+from medtrain.launch import spare_nodes
 from medtrain.launch.rank_processes import Srun
 from medtrain.runs import attempts
 from medtrain.runs.attempts import Row, note
@@ -28,11 +30,11 @@ LOOK_S = 0.5
 GONE = "Invalid job id"
 
 
-def why_not_here(run: Run, end: Row, ranks: Srun, warned_s: float, leaving: Callable[[], bool]) -> str:
+def why_not_here(run: Run, end: Row, ranks: Srun, slurm: SlurmConfig, leaving: Callable[[], bool]) -> str:
     """Why the attempt that ended with the row `end` is not followed by one in the same job; empty where it is.
 
-    `warned_s` is how long before its time limit the job wants a signal. A controller that does not answer is waited
-    for: only it starts a step, and ends or requeues a job. `leaving` says that this is not to be waited for any more.
+    A controller that does not answer is waited for: only it starts a step, and ends or requeues a job. `leaving` says
+    that this is not to be waited for any more.
     """
     if end["kind"] not in attempts.CRASHES:
         return str(end["cause"])
@@ -46,7 +48,8 @@ def why_not_here(run: Run, end: Row, ranks: Srun, warned_s: float, leaving: Call
         if GONE in problem or (problem and now > answered + SILENT_S):
             return problem
         if not problem:
-            if why := _taken(fields, nodes) or _too_late(run, end, fields, warned_s) or _avoids(run):
+            near = _taken(fields) or _too_late(run, end, fields, slurm.signal_seconds)
+            if why := near or _lacks(nodes, slurm.spare_nodes) or _avoids(run, nodes, slurm.spare_nodes):
                 return why
             if not (step := ranks.left()):
                 return ""
@@ -65,19 +68,23 @@ def _state(job: str) -> tuple[Fields, list[Fields], str]:
     fields, problem = queries.show(job)
     if problem:
         return {}, [], problem
-    shown, problem = queries.ask_controller("scontrol", "--oneliner", "show", "node", fields.get("NodeList", ""))
-    return fields, [node for line in shown.splitlines() if (node := queries.parse(line))], problem
+    return fields, *spare_nodes.of_job(fields.get("NodeList", ""))
 
 
-def _taken(fields: Fields, nodes: list[Fields]) -> str:
-    """Whether Slurm ends the job, preempts it, or has lost one of its nodes."""
+def _taken(fields: Fields) -> str:
+    """Whether Slurm ends the job, or preempts it."""
     state = fields.get("JobState", "")
     if state not in queries.RUNS:
         return f"the job is {state}"
     if queries.preempted(fields):
         return "the job is preempted"
-    lost = [node["NodeName"] for node in nodes if queries.out_of_service(node.get("State", ""))]
-    return f"out of service: {', '.join(lost)}" if lost else ""
+    return ""
+
+
+def _lacks(nodes: list[Fields], spare: int) -> str:
+    """Whether a node of the job is out of service, and no spare one there for it."""
+    lost = spare_nodes.lost(nodes)
+    return f"out of service: {', '.join(lost)}" if lost and not spare_nodes.enough(nodes, set(lost), spare) else ""
 
 
 def _too_late(run: Run, end: Row, fields: Fields, warned_s: float) -> str:
@@ -92,10 +99,10 @@ def _too_late(run: Run, end: Row, fields: Fields, warned_s: float) -> str:
     return "" if left > needed else f"its time limit is near: {left:.0f} s are left, and {needed:.0f} s needed"
 
 
-def _avoids(run: Run) -> str:
-    """Whether it could start on nodes where it has not crashed twice; that takes the queue."""
+def _avoids(run: Run, nodes: list[Fields], spare: int) -> str:
+    """Whether it could start on nodes where it has not crashed twice; without spare ones that takes the queue."""
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
-    if not bad:
+    if not bad or spare_nodes.enough(nodes, bad.union(spare_nodes.lost(nodes)), spare):
         return ""
     left_out, why_not = queries.nodes_without(own_job(), bad)
     if left_out:

@@ -18,6 +18,7 @@ from types import FrameType
 
 from medtrain.config.configfile import load
 from medtrain.config.sbatch_options import ranks_per_node
+from medtrain.config.schema import SlurmConfig
 from medtrain.core import output_streams, permissions, processes
 from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
@@ -32,7 +33,7 @@ from medtrain.core.errors import (
 from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
-from medtrain.launch import dependencies, grace_time, notify, successor
+from medtrain.launch import dependencies, grace_time, notify, spare_nodes, successor
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.launch.restart import SILENT_S, note_avoided, why_not_here
 from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
@@ -83,6 +84,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
         successor.ensure(run, slurm)
+        spare_nodes.choose(run, ranks, slurm.spare_nodes)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
@@ -91,7 +93,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
             return EXIT_DONE
         if hopeless(run, ends):
             return give_up(run, end, alone)
-        why = _given_back(run, end, ranks, asked, slurm.signal_seconds)
+        why = _given_back(run, end, ranks, asked, slurm)
         if (why or not in_batch_script()) and attempts.ended_by_user(run, end):
             break
         if why:
@@ -102,11 +104,13 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
     return leave(run)
 
 
-def _given_back(run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s: float) -> str:
+def _given_back(
+    run: Run, end: attempts.Row, ranks: Srun | LocalRanks, asked: SignalForwarder, slurm: SlurmConfig
+) -> str:
     """Why this job goes back to the queue after an attempt; empty where it is kept, ends with a stop, or is none."""
     if isinstance(ranks, LocalRanks) or not in_batch_script():
         return ""
-    why = why_not_here(run, end, ranks, warned_s, lambda: bool(asked.signal) or run.stop_file.exists())
+    why = why_not_here(run, end, ranks, slurm, lambda: bool(asked.signal) or run.stop_file.exists())
     return "" if run.stop_file.exists() else why
 
 
@@ -135,7 +139,7 @@ def attempt(run: Run, ranks: Srun | LocalRanks, asked: SignalForwarder, warned_s
     """
     attempts.close_silent(run)  # now: the ranks will cut the journal back to the checkpoint
     notify.tell_of_a_standstill(run)
-    start = attempts.start_row(run, ranks.count)
+    start = attempts.start_row(run, ranks.count, ranks.nodes)
     note(run, start)
     set_status(run, state="starting", error="", fix="", signal="", exit_code=None)
     run.failure_file.unlink(missing_ok=True)

@@ -79,8 +79,8 @@ def unended(rows: list[Row]) -> Row | None:
     return last if last and last["event"] == "start" else None
 
 
-def start_row(run: Run, ranks: int) -> Row:
-    """The line for an attempt that starts now, with what later explains its end."""
+def start_row(run: Run, ranks: int, nodes: str = "") -> Row:
+    """The line for an attempt that starts now, with what later explains its end; `nodes` where it has not all."""
     job = own_job()
     fields = show(job)[0] if job else {}
     return {
@@ -89,7 +89,7 @@ def start_row(run: Run, ranks: int) -> Row:
         "time": time.time(),
         "step": run.last_step(),
         "job": job,
-        "nodes": here(),
+        "nodes": nodes or here(),
         "ranks": ranks,
         "pid": os.getpid(),
         "restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
@@ -251,14 +251,20 @@ def _state(cause: Cause) -> str:
     return "finished" if cause.kind == "finished" else "crashed" if cause.kind in CRASHES else "stopped"
 
 
-def nodes_to_avoid(rows: list[Row]) -> set[str]:
+def blamed(rows: list[Row]) -> set[str]:
     """Nodes where the first failing rank of two attempts was, since a person last started the run."""
-    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
-    blamed = Counter(
-        row.get("node") for row in rows[begun:] if row["event"] == "end" and row.get("kind") in NODE_TO_BLAME
-    )
-    done = {node for row in rows[begun:] if row["event"] == "exclude" for node in row["nodes"]}
-    return {node for node, times in blamed.items() if node and times >= FAILURES_OF_A_NODE} - done
+    ends = (row for row in _since_begun(rows) if row["event"] == "end" and row.get("kind") in NODE_TO_BLAME)
+    times = Counter(row.get("node") for row in ends)
+    return {node for node in times if node and times[node] >= FAILURES_OF_A_NODE}
+
+
+def nodes_to_avoid(rows: list[Row]) -> set[str]:
+    """Those of them that the job has not been asked to avoid yet."""
+    return blamed(rows) - {node for row in _since_begun(rows) if row["event"] == "exclude" for node in row["nodes"]}
+
+
+def _since_begun(rows: list[Row]) -> list[Row]:
+    return rows[max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0) :]
 
 
 def here() -> str:

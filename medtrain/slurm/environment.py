@@ -28,6 +28,11 @@ def tasks_given() -> int:
     return int(os.environ.get("SLURM_NTASKS") or 1)
 
 
+def nodes_given() -> int:
+    """How many nodes Slurm gave this job."""
+    return int(os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or 1)
+
+
 def own_job() -> str:
     """The Slurm job that this process is in, of an array as `812_3`: one task of it has the number of the whole, and
     what is done to that number is done to all. Empty where there is none."""

@@ -72,7 +72,7 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     made = Executor(folder=folder)
     request: dict[str, Any] = {
         "job_name": name,
-        "nodes": slurm.nodes,
+        "nodes": slurm.nodes + slurm.spare_nodes,
         "ntasks_per_node": sbatch_options.ranks_per_node(slurm),
         "gpus_per_node": sbatch_options.typed_gpus(slurm),
         "cpus_per_task": slurm.cpus_per_task,

@@ -26,6 +26,7 @@ case "$(basename "$0") $*" in
     *" show node") cat node.txt ;;
     *" show job "*) cat job.txt ;;
     *" show node "*) cat node.txt ;;
+    *" show hostnames "*) sed "s/.*NodeName=\\([^ ]*\\).*/\\1/" node.txt ;;
     *" show step "*) cat step.txt && cp last.txt step.txt ;;
     *" --version") cat version.txt ;;
     "squeue "*) cat squeue.txt ;;

@@ -98,10 +98,10 @@ def usable(asked: SlurmConfig, there: Fields) -> Finding:
     rows = _nodes(name)
     bad = sorted(row[0] for row in rows if out_of_service(row[1]))
     text = f"{name}: {len(rows) - len(bad)} of {len(rows)} nodes in service, limit {there['MaxTime']}"
-    if len(rows) - len(bad) < asked.nodes:
+    if len(rows) - len(bad) < asked.nodes + asked.spare_nodes:
         gone = f" ({', '.join(bad)} out of service)" if bad else ""
         return fail(
-            f"{text}; the profile asks for {asked.nodes}{gone}",
+            f"{text}; the profile asks for {asked.nodes + asked.spare_nodes}{gone}",
             "wait until they are back (sinfo -R says why they are not), or ask for fewer: nodes: N",
         )
     return ok(text)
@@ -113,8 +113,9 @@ def limits(asked: SlurmConfig, there: Fields) -> Finding:
     wrong = []
     if most is not None and (slurm.minutes(asked.time) or 0) > most:
         wrong.append(f"time {asked.time} is more than the limit {there['MaxTime']}")
-    if asked.nodes > most_nodes(there):
-        wrong.append(f"nodes {asked.nodes} is more than {most_nodes(there)}, the most for a job")
+    nodes = asked.nodes + asked.spare_nodes
+    if nodes > most_nodes(there):
+        wrong.append(f"nodes {nodes} is more than {most_nodes(there)}, the most for a job")
     rows = _nodes(there["PartitionName"])
     ranks, kind = sbatch_options.ranks_per_node(asked), sbatch_options.gpu_type(asked)
     gpus = f"gpus_per_node {kind}:" if kind else "gpus_per_node "
@@ -123,7 +124,7 @@ def limits(asked: SlurmConfig, there: Fields) -> Finding:
         ("cpus_per_task x ranks a node ", asked.cpus_per_task * ranks, [int(row[3]) for row in rows]),
         ("mem_gb ", asked.mem_gb, [int(row[4]) / 1024 for row in rows]),
     ):
-        if sum(has >= wanted for has in each) < asked.nodes:
+        if sum(has >= wanted for has in each) < nodes:
             wrong.append(f"{what}{wanted:g} is more than a node has ({max(each):g})")
     if wrong:
         return fail(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from slurm_answers import Answers
 
+from medtrain.config.schema import SlurmConfig
 from medtrain.launch import restart
 from medtrain.launch.rank_processes import Srun
 from medtrain.runs import attempts
@@ -21,7 +22,7 @@ NodeName=n2 Arch=x86_64 NodeAddr=n2 Version=22.05.8 State=MIXED ThreadsPerCore=1
 """
 BATCH = "StepId=7.batch UserId=0 State=RUNNING Partition=low NodeList=n1 Name=batch SrunHost:Pid=(null):0\n"
 LAST = "StepId=7.0 UserId=0 State=RUNNING Partition=low NodeList=n[1-2] Name=python SrunHost:Pid=n1:{pid}\n"
-WARNED_S = 120
+WARNED = SlurmConfig(signal_seconds=120)
 pytestmark = pytest.mark.parametrize("version", ["22.05", "26.05"], indirect=True)
 
 
@@ -51,7 +52,7 @@ def running(answers: Answers, left_s: float = 3600.0, **changed: str) -> None:
 
 def why(run: Run, ranks: Srun, leaving: bool = False, **end: Any) -> str:
     crash = {"attempt": 1, "event": "end", "kind": "killed", "cause": "killed", "step": 6, "start_seconds": 200.0}
-    return restart.why_not_here(run, {**crash, **end}, ranks, WARNED_S, lambda: leaving)
+    return restart.why_not_here(run, {**crash, **end}, ranks, WARNED, lambda: leaving)
 
 
 def test_a_crash_after_something_was_saved_keeps_the_job(answers: Answers, run: Run, ranks: Srun) -> None:
