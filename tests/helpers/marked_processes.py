@@ -2,7 +2,8 @@
 
 Every process of a cluster, from munged down to the last task, carries SLURM_CONF=<folder>/slurm.conf in its
 environment, and what belongs to a node SLURMD_NODENAME=<node> as well. By these marks processes are found and
-ended, not by parent or process group: slurmstepd leaves its parent, and tasks start groups of their own.
+ended, not by parent or process group: slurmstepd leaves its parent, and tasks start groups of their own. The slurmstepd
+of newer versions (26.05) overwrites its environment; it is known by the log of its node, which it has open.
 """
 
 from __future__ import annotations
@@ -25,9 +26,19 @@ def marked_processes(conf: Path, node: str = "") -> list[int]:
             environment = (folder / "environ").read_bytes()
         except OSError:  # ended meanwhile, or another user's
             continue
-        if marks <= set(environment.split(b"\0")) and int(folder.name) != os.getpid():
+        marked = marks <= set(environment.split(b"\0")) if environment.strip(b"\0") else _logs_to(folder, conf, node)
+        if marked and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
+
+
+def _logs_to(folder: Path, conf: Path, node: str) -> bool:
+    """Whether a process, by its folder in /proc, is a slurmstepd of a cluster, or of one node of it."""
+    with contextlib.suppress(OSError):
+        if (folder / "cmdline").read_bytes().startswith(b"slurmstepd: ["):
+            opened = {os.readlink(descriptor) for descriptor in (folder / "fd").iterdir()}
+            return any(Path(name).match(f"{conf.parent}/{node or '*'}.log") for name in opened)
+    return False
 
 
 def kill_marked(conf: Path, node: str = "") -> None:
