@@ -36,8 +36,8 @@ def _logs_to(folder: Path, conf: Path, node: str) -> bool:
     """Whether a process, by its folder in /proc, is a slurmstepd of a cluster, or of one node of it."""
     with contextlib.suppress(OSError):
         if (folder / "cmdline").read_bytes().startswith(b"slurmstepd: ["):
-            opened = {os.readlink(descriptor) for descriptor in (folder / "fd").iterdir()}
-            return any(Path(name).match(f"{conf.parent}/{node or '*'}.log") for name in opened)
+            opened = [descriptor.readlink() for descriptor in (folder / "fd").iterdir()]
+            return any(path.match(f"{conf.parent}/{node or '*'}.log") for path in opened)
     return False
 
 
