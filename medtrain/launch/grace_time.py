@@ -7,10 +7,8 @@ job until a later life ends, were that by `medtrain stop` or with a finished run
 
 from __future__ import annotations
 
-import re
-
 from medtrain.slurm.environment import in_batch_script, own_job
-from medtrain.slurm.queries import Fields, ask, ask_controller, configuration, parse, seconds, show
+from medtrain.slurm.queries import Fields, ask, ask_controller, configuration, parse, seconds, show, version
 
 BRINGS_BACK = (24, 5)  # the first version whose controller requeues a job that ends in its grace time
 
@@ -25,7 +23,7 @@ def brings_back(job: str) -> bool:
     if seconds(fields, "PreemptTime") is None or fields.get("Requeue") != "1":
         return False
     settings = configuration()
-    return _version(settings) >= BRINGS_BACK and "CANCEL" not in _mode(settings, fields)
+    return version(settings) >= BRINGS_BACK and "CANCEL" not in _mode(settings, fields)
 
 
 def cancels(job: str) -> bool:
@@ -40,12 +38,6 @@ def stay_away() -> None:
     """End the job of this batch script for good where Slurm would bring it back: a stop is one in a grace time too."""
     if in_batch_script() and brings_back(own_job()):
         ask_controller("scancel", own_job())
-
-
-def _version(settings: Fields) -> tuple[int, int]:
-    """The controller's version, or where it is silent that of the commands here: `22.05.8` -> (22, 5)."""
-    found = re.search(r"(\d+)\.(\d+)", settings.get("SLURM_VERSION") or ask("scontrol", "--version")[0])
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _mode(settings: Fields, fields: Fields) -> str:

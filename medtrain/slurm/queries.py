@@ -127,10 +127,18 @@ def configuration() -> Fields:
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
+def version(settings: Fields) -> tuple[int, int]:
+    """The controller's version, or where it is silent that of the commands here: `22.05.8` -> (22, 5)."""
+    found = re.search(r"(\d+)\.(\d+)", settings.get("SLURM_VERSION") or ask("scontrol", "--version")[0])
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def expedites() -> bool:
     """Whether a job may ask to be first in the queue, and at once, when it is requeued (Slurm 25.11, sbatch's
     --requeue=expedite)."""
-    return "enable_expedited_requeue" in configuration().get("SlurmctldParameters", "").split(",")
+    settings = configuration()
+    allowed = "enable_expedited_requeue" in settings.get("SlurmctldParameters", "").split(",")
+    return allowed and version(settings) >= (25, 11)
 
 
 def preempted(fields: Fields) -> bool:
