@@ -67,6 +67,8 @@ ALTERNATIVES = (GPUS, ("mem_gb", "mem-per-cpu", "mem-per-gpu"), ("cpus_per_task"
 OF_SHAPE = (*GPUS, "consolidate-segments", "contiguous", "cpus-per-gpu", "exclusive", "gpu-bind", "gpu-freq",
             "gres-flags", "mem-per-gpu", "mincpus", "nodefile", "nodelist", "segment", "spread-job", "spread-segments",
             "switches")  # fmt: skip
+# About when the job may start that is sent now, and not the next one of the run.
+ONCE = ("begin", "deadline", "hold")
 OPTION = re.compile(r"--([a-z][a-z0-9_-]*)(=[^\n]*)?")
 TYPED = re.compile(r"(?:gpu:)?((?!gpu:)[A-Za-z][\w.-]*):(\d+)")
 # `gpu:4`, `gpu:a100:4`, `gres/gpu:a100=4` among others between commas.
@@ -187,6 +189,18 @@ def ranks_per_node(slurm: SlurmConfig) -> int:
     """Ranks on each node: as configured, or one for each GPU, or one."""
     told = slurm.tasks_per_node
     return told or (1 if {"gpus-per-task", "tres-per-task"} & named(slurm.sbatch).keys() else gpus_per_node(slurm)) or 1
+
+
+def without_once(slurm: SlurmConfig, sent: SlurmConfig | None = None) -> SlurmConfig:
+    """The settings of a run's next job: without what was about the start of one job alone, as far as it is as in the
+    job that was `sent` before."""
+    before = named(slurm.sbatch if sent is None else sent.sbatch)
+    kept = {
+        name: value
+        for name, value in named(slurm.sbatch).items()
+        if name not in ONCE or name not in before or before[name] != value
+    }
+    return dataclasses.replace(slurm, sbatch=spelled(kept))
 
 
 def one_process(slurm: SlurmConfig, gpu: bool = False) -> SlurmConfig:

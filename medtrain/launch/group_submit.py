@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config import configfile
+from medtrain.config.sbatch_options import without_once
 from medtrain.config.schema import Config
 from medtrain.core.console import say, show_error
 from medtrain.core.counts import counted
@@ -144,8 +145,8 @@ def retry(group: RunGroup, here: bool = False, request: dict[str, Any] | None = 
         if not by_slurm:
             resume.ensure_not_login_node(run, here)
         config = resume.waiting_for_nothing(configfile.load(run.config_file))
-        config = replace(config, slurm=replace(config.slurm, **(request or {})))
-        configfile.check(config, f"run {run.name}")
+        slurm = configfile.with_checked_options(without_once(config.slurm), request or {})
+        config = replace(config, slurm=slurm)
         resume.make_ready(run, config, packed=not (by_slurm and group.packing))
     if not by_slurm:
         return go_on(group, runs)

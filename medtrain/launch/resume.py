@@ -6,6 +6,7 @@ import dataclasses
 import os
 
 from medtrain.config import configfile, fingerprint, renamed
+from medtrain.config.sbatch_options import without_once
 from medtrain.config.schema import Config
 from medtrain.core import permissions
 from medtrain.core.console import busy, say
@@ -42,6 +43,7 @@ def resume(run: Run, config: Config, here: bool = False) -> int:
     permissions.apply(config.share)
     if config.slurm.dependency == before.slurm.dependency:  # what it once waited for is long gone
         config = waiting_for_nothing(config)
+    config = dataclasses.replace(config, slurm=without_once(config.slurm, before.slurm))
     if run.job_file.exists() and not here:
         config = dependencies.looked_up(config)
     config = make_ready(run, config)

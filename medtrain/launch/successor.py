@@ -14,7 +14,7 @@ import dataclasses
 import shlex
 import time
 
-from medtrain.config import sbatch_options
+from medtrain.config.sbatch_options import without_once
 from medtrain.config.schema import SlurmConfig
 from medtrain.core import processes
 from medtrain.core.console import say, warn
@@ -28,8 +28,6 @@ from medtrain.slurm.environment import in_batch_script, own_job
 
 WORD = "successor"  # behind the run's folder in the command of a batch script
 AUTOMATIC = -1  # of slurm.successors
-# Of the first job alone: the successor waits for that one.
-OF_THE_FIRST = ("begin", "hold")
 
 
 def waiting(run: Run) -> str:
@@ -52,7 +50,7 @@ def send_chain(run: Run, slurm: SlurmConfig, job: str, count: int) -> None:
     """Send `count` jobs, each the successor of the one before and the first of `job`, and write them down."""
     sent: list[str] = []
     for _ in range(count):
-        asked = dataclasses.replace(_without(slurm), dependency=f"afternotok:{sent[-1] if sent else job}")
+        asked = dataclasses.replace(without_once(slurm), dependency=f"afternotok:{sent[-1] if sent else job}")
         script = sbatch.executor(run.slurm, run.name, asked, **requeued_first())
         sent.append(sbatch.send(script, f"{supervisor(run)} {WORD}", sbatch.AGAIN))
         _note(run, job, sent)
@@ -138,12 +136,6 @@ def _cancelled(job: str) -> bool:
     if not fields:
         return queries.sacct_record(job, time.time()).get("State", "").startswith("CANCELLED")
     return fields.get("JobState") == "CANCELLED" and queries.seconds(fields, "PreemptTime") is None
-
-
-def _without(slurm: SlurmConfig) -> SlurmConfig:
-    options = sbatch_options.named(slurm.sbatch)
-    kept = {name: value for name, value in options.items() if name not in OF_THE_FIRST}
-    return dataclasses.replace(slurm, sbatch=sbatch_options.spelled(kept))
 
 
 def _note(run: Run, job: str, heirs: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from medtrain.cli.flag_types import Flag
+from medtrain.cli.flag_types import Flag, SbatchOptions
 from medtrain.config.schema import Config
 from medtrain.core.console import say, say_json, talk_to_stderr
 from medtrain.core.errors import InputError
@@ -41,6 +41,7 @@ def retry(
     qos: str = "",
     time: str = "",
     mem_gb: float = 0.0,
+    sbatch: SbatchOptions = (),
     json: Flag = False,
 ) -> int:
     """Resume every run of a group, and every stage of its chain, that is neither finished nor under way.
@@ -54,11 +55,19 @@ def retry(
         qos: Another quality of service than before.
         time: Another time limit of one attempt than before.
         mem_gb: Another memory of a node in GB than before.
+        sbatch: Further options of sbatch, one by one: --sbatch=--reservation=NAME, or --reservation NAME alone.
         json: Print one JSON document.
     """
     group = find(runs, name)
     with talk_to_stderr(json):
-        asked = {"partition": partition, "account": account, "qos": qos, "time": time, "mem_gb": mem_gb}
+        asked = {
+            "partition": partition,
+            "account": account,
+            "qos": qos,
+            "time": time,
+            "mem_gb": mem_gb,
+            "sbatch": sbatch,
+        }
         code = group_submit.retry(group, here, {name: value for name, value in asked.items() if value})
     if json:
         say_json(describe_group(group))

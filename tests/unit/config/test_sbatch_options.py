@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from command import medtrain
 
 from medtrain.cli.flags import parse_settings
 from medtrain.config import configfile
-from medtrain.config.sbatch_options import gpu_type, gpus_per_node, one_process, ranks_per_node
+from medtrain.config.sbatch_options import gpu_type, gpus_per_node, one_process, ranks_per_node, without_once
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core.errors import InputError
 
@@ -130,3 +131,10 @@ def test_a_job_of_one_process_has_neither_the_gpus_nor_the_nodes_of_a_run() -> N
     assert alone.sbatch == ("--reservation=deep", "--gres=nvme:1")
     one = one_process(asked, gpu=True)
     assert (one.gpu_type, one.gpus_per_node, one.sbatch) == ("a100", 1, alone.sbatch)
+
+
+def test_when_one_job_may_start_says_nothing_of_the_next() -> None:
+    asked = read("--begin", "now+1hour", "--hold", "--reservation", "deep")
+    assert without_once(asked).sbatch == ("--reservation=deep",)
+    again = replace(asked, sbatch=("--begin=now+2hours", "--hold", "--reservation=deep"))
+    assert without_once(again, asked).sbatch == ("--begin=now+2hours", "--reservation=deep"), "what is said anew stays"
