@@ -186,16 +186,6 @@ def _is_stopped(pid: int) -> bool:
         return False
 
 
-def _saves(target: Target) -> list[Path]:
-    return [path for path in (target.user.run(target.name) / "checkpoints").glob(".tmp-*") if path.is_dir()]
-
-
-def _while_it_saves(target: Target) -> None:
-    deadline = time.monotonic() + HANG_S
-    while not _saves(target) and time.monotonic() < deadline:
-        time.sleep(0.0005)
-
-
 def preempt_what_hears_nothing(target: Target) -> None:
     """Its supervisor is stopped, so that nobody in the job can requeue it, or say why it ends."""
     for supervisor in target.processes("medtrain.launch.supervisor"):
