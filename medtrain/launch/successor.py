@@ -31,7 +31,7 @@ AUTOMATIC = -1  # of slurm.successors
 
 
 def waiting(run: Run) -> str:
-    """The first of them that is in the queue; empty where none is."""
+    """The first of the run's successors that waits in the queue; empty where none does."""
     return next((job for job in run.successors() if (place := queries.queue_state(job)) and place.waits), "")
 
 
