@@ -44,6 +44,6 @@ class SlurmConfig:
     array_throttle: int = 0
     """Most jobs of an array that run at once (0: all)."""
     sbatch: tuple[str, ...] = ()
-    """Further options of sbatch, each as --NAME=VALUE. Those of today's Slurm are flags by their own names too."""
+    """Further options of sbatch, each as --NAME=VALUE (those of today's Slurm are flags by their own names too)."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import medtrain
-from medtrain.config import fingerprint, schema
+from medtrain.config import fingerprint, schema, slurm_settings
 
 PACKAGE = Path(medtrain.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -38,8 +38,8 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 
 
 def test_every_setting_has_one_sentence() -> None:
-    tree = ast.parse(Path(schema.__file__).read_text())
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    trees = [ast.parse(Path(str(file.__file__)).read_text()) for file in (schema, slurm_settings)]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     told = 0
     for node in classes:
         assert ast.get_docstring(node), node.name
