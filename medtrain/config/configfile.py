@@ -9,7 +9,7 @@ from typing import Any
 
 from medtrain.config import cluster_files, sbatch_options
 from medtrain.config.fingerprint import difference, flat, to_dict
-from medtrain.config.renamed import NEW_NAMES, current, with_old_names
+from medtrain.config.renamed import NEW_NAMES, current, with_old_names, without_unused
 from medtrain.config.rules import problems
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
@@ -102,7 +102,8 @@ def save(config: Config, path: Path, old_names: bool = False) -> None:
     import yaml
 
     text = "# A valid settings file: medtrain train RECIPE -c THIS_FILE\n"
-    values = with_old_names(to_dict(config)) if old_names else to_dict(config)
+    values = without_unused(to_dict(config), to_dict(Config()))
+    values = with_old_names(values) if old_names else values
     text += yaml.dump(values, Dumper=dumper(), sort_keys=False, allow_unicode=True)
     again = merge(Config(), parse_yaml(text, str(path)), str(path))
     if again != config:

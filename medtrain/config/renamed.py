@@ -28,7 +28,10 @@ OLD_VALUES = {"data.color_mode": {"gray": "grey"}, "schedule.plateau_of": {"moni
 NEW_NAMES = {old: new for new, old in OLD_NAMES.items()}
 NEW_VALUES = {name: {old: new for new, old in values.items()} for name, values in OLD_VALUES.items()}
 
-UNKNOWN_BEFORE = ("notify", "notify_on")
+# Settings that came later, none of which decides a number. A file has them only where they are not as without them, so
+# that a run's older copy of medtrain can read it.
+ADDED = ("notify", "notify_on", "slurm.spare_nodes", "slurm.gpu_type", "slurm.successors", "slurm.array_throttle",
+         "slurm.sbatch")  # fmt: skip
 
 
 def canonical(name: str, value: Any) -> tuple[str, Any]:
@@ -47,12 +50,18 @@ def _among(values: dict[str, str] | None, value: Any) -> Any:
 
 
 def with_old_names(values: dict[str, Any], section: str = "") -> dict[str, Any]:
-    """Settings as a file has them, section by section, as older versions read them: without those that they have
-    not, and that are not how a run is done."""
+    """Settings as a file has them, section by section, as older versions read them."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if section + key in UNKNOWN_BEFORE:
-            continue
         name, old = canonical(section + key, value)
         found[name.removeprefix(section)] = with_old_names(value, f"{key}.") if isinstance(value, dict) else old
     return found
+
+
+def without_unused(values: dict[str, Any], plain: dict[str, Any], section: str = "") -> dict[str, Any]:
+    """Settings as a file has them, without those that came later and are as in the `plain` ones."""
+    return {
+        key: without_unused(value, plain[key], f"{key}.") if isinstance(value, dict) else value
+        for key, value in values.items()
+        if section + key not in ADDED or value != plain[key]
+    }
