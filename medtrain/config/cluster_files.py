@@ -72,10 +72,15 @@ def _named() -> list[Path]:
     return [_expanded(folder).absolute() for folder in named if folder]
 
 
-def _home() -> Path:
+def user_folder() -> Path:
+    """Where a user's own files for medtrain lie, `~/.config/medtrain` (XDG Base Directory Specification)."""
     config = os.environ.get("XDG_CONFIG_HOME", "")  # which counts only if it is absolute, as its standard has it
     base = Path(config) if Path(config).is_absolute() else _expanded("~/.config")
-    return base / "medtrain" / "clusters"
+    return base / "medtrain"
+
+
+def _home() -> Path:
+    return user_folder() / "clusters"
 
 
 def _expanded(folder: str) -> Path:

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from medtrain import __version__
-from medtrain.config import sbatch_options
+from medtrain.config import cluster_files, sbatch_options
 from medtrain.config.configfile import load
 from medtrain.config.schema import Config
 from medtrain.core.errors import EXIT_INPUT, EXIT_NUMERICAL, InputError
@@ -87,7 +87,7 @@ def with_mail(config: Config) -> Config:
 
 def address() -> str:
     """Where the webhook is; InputError where that is unknown, is no address, or others can read it."""
-    file = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "medtrain" / "notify-url"
+    file = cluster_files.user_folder() / "notify-url"
     url, place = os.environ.get(NOTIFY_URL, ""), NOTIFY_URL
     if not url:
         place = str(file)
@@ -124,9 +124,7 @@ def tell_of_giving_up(run: Run, end: attempts.Row) -> None:
 
 def tell_of_a_standstill(run: Run) -> None:
     """Before an attempt: whether those before it, which others ended, came no further; told once."""
-    rows = attempts.rows_of(run)
-    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
-    ends = [row for row in rows[begun:] if row["event"] == "end"]
+    ends = [row for row in attempts.since_begun(attempts.rows_of(run)) if row["event"] == "end"]
     still = [row for row in ends if row["step"] == ends[-1]["step"]]
     if len(still) == STANDSTILL:
         last = CAUSES.get(still[-1].get("kind", ""), "stopped")

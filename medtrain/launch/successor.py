@@ -60,7 +60,7 @@ def ensure(run: Run, slurm: SlurmConfig) -> None:
     """At the start of an attempt in a job that medtrain sent: that a successor waits, where one is wanted."""
     job = own_job()
     sent = in_batch_script() and read_json(run.job_file).get("job") in ("", job)  # the empty one: just now
-    if not sent or not _wanted(slurm, job) or waiting(run):
+    if not sent or waiting(run) or not _wanted(slurm, job):
         return
     left_out = queries.show(job)[0].get("ExcNodeList", "(null)")
     if left_out != "(null)":  # also nodes where attempts crashed

@@ -162,9 +162,7 @@ def hopeless(run: Run, own: list[attempts.Row]) -> bool:
     status = run.status()
     if status.get("state") == "failed" and status.get("exit_code") in (EXIT_INPUT, EXIT_NUMERICAL):
         return True
-    rows = attempts.rows_of(run)
-    begun = max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0)
-    written = [row for row in rows[begun:] if row["event"] == "end"]
+    written = [row for row in attempts.since_begun(attempts.rows_of(run)) if row["event"] == "end"]
     ends = max(written, own, key=len)[-CRASHES_WITHOUT_PROGRESS:]
     crashed = all(row["state"] in ("crashed", "failed") for row in ends)
     stuck = len({row["step"] for row in ends}) == 1

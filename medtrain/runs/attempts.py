@@ -253,17 +253,18 @@ def _state(cause: Cause) -> str:
 
 def blamed(rows: list[Row]) -> set[str]:
     """Nodes where the first failing rank of two attempts was, since a person last started the run."""
-    ends = (row for row in _since_begun(rows) if row["event"] == "end" and row.get("kind") in NODE_TO_BLAME)
+    ends = (row for row in since_begun(rows) if row["event"] == "end" and row.get("kind") in NODE_TO_BLAME)
     times = Counter(row.get("node") for row in ends)
     return {node for node in times if node and times[node] >= FAILURES_OF_A_NODE}
 
 
 def nodes_to_avoid(rows: list[Row]) -> set[str]:
     """Those of them that the job has not been asked to avoid yet."""
-    return blamed(rows) - {node for row in _since_begun(rows) if row["event"] == "exclude" for node in row["nodes"]}
+    return blamed(rows) - {node for row in since_begun(rows) if row["event"] == "exclude" for node in row["nodes"]}
 
 
-def _since_begun(rows: list[Row]) -> list[Row]:
+def since_begun(rows: list[Row]) -> list[Row]:
+    """The rows since a person last started the run."""
     return rows[max((i for i, row in enumerate(rows) if row["event"] == "begin"), default=0) :]
 
 

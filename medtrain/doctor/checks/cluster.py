@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 
 from medtrain.config import sbatch_options
@@ -13,6 +14,7 @@ from medtrain.doctor.checks import Answer, Check, Finding, ask, examine, fail, o
 from medtrain.slurm.job_environment import as_on_a_login_node
 from medtrain.slurm.queries import Fields, out_of_service, parse
 
+GPUS = re.compile(r"(?:^|,)gpu:(?:([^:(,]+):)?(\d+)")
 WARNING_SECONDS = 60  # Slurm may send the warning of a time limit so much too early
 
 
@@ -176,8 +178,14 @@ def _nodes(name: str) -> list[list[str]]:
     return [line.split("|") for line in lines if line.count("|") == 4]
 
 
+def gpus_of(gres: str) -> tuple[tuple[str, int], ...]:
+    """`gpu:a100:4(S:0-1),nvme:1` has four of a100."""
+    found: Counter[str] = Counter()
+    for kind, number in GPUS.findall(gres):
+        found[kind] += int(number)
+    return tuple(sorted(found.items()))
+
+
 def _gpus(gres: str, kind: str = "") -> int:
-    """The GPUs of a node, or those of a type: `gpu:a100:4(S:0-1),nvme:1` has 4, and 4 of a100. Slurm does not look at
-    upper and lower case there."""
-    found = re.findall(r"(?:^|,)gpu:(?:([^:(,]+):)?(\d+)", gres)
-    return sum(int(count) for name, count in found if kind.lower() in ("", name.lower()))
+    """The GPUs of a node, or those of a type. Slurm does not look at upper and lower case there."""
+    return sum(count for name, count in gpus_of(gres) if kind.lower() in ("", name.lower()))

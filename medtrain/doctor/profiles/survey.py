@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,6 @@ from medtrain.doctor.profiles import accounts, environment_modules
 from medtrain.doctor.profiles.accounts import Accounts
 from medtrain.doctor.profiles.environment_modules import Modules
 from medtrain.slurm.queries import Fields, out_of_service, parse, remedy
-
-GPUS = re.compile(r"(?:^|,)gpu:(?:([^:(,]+):)?(\d+)")
 
 
 @dataclass(frozen=True)
@@ -130,17 +127,9 @@ def node(row: Fields) -> Node:
     number = {name: int(row[name]) for name in row if row[name].isdigit()}
     return Node(
         state=row.get("State", "UNKNOWN"),
-        gpus=gpus_of(row.get("Gres", "")),
+        gpus=cluster.gpus_of(row.get("Gres", "")),
         cpus=number.get("CPUEfctv", number.get("CPUTot", 1)),
         threads=number.get("ThreadsPerCore", 1),
         memory_mb=max(number.get("RealMemory", 0) - number.get("MemSpecLimit", 0), 0),
         disk_mb=number.get("TmpDisk", 0),
     )
-
-
-def gpus_of(gres: str) -> tuple[tuple[str, int], ...]:
-    """`gpu:a100:4(S:0-1),nvme:1` has four of a100."""
-    found: Counter[str] = Counter()
-    for kind, number in GPUS.findall(gres):
-        found[kind] += int(number)
-    return tuple(sorted(found.items()))

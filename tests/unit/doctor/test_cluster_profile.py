@@ -14,10 +14,11 @@ from slurm_answers import VERSIONS, Answers
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.errors import MachineError
 from medtrain.doctor.checks import slurm
+from medtrain.doctor.checks.cluster import gpus_of
 from medtrain.doctor.profiles import access, accounts, environment_modules, new_profile, profile, profile_text
 from medtrain.doctor.profiles.accounts import Accounts, Association, Limits
 from medtrain.doctor.profiles.environment_modules import Modules
-from medtrain.doctor.profiles.survey import Node, Partition, Survey, gpus_of, survey
+from medtrain.doctor.profiles.survey import Node, Partition, Survey, survey
 
 NODE = Node("IDLE", (("a100", 4),), cpus=48, threads=1, memory_mb=512_000, disk_mb=0)
 LAB = Association("lab", "", ("normal", "long"), "normal", Limits())
