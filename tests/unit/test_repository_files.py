@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from importlib import metadata
 
 import list_licences
@@ -72,3 +73,9 @@ def test_every_package_that_is_asked_for_has_a_licence_in_the_table() -> None:
         licence, purpose = told[list_licences.plain(name)]
         assert licence == list_licences.licence(metadata.distribution(name)) and purpose, name
     assert {"certifi", "filelock", "pillow"} <= told.keys(), "those of others too"
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Without `__init__.py` pytest imports a file by its last name, and refuses the second of the same."""
+    names = Counter(file.name for file in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert not [name for name, times in names.items() if times > 1]
