@@ -12,7 +12,7 @@ from medtrain.slurm.queries import JobStatus, seconds
 
 BY_SLURM = ("Priority", "Resources")  # of other waits the time is a user's --begin or a requeue's delay
 Life = tuple[str, int]  # a job, and how often it was requeued before
-FIELDS = {"job": str, "restarts": int, "planned": (int, float)}
+FIELDS: dict[str, type | tuple[type, ...]] = {"job": str, "restarts": int, "planned": (int, float)}
 
 
 def file_of(run: Run) -> Path:

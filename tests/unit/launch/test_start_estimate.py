@@ -48,7 +48,8 @@ def test_the_words() -> None:
     assert lines[0] == (
         "starts    30 s to 2.0 h (median 60 min) after it is sent, as your 2 jobs of 2 nodes in partition gpu"
     )
-    assert lines[2].startswith("queue     2 jobs waiting in the partition; Slurm has planned 1 of them, the last for 2030-")
+    planned = "queue     2 jobs waiting in the partition; Slurm has planned 1 of them, the last for 2030-03-1"
+    assert lines[2].startswith(planned)
     assert lines[3] == "plans     your jobs started 10 min early to 60 s late against them (2 plans)"
 
 
