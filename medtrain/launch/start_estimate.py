@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from medtrain.config import configfile
 from medtrain.config.schema import Config
 from medtrain.core.counts import counted
+from medtrain.core.errors import MedtrainError
 from medtrain.core.jsonfiles import read_json
 from medtrain.launch.submit import TRAIN_HERE, script
 from medtrain.runs import planned_starts
 from medtrain.runs.attempts import rows_of, started
-from medtrain.runs.run import CONFIG_FILE, Run
+from medtrain.runs.run import Run, run_names
 from medtrain.runs.suspensions import duration
 from medtrain.slurm import queue_times, sbatch
 from medtrain.slurm.queue_times import Wait
@@ -27,15 +27,17 @@ ENOUGH = 3  # jobs of the same size: then those of others do not count
 def estimate(config: Config) -> dict[str, Any]:
     """What is known of when a job of these settings would start; nothing is sent. Times in seconds.
 
-    `accepted` is only that: the start that `sbatch --test-only` names is not used (22.05 names one of a queue without
-    other jobs). `waited_s` is None where no past wait is known.
+    `accepted` is only that: the start that `sbatch --test-only` names is not used. `waited_s` is None where no past
+    wait is known.
     """
     sbatch.require_slurm(TRAIN_HERE)
     slurm = dataclasses.replace(config.slurm, dependency="")  # a wait counts from when the job could start
-    runs = _runs(Path(config.runs))
+    runs = [Run(Path(config.runs) / name) for name in run_names(config.runs)]
     refused = sbatch.refusal(script(Run(Path(config.runs) / (config.run or "when")), slurm))
-    partition = slurm.partition or queue_times.default_partition()
-    waits, alike = _alike([*_accounted_or_run(runs)], partition, slurm.nodes)
+    usual = queue_times.default_partition()
+    partition = slurm.partition or usual
+    known = queue_times.accounted_waits() or [wait for run in runs if (wait := _of_run(run, usual))]
+    waits, alike = _alike(known, partition, slurm.nodes)
     queue = queue_times.queue(partition)
     return {
         "accepted": not refused,
@@ -111,32 +113,14 @@ def _alike(waits: list[Wait], partition: str, nodes: int) -> tuple[list[Wait], b
     return (same, True) if len(same) >= ENOUGH or len(same) == len(there) > 0 else (there, False)
 
 
-def _accounted_or_run(runs: list[Run]) -> list[Wait]:
-    """The waits that accounting knows, or where there is none those of the runs."""
-    return queue_times.accounted_waits() or [wait for run in runs if (wait := _of_run(run))]
-
-
-def _of_run(run: Run) -> Wait | None:
-    """The wait of a run's job before its first attempt; None where that depended on others, or is not known."""
-    sent = read_json(run.job_file)
-    begun = next((row for row in started(rows_of(run)) if row["job"] and row["job"] == sent.get("job")), None)
-    saved = _saved(run)
-    slurm = {"partition": "", "nodes": 1, "dependency": "", **saved.get("slurm", {})}
-    if begun is None or not saved or slurm["dependency"] or not isinstance(sent.get("submitted"), int | float):
-        return None
-    partition = slurm["partition"] or queue_times.default_partition()
-    return Wait(begun["job"], partition, slurm["nodes"], max(begun["time"] - sent["submitted"], 0.0))
-
-
-def _saved(run: Run) -> dict[str, Any]:
-    """The settings of a run as they are on disk; none where they are damaged or of somebody who keeps them private."""
+def _of_run(run: Run, usual: str) -> Wait | None:
+    """The wait of a run's job before its first attempt, `usual` being the partition of a job that names none; None
+    where that depended on others, is not known, or what says it is damaged or private."""
     try:
-        saved = yaml.safe_load(run.config_file.read_bytes())
-    except (OSError, yaml.YAMLError):
-        return {}
-    return saved if isinstance(saved, dict) else {}
-
-
-def _runs(folder: Path) -> list[Run]:
-    """The runs in a folder."""
-    return [Run(file.parent) for file in sorted(folder.glob(f"*/{CONFIG_FILE}"))]
+        sent, slurm = read_json(run.job_file), configfile.load(run.config_file).slurm
+    except (OSError, MedtrainError):
+        return None
+    begun = next((row for row in started(rows_of(run)) if row["job"] and row["job"] == sent.get("job")), None)
+    if begun is None or slurm.dependency or not isinstance(sent.get("submitted"), int | float):
+        return None
+    return Wait(begun["job"], slurm.partition or usual, slurm.nodes, max(begun["time"] - sent["submitted"], 0.0))

@@ -80,14 +80,14 @@ def test_a_plan_is_noted_once_in_each_life_of_a_job(run: Run) -> None:
 def test_damaged_notes_are_left_out(run: Run) -> None:
     planned_starts.file_of(run).write_text('{"job": "7", "restarts": "x", "planned": 1}\n{"job": 7}\nnot json\n')
     assert planned_starts.errors(run) == []
-    assert _of_run(run) == Wait("7", "gpu", 2, 60.0)
+    assert _of_run(run, "batch") == Wait("7", "gpu", 2, 60.0)
     run.config_file.write_text("slurm: {dependency: '6'}\n")
-    assert _of_run(run) is None
+    assert _of_run(run, "batch") is None
     run.config_file.write_text("}{")
-    assert _of_run(run) is None
+    assert _of_run(run, "batch") is None
     run.config_file.write_text("slurm: {partition: gpu}\n")
     run.job_file.write_text("{}")
-    assert _of_run(run) is None
+    assert _of_run(run, "batch") is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_fault_of_who_looks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
