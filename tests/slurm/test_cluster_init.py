@@ -146,7 +146,6 @@ def test_nothing_is_overwritten_and_the_cluster_has_a_name(site: SurveyedSite) -
             "there is no partition hgih (did you mean high?)",
             "there are: low, nograce, short, high, closed, vip",
         ),
-        ("vip", 1, "could train in the partition vip: only account vip", "choose another: --partition low"),
         ("closed", 1, "could train in the partition closed: DOWN", "choose another: --partition low"),
         ("short", 1, "could train in the partition short: limit too short to train", "choose another: --partition low"),
     ],
@@ -156,6 +155,15 @@ def test_a_partition_that_cannot_be_used(site: SurveyedSite, partition: str, cod
     done = site.medtrain("cluster", "init", "another", "--partition", partition)
     assert (done.returncode, said in done.stderr, helps in done.stderr) == (code, True, True), done.stderr
     assert not (site.clusters / "another.yaml").exists()
+
+
+def test_a_partition_for_other_accounts(site: SurveyedSite) -> None:
+    """From Slurm 24.11 on it is open to everybody where no account is demanded of a job."""
+    done = site.medtrain("cluster", "init", "theirs", "--partition", "vip")
+    closed = site.version() < (24, 11)
+    assert done.returncode == int(closed), done.stderr
+    assert ("could train in the partition vip: only account vip" in done.stderr) == closed
+    assert (site.clusters / "theirs.yaml").exists() != closed
 
 
 def test_a_cluster_where_nothing_can_be_used(site: SurveyedSite) -> None:
