@@ -84,7 +84,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
         successor.ensure(run, slurm)
-        spare_nodes.choose(run, ranks, slurm.spare_nodes)
+        spare_nodes.choose(run, ranks, slurm)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":

@@ -69,11 +69,14 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         def affinity(cls) -> int:
             return 2  # a dry run must work where there is no Slurm
 
-    made = Executor(folder=folder)
+        def _num_tasks(self) -> int:
+            return 1 if slurm.min_nodes else int(super()._num_tasks())  # it multiplies nodes, and 1-2 is no number
+
+    made, ranks = Executor(folder=folder), sbatch_options.ranks_per_node(slurm)
     request: dict[str, Any] = {
         "job_name": name,
         "nodes": slurm.nodes + slurm.spare_nodes,
-        "ntasks_per_node": sbatch_options.ranks_per_node(slurm),
+        "ntasks_per_node": ranks,
         "gpus_per_node": sbatch_options.typed_gpus(slurm),
         "cpus_per_task": slurm.cpus_per_task,
         "mem": mem(slurm.mem_gb),
@@ -82,6 +85,11 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         "qos": slurm.qos,
         "constraint": slurm.constraint,
     }
+    if slurm.min_nodes:
+        # With --ntasks-per-node=R Slurm takes the job for one of A x R tasks, and gives it no more nodes than tasks. So
+        # a node has one task with the cores of all its ranks, and srun says what is in it (launch.spare_nodes).
+        request |= {"nodes": f"{slurm.min_nodes}-{slurm.nodes}", "cpus_per_task": slurm.cpus_per_task * ranks}
+        del request["ntasks_per_node"]
     more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
     further = sbatch_options.named(slurm.sbatch)
     more |= {option: True if value is None else value for option, value in further.items()}

@@ -119,6 +119,7 @@ def request(slurm_config: SlurmConfig, there: queries.Fields, count: int) -> Slu
     return dataclasses.replace(
         slurm_config,
         nodes=count or min(max(slurm_config.nodes, 2), max(most, 1)),
+        min_nodes=0,
         spare_nodes=0,
         time=str(minutes),
         partition=slurm_config.partition and there.get("PartitionName", ""),
