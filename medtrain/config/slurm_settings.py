@@ -12,7 +12,7 @@ class SlurmConfig:
     cluster: str = ""
     """Cluster file by name or path (medtrain cluster list); its values are your defaults for the fields below."""
     nodes: int = 1
-    """Nodes; A-B for from A to B of them, as many as are free when an attempt starts (exact mode)."""
+    """Nodes, or A-B: as many as are free (exact mode)."""
     min_nodes: int = 0
     """Fewest nodes of an attempt (0: always `nodes`); --nodes A-B sets both."""
     allow_device_change: bool = False
