@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cluster_user import SETTINGS, User, trained
+from cluster_user import TWO_NODES, User
 from job_life import Life
 from slurm_cluster import Cluster
-from test_restart_on_slurm import SAVES, saves
+from test_restart_on_slurm import saves
 
-EXACT = ("--determinism", "exact")
-OTHER = ("--partition=high", "--nodes=1", "--exclusive", "--wrap", "sleep 1000")
+EACH_STEP = ("--determinism", "exact", "--cpus_per_task", "1", "--every_steps", "1", "--keep_last", "199")
+ONE_OR_TWO = ("--nodes", "1-2", "--tasks_per_node", "1", "--partition", "low")
+FULL = ("--partition=high", "--cpus-per-task=3", "--ntasks-per-node=1")  # with one of a run that is not preempted
 
 
 @pytest.fixture
@@ -20,25 +23,29 @@ def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
     return User(cluster, tmp_path, demo_shards)
 
 
+def saved(user: User, name: str) -> dict[str, Any]:
+    """The loss of each step, and the hash of each tensor of each checkpoint."""
+    run = user.run(name)
+    manifests = run.glob("checkpoints/step-*/manifest.json")
+    tensors = {path.parent.name: json.loads(path.read_text())["tensors"] for path in manifests}
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return tensors | {f"loss {row['step']}": row["loss"] for row in rows if row["kind"] == "step"}
+
+
 def test_one_node_then_two_then_one_have_the_bits_of_two(user: User) -> None:
-    other = user.cluster.sbatch(*OTHER)
+    """Compared at every step with a run that has two nodes all the time."""
+    user.env["SLOW_STEP_S"] = "0.5"
+    user.submit("untouched", *TWO_NODES, *EACH_STEP, "--partition", "high")
+    other = user.cluster.sbatch(*FULL, "--nodes=1", "--wrap", "sleep 1000")
     user.cluster.wait(other, "RUNNING")
-    one_or_two = ("--nodes", "1-2", "--tasks_per_node", "1", "--cpus_per_task", "1", "--partition", "low")
-    life = Life(user, "moldable", *one_or_two, *EXACT, *SAVES)
+    life = Life(user, "moldable", *ONE_OR_TWO, *EACH_STEP)
     saves(life, 1)
     user.cluster.run("scancel", other)
-    user.cluster.wait(other, "CANCELLED")
-    life.scontrol("requeue", life.job)
+    user.cluster.wait(user.cluster.sbatch(*FULL, "--nodes=2", "--wrap", "true"), "COMPLETED")  # preempts it
     saves(life, 2)
-    user.cluster.wait(user.cluster.sbatch(*OTHER), "RUNNING")  # preempts it
+    user.cluster.wait(user.cluster.sbatch(*FULL, "--nodes=1", "--wrap", "sleep 1000"), "RUNNING")  # and again
     saves(life, 3)
-    assert [row["ranks"] for row in user.status("moldable")["history"]] == [1, 2, 1]
-    user.medtrain("stop", "moldable")
-    stopped = user.until("moldable", "stopped", lambda row: row["state"] == "stopped" and row["where"] is None)
-    epochs = str(stopped["epoch"] + 1)
-    user.cluster.reset()
-    user.medtrain("resume", "moldable", "--epochs", epochs)
-    user.until("moldable", "finished", lambda row: row["state"] == "finished" and row["where"] is None)
-    calm = [*SETTINGS, "--epochs", epochs, "--tasks_per_node", "2", *EXACT]
-    user.medtrain("train", "mednist", "--shards", user.shards, "--run", "calm", *calm)
-    assert trained(user.run("moldable")) == trained(user.run("calm"))
+    ranks = {name: [row["ranks"] for row in user.status(name)["history"]] for name in ("moldable", "untouched")}
+    assert ranks == {"moldable": [1, 2, 1], "untouched": [2]}
+    found, expected = saved(user, "moldable"), saved(user, "untouched")
+    assert len(found) >= 6 and found == {name: expected[name] for name in found}
