@@ -15,10 +15,12 @@ NONE = "\0"  # no word of a command line
 KNOWN = (*VALUED, *BARE)
 
 
-def take_options(rest: list[str]) -> list[str]:
+def take_options(rest: list[str], ranges: bool = False) -> list[str]:
     """Remove sbatch's options from the words of a command line, and return them as the setting `sbatch` has them, in
-    their order. A typed number of GPUs is left as two flags. InputError where one lacks its value."""
+    their order. A typed number of GPUs is left as two flags, and with `ranges` so is a range of nodes. InputError where
+    one lacks its value."""
     found: list[str] = []
+    ours = (FLAG, "gpus-per-node", *(("nodes",) if ranges else ()))
     kept: list[str] = []
     words = iter(rest)
     for word in words:
@@ -26,7 +28,7 @@ def take_options(rest: list[str]) -> list[str]:
         name = flag[2:].replace("_", "-") if flag.startswith("--") else ""
         if name in BARE:
             found.append(f"--{name}{equals}{value}")
-        elif name not in (FLAG, "gpus-per-node", "nodes") and name not in VALUED:
+        elif name not in ours and name not in VALUED:
             kept.append(word)
         elif not equals and (value := next(words, NONE)) == NONE:
             example = "--sbatch=--reservation=NAME" if name == FLAG else f"{flag} VALUE"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from medtrain.config.sbatch_options import named, ranks_per_node
-from medtrain.config.schema import Config
+from medtrain.config.schema import Config, SlurmConfig
 
 # Of all nodes together, or of tasks whose number sbatch would have to know.
 OF_THE_JOB = ("gpus", "gpus-per-task", "tres-per-task", "cpus-per-gpu", "gpus-per-socket", "ntasks-per-socket",
@@ -21,7 +21,7 @@ def broken(config: Config) -> list[tuple[bool, str]]:
     slurm = config.slurm
     if not slurm.min_nodes:
         return []
-    text = f"nodes is {slurm.min_nodes}-{slurm.nodes}"
+    text = f"nodes is {nodes_text(slurm)}"
     ranks = slurm.nodes * ranks_per_node(slurm)
     parts = virtual_ranks(config)
     rules = [
@@ -48,6 +48,21 @@ def _too_wide(text: str, config: Config, parts: int, ranks: int) -> str:
     what = f"{text}: a global batch of {config.data.global_batch} is {parts} micro-batches"
     has = f"{config.slurm.nodes} nodes have {ranks} ranks"
     return f"{what}, and {has}: give a larger --global_batch, a smaller --batch_size, or fewer nodes"
+
+
+def of_cluster(config: Config) -> Config:
+    """The config of a cluster file alone, for its check: with a range, its runs will be in exact mode."""
+    return dataclasses.replace(config, determinism="exact") if config.slurm.min_nodes else config
+
+
+def fewest_nodes(slurm: SlurmConfig) -> int:
+    """Nodes without which no attempt starts, spare ones included."""
+    return (slurm.min_nodes or slurm.nodes) + slurm.spare_nodes
+
+
+def nodes_text(slurm: SlurmConfig) -> str:
+    """The number of nodes as sbatch's --nodes has it: `8`, or `2-8`."""
+    return f"{slurm.min_nodes}-{slurm.nodes}" if slurm.min_nodes else str(slurm.nodes)
 
 
 def global_batch(config: Config) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from medtrain.config import sbatch_options
 from medtrain.config.dependency import as_sbatch_has_it
+from medtrain.config.moldable import nodes_text
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.console import say
 from medtrain.core.errors import MachineError
@@ -90,7 +91,7 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
     if slurm.min_nodes:
         # With --ntasks-per-node=R Slurm takes the job for one of A x R tasks, and gives it no more nodes than tasks. So
         # a node has one task with the cores of all its ranks, and srun says what is in it (launch.spare_nodes).
-        request |= {"nodes": f"{slurm.min_nodes}-{slurm.nodes}", "cpus_per_task": slurm.cpus_per_task * ranks}
+        request |= {"nodes": nodes_text(slurm), "cpus_per_task": slurm.cpus_per_task * ranks}
         del request["ntasks_per_node"]
     more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
     further = sbatch_options.named(slurm.sbatch)

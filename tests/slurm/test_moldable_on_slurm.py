@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,17 @@ def test_one_node_then_two_then_one_have_the_bits_of_two(user: User) -> None:
     assert ranks == {"moldable": [1, 2, 1], "untouched": [2]}
     found, expected = saved(user, "moldable"), saved(user, "untouched")
     assert len(found) >= 6 and found == {name: expected[name] for name in found}
+
+
+def test_the_limit_that_was_granted_decides_whether_the_job_is_kept(user: User) -> None:
+    """Of an hour Slurm grants 3 minutes: a crash then takes the queue, where the hour would leave time in the job."""
+    limits = ("--time", "60", "--time_min", "3", "--signal_seconds", "90")
+    life = Life(user, "short", *ONE_OR_TWO, *EACH_STEP, *limits)
+    saves(life, 1)
+    assert (user.cluster.job(life.job)["TimeLimit"], user.cluster.job(life.job)["TimeMin"]) == ("00:03:00",) * 2
+    life.kill(0, signal.SIGKILL)
+    user.until("short", "is back in the queue", lambda row: row["state"] in ("waiting", "queued"))
+    begun = next(row for row in user.attempts("short") if row["event"] == "start")
+    assert 150 < begun["until"] - begun["time"] <= 180
+    log = (user.run("short") / "train.log").read_text()
+    assert "goes back to the queue (its time limit is near: " in log and " s are left, and 180 s needed" in log
