@@ -19,7 +19,7 @@ OF_THE_JOB = ("gpus", "gpus-per-task", "tres-per-task", "cpus-per-gpu", "gpus-pe
 def broken(config: Config) -> list[tuple[bool, str]]:
     """The rules of such a run: each holds or not, with a sentence that says what to write."""
     slurm = config.slurm
-    if not slurm.min_nodes:
+    if slurm.min_nodes < 1:
         return []
     text = f"nodes is {nodes_text(slurm)}"
     ranks = slurm.nodes * ranks_per_node(slurm)

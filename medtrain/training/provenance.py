@@ -41,9 +41,10 @@ def device_of(world: World) -> str:
     return torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
 
 
-def ensure_same_device(run: Run, config: Config, device: str) -> None:
-    """InputError where an attempt of `--nodes A-B` was granted another GPU model than the run began on."""
-    began = recorded(run).get("device", device)
+def ensure_same_device(run: Run, config: Config, device: str, of_first: str) -> None:
+    """InputError where an attempt of `--nodes A-B` was granted another GPU model than the run began on; `of_first` is
+    that of rank 0, which a run that begins now writes down."""
+    began = recorded(run).get("device", of_first)
     if config.slurm.min_nodes and began != device and not config.slurm.allow_device_change:
         raise InputError(
             f"{node_name()} has {device}, and run {run.name} began on {began}: other models add up in another order",

@@ -144,7 +144,8 @@ def restore_state(run: Run, config: Config, world: World) -> tuple[Checkpoint | 
     if state.threads:
         torch.set_num_threads(state.threads)
     ensure_no_idle_ranks(state, world)
-    ensure_same_device(run, config, device_of(world))
+    if config.slurm.min_nodes:
+        ensure_same_device(run, config, device_of(world), broadcast_object(world, device_of(world)))
     facts: dict[str, Any] = {"ranks": world.size, "fingerprints": fingerprints}
     if world.main:  # which writes the manifests
         note_environment(run, world)

@@ -153,10 +153,11 @@ def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
     if limit is None:
         return ok("no time limit")
     if asked.signal_seconds + WARNING_SECONDS >= limit * 60:
+        said, longer = (f"may be {given} (--time-min) and", "--time-min") if least else (given, "time:")
         return fail(
-            f"the time limit {given}{' (time_min)' if least else ''} leaves no time to train: the warning comes {asked.signal_seconds} s before it, "
+            f"the time limit {said} leaves no time to train: the warning comes {asked.signal_seconds} s before it, "
             "or up to a minute earlier",
-            f"in the profile: a longer {'time_min' if least else 'time'}:, or a shorter signal_seconds:",
+            f"in the profile: a longer {longer}, or a shorter signal_seconds:",
         )
     return ok(f"{given}; Slurm warns {asked.signal_seconds} s before it, or up to a minute earlier")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from command import medtrain
 
 from medtrain.cli.flags import parse_settings
 from medtrain.config import configfile, moldable
@@ -29,11 +31,13 @@ def test_a_range_is_written_as_for_sbatch(value: object, span: tuple[int, int] |
 
 def test_a_file_has_a_range_too_and_a_number_replaces_it(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text("nodes: 2-4\n")
+    site.write_text("nodes: 2-4\ncpus_per_task: 8\n")
     ranged = read(f"--cluster {site}").slurm
     assert (ranged.min_nodes, ranged.nodes) == (2, 4)
     plain = read(f"--cluster {site} --nodes 3").slurm
     assert (plain.min_nodes, plain.nodes) == (0, 3)
+    shown = medtrain("cluster", "show", site).stdout
+    assert re.search(r"^nodes +2-4$", shown, re.MULTILINE), "one file of a cluster says nothing of exact mode"
     site.write_text("nodes: 2-\n")
     with pytest.raises(InputError, match="nodes is '2-': write a whole number, or A-B"):
         read(f"--cluster {site}")

@@ -8,32 +8,48 @@ import pytest
 
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core.errors import InputError
-from medtrain.runs.environment_record import DIFFERS, other_devices, record
+from medtrain.distributed import process_group
+from medtrain.runs.environment_record import other_devices, record, recorded
 from medtrain.runs.run import Run
-from medtrain.training.provenance import ensure_same_device
+from medtrain.training.provenance import ensure_same_device, note_environment
 
 A, B = "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"
 
 
-def test_another_gpu_model_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
-    run, ranged = Run(tmp_path / "first"), SlurmConfig(nodes=4, min_nodes=2)
-    run.folder.mkdir()
-    ensure_same_device(run, Config(slurm=ranged), A)
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run that has not begun."""
+    return Run.create(tmp_path, "first")
+
+
+def test_another_gpu_model_is_refused_unless_it_is_allowed(run: Run) -> None:
+    ranged = Config(slurm=SlurmConfig(nodes=4, min_nodes=2))
+    ensure_same_device(run, ranged, A, A)
+    with pytest.raises(InputError, match=f"has {B}, and run first began on {A}"):
+        ensure_same_device(run, ranged, B, A)  # of two nodes in the first attempt
     record(run, {"device": A})
-    ensure_same_device(run, Config(slurm=ranged), A)
+    ensure_same_device(run, ranged, A, A)
     with pytest.raises(InputError, match=f"has {B}, and run first began on {A}") as refused:
-        ensure_same_device(run, Config(slurm=ranged), B)
+        ensure_same_device(run, ranged, B, B)
     assert "--allow_device_change" in refused.value.fix
-    ensure_same_device(run, Config(slurm=SlurmConfig(nodes=4, min_nodes=2, allow_device_change=True)), B)
-    ensure_same_device(run, Config(), B)
+    ensure_same_device(run, Config(slurm=SlurmConfig(nodes=4, min_nodes=2, allow_device_change=True)), B, B)
+    ensure_same_device(run, Config(), B, B)
 
 
-def test_the_report_names_other_devices_by_the_warnings(tmp_path: Path) -> None:
-    run = Run(tmp_path / "first")
-    run.folder.mkdir()
+def test_the_report_names_other_devices_by_the_warnings(run: Run) -> None:
+    """Those that the training writes: with what else differs, and alone."""
+    world = process_group.init_distributed("fp32")
+    note_environment(run, world)
     assert other_devices(run) == []
-    end = "last bits may differ too"
-    run.log.write_text(f"warning: {DIFFERS} (device {B}, torch 2.9): {end}\nwarning: {DIFFERS} (torch 2.9): {end}\n")
-    assert other_devices(run) == [B]
-    run.log.write_text(f"warning: {DIFFERS} (device {B}): {end}\n")
+    facts = recorded(run)
+    record(run, {**facts, "device": A, "numpy": "1.0", "accelerate": "0.1"})
+    note_environment(run, world)
+    first = run.log.read_text()
+    record(run, {**facts, "device": A})
+    note_environment(run, world)
+    both = run.log.read_text()
+    for text in (first, both.removeprefix(first)):
+        run.log.write_text(text)
+        assert other_devices(run) == [facts["device"]]
+    run.log.write_text(both.replace(facts["device"], B))
     assert other_devices(run) == [B]
