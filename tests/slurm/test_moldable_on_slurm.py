@@ -53,7 +53,11 @@ def test_one_node_then_two_then_one_have_the_bits_of_two(user: User) -> None:
 
 
 def test_the_limit_that_was_granted_decides_whether_the_job_is_kept(user: User) -> None:
-    """Of an hour Slurm grants 3 minutes: a crash then takes the queue, where the hour would leave time in the job."""
+    """Of an hour Slurm grants 3 minutes, so that the job fits before one in front of it; a crash then takes the queue,
+    where the hour would leave time in the job."""
+    in_front = ("--partition=low", "--exclusive", "--time=10", "--wrap", "sleep 1000")
+    user.cluster.wait(user.cluster.sbatch(*in_front, "--nodes=1"), "RUNNING")
+    user.cluster.sbatch(*in_front, "--nodes=2")
     limits = ("--time", "60", "--time_min", "3", "--signal_seconds", "90")
     life = Life(user, "short", *ONE_OR_TWO, *EACH_STEP, *limits)
     saves(life, 1)
