@@ -73,8 +73,11 @@ class Life:
         self.user.until(self.name, "back in the queue", lambda row: row["state"] == "waiting")
 
     def set(self, *changes: str) -> None:
-        """Change the waiting job."""
-        self.scontrol("update", f"JobId={self.job}", *changes)
+        """Change the waiting job; newer versions of Slurm (26.05) refuse that while the nodes of its last life end."""
+        deadline, words = time.monotonic() + HANG_S, ("scontrol", "update", f"JobId={self.job}", *changes)
+        while "temporarily unavailable" in (done := self.cluster.run(*words)).stderr:
+            assert time.monotonic() < deadline, done.stderr
+        assert done.returncode == 0, done.stderr
 
     def scontrol(self, *words: str) -> None:
         """scontrol, which must succeed."""

@@ -26,7 +26,7 @@ def marked_processes(conf: Path, node: str = "") -> list[int]:
             environment = (folder / "environ").read_bytes()
         except OSError:  # ended meanwhile, or another user's
             continue
-        marked = marks <= set(environment.split(b"\0")) if environment.strip(b"\0") else _logs_to(folder, conf, node)
+        marked = marks <= set(environment.split(b"\0")) or _logs_to(folder, conf, node)
         if marked and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
