@@ -33,7 +33,7 @@ def work(journal: Path, since: float, step: int) -> Work:
     that was held up does not shine. The line before may be an epoch's: validating is no step. The attempt's first step
     has no line before it and counts as an average one. In no step is the time in which its rank was suspended.
     """
-    lines = _since(journal, since)
+    lines = rows_since(journal, since)
     steps = [row for row in lines if row["kind"] == "step"]
     if not steps:
         return Work(step, step, 0.0, lines[-1]["time"] if lines else 0.0)
@@ -60,7 +60,7 @@ def goodput(seconds: float, done: int, lost: int, wall_s: float) -> float:
     return max(0.0, min(1.0, seconds * (1 - lost / done) / wall_s))
 
 
-def _since(path: Path, when: float) -> list[dict[str, Any]]:
+def rows_since(path: Path, when: float) -> list[dict[str, Any]]:
     """The journal's lines from the time `when` on, read from the end of the file: it may be long."""
     if not path.exists():
         return []

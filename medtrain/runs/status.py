@@ -11,8 +11,10 @@ from typing import Any
 from medtrain.core.console import table
 from medtrain.runs import suspensions
 from medtrain.runs.attempt_history import attempt_history
+from medtrain.runs.goodput import rows_since
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
+from medtrain.runs.step_times import step_times
 from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import NO_ANSWER, JobStatus, age_counts, queue_state, seconds
 
@@ -42,6 +44,7 @@ def describe(run: Run) -> dict[str, Any]:
         "attempts": len(told),
         "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
         "history": told,
+        "steps_spent": _steps_spent(run, told),
         "waiting": _waiting(run, place),
         "successor": _successor(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
@@ -49,6 +52,12 @@ def describe(run: Run) -> dict[str, Any]:
         "note": _note(run, status, place, told),
         "updated": status.get("updated"),
     }
+
+
+def _steps_spent(run: Run, told: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Where the time of the last attempt's steps goes, with the line for a person; None where nobody measured it."""
+    found = step_times(rows_since(run.journal, told[-1]["start"])) if told else None
+    return {**found.as_dict(), "words": found.words()} if found else None
 
 
 def _waiting(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
@@ -139,6 +148,8 @@ def attempts_table(row: dict[str, Any]) -> str:
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
         if one["suspended"]:
             lines.append(f"attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time")
+    if (spent := row.get("steps_spent")) and spent["words"]:
+        lines.append(f"steps   {spent['words']}")
     if heir := row.get("successor"):
         age = "" if heir["age_counts"] else "; until then its age counts for nothing in the queue"
         lines.append(f"next    job {heir['job']} waits to continue it, should Slurm cancel {row['where']}{age}")
