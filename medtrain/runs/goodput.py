@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from medtrain.runs.journal import SUSPENDED, parsed
+from medtrain.runs.step_times import measured_parts
 
 STALL = 10  # a step of so many times the average length was held up: the rest of it counts as waiting
 BLOCK = 1 << 16
@@ -17,13 +18,14 @@ BLOCK = 1 << 16
 @dataclass(frozen=True)
 class Work:
     """What the journal says of an attempt: the step it began at, the last one it reached, the seconds in its steps, and
-    when the first of them was done."""
+    when the first of them was done; of these steps, what rank 0's clock measured, by the names of the journal."""
 
     first: int
     reached: int
     seconds: float
     last_time: float  # of its last line; 0 where it wrote none
     first_time: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 def work(journal: Path, since: float, step: int) -> Work:
@@ -33,14 +35,16 @@ def work(journal: Path, since: float, step: int) -> Work:
     that was held up does not shine. The line before may be an epoch's: validating is no step. The attempt's first step
     has no line before it and counts as an average one. In no step is the time in which its rank was suspended.
     """
-    lines = rows_since(journal, since)
+    lines = _since(journal, since)
     steps = [row for row in lines if row["kind"] == "step"]
     if not steps:
         return Work(step, step, 0.0, lines[-1]["time"] if lines else 0.0)
     lengths = [_length(line, later) for line, later in pairwise(lines) if later["kind"] == "step"]
     longest = STALL * statistics.fmean(lengths or [0.0])
     spent = sum(min(length, longest) for length in lengths) * len(steps) / max(1, len(lengths))
-    return Work(steps[0]["step"] - 1, steps[-1]["step"], spent, lines[-1]["time"], steps[0]["time"])
+    return Work(
+        steps[0]["step"] - 1, steps[-1]["step"], spent, lines[-1]["time"], steps[0]["time"], measured_parts(steps)
+    )
 
 
 def _length(line: dict[str, Any], later: dict[str, Any]) -> float:
@@ -60,7 +64,7 @@ def goodput(seconds: float, done: int, lost: int, wall_s: float) -> float:
     return max(0.0, min(1.0, seconds * (1 - lost / done) / wall_s))
 
 
-def rows_since(path: Path, when: float) -> list[dict[str, Any]]:
+def _since(path: Path, when: float) -> list[dict[str, Any]]:
     """The journal's lines from the time `when` on, read from the end of the file: it may be long."""
     if not path.exists():
         return []

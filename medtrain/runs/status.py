@@ -11,7 +11,6 @@ from typing import Any
 from medtrain.core.console import table
 from medtrain.runs import planned_starts, suspensions
 from medtrain.runs.attempt_history import attempt_history
-from medtrain.runs.goodput import rows_since
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
 from medtrain.runs.step_times import step_times
@@ -46,7 +45,7 @@ def describe(run: Run) -> dict[str, Any]:
         "attempts": len(told),
         "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
         "history": told,
-        "steps_spent": _steps_spent(run, told),
+        "steps_spent": _steps_spent(told),
         "waiting": _waiting(run, place),
         "successor": _successor(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
@@ -56,9 +55,9 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _steps_spent(run: Run, told: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Where the time of the last attempt's steps goes, with the line for a person; None where nobody measured it."""
-    found = step_times(rows_since(run.journal, told[-1]["start"])) if told else None
+def _steps_spent(told: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Where the time of the steps of all attempts went, with the line for a person; None where nobody measured it."""
+    found = step_times(one["parts"] for one in told)
     return {**found.as_dict(), "words": found.words()} if found else None
 
 

@@ -65,17 +65,18 @@ class StepTimes:
 
 
 def step_times(rows: Iterable[dict[str, Any]]) -> StepTimes | None:
-    """The sums over lines of a journal; None where none of them has any."""
-    sums = dict.fromkeys(PARTS, 0.0)
-    processor: float | None = None
-    found = False
+    """The sums over lines of a journal, or over what of them `measured_parts` told; None where none of them has any."""
+    sums = measured_parts(rows)
+    parts = {part: sums.get(KEYS[part], 0.0) for part in PARTS}
+    return StepTimes(parts, sums.get(KEYS[BUSY])) if any(KEYS[part] in sums for part in PARTS) else None
+
+
+def measured_parts(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """The sums under the names of the journal; empty where it has none."""
+    sums: dict[str, float] = {}
     for row in rows:
-        for part in PARTS:
-            value = row.get(KEYS[part])
+        for name in KEYS.values():
+            value = row.get(name)
             if isinstance(value, int | float):
-                sums[part] += value
-                found = True
-        worked = row.get(KEYS[BUSY])
-        if isinstance(worked, int | float):
-            processor = (processor or 0.0) + worked
-    return StepTimes(sums, processor) if found else None
+                sums[name] = round(sums.get(name, 0.0) + value, 4)
+    return sums

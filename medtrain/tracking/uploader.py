@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from medtrain.tracking.backends import open_backend
 from medtrain.tracking.backends.common import REMEDIES, TrackerBackend, metric_names
 from medtrain.tracking.journal_reader import StepReader
 from medtrain.tracking.metric_names import of_test, renamed
+from medtrain.tracking.pipe import wait_for_end
 from medtrain.tracking.uploader_process import catch_up, upload_lock
 
 POLL_SECONDS = 1.0
@@ -111,15 +111,6 @@ def send_new(steps: StepReader, feed: TrackerBackend, names: Callable[[str], str
     while rows := steps.take(ROWS_AT_ONCE):
         feed.send([renamed(row, names) for row in rows])
     feed.flush()
-
-
-def wait_for_end(seconds: float) -> bool:
-    """Wait at most so long; True once standard input is at its end, because the trainer closed it or died."""
-    try:
-        readable, _, _ = select.select([0], [], [], seconds)
-        return bool(readable) and not os.read(0, 4096)
-    except OSError:  # started without any standard input
-        return True
 
 
 def divert_output(run: Run) -> None:

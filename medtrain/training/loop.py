@@ -29,8 +29,10 @@ from medtrain.runs.run import Run
 from medtrain.runs.step_times import COMMUNICATION, COMPUTE, DATA, SAVING
 from medtrain.shards import mixture
 from medtrain.tasks import Task
+from medtrain.tracking.gpu_recorder_process import GpuRecorderProcess
 from medtrain.tracking.uploader_process import UploaderProcess
 from medtrain.training.epoch_text import clock, epoch_text
+from medtrain.training.node_gpus import recorded_gpus
 from medtrain.training.saving import export_state_dict, report_save, save, save_and_wait, save_final, stability_hint
 from medtrain.training.setup import Trainer, prepare, unfreeze
 from medtrain.training.stop_request import StopRequest
@@ -66,6 +68,9 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
     trainer, state = prepare(run, config, stop, watchdog)
     gc.enable()  # see rank_main.main
     feeder = UploaderProcess(run, config.tracking.tracker)
+    name, gpus = recorded_gpus(trainer.world.device)
+    recorder = GpuRecorderProcess(run, name)
+    recorder.start(gpus)
     if trainer.world.main:
         feeder.start()
     code = EXIT_RESUMABLE
@@ -77,6 +82,7 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
         trainer.run_log.close()
         trainer.training.close()
         trainer.validation.close()
+        recorder.finish()
         # A stopped run has no time for a slow tracker: the next attempt sends everything again.
         feeder.finish(60 if code == EXIT_DONE else 5)
     shutdown(trainer.world)

@@ -14,7 +14,6 @@ from medtrain.core.errors import InputError
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts, setting_in_public, without_paths
-from medtrain.runs.goodput import rows_since
 from medtrain.runs.step_times import step_times
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import CHECKSUM, PackedDataset
@@ -55,14 +54,14 @@ def life(facts_of: RunFacts) -> Section:
         if one["suspended"]
     ]
     if words := _steps(facts_of):
-        parts.append(note(f"Time of the last attempt's steps: {words}."))
+        parts.append(note(f"Time of the steps of all attempts: {words}."))
     if facts_of.attempts[-1]["end"] is None:
         parts.append(note("The last attempt was under way when this page was written: medtrain report writes it anew."))
     return section("life", "The life of the run", *parts)
 
 
 def _steps(facts_of: RunFacts) -> str:
-    found = step_times(rows_since(facts_of.run.journal, facts_of.attempts[-1]["start"]))
+    found = step_times(one["parts"] for one in facts_of.attempts)
     return found.words() if found else ""
 
 
