@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -79,3 +80,35 @@ def _since(path: Path, when: float) -> list[dict[str, Any]]:
             if start == 0 or (rows and rows[0]["time"] < when):
                 return [row for row in rows if row["time"] >= when]
             block *= 4
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Where the allocated seconds of an attempt went: steps that counted, steps that were done again, all else."""
+
+    attempt: int
+    counted: float
+    lost: float
+    other: float
+
+
+def spent(history: Iterable[dict[str, Any]]) -> list[Spent]:
+    """Of each attempt of a history whose steps are known, as `attempt_history` has it."""
+    found = []
+    for one in history:
+        wall, steps = one["allocated_seconds"], one["steps"]
+        if one["goodput_percent"] is None or wall <= 0:
+            continue
+        counted = one["goodput_percent"] / 100 * wall
+        lost = one["step_seconds"] * one["lost"] / steps if steps and one["lost"] else 0.0
+        lost = min(lost, wall - counted)
+        found.append(Spent(one["attempt"], counted, lost, wall - counted - lost))
+    return found
+
+
+def over_attempts(attempts: Iterable[Spent]) -> float | None:
+    """The goodput of all of them together, 0 to 1; None where nothing is known."""
+    counted, wall = 0.0, 0.0
+    for one in attempts:
+        counted, wall = counted + one.counted, wall + one.counted + one.lost + one.other
+    return counted / wall if wall > 0 else None

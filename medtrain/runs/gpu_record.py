@@ -7,19 +7,24 @@ that the last line of each file has all of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from medtrain.config import configfile
+from medtrain.core.errors import MedtrainError
 from medtrain.runs.run import Run
 
 UTILIZATION, MEMORY, POWER, ENERGY = ("utilization_percent", "memory_gib", "power_w", "energy_wh")
 MEANS = (UTILIZATION, MEMORY, POWER)
 COUNTER, INTEGRAL = "counter", "power"  # how energy was found: NVML's energy counter, or power over time
 IDLE = "idle"  # in a line: the GPUs that the helper has just warned of
+BUSY_PERCENT = 2.0  # less utilization is idle
 RECENT_S = 300.0  # what `status` tells the means of
 TAIL = 1 << 18
 Row = dict[str, Any]
@@ -27,7 +32,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class GpuUse:
-    """The means over all GPUs of a run in its last minutes, and the energy of all of its attempts; None: not known."""
+    """The means over all GPUs of a run in some minutes, and the energy of all of its attempts; None: not known."""
 
     gpus: int
     minutes: float
@@ -42,18 +47,19 @@ class GpuUse:
 
     def words(self) -> str:
         """One line for a person."""
-        told = [
-            f"{value:{form}} {unit}"
-            for value, form, unit in (
-                (self.utilization_percent, ".0f", "% busy"),
-                (self.memory_gib, ".1f", "GiB"),
-                (self.power_w, ".0f", "W"),
-            )
-            if value is not None
-        ]
-        each = " on average" if self.gpus > 1 else ""
-        means = f"{', '.join(told)}{each} (last {max(1, round(self.minutes))} min)" if told else "not measured"
-        return "; ".join(words for words in (means, self.energy_words()) if words)
+        means = f"{told} (last {max(1, round(self.minutes))} min)" if (told := self.means()) else "not measured"
+        return "; ".join(words for words in (means, self.advice(), self.energy_words()) if words)
+
+    def means(self) -> str:
+        """`93 % busy, 20.3 GiB, 412 W on average of 4`, as far as it was measured."""
+        figures = ((UTILIZATION, ".0f", "% busy"), (MEMORY, ".1f", "GiB"), (POWER, ".0f", "W"))
+        told = [f"{value:{form}} {unit}" for name, form, unit in figures if (value := getattr(self, name)) is not None]
+        return ", ".join(told) + (f" on average of {self.gpus}" if told and self.gpus > 1 else "")
+
+    def advice(self) -> str:
+        """What is wrong where all GPUs are idle."""
+        idle = self.utilization_percent is not None and self.utilization_percent < BUSY_PERCENT
+        return "idle: something else holds the steps up" if idle else ""
 
     def energy_words(self) -> str:
         """The energy of the run and what that emits; empty where neither is known."""
@@ -93,11 +99,11 @@ def number(value: object) -> float | None:
 
 
 def last_rows(path: Path, seconds: float = RECENT_S) -> list[Row]:
-    """The lines of the last so many seconds of a file, oldest first."""
+    """The lines of the last so many seconds of a file, oldest first; all where they are infinite."""
     with path.open("rb") as file:
-        size = path.stat().st_size
-        file.seek(max(0, size - TAIL))
-        lines = file.read(TAIL).splitlines(keepends=True)
+        if math.isfinite(seconds):
+            file.seek(max(0, path.stat().st_size - TAIL))
+        lines = file.read().splitlines(keepends=True)
     rows = [row for line in lines if (row := parsed(line))]
     return [row for row in rows if row["time"] > rows[-1]["time"] - seconds]
 
@@ -108,14 +114,25 @@ def mean(rows: Iterable[Row], name: str) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def gpu_use(run: Run, carbon_intensity_g_per_kwh: float = 0.0) -> GpuUse | None:
-    """What the record of a run tells; None where it has none. Without an intensity, no CO2 is estimated."""
-    by_node = [rows for path in files(run) if (rows := last_rows(path))]
+def known_use(run: Run, seconds: float = RECENT_S) -> GpuUse | None:
+    """As `gpu_use`, with the carbon intensity of the run's settings."""
+    if not files(run):
+        return None
+    intensity = 0.0
+    with contextlib.suppress(MedtrainError, OSError):  # settings of another version
+        intensity = configfile.load(run.config_file).slurm.carbon_intensity_g_per_kwh
+    return gpu_use(run, intensity, seconds)
+
+
+def gpu_use(run: Run, carbon_intensity_g_per_kwh: float = 0.0, seconds: float = RECENT_S) -> GpuUse | None:
+    """What the record of a run tells, the means those of its last so many seconds; None where it has none. Without an
+    intensity, no CO2 is estimated."""
+    by_node = [rows for path in files(run) if (rows := last_rows(path, seconds))]
     if not by_node:
         return None
     ends = [rows[-1] for rows in by_node]
     latest = max(row["time"] for row in ends)
-    recent = [[row for row in rows if row["time"] > latest - RECENT_S] for rows in by_node]
+    recent = [[row for row in rows if row["time"] > latest - seconds] for rows in by_node]
     rows = [row for node in recent for row in node]
     used = [value for row in ends if (value := number(row.get(ENERGY))) is not None]
     energy = sum(used) if used else None

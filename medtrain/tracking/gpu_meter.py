@@ -7,11 +7,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from medtrain.runs.gpu_record import COUNTER, ENERGY, INTEGRAL, MEMORY, POWER, UTILIZATION
+from medtrain.runs.gpu_record import BUSY_PERCENT, COUNTER, ENERGY, INTEGRAL, MEMORY, POWER, UTILIZATION
 from medtrain.tracking.nvml import Sample
 
 WH_PER_MJ = 1 / 3.6e6  # a millijoule in watt hours
-BUSY_PERCENT = 2.0  # less is idle
 WARN_SHARE = 0.75  # of the time that a site grants idle GPUs
 QUIET_SHARE = 0.5  # below it the next idle time is another one
 

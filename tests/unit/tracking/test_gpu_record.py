@@ -13,18 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from feeding import make_run, wait_until
+from inprocess import new_run, train_here
 from nvml_library import GIB, KnownGpus
 
 from medtrain.config import configfile
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import processes
+from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.runs import attempts, fencing
 from medtrain.runs.gpu_record import Row, gpu_use, last_rows
+from medtrain.runs.removal import remove
 from medtrain.runs.run import Run
+from medtrain.runs.status import attempts_table, describe
+from medtrain.tracking.gpu_curve import GpuCurve
 from medtrain.tracking.gpu_meter import IdleGuard, Meter
 from medtrain.tracking.gpu_recorder_process import GpuRecorderProcess
+from medtrain.tracking.journal_reader import Row as StepRow
 from medtrain.tracking.nvml import NoNvml, Nvml, Sample
+from medtrain.training import loop
+from medtrain.training.node_gpus import recorded_gpus
 
 BUSY, BARE, MIG = (93, 20 * GIB, 400_000, 1), (40, 10 * GIB, 200_000, -1), (-1, 5 * GIB, -1, -1)
 RANK = """
@@ -82,7 +91,8 @@ def test_what_nvml_tells_is_recorded(tmp_path: Path, run: Run, monkeypatch: pyte
     told = gpu_use(run, carbon_intensity_g_per_kwh=400)
     assert told is not None and told.gpus == 3 and told.utilization_percent == pytest.approx((93 + 40) / 2)
     assert told.energy_wh and told.co2_g == pytest.approx(told.energy_wh * 0.4)
-    assert told.words().startswith("66 % busy, 11.7 GiB, 300 W on average (last 1 min); ") and "CO2" in told.words()
+    assert told.words().startswith("66 % busy, 11.7 GiB, 300 W on average of 3 (last 1 min); ")
+    assert ", estimated CO2 " in told.words()
     without = gpu_use(run)
     assert without is not None and without.co2_g is None and "CO2" not in without.words(), "no intensity is invented"
 
@@ -194,3 +204,42 @@ def test_damaged_lines_are_left_out(run: Run) -> None:
     assert told is not None and told.power_w == 100 and told.energy_wh == 1.0 and told.utilization_percent is None
     (run.gpus / "node1.jsonl").write_text("\n".join(bad) + "\n")
     assert gpu_use(run) is None
+
+
+def test_trackers_get_the_figures_with_the_step_after_them(run: Run) -> None:
+    curve = GpuCurve(run)
+    curve.read()
+    step = StepRow(1, 1000.0, {"loss": 0.5})
+    assert curve.added(step) == step
+    run.gpus.mkdir()
+    for node, power in (("node1", 100.0), ("node2", 300.0)):
+        rows = [{"time": at, "gpus": {"0": {"power_w": power}}} for at in (500.0, 1001.0, 1004.0)]
+        (run.gpus / f"{node}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"time": 10')
+    curve.read()
+    assert curve.added(step) == step, "what is old belongs to no step"
+    assert curve.added(StepRow(2, 1002.0, {})).values == {"gpu_power_w": 200.0}
+    assert curve.added(StepRow(3, 1003.0, {})).values == {}
+    assert curve.added(StepRow(4, 1010.0, {})).values == {"gpu_power_w": 200.0}
+
+
+def test_a_run_on_gpus_records_them_and_status_shows_it(
+    tmp_path: Path, demo_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = KnownGpus(tmp_path / "nvml", monkeypatch, BUSY, BUSY)
+    slurm = {"carbon_intensity_g_per_kwh": 300.0}
+    trained = new_run(demo_shards, tmp_path, epochs=1, checkpoint={"every_steps": 0}, slurm=slurm)
+    attempts.note(trained, attempts.start_row(trained, 1))
+    monkeypatch.setattr(loop, "recorded_gpus", lambda device: ("node1", gpus.uuids))
+    train_here(trained)
+    told = describe(trained)
+    assert told["gpus"]["gpus"] == 2 and told["gpus"]["co2_g"] == pytest.approx(told["gpus"]["energy_wh"] * 0.3)
+    line = next(line for line in attempts_table(told).splitlines() if line.startswith("GPUs "))
+    assert line.startswith("GPUs    93 % busy, 20.0 GiB, 400 W on average of 2 (last 1 min); ") and "CO2" in line
+    page = write_report_page(trained).read_text()
+    assert "GPUs in all attempts: 93 % busy, 20.0 GiB, 400 W on average of 2." in page
+    assert "Energy of the GPUs in all attempts, from their energy counters: " in page
+    assert remove(trained) == [], "it goes with the run"
+
+
+def test_on_cpus_no_helper_is_started() -> None:
+    assert recorded_gpus(torch.device("cpu")) == ("", [])
