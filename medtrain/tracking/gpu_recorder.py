@@ -13,7 +13,6 @@ from pathlib import Path
 from medtrain.config import configfile
 from medtrain.core import permissions
 from medtrain.core.console import warn
-from medtrain.core.errors import MedtrainError
 from medtrain.core.processes import ASKING_OR_HANGUP, end_with
 from medtrain.core.running_time import LATE_S
 from medtrain.runs import fencing
@@ -37,19 +36,18 @@ def main(folder: str, rank: str, name: str, interval: str, *uuids: str) -> int:
     permissions.apply()
     os.nice(10)
     run = Run(folder)
-    fencing.join(run.folder, main=False)
     try:
+        fencing.join(run.folder, main=False)
         config = configfile.load(run.config_file)
         permissions.apply(config.share)
         nvml = Nvml(list(uuids))
+        Recorder(run, name, config.slurm.idle_minutes).record(nvml, float(interval))
     except NoNvml as error:
         log(run, f"what the GPUs of {name} do is not recorded: NVML cannot be used ({error})", lambda line: None)
-        return 0
-    except MedtrainError as error:
-        warn(f"what the GPUs of {name} do is not recorded: {error.problem}")
-        return 0
-    with contextlib.suppress(fencing.Superseded):
-        Recorder(run, name, config.slurm.idle_minutes).record(nvml, float(interval))
+    except fencing.Superseded:
+        pass  # another attempt has the run
+    except Exception as error:
+        warn(f"what the GPUs of {name} do is not recorded: {type(error).__name__}: {error}")
     return 0
 
 

@@ -36,17 +36,22 @@ class Nvml:
         except pynvml.NVMLError as error:
             raise NoNvml(str(error)) from None
         if not found:
-            raise NoNvml("it knows none of this rank's GPUs")
+            raise NoNvml("it knows none of this run's GPUs")
         self._handles = {self._number(uuid, handle): handle for uuid, handle in found.items()}
 
     def _handle(self, uuid: str) -> Any:
-        """Of a GPU, or of a part of one (MIG): CUDA gives only the number itself."""
+        """Of a GPU, or of a part of one (MIG): CUDA gives only the number itself. A GPU that is divided into parts is
+        not this run's alone."""
         bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
-        for full in (f"GPU-{bare}", f"MIG-{bare}"):
+        for full in (f"MIG-{bare}", f"GPU-{bare}"):
             handle = self._asked(self._nvml.nvmlDeviceGetHandleByUUID, full.encode())
-            if handle is not None:
+            if handle is not None and not (full.startswith("GPU-") and self._divided(handle)):
                 return handle
         return None
+
+    def _divided(self, handle: Any) -> bool:
+        mode = self._asked(self._nvml.nvmlDeviceGetMigMode, handle)
+        return mode is not None and mode[0] == self._nvml.NVML_DEVICE_MIG_ENABLE
 
     def _number(self, uuid: str, handle: Any) -> str:
         index = self._asked(self._nvml.nvmlDeviceGetIndex, handle)

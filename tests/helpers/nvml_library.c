@@ -1,6 +1,7 @@
 /* A library with the interface of NVML (nvml.h) that tells figures from a file, so that calls of pynvml go through its
    real ABI where there is no driver. $NVML_FIGURES has a line for each GPU: utilization in percent, bytes used,
-   milliwatts, and 1 where it counts energy, which is its power since the library was loaded; -1: not supported. */
+   milliwatts, and 1 where it counts energy, which is its power since the library was loaded; -1: not supported. A part
+   of a GPU (MIG) has no utilization; a GPU that is divided into such parts has a 2 in the end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +35,20 @@ int nvmlShutdown(void) { return SUCCESS; }
 
 const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "an error"; }
 
-/* GPU-0, GPU-1, ... */
+/* GPU-0, GPU-1, MIG-2, ... */
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     long long none;
-    long gpu = strncmp(uuid, "GPU-", 4) ? -1 : atol(uuid + 4);
-    if (gpu < 0 || figure(gpu + 1, UTILIZATION, &none) == NOT_FOUND) return NOT_FOUND;
+    long gpu = strncmp(uuid, "GPU-", 4) && strncmp(uuid, "MIG-", 4) ? -1 : atol(uuid + 4);
+    int code = gpu < 0 ? NOT_FOUND : figure(gpu + 1, UTILIZATION, &none);
+    if (code != (uuid[0] == 'M' ? NOT_SUPPORTED : SUCCESS)) return NOT_FOUND;
     *device = (void *)(gpu + 1);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(void *device, unsigned int *current, unsigned int *pending) {
+    long long value;
+    if (figure((long)device, COUNTS, &value) != SUCCESS) return NOT_SUPPORTED;
+    *current = *pending = value == 2;
     return SUCCESS;
 }
 

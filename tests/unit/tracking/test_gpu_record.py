@@ -111,15 +111,16 @@ def test_without_nvml_nothing_is_recorded_and_nothing_fails(run: Run) -> None:
 def test_where_the_driver_is_not_loaded_or_knows_no_such_gpu(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gpus = KnownGpus(tmp_path / "nvml", monkeypatch, BUSY)
-    for uuids, figures in ((["7"], None), (gpus.uuids, "")):
-        if figures is not None:
+    gpus = KnownGpus(tmp_path / "nvml", monkeypatch, BUSY, (93, GIB, 400_000, 2))
+    for uuids, loaded in ((["7", "1"], True), (gpus.uuids, False)):
+        if not loaded:
             monkeypatch.delenv("NVML_FIGURES")
         recorder = GpuRecorderProcess(run, "node1", 0.1)
         recorder.start(uuids)
         assert recorder._process is not None and recorder._process.wait() == 0
     text = run.log.read_text()
-    assert "it knows none of this rank's GPUs" in text and "Driver Not Loaded" in text and not run.gpus.exists()
+    assert "it knows none of this run's GPUs" in text and "1" in gpus.uuids, "that is divided, and not its own alone"
+    assert "Driver Not Loaded" in text and not run.gpus.exists()
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -192,6 +193,18 @@ def test_energy_is_by_the_counter_or_else_from_power() -> None:
     meter.interrupted()
     meter.add({"0": Sample(counter_mj=9e9)}, 4000.0)
     assert not meter.told()["0"].how, "what was used while the job was suspended is another's"
+
+
+def test_where_nothing_can_be_written_training_is_told_once(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gpus = KnownGpus(tmp_path / "nvml", monkeypatch, BUSY)
+    run.gpus.write_text("a file, where the folder would be")
+    recorder = GpuRecorderProcess(run, "node1", 0.1)
+    recorder.start(gpus.uuids)
+    assert recorder._process is not None and recorder._process.wait() == 0
+    said = capfd.readouterr().err
+    assert "what the GPUs of node1 do is not recorded: FileExistsError" in said and "Traceback" not in said
 
 
 def test_damaged_lines_are_left_out(run: Run) -> None:

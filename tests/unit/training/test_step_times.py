@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_an_older_journal_and_damaged_numbers_say_nothing() -> None:
     assert step_times([{KEYS[DATA]: "much"}]) is None
     short = step_times([{KEYS[DATA]: 0.2}])
     assert short is not None and short.words() == ""
+
+
+def test_the_shares_are_of_all_attempts(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "two")
+    for number, times in enumerate(({KEYS[DATA]: 6.0, KEYS[COMPUTE]: 2.0}, {KEYS[COMPUTE]: 4.0}), 1):
+        began = time.time()
+        attempts.note(run, {**attempts.start_row(run, 1), "time": began})
+        with run.journal.open("a") as file:
+            for step in (2 * number - 1, 2 * number):
+                row = {"kind": "step", "step": step, "epoch": 1, "time": began + step / 100}
+                file.write(json.dumps({**row, **(times if step % 2 else {})}) + "\n")
+        attempts.close_silent(run)
+    run.journal.write_text("")  # a resume cuts it back: what was done again took its time all the same
+    spent = describe(run)["steps_spent"]
+    assert (spent["data_percent"], spent["compute_percent"], spent["seconds"]) == (50.0, 50.0, 12.0)
 
 
 def test_the_times_are_no_result(tmp_path: Path) -> None:
