@@ -93,11 +93,11 @@ def test_an_older_journal_and_damaged_numbers_say_nothing() -> None:
 def test_the_shares_are_of_all_attempts(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "two")
     for number, times in enumerate(({KEYS[DATA]: 6.0, KEYS[COMPUTE]: 2.0}, {KEYS[COMPUTE]: 4.0}), 1):
-        began = time.time()
+        began = time.time() - 300 + 100 * number
         attempts.note(run, {**attempts.start_row(run, 1), "time": began})
         with run.journal.open("a") as file:
             for step in (2 * number - 1, 2 * number):
-                row = {"kind": "step", "step": step, "epoch": 1, "time": began + step / 100}
+                row = {"kind": "step", "step": step, "epoch": 1, "time": began + step}
                 file.write(json.dumps({**row, **(times if step % 2 else {})}) + "\n")
         attempts.close_silent(run)
     run.journal.write_text("")  # a resume cuts it back: what was done again took its time all the same
