@@ -44,6 +44,7 @@ PURPOSES = {
     "requests": "downloads",
     "huggingface_hub": "downloads from Hugging Face",
     "webdataset": "shards in loops of one's own",
+    "nvidia-ml-py": "what the GPUs of a run do (NVML)",
 }
 EXTRAS = {
     "python-gdcm": "`dicom`: compressed DICOM",

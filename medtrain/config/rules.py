@@ -71,6 +71,8 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "slurm.signal_seconds": (1, ""),
     "slurm.successors": (-1, "one where preemption cancels"),
     "slurm.array_throttle": (0, "all"),
+    "slurm.idle_minutes": (0, "the site cancels no idle job"),
+    "slurm.carbon_intensity_g_per_kwh": (0, "unknown"),
 }
 PROBABILITIES = (
     "augment.rotate_p", "augment.flip_p", "augment.zoom_p", "augment.shift", "augment.shift_p", "augment.brightness",

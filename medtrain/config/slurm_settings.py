@@ -47,6 +47,10 @@ class SlurmConfig:
     """Jobs that wait to continue the run should its job be cancelled (-1: one where preemption cancels; N: a chain)."""
     array_throttle: int = 0
     """Most jobs of an array that run at once (0: all)."""
+    idle_minutes: float = 0.0
+    """Minutes of idle GPUs after which the site cancels a job: a warning comes before (0: the site does not)."""
+    carbon_intensity_g_per_kwh: float = 0.0
+    """Grams of CO2 for a kWh where the cluster is: with it the CO2 of a run's GPUs is estimated (0: unknown)."""
     sbatch: tuple[str, ...] = ()
     """Further options of sbatch, each as --NAME=VALUE (those of today's Slurm are flags by their own names too)."""
     setup: tuple[str, ...] = ()

@@ -64,6 +64,12 @@ def gpu_index(visible: int) -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) % visible
 
 
+def local_rank() -> int:
+    """Its number among the ranks of this node, also where LOCAL_RANK has become that of its GPU (see gpu_index)."""
+    task = in_task() and not supervised_here()
+    return int(os.environ.get("SLURM_LOCALID" if task else "LOCAL_RANK") or 0)
+
+
 def cores_here() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))

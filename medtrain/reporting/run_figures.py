@@ -14,11 +14,14 @@ from medtrain.core.jsonfiles import read_json
 from medtrain.evaluation.score_table import ScoreTable, read_scores
 from medtrain.metrics.curves import curves_of
 from medtrain.reporting import plots
+from medtrain.reporting.goodput_figure import draw_goodput
 from medtrain.reporting.html_report.run_facts import judged_of, kind_of
 from medtrain.reporting.score_figures import score_panels
 from medtrain.reporting.style import formats_now
 from medtrain.reporting.task_figures import draw
 from medtrain.runs import journal
+from medtrain.runs.attempt_history import attempt_history
+from medtrain.runs.goodput import spent
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
 from medtrain.tasks import Task, make
@@ -46,6 +49,16 @@ def draw_history(run: Run, config: Config) -> Path:
         what = ""
     path = run.figures / "history.png"
     plots.history(list(journal.rows(run.journal, "epoch")), path, config.monitor, f"run {run.name}{what}")
+    return path
+
+
+def draw_attempts(run: Run, finishes_at: float | None = None) -> Path | None:
+    """What the time of its attempts became; None of a run that had only one. `finishes_at` as of `attempt_history`."""
+    rows = spent(attempt_history(run, None, finishes_at))
+    if len(rows) < 2:
+        return None
+    path = run.figures / "goodput.png"
+    draw_goodput(rows, path, f"run {run.name}")
     return path
 
 
@@ -81,7 +94,8 @@ def drawn_again(run: Run) -> list[Path]:
         )
     config, report, name = configfile.load(run.config_file), read_json(run.report), run.report.stem
     task = task_of(run, config, report)
-    paths = [draw_history(run, config)]
+    attempts = draw_attempts(run)
+    paths = [draw_history(run, config), *([attempts] if attempts else [])]
     about = split_words(run, name, report, task.unit, _table(run.report.with_suffix(".csv")))
     paths += [draw_report(run, name, report, task, about)]
     scores = draw_curves(run, config, name, about)

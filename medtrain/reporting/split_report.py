@@ -22,7 +22,7 @@ from medtrain.loading.loader import Loader
 from medtrain.reporting.html_report.run_page import write_report_page
 from medtrain.reporting.misclassified import draw_misclassified
 from medtrain.reporting.report_text import report_text
-from medtrain.reporting.run_figures import draw_history, draw_report, split_words
+from medtrain.reporting.run_figures import draw_attempts, draw_history, draw_report, split_words
 from medtrain.runs.checkpoint_manifest import newest_manifest
 from medtrain.runs.run import Run, command_for
 from medtrain.shards import mixture
@@ -48,6 +48,7 @@ def report_finished(
         busy("drawing the report")
         run.figures.mkdir(exist_ok=True, mode=0o750)
         draw_history(run, config)
+        draw_attempts(run, finishes_at=time.time())
         write_page(run, say)
 
 

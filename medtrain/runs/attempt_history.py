@@ -65,6 +65,7 @@ def _so_far(run: Run, start: Row, place: JobStatus | None) -> Row:
         "first": done.first,
         "reached": done.reached,
         "step_seconds": done.seconds,
+        "parts": done.parts,
         "cause": words,
         "kind": "running",
     }
@@ -109,4 +110,7 @@ def _told(start: Row, end: Row, again: int | None, since: float, stops: list[Row
         "suspended": suspensions.words([*stops, *now]),
         "suspended_now": suspensions.words(now),
         "goodput_percent": None if good is None else round(100 * good, 1),
+        "allocated_seconds": round(max(0.0, wall), 1),
+        "step_seconds": round(float(end.get("step_seconds") or 0.0), 1),
+        "parts": parts if isinstance(parts := end.get("parts"), dict) else {},
     }

@@ -238,6 +238,7 @@ def _end(run: Run, start: Row, evidence: Evidence) -> Row:
         "first": done.first,
         "reached": done.reached,
         "step_seconds": round(done.seconds, 3),
+        "parts": done.parts,
         "start_seconds": round(done.first_time - start["time"], 3) if done.first_time else None,
         "exit_code": evidence.code,
         "cause": cause.words,

@@ -14,10 +14,11 @@ from typing import Any
 import xxhash
 
 from medtrain.core.files import sync_folder, whole
+from medtrain.runs.step_times import KEYS
 
 PIECE_BYTES = 1 << 22
 SUSPENDED = "suspended_seconds"  # in a line: how much of the time since the line before its rank was stopped
-NOT_COMPUTED = ("time", SUSPENDED)  # what differs between two runs of the same numbers
+NOT_COMPUTED = ("time", SUSPENDED, *KEYS.values())  # what differs between two runs of the same numbers
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Run:
         self.slurm = self.folder / "slurm"
         self.job_file = self.slurm / "job.json"
         self.trackers = self.folder / "trackers"
+        self.gpus = self.folder / "gpus"  # what they did, a file a node
         self.stop_file = self.folder / "stop"
         self.failure_file = self.folder / "failure.json"
         self.numbers = self.folder / fencing.FOLDER  # who owns the run

@@ -11,8 +11,11 @@ from typing import Any
 from medtrain.core.console import table
 from medtrain.runs import planned_starts, suspensions
 from medtrain.runs.attempt_history import attempt_history
+from medtrain.runs.goodput import over_attempts, spent
+from medtrain.runs.gpu_record import known_use
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
+from medtrain.runs.step_times import step_times
 from medtrain.slurm.pending_reasons import explain_reason
 from medtrain.slurm.queries import NO_ANSWER, JobStatus, age_counts, queue_state, seconds
 
@@ -44,6 +47,9 @@ def describe(run: Run) -> dict[str, Any]:
         "attempts": len(told),
         "last_cause": next((row["cause"] for row in reversed(told) if row["end"]), None),
         "history": told,
+        "steps_spent": _steps_spent(told),
+        "goodput_percent": _goodput(told),
+        "gpus": use.as_dict() if (use := known_use(run)) else None,
         "waiting": _waiting(run, place),
         "successor": _successor(run, place),
         "where": f"{place.kind} {place.id}" if place else None,
@@ -51,6 +57,18 @@ def describe(run: Run) -> dict[str, Any]:
         "note": _note(run, status, place, told),
         "updated": status.get("updated"),
     }
+
+
+def _steps_spent(told: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Where the time of the steps of all attempts went, with the line for a person; None where nobody measured it."""
+    found = step_times(one["parts"] for one in told)
+    return {**found.as_dict(), "words": found.words()} if found else None
+
+
+def _goodput(told: list[dict[str, Any]]) -> float | None:
+    """Of all attempts together."""
+    share = over_attempts(spent(told))
+    return None if share is None else round(100 * share, 1)
 
 
 def _waiting(run: Run, place: JobStatus | None) -> dict[str, Any] | None:
@@ -141,6 +159,7 @@ def attempts_table(row: dict[str, Any]) -> str:
             lines.append(f"{how} after attempt {one['attempt']}: two attempts crashed there")
         if one["suspended"]:
             lines.append(f"attempt {one['attempt']} was {one['suspended']}; its goodput is of the rest of its time")
+    lines += _use(row)
     if heir := row.get("successor"):
         age = "" if heir["age_counts"] else "; until then its age counts for nothing in the queue"
         lines.append(f"next    job {heir['job']} waits to continue it, should Slurm cancel {row['where']}{age}")
@@ -149,6 +168,19 @@ def attempts_table(row: dict[str, Any]) -> str:
         lines.append(f"waits   {waiting['why']} ({waiting['reason']}){planned}")
         lines.append(f"fix     {waiting['helps']}" if waiting["helps"] else "fix     none needed")
     return "\n".join(lines)
+
+
+def _use(row: dict[str, Any]) -> list[str]:
+    """What became of the time and of the GPUs of a run, as far as it was measured."""
+    lines = []
+    if len(row["history"]) > 1 and row.get("goodput_percent") is not None:
+        lines.append(f"goodput {row['goodput_percent']:.0f} % of the time of all attempts went into steps that count")
+    if (parts := row.get("steps_spent")) and parts["words"]:
+        lines.append(f"steps   {parts['words']}")
+    if gpus := row.get("gpus"):
+        lines.append(f"GPUs    {gpus['words']}")
+        lines += [f"idle    {words}" for words in gpus["idle"]]
+    return lines
 
 
 def _origin(one: dict[str, Any]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from medtrain.runs.journal import NOT_COMPUTED, parsed
+from medtrain.runs.journal import SUSPENDED, parsed
 
-NOT_A_CURVE = ("kind", "step", *NOT_COMPUTED)
+NOT_A_CURVE = ("kind", "step", "time", SUSPENDED)
 
 
 class Row(NamedTuple):

@@ -51,12 +51,12 @@ class RunLog:
             self._journal = Journal(run.journal)
             self._progress = Progress(total_steps, run.name, "steps", done, every_seconds=float("inf"))
 
-    def step(self, step: int, epoch: int, loss: float, lr: float) -> None:
-        """An optimizer step's mean loss over the global batch."""
+    def step(self, step: int, epoch: int, loss: float, lr: float, times: dict[str, float] | None = None) -> None:
+        """An optimizer step's mean loss over the global batch; now and then the `times` of the steps since."""
         if not self._main:
             return
         fencing.ensure_highest(self._run.folder, every_s=1.0)
-        self._write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr})
+        self._write({"kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, **(times or {})})
         self._progress.advance(1, f"epoch {epoch}, loss {loss:.4f}")
         now = CLOCK.now()
         if now - self._last_line >= 30:

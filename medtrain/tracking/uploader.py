@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import sys
 import time
@@ -23,8 +22,10 @@ from medtrain.core.processes import ASKING_OR_HANGUP, command
 from medtrain.runs.run import Run
 from medtrain.tracking.backends import open_backend
 from medtrain.tracking.backends.common import REMEDIES, TrackerBackend, metric_names
+from medtrain.tracking.gpu_curve import GpuCurve
 from medtrain.tracking.journal_reader import StepReader
 from medtrain.tracking.metric_names import of_test, renamed
+from medtrain.tracking.pipe import wait_for_end
 from medtrain.tracking.uploader_process import catch_up, upload_lock
 
 POLL_SECONDS = 1.0
@@ -90,36 +91,28 @@ def switched_off(config: Config) -> bool:
 def upload_run(run: Run, config: Config) -> None:
     """Send the journal from its first line, and what is added to it until the attempt ends."""
     note(f"feeding {config.tracking.tracker}")
-    steps = StepReader(run.journal)
+    steps, gpus = StepReader(run.journal), GpuCurve(run)
     feed = open_backend(run, config)
     names = metric_names(run)
     ended = False
     while not ended:
         ended = wait_for_end(POLL_SECONDS)  # asked before reading: what is read after the end is the whole journal
-        send_new(steps, feed, names)
+        send_new(steps, feed, names, gpus)
     # Orphaned by a kill, with a server that never answers, it would block the helpers of later attempts for ever.
     signal.alarm(LAST_SECONDS)
     if steps.last and (feed.amends or steps.last_is_whole):
-        feed.send([renamed(steps.last, names)])
+        feed.send([renamed(gpus.added(steps.last), names)])
     if steps.last and (numbers := of_test(run)):
         feed.send_test(renamed(steps.last._replace(values=numbers), names))
     feed.finish()
 
 
-def send_new(steps: StepReader, feed: TrackerBackend, names: Callable[[str], str]) -> None:
+def send_new(steps: StepReader, feed: TrackerBackend, names: Callable[[str], str], gpus: GpuCurve) -> None:
     """Send the steps that are complete by now."""
+    gpus.read()
     while rows := steps.take(ROWS_AT_ONCE):
-        feed.send([renamed(row, names) for row in rows])
+        feed.send([renamed(gpus.added(row), names) for row in rows])
     feed.flush()
-
-
-def wait_for_end(seconds: float) -> bool:
-    """Wait at most so long; True once standard input is at its end, because the trainer closed it or died."""
-    try:
-        readable, _, _ = select.select([0], [], [], seconds)
-        return bool(readable) and not os.read(0, 4096)
-    except OSError:  # started without any standard input
-        return True
 
 
 def divert_output(run: Run) -> None:

@@ -26,9 +26,13 @@ from medtrain.loading.batch import Batch
 from medtrain.runs import fencing
 from medtrain.runs.checkpoint_manifest import TrainState
 from medtrain.runs.run import Run
+from medtrain.runs.step_times import COMMUNICATION, COMPUTE, DATA, SAVING
 from medtrain.shards import mixture
 from medtrain.tasks import Task
+from medtrain.tracking.gpu_recorder_process import GpuRecorderProcess
 from medtrain.tracking.uploader_process import UploaderProcess
+from medtrain.training.epoch_text import clock, epoch_text
+from medtrain.training.node_gpus import recorded_gpus
 from medtrain.training.saving import export_state_dict, report_save, save, save_and_wait, save_final, stability_hint
 from medtrain.training.setup import Trainer, prepare, unfreeze
 from medtrain.training.stop_request import StopRequest
@@ -64,6 +68,9 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
     trainer, state = prepare(run, config, stop, watchdog)
     gc.enable()  # see rank_main.main
     feeder = UploaderProcess(run, config.tracking.tracker)
+    name, gpus = recorded_gpus(trainer.world.device)
+    recorder = GpuRecorderProcess(run, name)
+    recorder.start(gpus)
     if trainer.world.main:
         feeder.start()
     code = EXIT_RESUMABLE
@@ -75,6 +82,7 @@ def train(run: Run, config: Config, stop: StopRequest, fail: Callable[[Hang], An
         trainer.run_log.close()
         trainer.training.close()
         trainer.validation.close()
+        recorder.finish()
         # A stopped run has no time for a slow tracker: the next attempt sends everything again.
         feeder.finish(60 if code == EXIT_DONE else 5)
     shutdown(trainer.world)
@@ -101,20 +109,27 @@ def train_epoch(trainer: Trainer, state: TrainState) -> tuple[TrainState, bool]:
     A step's sums are read one step late, or at once where a save needs them.
     """
     trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_timeout_seconds)
+    trainer.clock.begin()
     for batch in trainer.training.batches(state.epoch, state.epoch_step):
+        trainer.clock.lap(DATA)
         values = optimizer_step(trainer, state.step, batch)
         state = state.after_step()
+        trainer.clock.lap(COMPUTE)
         state, asked = record_step(trainer, state)
         trainer.sums.send(state.step, values)
         if asked.save or trainer.checkpoints.due_by_step(state):
             state, now = record_step(trainer, state)
             asked = StepRequests(asked.stop or now.stop)
+            trainer.clock.lap(COMPUTE)
             save(trainer, state)
+            trainer.clock.lap(SAVING)
         if asked.stop:
             return record_step(trainer, state)[0], True
         report_save(trainer)
         trainer.watchdog.step_begins(state.step + 1, trainer.config.hang_timeout_seconds)
-    state, asked = record_step(trainer, state)
+        trainer.clock.lap(COMPUTE)
+    state, asked = record_step(trainer, state, last=True)
+    trainer.clock.pause()
     return state, asked.stop
 
 
@@ -153,7 +168,9 @@ def end_epoch(trainer: Trainer, state: TrainState, began: float) -> tuple[TrainS
     times = f"{now - began:.1f} s (validation {now - started:.1f} s), {clock(now - trainer.started)} since this start"
     trainer.run_log.log(epoch_text(trainer, state, row, better, times) + trainer.task.details(report))
     trainer.run_log.status(epoch=state.epoch, step=state.step, best=state.best, best_epoch=state.best_epoch)
+    trainer.clock.begin()
     save(trainer, state)
+    trainer.clock.lap(SAVING)
     return state, any_rank(world, bool(trainer.stop))
 
 
@@ -175,9 +192,12 @@ def optimizer_step(trainer: Trainer, step: int, batch: Batch) -> torch.Tensor:
             logits = trainer.parallel(pixels(micro, config.data, config.model.channels, world.device))
             loss = trainer.task.loss(logits, micro)
             accelerator.backward(loss * sync.scale)
+            trainer.clock.backward_done()
             total[LOSS] += loss.detach()
             total[CORRECT] += trainer.task.correct(logits.detach(), micro)
+    trainer.clock.lap(COMPUTE)
     sync.reduce(total)
+    trainer.clock.lap(COMMUNICATION if world.size > 1 else COMPUTE)
     if not trainer.gradients.scaled:  # before they are clipped, which spreads a NaN to all of them
         total[BROKEN] = broken_gradients(trainer.model.parameters(), world.device)
     if config.optim.clip_norm:
@@ -201,9 +221,11 @@ class StepRequests:
     save: bool = False
 
 
-def record_step(trainer: Trainer, state: TrainState) -> tuple[TrainState, StepRequests]:
-    """Enter the numbers of the step sent last (over all ranks) in journal and state; what ranks asked for with it."""
+def record_step(trainer: Trainer, state: TrainState, last: bool = False) -> tuple[TrainState, StepRequests]:
+    """Enter the numbers of the step sent last (over all ranks) in journal and state; what ranks asked for with it. The
+    line of the epoch's `last` step has the sums of its clock, too."""
     received = trainer.sums.receive()
+    trainer.clock.lap(COMMUNICATION if trainer.world.size > 1 else COMPUTE)
     if received is None:
         return state, StepRequests()
     step, told = received
@@ -213,7 +235,7 @@ def record_step(trainer: Trainer, state: TrainState) -> tuple[TrainState, StepRe
             f"the loss became {loss} at step {step} (epoch {state.epoch + 1})", stability_hint(trainer)
         )
     trainer.gradients.check_step(step, state.epoch + 1, told[BROKEN] > 0, stability_hint(trainer))
-    trainer.run_log.step(step, state.epoch + 1, loss, trainer.schedule.lr)
+    trainer.run_log.step(step, state.epoch + 1, loss, trainer.schedule.lr, trainer.clock.due(last))
     booked = replace(state, epoch_loss=state.epoch_loss + loss, epoch_correct=state.epoch_correct + told[CORRECT])
     return booked, StepRequests(told[STOP] > 0, told[SAVE] > 0)
 
@@ -265,31 +287,3 @@ def finish(trainer: Trainer, state: TrainState, report: Report) -> int:
     trainer.run_log.log(f"finished ({ended}): {best}")
     trainer.run_log.status(state="finished", step=state.step, epoch=state.epoch)
     return EXIT_DONE
-
-
-def epoch_text(trainer: Trainer, state: TrainState, row: dict[str, Any], better: bool, times: str) -> str:
-    """An epoch in one line of the log: the monitored metric, what else the task tells, and the best so far."""
-    config = trainer.config
-    names = {config.monitor: config.monitor, **trainer.task.logged_metrics}
-    numbers = ", ".join(
-        f"{word} {row.get(f'val_{name}', math.nan):.4f}" for name, word in names.items() if name != "loss"
-    )
-    best = ""  # where the monitored metric was never defined
-    if state.best is not None:
-        so_far = "the best so far" if better else f"best {config.monitor} {state.best:.4f} in epoch {state.best_epoch}"
-        best = f" ({so_far})"
-    trained = row[f"train_{trainer.task.accuracy_key}"]
-    text = (
-        f"epoch {row['epoch']} of {config.epochs}: train loss {row['train_loss']:.4f}, {trainer.task.accuracy_name}"
-        f" {trained:.4f}; validation loss {row.get('val_loss', math.nan):.4f}, {numbers}"
-        f"{best}; lr {row['lr']:.2g}; {times}"
-    )
-    if torch.cuda.is_available():
-        text += f"; peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
-    return text
-
-
-def clock(seconds: float) -> str:
-    """H:MM:SS."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

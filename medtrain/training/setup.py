@@ -43,6 +43,7 @@ from medtrain.training.network import build_network
 from medtrain.training.optim import Schedule, restore_optimizer
 from medtrain.training.provenance import device_of, ensure_same_device, note_environment
 from medtrain.training.resuming import load_latest_checkpoint, recorded_precision
+from medtrain.training.step_clock import StepClock
 from medtrain.training.stop_request import StopRequest
 from medtrain.training.watchdog import Watchdog
 
@@ -72,6 +73,7 @@ class Trainer:
     watchdog: Watchdog
     ema: EMA | None
     gradients: Gradients
+    clock: StepClock
     started: float = field(default_factory=CLOCK.now)
 
     @property
@@ -116,6 +118,7 @@ def prepare(run: Run, config: Config, stop: StopRequest, watchdog: Watchdog) -> 
         watchdog=watchdog,
         ema=EMA(network.model, config.optim.ema_decay) if config.optim.ema_decay else None,
         gradients=Gradients(world.accelerator.scaler),
+        clock=StepClock(world.device),
     )
     prime_reducer(trainer, state)
     if found:
@@ -207,8 +210,10 @@ def prime_reducer(trainer: Trainer, state: TrainState) -> None:
     first step in another order than the undisturbed one did. Compiling takes minutes, and no step may take so long.
     """
     config, world = trainer.config, trainer.world
+    averages = isinstance(trainer.gradient_sync, AllReduceSync)  # within the backward pass
+    trainer.clock.watch_backward(trainer.model, world.size if averages else 1)
     shape = input_shape(config)
-    if world.size > 1 and isinstance(trainer.gradient_sync, AllReduceSync):
+    if world.size > 1 and averages:
         with not_compiled():
             priming_passes(trainer.parallel, (2, *shape), world.device)
     if config.model.compile == "blocks":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -11,9 +12,16 @@ from medtrain.config import configfile, fingerprint
 from medtrain.config.backbones import OWN_WEIGHTS
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core.errors import InputError
+from medtrain.reporting.goodput_figure import NAMED, goodput_bars, goodput_words
+from medtrain.reporting.html_report.charts import quiet
+from medtrain.reporting.html_report.inline_svg import drawn, new_svg
 from medtrain.reporting.html_report.markup import Html, facts, joined, listed, note, paragraph, table, tag
 from medtrain.reporting.html_report.page_frame import Section, section
 from medtrain.reporting.html_report.run_facts import RunFacts, setting_in_public, without_paths
+from medtrain.reporting.style import INK
+from medtrain.runs.goodput import Spent, over_attempts, spent
+from medtrain.runs.gpu_record import COUNTER, INTEGRAL, known_use
+from medtrain.runs.step_times import step_times
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import CHECKSUM, PackedDataset
 
@@ -36,11 +44,13 @@ def life(facts_of: RunFacts) -> Section:
     ]  # fmt: skip
     if not rows:
         return section("life", "The life of the run", paragraph("No attempt is written down (attempts.jsonl)."))
-    spent = [seconds for one in facts_of.attempts if (seconds := _seconds(one)) is not None]
+    lengths = [seconds for one in facts_of.attempts if (seconds := _seconds(one)) is not None]
+    share = over_attempts(spent(facts_of.attempts))
     heads = ("attempt", "start (UTC)", "end (UTC)", "time", "ranks", "cause", "steps", "lost", "goodput")
     parts: list[object] = [
         facts([
-            ("attempts", len(rows)), ("time of all ended attempts", _duration(sum(spent)) if spent else "–"),
+            ("attempts", len(rows)), ("time of all ended attempts", _duration(sum(lengths)) if lengths else "–"),
+            ("goodput of all attempts", "–" if share is None else f"{100 * share:.0f} %"),
             ("optimizer steps", int(facts_of.run.status().get("step") or 0)),
             ("epochs", f"{len(facts_of.epochs)} of at most {facts_of.config.epochs}"),
         ]),
@@ -52,9 +62,37 @@ def life(facts_of: RunFacts) -> Section:
         for one in facts_of.attempts
         if one["suspended"]
     ]
+    parts += _use(facts_of)
     if facts_of.attempts[-1]["end"] is None:
         parts.append(note("The last attempt was under way when this page was written: medtrain report writes it anew."))
     return section("life", "The life of the run", *parts)
+
+
+def _use(facts_of: RunFacts) -> list[object]:
+    """What became of the time and of the GPUs of all attempts."""
+    rows = spent(facts_of.attempts)
+    parts: list[object] = [_goodput_chart(rows)] if len(rows) > 1 else []
+    steps = step_times(one["parts"] for one in facts_of.attempts)
+    if steps and steps.words():
+        parts.append(note(f"Time of the steps of all attempts: {steps.words()}."))
+    use = known_use(facts_of.run, math.inf)
+    if use and (means := use.means()):
+        parts.append(note(f"GPUs in all attempts: {means}."))
+    if use and (energy := use.energy_words()):
+        ways = {COUNTER: "their energy counters", INTEGRAL: "their power over time"}
+        how = " and ".join(words for kind, words in ways.items() if kind in use.energy_from)
+        parts.append(note(f"Energy of the GPUs in all attempts, from {how or 'an unknown source'}: {energy}."))
+    return parts
+
+
+def _goodput_chart(rows: list[Spent]) -> Html:
+    height = 92 + 22 * min(len(rows), NAMED)
+    figure = new_svg(640, height)
+    axes = figure.add_axes((0.08, 44 / height, 0.86, (height - 80) / height))
+    goodput_bars(axes, rows)
+    quiet(axes, "x")
+    figure.legend(loc="upper center", ncols=3, frameon=False, fontsize=10, labelcolor=INK, borderpad=0)
+    return drawn(figure, "goodput", f"What the time of each attempt became: {goodput_words(rows)}")
 
 
 def _seconds(one: dict[str, Any]) -> float | None:
