@@ -1,0 +1,106 @@
+"""Ranks inside a container on a real cluster: squashfs, squashfuse and bubblewrap as a program of the site.
+
+Inside there is the image's interpreter, the folders that medtrain says, and no command of Slurm.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from cluster_user import TWO_NODES, User
+from job_life import URGENT, Life
+from slurm_cluster import Cluster
+from test_training import finish_and_compare
+
+from medtrain.runs.attempts import rows_of
+from medtrain.runs.run import Run
+
+NEEDED = ("bwrap", "squashfuse", "mksquashfs", "unshare")
+LACKING = [name for name in NEEDED if shutil.which(name) is None]
+# The image's root has /opt alone. A mount namespace of its own: the mount is gone with the rank, however that ends.
+# Signals are for the rank: neither bash nor bubblewrap, which waits for it, may end by them.
+PROGRAM = """\
+#!/bin/bash
+[ -n "$OWN_MOUNTS" ] || OWN_MOUNTS=1 exec unshare --mount "$0" "$@"
+trap : TERM USR1 USR2
+image=$1 root=$(mktemp -d) bound=()
+shift
+squashfuse "$image" "$root" || exit
+while IFS=: read -r source target mode; do
+    bound+=("--${{mode:+$mode-}}bind" "$source" "${{target:-$source}}")
+done <<<"$MEDTRAIN_CONTAINER_BINDS"
+echo "$SLURM_PROCID" >>{starts}
+env --block-signal=TERM,USR1,USR2 bwrap --ro-bind "$root/opt" /opt --ro-bind /usr/lib /usr/lib --ro-bind /etc /etc \\
+    --symlink usr/lib /lib --symlink usr/lib64 /lib64 --ro-bind-try /usr/lib64 /usr/lib64 --proc /proc --dev /dev \\
+    --tmpfs /tmp "${{bound[@]}}" --setenv LD_LIBRARY_PATH /opt/python/lib --die-with-parent "$@"
+"""
+PYTHON = f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
+
+
+def image_of(folder: Path) -> Path:
+    """A squashfs image with this interpreter and its standard library."""
+    root = folder / "root" / "opt" / "python"
+    (root / "bin").mkdir(parents=True)
+    (root / "lib").mkdir()
+    shutil.copy(Path(sys.executable).resolve(), root / "bin" / Path(PYTHON).name)
+    left_out = shutil.ignore_patterns("test", "site-packages", "dist-packages", "config-*", "idlelib", "ensurepip")
+    library = Path(sysconfig.get_path("stdlib"))
+    shutil.copytree(library, root / "lib" / library.name, ignore=left_out)
+    for file in Path(sys.base_prefix, "lib").glob("libpython*.so*"):
+        shutil.copy(file, root / "lib", follow_symlinks=False)
+    made = folder / "train.squashfs"
+    subprocess.run(["mksquashfs", folder / "root", made, "-quiet", "-no-progress", "-comp", "lzo"], check=True)
+    return made
+
+
+def test_begun_bare_and_resumed_in_a_container(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> None:
+    """Preempted outside and inside: the bits of a run that nobody touched, and no warning that they may differ."""
+    user = User(cluster, tmp_path, demo_shards)
+    program, starts = tmp_path / "site-container", tmp_path / "starts"
+    program.write_text(PROGRAM.format(starts=starts))
+    program.chmod(0o755)
+    packages = str(Path(torch.__file__).parents[1])
+    seen = [packages, user.env["PYTHONPATH"]]
+    user.env["PYTHONPATH"] = ":".join(seen[::-1])
+    life = Life(user, "moved", *TWO_NODES, "--every_steps", "1")
+    life.trains(1)
+    preempt(life)
+    life.trains(2)
+    user.medtrain("stop", "moved")
+    user.until("moved", "stopped", lambda row: row["state"] == "stopped" and row["where"] is None)
+    assert not starts.exists()
+    inside = ("--container", image_of(tmp_path), "--container_runtime", program, "--container_python", PYTHON)
+    user.medtrain("resume", "moved", *inside, "--container_binds", *(f"{folder}:{folder}:ro" for folder in seen))
+    life.job = str(json.loads((user.run("moved") / "slurm" / "job.json").read_text())["job"])
+    life.trains(3)
+    preempt(life)
+    life.trains(4)
+    finish_and_compare(user, "moved")
+    assert sorted(starts.read_text().split()) == ["0"] * 3 + ["1"] * 3
+    assert "differs from the first" not in (user.run("moved") / "train.log").read_text()
+    left = [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
+    assert not left, "what was mounted is not"
+
+
+def preempt(life: Life) -> None:
+    """By a short job that wants both nodes."""
+    urgent = life.cluster.sbatch(*URGENT, "--mem=100", script="#!/bin/bash\nsleep 1\n")
+    life.cluster.wait(urgent, "COMPLETED")
+
+
+def test_an_image_that_is_not_there_is_said_before_ranks_start(
+    cluster: Cluster, tmp_path: Path, demo_shards: Path
+) -> None:
+    user = User(cluster, tmp_path, demo_shards)
+    user.submit("lost", *TWO_NODES, "--container", f"{tmp_path}/gone.sif", "--container_runtime", "apptainer")
+    row = user.until("lost", "failed", lambda row: row["state"] == "failed" and row["where"] is None)
+    assert row["error"] == f"container is {tmp_path}/gone.sif, and there is no such file"
+    assert "start" not in [row["event"] for row in rows_of(Run(user.run("lost")))], "an attempt of no use"
