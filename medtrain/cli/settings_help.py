@@ -69,7 +69,7 @@ METAVARS = {"run": "NAME", "shards": "DIR", "weights": "FILE", "cluster": "NAME"
             "constraint": "FEATURE", "container": "IMAGE",
             "container_binds": "SOURCE[:TARGET[:ro]] ...",
             "container_runtime": "apptainer|singularity|pyxis|edf|PROGRAM", "container_python": "FILE",
-            "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
+            "packed_environment": "FILE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
             "notify": "webhook|command:PROGRAM|mail ..."}  # fmt: skip
 
 

@@ -47,6 +47,8 @@ class SlurmConfig:
     """Further options of sbatch, each as --NAME=VALUE (those of today's Slurm are flags by their own names too)."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
+    packed_environment: str = ""
+    """File of medtrain env pack, which each node mounts and its ranks run from; empty for what is installed."""
     container: str = ""
     """Image that the ranks run in: FILE.sif, docker://NAME, what Pyxis names, an EDF FILE.toml; empty for none."""
     container_runtime: str = ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import processes
 from medtrain.core.errors import InputError, MachineError
+from medtrain.launch.environment_mount import mounted
 from medtrain.runs import code_snapshot
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import in_slurm_job
@@ -40,7 +41,7 @@ def rank_command(run: Run, config: Config) -> RankCommand:
     words = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
     slurm = config.slurm
     if not slurm.container:
-        return RankCommand(words)
+        return RankCommand(mounted(slurm.packed_environment, words) if slurm.packed_environment else words)
     if not in_slurm_job():
         raise InputError(
             f"container is {slurm.container}, and containers are for ranks that srun starts",

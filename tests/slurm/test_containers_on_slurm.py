@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,20 @@ def test_an_image_that_is_not_there_is_said_before_ranks_start(
     row = user.until("lost", "failed", lambda row: row["state"] == "failed" and row["where"] is None)
     assert row["error"] == f"container is {tmp_path}/gone.sif, and there is no such file"
     assert "start" not in [row["event"] for row in rows_of(Run(user.run("lost")))], "an attempt of no use"
+
+
+def test_ranks_of_a_packed_environment(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> None:
+    """Preempted and resumed: the bits of a run from what is installed, and nothing stays mounted."""
+    user = User(cluster, tmp_path, demo_shards)
+    venv.create(tmp_path / "venv", symlinks=True)
+    image = tmp_path / "environment.squashfs"
+    user.medtrain("env", "pack", image, "--python", tmp_path / "venv" / "bin" / "python")
+    user.env["PYTHONPATH"] += f":{Path(torch.__file__).parents[1]}"  # too large to be packed in a test
+    user.env["TMPDIR"] = str(tmp_path)
+    life = Life(user, "packed", *TWO_NODES, "--every_steps", "1", "--packed_environment", str(image))
+    life.trains(1)
+    assert f"squashfuse {tmp_path}/medtrain-" in Path("/proc/mounts").read_text()
+    preempt(life)
+    life.trains(2)
+    finish_and_compare(user, "packed")
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()

@@ -1,0 +1,59 @@
+"""A packed environment on the node of a rank: mounted by the first rank there, unmounted behind the last one.
+
+A rank holds a shared lock of a file beside the mount point for as long as it lives, however it ends. In a step of Slurm
+the shell of the node's first rank stays, waits for all others to let go, and unmounts: what a step leaves running is
+killed with it. Elsewhere a process in the background does that. Where Slurm kills that shell too, the next rank on the
+node finds a mount point whose lock nobody holds, and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from medtrain.core.errors import InputError
+from medtrain.slurm.environment import own_job
+
+SHELL = r"""
+image=$1 base=${TMPDIR:-/tmp}/medtrain-$(id -u) at=${TMPDIR:-/tmp}/medtrain-$(id -u)/$2
+shift 2
+let_go() { fusermount3 -uz "$1" || fusermount -uz "$1" || umount -l "$1"; } 2>/dev/null
+end() { flock 9; let_go "$at"; rmdir "$at"; } 2>/dev/null
+mkdir -p -m 700 "$base" && [ -O "$base" ] || { echo "medtrain: $base is not yours" >&2; exit 71; }
+exec 9>>"$at.lock" 8>>"$at.mounting"
+flock -s 9; flock 8
+if ! [ -x "$at/bin/python3" ]; then
+    for lock in "$base"/*.lock; do
+        old=${lock%.lock}
+        ( exec 7>>"$lock"; flock -n 7 && { let_go "$old"; rmdir "$old"; rm -f "$lock" "$old.mounting"; } ) 2>/dev/null
+    done
+    let_go "$at"
+    mkdir -p "$at" && squashfuse -o ro "$image" "$at" 7>&- 8>&- 9>&- ||
+        { echo "medtrain: $(hostname): $image could not be mounted by squashfuse" >&2; exit 71; }
+    if [ -z "$SLURM_LOCALID" ]; then
+        ( trap "" HUP INT TERM USR1 USR2; exec 9>&- 8>&- 9>>"$at.lock"; end ) </dev/null >/dev/null 2>&1 &
+    fi
+fi
+exec 8>&-
+for library in "$at"/lib/libpython*; do
+    [ -e "$library" ] && export LD_LIBRARY_PATH="$at/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" && break
+done
+[ "$SLURM_LOCALID" = 0 ] || exec "$at/bin/python3" "$@"
+trap : TERM USR1 USR2
+"$at/bin/python3" "$@"
+code=$?
+exec 9>&- 9>>"$at.lock"
+end
+[ $code -le 128 ] || { trap - TERM USR1 USR2; kill -$((code - 128)) $$; }
+exit $code
+"""
+
+
+def mounted(image: str, command: list[str]) -> list[str]:
+    """The command with the interpreter of a packed environment, which is mounted for it where it starts."""
+    path = Path(image).absolute()
+    if not path.is_file():
+        raise InputError(f"packed_environment is {image}, and there is no such file", "make it: medtrain env pack FILE")
+    token = f"{own_job() or os.getpid()}-{secrets.token_hex(4)}"
+    return ["sh", "-c", SHELL, "sh", str(path), token, *command[1:]]

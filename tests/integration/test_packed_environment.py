@@ -1,0 +1,117 @@
+"""`medtrain env pack` with real tools: one file, mounted where ranks start, gone behind the last, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import pytest
+from command import medtrain
+from limits import HANG_S
+
+from medtrain.launch.environment_mount import mounted
+
+LACKING = [name for name in ("mksquashfs", "squashfuse", "flock") if shutil.which(name) is None]
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
+SAY = "import sys, of_a_checkout, packed_one; print(sys.prefix, packed_one.__file__, flush=True); "
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed environment with one package of its own and one of a checkout."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder / "venv", symlinks=True)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    for place in (packages / "packed_one", folder / "checkout" / "of_a_checkout"):
+        place.mkdir(parents=True)
+        (place / "__init__.py").touch()
+    (folder / "checkout" / "data").write_text("not of the package")
+    (packages / "editable.pth").write_text(f"{folder / 'checkout'}\n")
+    made = medtrain("env", "pack", folder / "env.squashfs", "--python", folder / "venv" / "bin" / "python", "--json")
+    told = json.loads(made.stdout)
+    assert told["bytes"] == Path(told["file"]).stat().st_size and told["files"] > 500
+    shutil.rmtree(folder / "venv")
+    shutil.rmtree(folder / "checkout")
+    return Path(told["file"])
+
+
+def start(image: Path, scratch: Path, code: str, words: list[str] | None = None, **more: str) -> subprocess.Popen[str]:
+    """What a rank would be, with a program in its place."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "PYTHON"))}
+    command = words or mounted(str(image), [sys.executable, "-c", code])
+    env = {**kept, "TMPDIR": str(scratch), **more}
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def mounts(scratch: Path) -> list[str]:
+    """The mount points in a folder."""
+    return [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(scratch) in line]
+
+
+def until_gone(scratch: Path) -> None:
+    """Wait for the process in the background that unmounts."""
+    deadline = time.monotonic() + HANG_S
+    while mounts(scratch):
+        assert time.monotonic() < deadline, f"{mounts(scratch)} is still mounted"
+        time.sleep(0.02)
+
+
+def test_ranks_share_a_mount_that_goes_with_the_last(image: Path, tmp_path: Path) -> None:
+    words = mounted(str(image), [sys.executable, "-c", SAY + "sys.stdin.read()"])
+    ranks = [start(image, tmp_path, "", words) for _ in range(3)]
+    said = [rank.stdout.readline().split() for rank in ranks if rank.stdout]
+    (place,) = mounts(tmp_path)
+    assert {tuple(line) for line in said} == {
+        (
+            place,
+            f"{place}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages/packed_one/__init__.py",
+        )
+    }
+    ranks[0].kill()
+    ranks[1].communicate()
+    assert ranks[2].poll() is None and mounts(tmp_path) == [place], "one still runs from it"
+    ranks[2].kill()
+    until_gone(tmp_path)
+    for rank in ranks:
+        rank.communicate()
+
+
+@pytest.mark.parametrize(("ends", "code"), [("sys.exit(75)", 75), ("import os; os.kill(os.getpid(), 9)", -9)])
+def test_in_a_step_the_first_rank_unmounts_before_it_ends(image: Path, tmp_path: Path, ends: str, code: int) -> None:
+    """What is left in the background would be killed with the step."""
+    rank = start(image, tmp_path, SAY + ends, SLURM_LOCALID="0")
+    rank.communicate()
+    assert rank.returncode == code and not mounts(tmp_path)
+
+
+def test_a_signal_is_for_the_rank(image: Path, tmp_path: Path) -> None:
+    """Slurm sends it to each process of the step: the shell waits for what the rank makes of it."""
+    code = "import signal, time, sys; signal.signal(15, lambda *_: sys.exit(75)); print(1, flush=True); time.sleep(99)"
+    rank = start(image, tmp_path, code, SLURM_LOCALID="0")
+    assert rank.stdout and rank.stdout.readline()
+    (child,) = Path(f"/proc/{rank.pid}/task/{rank.pid}/children").read_text().split()
+    rank.send_signal(signal.SIGTERM)
+    os.kill(int(child), signal.SIGTERM)
+    rank.communicate()
+    assert rank.returncode == 75 and not mounts(tmp_path)
+
+
+def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: Path) -> None:
+    rank = start(image, tmp_path, SAY + "sys.stdin.read()", SLURM_LOCALID="0")
+    assert rank.stdout and rank.stdout.readline()
+    (old,) = mounts(tmp_path)
+    (child,) = Path(f"/proc/{rank.pid}/task/{rank.pid}/children").read_text().split()
+    rank.kill()
+    os.kill(int(child), signal.SIGKILL)
+    rank.communicate()
+    assert mounts(tmp_path) == [old]
+    start(image, tmp_path, SAY, SLURM_LOCALID="0").communicate()
+    assert not mounts(tmp_path)
+    assert not [path.name for path in tmp_path.glob("medtrain-*/*") if path.name.startswith(Path(old).name)]
