@@ -8,32 +8,47 @@ node finds a mount point whose lock nobody holds, and removes it.
 
 from __future__ import annotations
 
+import compileall
+import contextlib
 import os
 import secrets
+import tarfile
 from pathlib import Path
 
 from medtrain.core.errors import InputError
+from medtrain.core.files import whole
+from medtrain.runs.code_snapshot import MANIFEST
 from medtrain.slurm.environment import own_job
 
 SHELL = r"""
 image=$1 base=${TMPDIR:-/tmp}/medtrain-$(id -u) at=${TMPDIR:-/tmp}/medtrain-$(id -u)/$2
 shift 2
 let_go() { fusermount3 -uz "$1" || fusermount -uz "$1" || umount -l "$1"; } 2>/dev/null
-end() { flock 9; let_go "$at"; rmdir "$at"; } 2>/dev/null
+end() { flock 9; let_go "$at"; rmdir "$at"; rm -rf "$at.code"; } 2>/dev/null
 mkdir -p -m 700 "$base" && [ -O "$base" ] || { echo "medtrain: $base is not yours" >&2; exit 71; }
 exec 9>>"$at.lock" 8>>"$at.mounting"
 flock -s 9; flock 8
 if ! [ -x "$at/bin/python3" ]; then
     for lock in "$base"/*.lock; do
         old=${lock%.lock}
-        ( exec 7>>"$lock"; flock -n 7 && { let_go "$old"; rmdir "$old"; rm -f "$lock" "$old.mounting"; } ) 2>/dev/null
+        (
+            exec 7>>"$lock"
+            flock -n 7 && { let_go "$old"; rmdir "$old"; rm -rf "$old.code" "$lock" "$old.mounting"; }
+        ) 2>/dev/null
     done
     let_go "$at"
-    mkdir -p "$at" && squashfuse -o ro "$image" "$at" 7>&- 8>&- 9>&- ||
+    fuse=$(command -v squashfuse_ll || echo squashfuse)
+    mkdir -p "$at" && "$fuse" -o ro "$image" "$at" 7>&- 8>&- 9>&- ||
         { echo "medtrain: $(hostname): $image could not be mounted by squashfuse" >&2; exit 71; }
     if [ -z "$SLURM_LOCALID" ]; then
         ( trap "" HUP INT TERM USR1 USR2; exec 9>&- 8>&- 9>>"$at.lock"; end ) </dev/null >/dev/null 2>&1 &
     fi
+fi
+if [ -f "$3/medtrain.tar" ]; then
+    [ -d "$at.code" ] || { mkdir "$at.code" && tar -xf "$3/medtrain.tar" -C "$at.code"; } || exit 71
+    option=$1 start=$2
+    shift 3
+    set -- "$option" "$start" "$at.code" "$@"
 fi
 exec 8>&-
 for library in "$at"/lib/libpython*; do
@@ -57,3 +72,18 @@ def mounted(image: str, command: list[str]) -> list[str]:
         raise InputError(f"packed_environment is {image}, and there is no such file", "make it: medtrain env pack FILE")
     token = f"{own_job() or os.getpid()}-{secrets.token_hex(4)}"
     return ["sh", "-c", SHELL, "sh", str(path), token, *command[1:]]
+
+
+def archive_code(root: Path) -> None:
+    """Write a run's copy of medtrain into one file beside it, compiled, which each node unpacks for its ranks: they
+    look for hundreds of files in it. Without the file they run from the copy itself, as on a full disk."""
+    file = root / "medtrain.tar"
+    if file.exists() or not (root / MANIFEST).exists():
+        return
+    with (
+        contextlib.suppress(OSError),
+        whole(file) as new,
+        tarfile.open(fileobj=new, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        compileall.compile_dir(root / "medtrain", quiet=2)
+        tar.add(root / "medtrain", "medtrain")

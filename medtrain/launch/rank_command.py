@@ -14,7 +14,7 @@ from pathlib import Path
 from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core import processes
 from medtrain.core.errors import InputError, MachineError
-from medtrain.launch.environment_mount import mounted
+from medtrain.launch.environment_mount import archive_code, mounted
 from medtrain.runs import code_snapshot
 from medtrain.runs.run import Run
 from medtrain.slurm.environment import in_slurm_job
@@ -38,10 +38,13 @@ class RankCommand:
 
 def rank_command(run: Run, config: Config) -> RankCommand:
     """How the ranks of a run are started here; raises InputError and MachineError where its container cannot be."""
-    words = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
-    slurm = config.slurm
+    slurm, root = config.slurm, code_snapshot.root_of(run)
+    words = processes.command("medtrain.launch.rank_main", str(run.folder), root=root)
+    if slurm.packed_environment:
+        archive_code(root)
+        return RankCommand(mounted(slurm.packed_environment, words))
     if not slurm.container:
-        return RankCommand(mounted(slurm.packed_environment, words) if slurm.packed_environment else words)
+        return RankCommand(words)
     if not in_slurm_job():
         raise InputError(
             f"container is {slurm.container}, and containers are for ranks that srun starts",

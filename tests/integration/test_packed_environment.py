@@ -16,7 +16,7 @@ import pytest
 from command import medtrain
 from limits import HANG_S
 
-from medtrain.launch.environment_mount import mounted
+from medtrain.launch.environment_mount import archive_code, mounted
 
 LACKING = [name for name in ("mksquashfs", "squashfuse", "flock") if shutil.which(name) is None]
 pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
@@ -115,3 +115,20 @@ def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: P
     start(image, tmp_path, SAY, SLURM_LOCALID="0").communicate()
     assert not mounts(tmp_path)
     assert not [path.name for path in tmp_path.glob("medtrain-*/*") if path.name.startswith(Path(old).name)]
+
+
+def test_the_runs_own_code_is_unpacked_on_the_node(image: Path, tmp_path: Path) -> None:
+    """Ranks look for hundreds of files in it; its archive is made once, and what is no copy of a run has none."""
+    copy, scratch = tmp_path / "code", tmp_path / "scratch"
+    scratch.mkdir()
+    (copy / "medtrain").mkdir(parents=True)
+    (copy / "medtrain" / "__init__.py").write_text("own = __file__\n")
+    archive_code(copy)
+    assert not (copy / "medtrain.tar").exists()
+    (copy / "manifest.json").write_text("{}")
+    archive_code(copy)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import medtrain; print(medtrain.own, medtrain.__cached__)"
+    words = mounted(str(image), [sys.executable, "-c", code, str(copy)])
+    said = start(image, scratch, "", words, SLURM_LOCALID="0", PYTHONDONTWRITEBYTECODE="1").communicate()[0].split()
+    assert said and all(path.startswith(f"{scratch}/medtrain-") and ".code/medtrain/" in path for path in said)
+    assert not mounts(scratch) and not list(scratch.glob("medtrain-*/*.code"))
