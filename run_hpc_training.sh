@@ -28,9 +28,12 @@ find_python() {
     fail "no Python 3.10 or newer was found" "install one, or point to it: PYTHON=/path/to/python3 $0"
 }
 
+has_uv() { command -v uv >/dev/null; }
+
 make_venv() {
     local python=$1
     rm -rf "$venv"
+    if has_uv; then uv venv -q --python "$python" "$venv" && return; fi
     "$python" -I -m venv "$venv" >/dev/null 2>&1 && return
     # Debian and Ubuntu leave out what venv needs.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -48,7 +51,7 @@ setup() {
     local extra=${1:-} stamp="$venv/ready${1:+-$1}" wanted
     wanted=$(cat "$home/pyproject.toml" "$home/constraints.txt" | cksum)
     [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
+    if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1 && ! { has_uv && "$venv/bin/python" -I -c ''; } 2>/dev/null; then
         local python
         python=$(find_python)
         make_venv "$python"
@@ -56,6 +59,11 @@ setup() {
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package="$home[dicom,fast${extra:+,$extra}]" log="$venv/install.log"
     local install=("$venv/bin/python" -I -m pip install -q --no-compile -e "$package")
+    # uv reads the same files; its index is pip's (PIP_INDEX_URL) where it has none of its own.
+    if has_uv; then
+        install=(uv pip install -q --python "$venv/bin/python" -e "$package")
+        [ -n "${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-}}" ] || [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL
+    fi
     if ! "${install[@]}" -c "$home/constraints.txt" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
         "${install[@]}" >>"$log" 2>&1 ||
