@@ -47,8 +47,8 @@ COMMANDS = {
     "submit": Command(
         "runs:submit",
         "train a recipe as a Slurm job",
-        usage="RECIPE [-c FILE.yaml] [--dry-run] [--json] [SETTINGS]",
-        switches=("dry-run", "json"),
+        usage="RECIPE [-c FILE.yaml] [--dry-run] [--when] [--json] [SETTINGS]",
+        switches=("dry-run", "when", "json"),
     ),
     "status": Command("runs:status", "what the runs are doing", prints=True),
     "logs": Command("runs:logs", "a run's log; -f follows it", prints=True),

@@ -48,6 +48,7 @@ OTHERS = {
     "config": ("-c FILE.yaml", "Settings file over the recipe's (repeatable)."),
     "json": ("--json", "Print one JSON document."),
     "dry-run": ("--dry-run", "Print what would be sent to Slurm, and send nothing."),
+    "when": ("--when", "Print when such a job would start, and send nothing."),
     "here": ("--here", "Resume on this machine, not as a Slurm job."),
     "update-code": ("--update-code", "Resume with the installed medtrain, not the run's copy."),
     "runs": ("--runs DIR", "Folder that holds the runs."),

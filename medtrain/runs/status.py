@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.core.console import table
-from medtrain.runs import suspensions
+from medtrain.runs import planned_starts, suspensions
 from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.ownership import alive
 from medtrain.runs.run import Run, again_command, runs_flag
@@ -26,6 +26,8 @@ ASK_SECONDS = 5.0  # squeue five times a second from every terminal would burden
 def describe(run: Run) -> dict[str, Any]:
     """Everything that is known of a run, as plain values."""
     status, place = run.status(), alive(run)
+    if place is not None and place.waits:
+        planned_starts.note(run, place)
     told = attempt_history(run, place)
     return {
         "run": run.name,

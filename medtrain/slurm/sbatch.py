@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,22 @@ def send(executor: Any, command: str, again: str, dry_run: bool = False) -> str:
 def script(executor: Any, command: str) -> str:
     """The batch script with one command, to the letter."""
     return executor._make_submission_file_text(command, "")  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def as_file(script: str) -> Iterator[str]:
+    """A script as a file for `sbatch --test-only`, with the environment that a job is sent with."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        with as_on_a_login_node():
+            yield file.name
+
+
+def refusal(script: str) -> str:
+    """What Slurm says against a script that it only has to look at; empty where it would take it."""
+    with as_file(script) as file:
+        return queries.ask("sbatch", "--test-only", file)[1]
 
 
 def mem(gigabytes: float) -> str:

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from medtrain.cli.flag_types import Flag, RunName
 from medtrain.config.schema import Config
 from medtrain.core.console import say, say_json, show_table, talk_to_stderr
-from medtrain.core.errors import EXIT_DONE, EXIT_INPUT
+from medtrain.core.errors import EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT
 from medtrain.launch import group_members as launch_members
 from medtrain.launch import group_submit, new_run
 from medtrain.launch import resume as launch_resume
@@ -39,18 +39,25 @@ def train(config: Config, json: bool) -> int:
     return code
 
 
-def submit(config: Config, dry_run: bool, json: bool) -> None:
+def submit(config: Config, dry_run: bool, when: bool, json: bool) -> int:
     """Send a run to Slurm; it survives time limits, preemption and requeues by itself."""
+    if when:
+        from medtrain.launch import start_estimate  # its imports would slow every `status`
+
+        told = start_estimate.estimate(config)
+        say_json(told) if json else say(start_estimate.text(told))
+        return EXIT_DONE if told["accepted"] else EXIT_ENVIRONMENT
     if launch_members.wanted(config):
         submit_group(new_run.with_name(config), dry_run, json)
-        return
+        return EXIT_DONE
     run, job = launch.submit(config, dry_run)
     if dry_run:
-        return
+        return EXIT_DONE
     if json:
         say_json({"run": run.name, "job": job, "folder": str(run.folder)})
     else:
         say(f"run {run.name}: job {job}\nfollow it: {command_for(run, 'status')}   {command_for(run, 'logs')} -f")
+    return EXIT_DONE
 
 
 def submit_group(config: Config, dry_run: bool, json: bool) -> None:

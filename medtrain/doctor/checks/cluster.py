@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,8 +10,8 @@ from medtrain.config import sbatch_options
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.errors import MachineError
 from medtrain.doctor.checks import Answer, Check, Finding, ask, examine, fail, ok, slurm
-from medtrain.slurm.job_environment import as_on_a_login_node
 from medtrain.slurm.queries import Fields, out_of_service, parse
+from medtrain.slurm.sbatch import as_file
 
 GPUS = re.compile(r"(?:^|,)gpu:(?:([^:(,]+):)?(\d+)")
 WARNING_SECONDS = 60  # Slurm may send the warning of a time limit so much too early
@@ -58,11 +57,8 @@ def chosen(asked: SlurmConfig, script: str) -> Fields:
 
 def test(script: str) -> Answer:
     """What Slurm says of a script that it only has to look at."""
-    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
-        file.write(script)
-        file.flush()
-        with as_on_a_login_node():
-            return ask("sbatch", "--test-only", file.name)
+    with as_file(script) as file:
+        return ask("sbatch", "--test-only", file)
 
 
 def most_nodes(there: Fields) -> int:

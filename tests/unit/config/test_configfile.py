@@ -219,7 +219,7 @@ def test_every_setting_is_a_flag_of_its_last_name(name: str) -> None:
 
 def test_switches_belong_to_their_command() -> None:
     _, switches = parse_settings("submit", ["mednist", "--dry_run", "--epochs", "3"])
-    assert switches == {"dry-run": True, "json": False}
+    assert switches == {"dry-run": True, "when": False, "json": False}
     with pytest.raises(InputError, match="does not know --dry-run"):  # and does not train in earnest
         parse_settings("train", ["mednist", "--dry-run"])
 
