@@ -32,7 +32,10 @@ from medtrain.launch.environment_pack import pack
 from medtrain.runs.code_snapshot import MANIFEST
 
 HERE = Path(__file__).resolve().parents[1]
-RANK = "import sys; sys.path.insert(0, sys.argv[1]); import medtrain.launch.rank_main, medtrain.training.loop"
+RANK = (  # in the order of medtrain.launch.rank_main
+    "import sys; sys.path.insert(0, sys.argv[1]); import gc, medtrain.launch.rank_main; "
+    "from medtrain.core import deferred_imports; deferred_imports.install(); gc.disable(); import medtrain.training.loop"
+)
 FIGURES = ("path calls", "seconds")
 
 

@@ -9,16 +9,18 @@ node finds a mount point whose lock nobody holds, and removes it.
 from __future__ import annotations
 
 import compileall
-import contextlib
 import os
 import secrets
 import tarfile
 from pathlib import Path
 
+from medtrain.core.console import warn
 from medtrain.core.errors import InputError
 from medtrain.core.files import whole
-from medtrain.runs.code_snapshot import MANIFEST
+from medtrain.runs.code_snapshot import MANIFEST, sources
 from medtrain.slurm.environment import own_job
+
+ARCHIVE = "medtrain.tar"
 
 SHELL = r"""
 image=$1 base=${TMPDIR:-/tmp}/medtrain-$(id -u) at=${TMPDIR:-/tmp}/medtrain-$(id -u)/$2
@@ -37,15 +39,19 @@ if ! [ -x "$at/bin/python3" ]; then
         ) 2>/dev/null
     done
     let_go "$at"
-    fuse=$(command -v squashfuse_ll || echo squashfuse)
-    mkdir -p "$at" && "$fuse" -o ro "$image" "$at" 7>&- 8>&- 9>&- ||
+    fuse=$(command -v squashfuse_ll) || fuse="squashfuse -o kernel_cache"  # the former keeps what it has read anyway
+    # Signals that Slurm sends to every process of a step are for the ranks, which save while this is mounted.
+    mkdir -p "$at" && ( trap "" HUP INT TERM USR1 USR2; exec $fuse -o ro "$image" "$at" 7>&- 8>&- 9>&- ) ||
         { echo "medtrain: $(hostname): $image could not be mounted by squashfuse" >&2; exit 71; }
     if [ -z "$SLURM_LOCALID" ]; then
         ( trap "" HUP INT TERM USR1 USR2; exec 9>&- 8>&- 9>>"$at.lock"; end ) </dev/null >/dev/null 2>&1 &
     fi
 fi
 if [ -f "$3/medtrain.tar" ]; then
-    [ -d "$at.code" ] || { mkdir "$at.code" && tar -xf "$3/medtrain.tar" -C "$at.code"; } || exit 71
+    new=$at.code/.new  # whole or not there: whoever unpacked it before may have been killed
+    [ -d "$at.code/medtrain" ] || {
+        rm -rf "$new" && mkdir -p "$new" && tar -xf "$3/medtrain.tar" -C "$new" && mv "$new/medtrain" "$at.code"
+    } || exit 71
     option=$1 start=$2
     shift 3
     set -- "$option" "$start" "$at.code" "$@"
@@ -76,14 +82,25 @@ def mounted(image: str, command: list[str]) -> list[str]:
 
 def archive_code(root: Path) -> None:
     """Write a run's copy of medtrain into one file beside it, compiled, which each node unpacks for its ranks: they
-    look for hundreds of files in it. Without the file they run from the copy itself, as on a full disk."""
-    file = root / "medtrain.tar"
-    if file.exists() or not (root / MANIFEST).exists():
+    look for hundreds of files in it. The copy decides: a file that holds anything else is written anew. Without it, as
+    on a full disk, ranks run from the copy itself."""
+    file = root / ARCHIVE
+    if not (root / MANIFEST).exists() or _archived(file) == sources(root):
         return
-    with (
-        contextlib.suppress(OSError),
-        whole(file) as new,
-        tarfile.open(fileobj=new, mode="w", format=tarfile.GNU_FORMAT) as tar,
-    ):
-        compileall.compile_dir(root / "medtrain", quiet=2)
-        tar.add(root / "medtrain", "medtrain")
+    try:
+        file.unlink(missing_ok=True)
+        with whole(file) as new, tarfile.open(fileobj=new, mode="w", format=tarfile.GNU_FORMAT) as tar:
+            compileall.compile_dir(root / "medtrain", quiet=2)
+            tar.add(root / "medtrain", "medtrain")
+    except OSError as error:
+        warn(f"{file} cannot be written ({error.strerror}); ranks look for the files of medtrain one by one")
+
+
+def _archived(file: Path) -> dict[str, bytes]:
+    """The sources in an archive; none where it is not whole."""
+    try:
+        with tarfile.open(file) as tar:
+            found = {member.name: tar.extractfile(member) for member in tar if not member.name.endswith(".pyc")}
+            return {name: content.read() for name, content in found.items() if content is not None}
+    except (OSError, tarfile.TarError):
+        return {}

@@ -92,15 +92,32 @@ def test_in_a_step_the_first_rank_unmounts_before_it_ends(image: Path, tmp_path:
 
 
 def test_a_signal_is_for_the_rank(image: Path, tmp_path: Path) -> None:
-    """Slurm sends it to each process of the step: the shell waits for what the rank makes of it."""
-    code = "import signal, time, sys; signal.signal(15, lambda *_: sys.exit(75)); print(1, flush=True); time.sleep(99)"
+    """Slurm sends it to each process of the step: the shell waits for what the rank makes of it, and what the rank
+    imports while it saves is still there."""
+    code = """if True:
+        import signal, sys
+        def save(*_):
+            import packed_one
+            sys.exit(75)
+        signal.signal(15, save), print(1, flush=True), signal.pause()"""
     rank = start(image, tmp_path, code, SLURM_LOCALID="0")
     assert rank.stdout and rank.stdout.readline()
     (child,) = Path(f"/proc/{rank.pid}/task/{rank.pid}/children").read_text().split()
-    rank.send_signal(signal.SIGTERM)
-    os.kill(int(child), signal.SIGTERM)
+    found = (int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if runs_from(path, tmp_path))
+    (fuse,) = set(found) - {rank.pid, int(child)}
+    for process in (fuse, rank.pid, int(child)):
+        for number in (signal.SIGUSR1, signal.SIGTERM) if process == fuse else (signal.SIGTERM,):
+            os.kill(process, number)
     rank.communicate()
     assert rank.returncode == 75 and not mounts(tmp_path)
+
+
+def runs_from(command_line: Path, scratch: Path) -> bool:
+    """Whether a process has a file of this folder in its command line."""
+    try:
+        return str(scratch).encode() in command_line.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return False
 
 
 def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: Path) -> None:
@@ -117,18 +134,40 @@ def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: P
     assert not [path.name for path in tmp_path.glob("medtrain-*/*") if path.name.startswith(Path(old).name)]
 
 
+def test_what_was_not_compiled_is_in_the_image(image: Path, tmp_path: Path) -> None:
+    """uv compiles nothing. Each rank would do it again, and a source that lies in the image is never newer (PEP 552)."""
+    code = "import packed_one, sys; sys.stdout.buffer.write(open(packed_one.__cached__, 'rb').read(8)[4:])"
+    assert start(image, tmp_path, code).communicate()[0].encode() == b"\1\0\0\0"
+    until_gone(tmp_path)
+
+
 def test_the_runs_own_code_is_unpacked_on_the_node(image: Path, tmp_path: Path) -> None:
-    """Ranks look for hundreds of files in it; its archive is made once, and what is no copy of a run has none."""
+    """Ranks look for hundreds of files in it. What somebody edited counts, and what is no copy of a run has no file."""
     copy, scratch = tmp_path / "code", tmp_path / "scratch"
     scratch.mkdir()
     (copy / "medtrain").mkdir(parents=True)
-    (copy / "medtrain" / "__init__.py").write_text("own = __file__\n")
+    source, packed = copy / "medtrain" / "__init__.py", copy / "medtrain.tar"
+    source.write_text("own = __file__, 'old'\n")
     archive_code(copy)
-    assert not (copy / "medtrain.tar").exists()
+    assert not packed.exists()
     (copy / "manifest.json").write_text("{}")
     archive_code(copy)
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import medtrain; print(medtrain.own, medtrain.__cached__)"
+    made = packed.stat().st_ino
+    archive_code(copy)
+    assert packed.stat().st_ino == made, "one file for all attempts"
+    source.write_text("own = __file__, 'new'\n")
+    os.utime(source, (1, 1))
+    archive_code(copy)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import medtrain; print(*medtrain.own, medtrain.__cached__)"
     words = mounted(str(image), [sys.executable, "-c", code, str(copy)])
-    said = start(image, scratch, "", words, SLURM_LOCALID="0", PYTHONDONTWRITEBYTECODE="1").communicate()[0].split()
-    assert said and all(path.startswith(f"{scratch}/medtrain-") and ".code/medtrain/" in path for path in said)
+    half = scratch / f"medtrain-{os.getuid()}" / f"{words[5]}.code" / ".new" / "medtrain"
+    half.mkdir(parents=True)  # as of a rank that was killed meanwhile
+    half.parents[2].chmod(0o700)
+    told = start(image, scratch, "", words, SLURM_LOCALID="0", PYTHONDONTWRITEBYTECODE="1").communicate()[0].split()
+    own, version, cached = told
+    assert version == "new"
+    assert all(path.startswith(f"{scratch}/medtrain-") and ".code/medtrain/" in path for path in (own, cached))
     assert not mounts(scratch) and not list(scratch.glob("medtrain-*/*.code"))
+    packed.write_bytes(packed.read_bytes()[:3000])
+    archive_code(copy)
+    assert packed.stat().st_size > 3000, "what is not whole is written anew"
