@@ -28,13 +28,17 @@ find_python() {
     fail "no Python 3.10 or newer was found" "install one, or point to it: PYTHON=/path/to/python3 $0"
 }
 
-has_uv() { command -v uv >/dev/null; }
+# Whether uv installs. It does not read pip's settings: where an index, a mirror or certificates are among them, pip does.
+uv_installs() {
+    command -v uv >/dev/null && ! "$venv/bin/python" -I -m pip config list 2>/dev/null |
+        grep -E '[.](index-url|extra-index-url|find-links|no-index|trusted-host|cert|client-cert|proxy|constraint)=' >/dev/null
+}
 
 make_venv() {
     local python=$1
     rm -rf "$venv"
-    if has_uv; then uv venv -q --python "$python" "$venv" && return; fi
     "$python" -I -m venv "$venv" >/dev/null 2>&1 && return
+    if command -v uv >/dev/null && rm -rf "$venv" && uv venv -q --seed --python "$python" "$venv" 2>/dev/null; then return; fi
     # Debian and Ubuntu leave out what venv needs.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing python3-venv"
@@ -51,7 +55,7 @@ setup() {
     local extra=${1:-} stamp="$venv/ready${1:+-$1}" wanted
     wanted=$(cat "$home/pyproject.toml" "$home/constraints.txt" | cksum)
     [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
-    if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1 && ! { has_uv && "$venv/bin/python" -I -c ''; } 2>/dev/null; then
+    if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
         local python
         python=$(find_python)
         make_venv "$python"
@@ -59,11 +63,7 @@ setup() {
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package="$home[dicom,fast${extra:+,$extra}]" log="$venv/install.log"
     local install=("$venv/bin/python" -I -m pip install -q --no-compile -e "$package")
-    # uv reads the same files; its index is pip's (PIP_INDEX_URL) where it has none of its own.
-    if has_uv; then
-        install=(uv pip install -q --python "$venv/bin/python" -e "$package")
-        [ -n "${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-}}" ] || [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL
-    fi
+    ! uv_installs || install=(uv pip install -q --python "$venv/bin/python" -e "$package")
     if ! "${install[@]}" -c "$home/constraints.txt" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
         "${install[@]}" >>"$log" 2>&1 ||

@@ -5,7 +5,9 @@
 A FUSE filesystem (mfusepy) answers each call that names a path (getattr, readlink, readdir, open) after a delay, and
 counts it. On it lie the environment, `medtrain env pack` of it (--image: made before), and the run's copy of medtrain.
 A start: N processes, as a node's ranks, that import what a rank imports, until the last has. The filesystem keeps what
-it has told a second, as kernels do of shared ones; each start has it mounted anew.
+it has told a second, as kernels do of shared ones; each start has it mounted anew. Reading is not delayed, and what the
+unpacked environment has been read of before is in memory; the packed one is decompressed anew at each start. The last
+column is a start without any such filesystem, from the disk of this machine: less is not to be had.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import mfusepy
@@ -34,7 +38,8 @@ from medtrain.runs.code_snapshot import MANIFEST
 HERE = Path(__file__).resolve().parents[1]
 RANK = (  # in the order of medtrain.launch.rank_main
     "import sys; sys.path.insert(0, sys.argv[1]); import gc, medtrain.launch.rank_main; "
-    "from medtrain.core import deferred_imports; deferred_imports.install(); gc.disable(); import medtrain.training.loop"
+    "from medtrain.core import deferred_imports; deferred_imports.install(); gc.disable(); "
+    "import medtrain.training.loop"
 )
 FIGURES = ("path calls", "seconds")
 
@@ -105,7 +110,21 @@ def slow(places: dict[str, Path], delay_s: float) -> Iterator[tuple[Path, Slow]]
             server.join(10)
 
 
-def started(ranks: int, packed: bool, places: dict[str, Path], delay_s: float) -> tuple[float, float]:
+def installed(ranks: int, places: dict[str, Path], delay_s: float) -> tuple[float, float]:
+    """Seconds of one start from what is installed here."""
+    command = [sys.executable, "-c", RANK, str(places["code"])]
+    return 0, seconds_of(ranks, command, {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"})
+
+
+def seconds_of(ranks: int, command: list[str], env: dict[str, str]) -> float:
+    """How long it takes until the last of these has ended."""
+    began = time.perf_counter()
+    codes = [process.wait() for process in [subprocess.Popen(command, env=env, cwd="/") for _ in range(ranks)]]
+    assert not any(codes), codes
+    return time.perf_counter() - began
+
+
+def started(packed: bool, ranks: int, places: dict[str, Path], delay_s: float) -> tuple[float, float]:
     """Path calls and seconds of one start."""
     with slow(places, delay_s) as (folder, counter), tempfile.TemporaryDirectory() as scratch:
         words = ["python3", "-c", RANK, str(folder / "code")]  # as processes.command has them
@@ -113,15 +132,14 @@ def started(ranks: int, packed: bool, places: dict[str, Path], delay_s: float) -
         command = mounted(str(folder / "image"), words) if packed else own
         library = {} if packed else {"LD_LIBRARY_PATH": str(folder / "environment" / "lib")}
         env = {"PATH": os.environ["PATH"], "TMPDIR": scratch, "OMP_NUM_THREADS": "1", **library}
-        before, began = counter.calls, time.perf_counter()
-        running = [subprocess.Popen(command, env=env, cwd="/") for _ in range(ranks)]
-        codes = [process.wait() for process in running]
-        seconds = time.perf_counter() - began
-        assert not any(codes), codes
+        before, seconds = counter.calls, seconds_of(ranks, command, env)
         calls = counter.calls - before
         while any(scratch in line for line in Path("/proc/mounts").read_text().splitlines()):
             time.sleep(0.05)
         return calls, seconds
+
+
+STARTS = {"unpacked": partial(started, False), "packed": partial(started, True), "no delay": installed}
 
 
 def main() -> None:
@@ -136,7 +154,7 @@ def main() -> None:
         image = options.image or pack(Path(name) / "environment.squashfs", sys.executable).file
         unpacked = Path(name) / "environment"
         unpacked.mkdir()
-        subprocess.run(["squashfuse", "-o", "ro", image, unpacked], check=True)
+        subprocess.run(["squashfuse_ll", "-o", "ro", image, unpacked], check=True)
         code = Path(name) / "code"  # as in the folder of a run
         shutil.copytree(HERE / "medtrain", code / "medtrain")
         (code / MANIFEST).touch()
@@ -144,19 +162,21 @@ def main() -> None:
         places = {"environment": unpacked, "image": image.absolute(), "code": code}
         lines = []
         try:
+            started(False, 1, places, 0)
             for ranks in options.ranks:
-                found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+                found: dict[str, list[tuple[float, float]]] = {name: [] for name in STARTS}
                 for _ in range(options.rounds):
-                    for packed, rows in found.items():
-                        rows.append(started(ranks, packed, places, options.delay_ms / 1000))
-                        print(ranks, "packed" if packed else "unpacked", rows[-1], file=sys.stderr, flush=True)
+                    for name, rows in found.items():
+                        rows.append(STARTS[name](ranks, places, options.delay_ms / 1000))
+                        print(ranks, name, rows[-1], "load", os.getloadavg()[0], file=sys.stderr, flush=True)
                 for number, figure in enumerate(FIGURES):
-                    one, other = (sorted(row[number] for row in rows)[len(rows) // 2] for rows in found.values())
-                    lines.append((ranks, figure, f"{one:,.1f}", f"{other:,.1f}", f"{one / other:.1f}"))
+                    medians = [median(row[number] for row in rows) for rows in found.values()]
+                    ratio = medians[0] / medians[1]
+                    lines.append((ranks, figure, *(f"{each:,.1f}" for each in medians), f"{ratio:,.1f}"))
         finally:
             subprocess.run(["fusermount3", "-uz", unpacked], check=True)
     print(f"{options.delay_ms:g} ms a path call, median of {options.rounds}, {os.cpu_count()} cores")
-    print(table(("ranks", "median of", "unpacked", "packed", "ratio"), lines))
+    print(table(("ranks", "median of", *STARTS, "ratio"), lines))
 
 
 if __name__ == "__main__":

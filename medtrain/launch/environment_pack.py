@@ -105,7 +105,7 @@ def contents(about: dict[str, object]) -> Iterator[tuple[Path, str]]:
 def _files(folder: Path, without: set[str]) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            if path.name not in without:
+            if path.name not in without and not path.name.startswith("config-"):  # to build programs with Python inside
                 yield from _files(path, without)
         else:
             yield path

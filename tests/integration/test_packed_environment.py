@@ -13,13 +13,16 @@ import venv
 from pathlib import Path
 
 import pytest
+import torch
 from command import medtrain
 from limits import HANG_S
+from places import REPOSITORY
+from short_training import arguments
+from squashfs_there import MISSING, REASON
 
 from medtrain.launch.environment_mount import archive_code, mounted
 
-LACKING = [name for name in ("mksquashfs", "squashfuse", "flock") if shutil.which(name) is None]
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=REASON)
 SAY = "import sys, of_a_checkout, packed_one; print(sys.prefix, packed_one.__file__, flush=True); "
 
 
@@ -135,7 +138,7 @@ def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: P
 
 
 def test_what_was_not_compiled_is_in_the_image(image: Path, tmp_path: Path) -> None:
-    """uv compiles nothing. Each rank would do it again, and a source that lies in the image is never newer (PEP 552)."""
+    """uv compiles nothing, and each rank would. A source that lies in the image is never newer (PEP 552)."""
     code = "import packed_one, sys; sys.stdout.buffer.write(open(packed_one.__cached__, 'rb').read(8)[4:])"
     assert start(image, tmp_path, code).communicate()[0].encode() == b"\1\0\0\0"
     until_gone(tmp_path)
@@ -171,3 +174,31 @@ def test_the_runs_own_code_is_unpacked_on_the_node(image: Path, tmp_path: Path) 
     packed.write_bytes(packed.read_bytes()[:3000])
     archive_code(copy)
     assert packed.stat().st_size > 3000, "what is not whole is written anew"
+
+
+def test_a_run_here_and_what_is_asked_of_it(image: Path, tmp_path: Path, demo_shards: Path) -> None:
+    """Two ranks from one mount, without Slurm: the run is as any other to status, verify and resume."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    packages = str(Path(torch.__file__).parents[1])  # too large to be packed in a test
+    env = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": f"{REPOSITORY}:{packages}", "OMP_NUM_THREADS": "1"}
+    here = {"env": env, "cwd": tmp_path}
+    words = arguments(demo_shards, tmp_path / "runs", "packed", "--tasks_per_node", "2", "--epochs", "1")
+    medtrain(*words, "--packed_environment", image, **here)
+    run = tmp_path / "runs" / "packed"
+    until_gone(scratch)
+    assert (run / "code" / "medtrain.tar").exists()
+    assert json.loads(medtrain("status", "packed", "--json", **here).stdout)[0]["state"] == "finished"
+    proof = json.loads(medtrain("verify", "packed", "--json", **here).stdout)
+    assert proof["replay"]["same"], proof
+    until_gone(scratch)
+    source = run / "code" / "medtrain" / "launch" / "rank_main.py"
+    source.write_text(source.read_text() + "raise SystemExit('edited')\n")
+    told = medtrain("resume", "packed", "--epochs", "2", check=False, **here)
+    assert (
+        told.returncode == 2 and "the run's copy of medtrain was changed (medtrain/launch/rank_main.py)" in told.stderr
+    )
+    medtrain("resume", "packed", "--update-code", **here)
+    contained = ("--epochs", "2", "--packed_environment", "", "--container", image)
+    refused = medtrain("resume", "packed", *contained, check=False, **here)
+    assert refused.returncode == 2 and "containers are for ranks that srun starts" in refused.stderr

@@ -18,13 +18,12 @@ import torch
 from cluster_user import TWO_NODES, User
 from job_life import URGENT, Life
 from slurm_cluster import Cluster
+from squashfs_there import MISSING, REASON
 from test_training import finish_and_compare
 
 from medtrain.runs.attempts import rows_of
 from medtrain.runs.run import Run
 
-NEEDED = ("bwrap", "squashfuse", "mksquashfs", "unshare")
-LACKING = [name for name in NEEDED if shutil.which(name) is None]
 # The image's root has /opt alone. A mount namespace of its own: the mount is gone with the rank, however that ends.
 # Signals are for the rank: neither bash nor bubblewrap, which waits for it, may end by them.
 PROGRAM = """\
@@ -43,7 +42,7 @@ env --block-signal=TERM,USR1,USR2 bwrap --ro-bind "$root/opt" /opt --ro-bind /us
     --tmpfs /tmp "${{bound[@]}}" --setenv LD_LIBRARY_PATH /opt/python/lib --die-with-parent "$@"
 """
 PYTHON = f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-pytestmark = pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}")
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=REASON)
 
 
 def image_of(folder: Path) -> Path:
@@ -62,8 +61,11 @@ def image_of(folder: Path) -> Path:
     return made
 
 
-def test_begun_bare_and_resumed_in_a_container(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> None:
-    """Preempted outside and inside: the bits of a run that nobody touched, and no warning that they may differ."""
+@pytest.mark.parametrize("preempted", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_begun_bare_and_resumed_in_a_container(
+    cluster: Cluster, tmp_path: Path, demo_shards: Path, preempted: bool
+) -> None:
+    """The bits of a run that nobody touched, and no warning that they may differ; also where both are preempted."""
     user = User(cluster, tmp_path, demo_shards)
     program, starts = tmp_path / "site-container", tmp_path / "starts"
     program.write_text(PROGRAM.format(starts=starts))
@@ -71,21 +73,25 @@ def test_begun_bare_and_resumed_in_a_container(cluster: Cluster, tmp_path: Path,
     packages = str(Path(torch.__file__).parents[1])
     seen = [packages, user.env["PYTHONPATH"]]
     user.env["PYTHONPATH"] = ":".join(seen[::-1])
+    image = image_of(tmp_path)
+    inside = ["--container", image, "--container_runtime", program, "--container_python", PYTHON]
+    inside += ["--container_binds", *(f"{folder}:{folder}:ro" for folder in seen)]
     life = Life(user, "moved", *TWO_NODES, "--every_steps", "1")
     life.trains(1)
-    preempt(life)
-    life.trains(2)
-    user.medtrain("stop", "moved")
-    user.until("moved", "stopped", lambda row: row["state"] == "stopped" and row["where"] is None)
-    assert not starts.exists()
-    inside = ("--container", image_of(tmp_path), "--container_runtime", program, "--container_python", PYTHON)
-    user.medtrain("resume", "moved", *inside, "--container_binds", *(f"{folder}:{folder}:ro" for folder in seen))
-    life.job = str(json.loads((user.run("moved") / "slurm" / "job.json").read_text())["job"])
-    life.trains(3)
-    preempt(life)
-    life.trains(4)
-    finish_and_compare(user, "moved")
-    assert sorted(starts.read_text().split()) == ["0"] * 3 + ["1"] * 3
+    if preempted:
+        preempt(life)
+        life.trains(2)
+        user.medtrain("stop", "moved")
+        user.until("moved", "stopped", lambda row: row["state"] == "stopped" and row["where"] is None)
+        assert not starts.exists()
+        user.medtrain("resume", "moved", *inside)
+        life.job = str(json.loads((user.run("moved") / "slurm" / "job.json").read_text())["job"])
+        life.trains(3)
+        preempt(life)
+        life.trains(4)
+    finish_and_compare(user, "moved", *(() if preempted else inside))
+    times = 3 if preempted else 1
+    assert sorted(starts.read_text().split()) == ["0"] * times + ["1"] * times
     assert "differs from the first" not in (user.run("moved") / "train.log").read_text()
     left = [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
     assert not left, "what was mounted is not"
@@ -107,6 +113,7 @@ def test_an_image_that_is_not_there_is_said_before_ranks_start(
     assert "start" not in [row["event"] for row in rows_of(Run(user.run("lost")))], "an attempt of no use"
 
 
+@pytest.mark.slow
 def test_ranks_of_a_packed_environment(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> None:
     """Preempted and resumed: the bits of a run from what is installed, and nothing stays mounted."""
     user = User(cluster, tmp_path, demo_shards)
@@ -120,5 +127,9 @@ def test_ranks_of_a_packed_environment(cluster: Cluster, tmp_path: Path, demo_sh
     assert f"squashfuse {tmp_path}/medtrain-" in Path("/proc/mounts").read_text()
     preempt(life)
     life.trains(2)
+    known, log = user.run("packed") / "environment.txt", user.run("packed") / "train.log"
+    assert "differs from the first" not in log.read_text()
+    known.write_text(known.read_text().replace("\ntorch ", "\ntorch 0."))
     finish_and_compare(user, "packed")
+    assert log.read_text().count("differs from the first") == 1, "of two ranks"
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
