@@ -39,7 +39,7 @@ HERE = Path(__file__).resolve().parents[1]
 RANK = (  # in the order of medtrain.launch.rank_main
     "import sys; sys.path.insert(0, sys.argv[1]); import gc, medtrain.launch.rank_main; "
     "from medtrain.core import deferred_imports; deferred_imports.install(); gc.disable(); "
-    "import medtrain.training.loop"
+    "import medtrain.training.loop, os; os._exit(0)"  # to take it all down again is no part of a start
 )
 FIGURES = ("path calls", "seconds")
 
@@ -163,14 +163,14 @@ def main() -> None:
         lines = []
         try:
             started(False, 1, places, 0)
+            turns = [(ranks, name) for ranks in options.ranks for name in STARTS]
+            found: dict[tuple[int, str], list[tuple[float, float]]] = {turn: [] for turn in turns}
+            for (ranks, name), rows in [*found.items()] * options.rounds:
+                rows.append(STARTS[name](ranks, places, options.delay_ms / 1000))
+                print(ranks, name, rows[-1], "load", os.getloadavg()[0], file=sys.stderr, flush=True)
             for ranks in options.ranks:
-                found: dict[str, list[tuple[float, float]]] = {name: [] for name in STARTS}
-                for _ in range(options.rounds):
-                    for name, rows in found.items():
-                        rows.append(STARTS[name](ranks, places, options.delay_ms / 1000))
-                        print(ranks, name, rows[-1], "load", os.getloadavg()[0], file=sys.stderr, flush=True)
                 for number, figure in enumerate(FIGURES):
-                    medians = [median(row[number] for row in rows) for rows in found.values()]
+                    medians = [median(row[number] for row in found[ranks, name]) for name in STARTS]
                     ratio = medians[0] / medians[1]
                     lines.append((ranks, figure, *(f"{each:,.1f}" for each in medians), f"{ratio:,.1f}"))
         finally:
