@@ -106,8 +106,7 @@ def test_a_signal_is_for_the_rank(image: Path, tmp_path: Path) -> None:
     rank = start(image, tmp_path, code, SLURM_LOCALID="0")
     assert rank.stdout and rank.stdout.readline()
     (child,) = Path(f"/proc/{rank.pid}/task/{rank.pid}/children").read_text().split()
-    found = (int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if runs_from(path, tmp_path))
-    (fuse,) = set(found) - {rank.pid, int(child)}
+    fuse = squashfuse(tmp_path, rank.pid, int(child))
     for process in (fuse, rank.pid, int(child)):
         for number in (signal.SIGUSR1, signal.SIGTERM) if process == fuse else (signal.SIGTERM,):
             os.kill(process, number)
@@ -123,18 +122,31 @@ def runs_from(command_line: Path, scratch: Path) -> bool:
         return False
 
 
-def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: Path) -> None:
-    rank = start(image, tmp_path, SAY + "sys.stdin.read()", SLURM_LOCALID="0")
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_killed_step_left_is_removed_by_the_next(image: Path, tmp_path: Path, whole: bool) -> None:
+    """By another job's, and where squashfuse was killed too, and its mount answers no more, by the same job's."""
+    words = mounted(str(image), [sys.executable, "-c", SAY + "sys.stdin.read()"])
+    rank = start(image, tmp_path, "", words, SLURM_LOCALID="0")
     assert rank.stdout and rank.stdout.readline()
     (old,) = mounts(tmp_path)
     (child,) = Path(f"/proc/{rank.pid}/task/{rank.pid}/children").read_text().split()
     rank.kill()
-    os.kill(int(child), signal.SIGKILL)
+    for process in (int(child), *([squashfuse(tmp_path, rank.pid, int(child))] if whole else [])):
+        os.kill(process, signal.SIGKILL)
     rank.communicate()
     assert mounts(tmp_path) == [old]
-    start(image, tmp_path, SAY, SLURM_LOCALID="0").communicate()
+    after = start(image, tmp_path, SAY, words if whole else None, SLURM_LOCALID="0")
+    assert after.communicate()[0].startswith(old) == whole and after.returncode == 0
     assert not mounts(tmp_path)
-    assert not [path.name for path in tmp_path.glob("medtrain-*/*") if path.name.startswith(Path(old).name)]
+    left = [path.name for path in tmp_path.glob("medtrain-*/*") if path.name.startswith(Path(old).name)]
+    assert whole or not left
+
+
+def squashfuse(scratch: Path, *others: int) -> int:
+    """The process that serves what is mounted in this folder."""
+    found = (int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if runs_from(path, scratch))
+    (process,) = set(found) - set(others)
+    return process
 
 
 def test_what_was_not_compiled_is_in_the_image(image: Path, tmp_path: Path) -> None:
