@@ -132,5 +132,6 @@ def _about(python: str) -> dict[str, object]:
     try:
         told = subprocess.run([python, "-I", "-c", ASK], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"{python} is no Python that starts ({error})", "give --python FILE") from None
+        why = getattr(error, "strerror", "") or f"exit status {getattr(error, 'returncode', '?')}"
+        raise InputError(f"{python} is no Python that starts ({why})", "give --python FILE") from None
     return dict(json.loads(told))
