@@ -128,7 +128,9 @@ def ensure_gpu(run: Run, ranks: int, fix: str) -> None:
 def allocation(run: Run, ranks: int) -> str:
     """The command that verifies a run in an allocation as it was made in."""
     slurm = configfile.load(run.config_file).slurm
-    nodes = slurm.nodes if ranks % slurm.nodes == 0 else 1
+    each = sbatch_options.ranks_per_node(slurm)
+    nodes = ranks // each if slurm.min_nodes and ranks % each == 0 else slurm.nodes
+    nodes = nodes if ranks % nodes == 0 else 1
     request = {
         "nodes": nodes,
         "ntasks-per-node": ranks // nodes,

@@ -135,7 +135,7 @@ def parse_settings(command: str, rest: list[str]) -> tuple[Config, dict[str, boo
             f" ./run_hpc_training.sh {first} --metadata FILE)",
         )
     switches = {name: take(rest, f"--{name}") for name in COMMANDS[command].switches}
-    options = sbatch_flags.take_options(rest)
+    options = sbatch_flags.take_options(rest, ranges=True)
     if command == "resume":
         runs = (take_values(rest, ("--runs",)) or ["runs"])[-1]
         run = Run.find(runs, first)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medtrain.config import cluster_files, sbatch_options
+from medtrain.config import cluster_files, node_range, sbatch_options
 from medtrain.config.fingerprint import difference, flat, to_dict
 from medtrain.config.renamed import NEW_NAMES, current, with_old_names, without_unused
 from medtrain.config.rules import problems
@@ -16,6 +17,11 @@ from medtrain.config.yaml12 import dumper, parse_yaml, read_yaml
 from medtrain.core.console import note
 from medtrain.core.errors import InputError, nearest
 
+# Numbers that sbatch writes otherwise too, which laid_over makes two settings of.
+ALSO: dict[str, tuple[Callable[[object], object], str]] = {
+    "gpus_per_node": (sbatch_options.typed, ", or TYPE:N (a100:4)"),
+    "nodes": (node_range.nodes_range, ", or A-B (2-8)"),
+}
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -144,10 +150,10 @@ def _merge(section: Any, values: dict[str, Any], prefix: str, found: list[str]) 
                 found.append(f"{name} is a section: write its settings below it, indented")
         else:
             try:
-                count = name == "gpus_per_node" and sbatch_options.typed(value)
+                count = name in ALSO and ALSO[name][0](value)
                 changes[name] = value if count else _convert(value, hints[name])
             except (ValueError, OverflowError) as error:
-                also = ", or TYPE:N (a100:4)" if name == "gpus_per_node" else ""
+                also = ALSO[name][1] if name in ALSO else ""
                 found.append(f"{prefix}{name} is {value!r}: {error}{also}")
     if isinstance(section, SlurmConfig):
         changes = sbatch_options.laid_over(section, changes)

@@ -6,6 +6,7 @@ import dataclasses
 import typing
 from typing import Any
 
+from medtrain.config.node_range import RANGE
 from medtrain.config.renamed import OLD_NAMES, OLD_VALUES
 from medtrain.config.rules import AT_LEAST, PROBABILITIES
 from medtrain.config.sbatch_options import TYPED
@@ -50,6 +51,8 @@ def _type(hint: Any, full: str) -> dict[str, Any]:
     found: dict[str, Any] = {"type": TYPES[hint]}
     if full == "slurm.gpus_per_node":  # or a100:4
         found = {"type": ["integer", "string"], "pattern": f"^{TYPED.pattern}$"}
+    if full == "slurm.nodes":  # or 2-8
+        found = {"type": ["integer", "string"], "pattern": f"^{RANGE.pattern}$"}
     if full in AT_LEAST:
         found["minimum"] = AT_LEAST[full][0]
     if full in PROBABILITIES:

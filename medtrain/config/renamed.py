@@ -31,8 +31,8 @@ NEW_VALUES = {name: {old: new for new, old in values.items()} for name, values i
 # Settings that came later, none of which decides a number. A file has them only where they are not as without them, so
 # that a run's older copy of medtrain can read it.
 ADDED = ("notify", "notify_on", "slurm.spare_nodes", "slurm.gpu_type", "slurm.successors", "slurm.array_throttle",
-         "slurm.sbatch", "slurm.container", "slurm.container_runtime", "slurm.container_binds",
-         "slurm.container_python", "slurm.packed_environment")  # fmt: skip
+         "slurm.sbatch", "slurm.min_nodes", "slurm.allow_device_change", "slurm.container", "slurm.container_runtime",
+         "slurm.container_binds", "slurm.container_python", "slurm.packed_environment")  # fmt: skip
 
 
 def canonical(name: str, value: Any) -> tuple[str, Any]:

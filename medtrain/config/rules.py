@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 
-from medtrain.config import dependency, sbatch_options
+from medtrain.config import dependency, moldable, sbatch_options
 from medtrain.config.schema import Config
 from medtrain.core.errors import nearest
 
@@ -62,6 +62,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "checkpoint.keep_last": (1, ""),
     "checkpoint.keep_every": (0, "none"),
     "slurm.nodes": (1, ""),
+    "slurm.min_nodes": (0, "always `nodes`"),
     "slurm.spare_nodes": (0, "none"),
     "slurm.tasks_per_node": (0, "automatic"),
     "slurm.gpus_per_node": (0, "none"),
@@ -96,6 +97,7 @@ def problems(config: Config) -> list[str]:
         (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
     ]
     rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *_notify(config)]
+    rules += moldable.broken(config)
     rules += sbatch_options.broken(config.slurm)
     return [problem for holds, problem in rules if not holds]
 

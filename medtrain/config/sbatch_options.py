@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from medtrain.config.node_range import nodes_range
+
 if TYPE_CHECKING:
     from medtrain.config.slurm_settings import SlurmConfig
 
@@ -107,6 +109,9 @@ def laid_over(slurm: SlurmConfig, changes: dict[str, Any]) -> dict[str, Any]:
     An option with an empty value is taken away: `--reservation=`.
     """
     changes = dict(changes)
+    if "nodes" in changes:
+        fewest, most = nodes_range(changes["nodes"]) or (0, changes["nodes"])
+        changes = {"min_nodes": fewest, **changes, "nodes": most}
     if two := typed(changes.get("gpus_per_node")):
         changes = {"gpu_type": two[0], **changes, "gpus_per_node": two[1]}
     unreadable = tuple(option for option in changes.get("sbatch", ()) if not OPTION.fullmatch(option))
@@ -215,6 +220,7 @@ def one_process(slurm: SlurmConfig, gpu: bool = False) -> SlurmConfig:
     return dataclasses.replace(
         slurm,
         nodes=1,
+        min_nodes=0,
         spare_nodes=0,
         tasks_per_node=1,
         gpus_per_node=int(one),

@@ -12,7 +12,11 @@ class SlurmConfig:
     cluster: str = ""
     """Cluster file by name or path (medtrain cluster list); its values are your defaults for the fields below."""
     nodes: int = 1
-    """Nodes."""
+    """Nodes, or A-B: as many as are free (exact mode)."""
+    min_nodes: int = 0
+    """Fewest nodes of an attempt (0: always `nodes`); --nodes A-B sets both."""
+    allow_device_change: bool = False
+    """With nodes A-B: train on another GPU model than the run began on, where the last bits may differ."""
     spare_nodes: int = 0
     """Nodes beyond `nodes`: one replaces a node that is drained or where two attempts crashed, in the same job."""
     tasks_per_node: int = 0

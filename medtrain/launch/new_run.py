@@ -6,7 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from medtrain.config import configfile
+from medtrain.config import configfile, moldable
 from medtrain.config.backbones import surely_fits
 from medtrain.config.schema import PUBLISHED, Config
 from medtrain.core import permissions
@@ -41,7 +41,7 @@ def new_run(config: Config, packed: bool = True) -> tuple[Run, Config]:
 def ready(config: Config, packed: bool = True) -> Config:
     """The config with a name and absolute paths (a job starts elsewhere), after a look at what they hold; its shards
     may not be `packed` yet."""
-    config = with_name(config)
+    config = moldable.pinned(with_name(config))
     configfile.check(config, f"recipe {config.recipe}")
     notify.ensure_ready(config)
     config = notify.with_mail(config)

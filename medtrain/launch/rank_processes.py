@@ -98,6 +98,7 @@ class Srun:
     _over = True
     _pid = 0  # of the last srun
     _nodes: tuple[str, ...] = ()  # those that it is to start on, where not on all
+    cores = 0  # of a rank, where those of a task of the job are those of several
 
     def __init__(
         self, log: Path, command: list[str], options: Sequence[str] = (), environment: Mapping[str, str] | None = None
@@ -124,6 +125,9 @@ class Srun:
         if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
             environment["MASTER_ADDR"] = first_node_address()
         command = self._command
+        if self.cores:
+            environment["SRUN_CPUS_PER_TASK"] = str(self.cores)
+            environment.pop("SLURM_CPUS_PER_TASK", None)
         if self._nodes:
             some = [f"--nodes={len(self._nodes)}", f"--ntasks={self.count}", f"--nodelist={','.join(self._nodes)}"]
             command = [command[0], *some, *command[1:]]

@@ -49,7 +49,7 @@ def why_not_here(run: Run, end: Row, ranks: Srun, slurm: SlurmConfig, leaving: C
             return problem
         if not problem:
             near = _taken(fields) or _too_late(run, end, fields, slurm.signal_seconds)
-            if why := near or _lacks(nodes, slurm.spare_nodes) or _avoids(run, nodes, slurm.spare_nodes):
+            if why := near or _lacks(nodes, slurm.spare_nodes) or _avoids(run, nodes, slurm):
                 return why
             if not (step := ranks.left()):
                 return ""
@@ -99,12 +99,12 @@ def _too_late(run: Run, end: Row, fields: Fields, warned_s: float) -> str:
     return "" if left > needed else f"its time limit is near: {left:.0f} s are left, and {needed:.0f} s needed"
 
 
-def _avoids(run: Run, nodes: list[Fields], spare: int) -> str:
+def _avoids(run: Run, nodes: list[Fields], slurm: SlurmConfig) -> str:
     """Whether it could start on nodes where it has not crashed twice; without spare ones that takes the queue."""
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
-    if not bad or spare_nodes.enough(nodes, bad.union(spare_nodes.lost(nodes)), spare):
+    if not bad or spare_nodes.enough(nodes, bad.union(spare_nodes.lost(nodes)), slurm.spare_nodes):
         return ""
-    left_out, why_not = queries.nodes_without(own_job(), bad)
+    left_out, why_not = queries.nodes_without(own_job(), bad, slurm.min_nodes)
     if left_out:
         return f"two attempts crashed on {', '.join(sorted(bad))}"
     note_avoided(run, bad, why_not)  # no job of its kind can do without

@@ -8,6 +8,8 @@ node, and with it the batch script, then runs on with nobody in it until its tim
 
 from __future__ import annotations
 
+from medtrain.config.sbatch_options import ranks_per_node
+from medtrain.config.schema import SlurmConfig
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.runs import attempts
 from medtrain.runs.run import Run
@@ -16,9 +18,14 @@ from medtrain.slurm.environment import nodes_given, tasks_given
 from medtrain.slurm.queries import Fields
 
 
-def choose(run: Run, ranks: Srun | LocalRanks, spare: int) -> None:
-    """Have the ranks start on all nodes of the job but so many `spare` ones: in Slurm's order, last of all on those
+def choose(run: Run, ranks: Srun | LocalRanks, slurm: SlurmConfig) -> None:
+    """Have the ranks start on all nodes of the job but the spare ones: in Slurm's order, last of all on those
     where two attempts crashed, and on those out of service."""
+    if slurm.min_nodes and isinstance(ranks, Srun):  # of how many nodes and tasks it is now, sbatch did not know
+        ranks.place(queries.ask("scontrol", "show", "hostnames", attempts.here())[0].split(), ranks_per_node(slurm))
+        ranks.cores = slurm.cpus_per_task
+        return
+    spare = slurm.spare_nodes
     wanted = needed(spare)
     if isinstance(ranks, LocalRanks) or not wanted:
         return

@@ -18,7 +18,7 @@ from medtrain.runs import planned_starts
 from medtrain.runs.attempts import rows_of, started
 from medtrain.runs.run import Run, run_names
 from medtrain.runs.suspensions import duration
-from medtrain.slurm import queue_times, sbatch
+from medtrain.slurm import queries, queue_times, sbatch
 from medtrain.slurm.queue_times import Wait
 
 ENOUGH = 3  # jobs of the same size: then those of others do not count
@@ -37,13 +37,15 @@ def estimate(config: Config) -> dict[str, Any]:
     usual = queue_times.default_partition()
     partition = slurm.partition or usual
     known = queue_times.accounted_waits() or [wait for run in runs if (wait := _of_run(run, usual))]
-    waits, alike = _alike(known, partition, slurm.nodes)
+    fewest = slurm.min_nodes or slurm.nodes
+    waits, alike = _alike(known, partition, range(fewest, slurm.nodes + 1))
     queue = queue_times.queue(partition)
     return {
         "accepted": not refused,
         "refused_why": refused,
         "partition": partition,
         "nodes": slurm.nodes,
+        "min_nodes": fewest,
         "waited_s": _spread([wait.seconds for wait in waits]),
         "same_size": alike,
         "jobs_waiting": queue.jobs,
@@ -67,7 +69,12 @@ def _starts(told: dict[str, Any]) -> str:
     waited, where = told["waited_s"], f"in partition {told['partition']}" if told["partition"] else "here"
     if waited is None:
         return f"unknown: no past wait of yours {where} is known (sacct, and the runs in --runs)"
-    size = f" of {counted(told['nodes'], 'nodes')}" if told["same_size"] else " of any size"
+    fewest, most = told["min_nodes"], told["nodes"]
+    size = (
+        f" of {counted(most, 'nodes') if fewest == most else f'{fewest}-{most} nodes'}"
+        if told["same_size"]
+        else " of any size"
+    )
     jobs = f"as your {counted(waited['count'], 'jobs')}{size} {where}"
     return f"{_range(waited)} after it is sent, {jobs}"
 
@@ -106,10 +113,10 @@ def _spread(values: list[float]) -> dict[str, Any] | None:
     }
 
 
-def _alike(waits: list[Wait], partition: str, nodes: int) -> tuple[list[Wait], bool]:
-    """The waits in a partition, or only those of as many nodes where there are ENOUGH; and whether it is these."""
+def _alike(waits: list[Wait], partition: str, nodes: range) -> tuple[list[Wait], bool]:
+    """The waits in a partition, or only those of so many nodes where there are ENOUGH; and whether it is these."""
     there = [wait for wait in waits if wait.partition == partition]
-    same = [wait for wait in there if wait.nodes == nodes]
+    same = [wait for wait in there if wait.nodes in nodes]
     return (same, True) if len(same) >= ENOUGH or len(same) == len(there) > 0 else (there, False)
 
 
@@ -123,4 +130,5 @@ def _of_run(run: Run, usual: str) -> Wait | None:
     begun = next((row for row in started(rows_of(run)) if row["job"] and row["job"] == sent.get("job")), None)
     if begun is None or slurm.dependency or not isinstance(sent.get("submitted"), int | float):
         return None
-    return Wait(begun["job"], slurm.partition or usual, slurm.nodes, max(begun["time"] - sent["submitted"], 0.0))
+    nodes = len(queries.hosts(begun["nodes"])) if slurm.min_nodes else slurm.nodes
+    return Wait(begun["job"], slurm.partition or usual, nodes, max(begun["time"] - sent["submitted"], 0.0))

@@ -90,7 +90,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         note(run, {"event": "begin", "time": time.time()})  # what crashed before a person started it again is past
     while not (run.stop_file.exists() or (asked.signal and not in_batch_script())):
         successor.ensure(run, slurm)
-        spare_nodes.choose(run, ranks, slurm.spare_nodes)
+        spare_nodes.choose(run, ranks, slurm)
         end = attempt(run, ranks, asked, slurm.signal_seconds)
         ends.append(end)
         if end["kind"] == "finished":
@@ -103,7 +103,7 @@ def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
         if (why or not in_batch_script()) and attempts.ended_by_user(run, end):
             break
         if why:
-            return requeue(run, why)
+            return requeue(run, why, slurm.min_nodes)
         if not asked.signal and not run.stop_file.exists():
             tell(run, f"{run.name}: the attempt ended early ({end['cause']}); resuming from step {run.last_step():,}")
         ownership.again(run)
@@ -204,8 +204,9 @@ def leave(run: Run) -> int:
     return EXIT_RESUMABLE
 
 
-def requeue(run: Run, why: str = "") -> int:
-    """Put this Slurm job back in the queue and leave; `why` is what the user is told.
+def requeue(run: Run, why: str = "", fewest: int = 0) -> int:
+    """Put this Slurm job back in the queue and leave; `why` is what the user is told, and `fewest` the nodes that are
+    enough, where it may have more now.
 
     A batch script that merely ends is not requeued by Slurm, but for the grace time of a preemption from Slurm 24.05
     on (see grace_time). After a preemption without grace Slurm has done it already, and says that the job is pending.
@@ -213,7 +214,7 @@ def requeue(run: Run, why: str = "") -> int:
     job = own_job()
     set_status(run, state="queued")
     bad = attempts.nodes_to_avoid(attempts.rows_of(run))
-    left_out, why_not = queries.nodes_without(job, bad) if bad else ("", "")
+    left_out, why_not = queries.nodes_without(job, bad, fewest) if bad else ("", "")
     if heir := successor.takes_over(run, job):
         if bad:
             note_avoided(run, bad, queries.exclude(heir, left_out) if left_out else why_not)

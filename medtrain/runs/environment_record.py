@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from medtrain.runs.run import Run
 
 DIFFERS = "this attempt differs from the first"  # in train.log, before what it computes with otherwise
@@ -24,3 +26,10 @@ def record(run: Run, facts: Facts) -> None:
 def differing(facts: Facts, other: Facts) -> Facts:
     """Those of `facts` that the others have otherwise, or not at all."""
     return {name: value for name, value in facts.items() if other.get(name) != value}
+
+
+def other_devices(run: Run) -> list[str]:
+    """The devices of attempts that computed on another model than the first, by the warnings in the log."""
+    lines = run.log.read_text(errors="replace").splitlines() if run.log.exists() else []
+    told = (re.search(r"[( ]device (.+?)(?:, \w[\w-]* |\): )", line) for line in lines if DIFFERS in line)
+    return sorted({found[1] for found in told if found})

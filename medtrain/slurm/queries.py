@@ -252,11 +252,11 @@ def failed_nodes(nodes: str, since: float) -> list[str]:
     return found
 
 
-def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
+def nodes_without(job: str, nodes: set[str], fewest: int = 0) -> tuple[str, str]:
     """The list of nodes that a job must avoid to avoid these too, or an empty one and why it cannot.
 
     It must still find nodes enough: those in service, of the same partition, features and GPUs as the ones it loses,
-    are counted.
+    are counted. `fewest` is how many are enough, where it may have more now.
     """
     fields, problem = show(job)
     if problem:
@@ -271,7 +271,7 @@ def nodes_without(job: str, nodes: set[str]) -> tuple[str, str]:
     kinds = {(features, gpus) for name, _, features, gpus in rows if name in nodes}
     usable = {name for name, state, *kind in rows if tuple(kind) in kinds and not out_of_service(state)}
     asked = re.match(r"\d+", fields.get("NumNodes", "1"))
-    wanted, there = int(asked[0]) if asked else 1, len(usable - left_out)
+    wanted, there = fewest or (int(asked[0]) if asked else 1), len(usable - left_out)
     if problem or there < wanted:
         return "", problem or f"it needs {wanted} nodes, and of that kind only {there} would be left"
     return ",".join(sorted(left_out)), ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from medtrain.config import sbatch_options
 from medtrain.config.dependency import as_sbatch_has_it
+from medtrain.config.moldable import nodes_text
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.console import say
 from medtrain.core.errors import MachineError
@@ -71,11 +72,14 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         def affinity(cls) -> int:
             return 2  # a dry run must work where there is no Slurm
 
-    made = Executor(folder=folder)
+        def _num_tasks(self) -> int:
+            return 1 if slurm.min_nodes else int(super()._num_tasks())  # it multiplies nodes, and 1-2 is no number
+
+    made, ranks = Executor(folder=folder), sbatch_options.ranks_per_node(slurm)
     request: dict[str, Any] = {
         "job_name": name,
         "nodes": slurm.nodes + slurm.spare_nodes,
-        "ntasks_per_node": sbatch_options.ranks_per_node(slurm),
+        "ntasks_per_node": ranks,
         "gpus_per_node": sbatch_options.typed_gpus(slurm),
         "cpus_per_task": slurm.cpus_per_task,
         "mem": mem(slurm.mem_gb),
@@ -84,6 +88,11 @@ def executor(folder: Path, name: str, slurm: SlurmConfig, **extra: Any) -> Any:
         "qos": slurm.qos,
         "constraint": slurm.constraint,
     }
+    if slurm.min_nodes:
+        # With --ntasks-per-node=R Slurm takes the job for one of A x R tasks, and gives it no more nodes than tasks. So
+        # a node has one task with the cores of all its ranks, and srun says what is in it (launch.spare_nodes).
+        request |= {"nodes": nodes_text(slurm), "cpus_per_task": slurm.cpus_per_task * ranks}
+        del request["ntasks_per_node"]
     more: dict[str, Any] = {"requeue": True, "open-mode": "append"}
     further = sbatch_options.named(slurm.sbatch)
     more |= {option: True if value is None else value for option, value in further.items()}

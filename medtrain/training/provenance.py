@@ -10,17 +10,19 @@ from pathlib import Path
 import torch
 
 from medtrain import __version__
+from medtrain.config.schema import Config
+from medtrain.core.errors import InputError
 from medtrain.distributed.process_group import World
 from medtrain.runs.environment_record import DIFFERS, differing, record, recorded
-from medtrain.runs.run import Run
+from medtrain.runs.run import Run, resume_command
+from medtrain.slurm.environment import node_name
 from medtrain.tracking.run_log import log
 
 
 def note_environment(run: Run, world: World) -> None:
     """Write down what the run computes with; later attempts with other versions are warned that bits may differ."""
     names = ("torch", "torchvision", "numpy", "accelerate", "timm", "opencv-python-headless", "simplejpeg")
-    on_gpu = world.device.type == "cuda"
-    device = torch.cuda.get_device_name() if on_gpu else platform.machine()
+    on_gpu, device = world.device.type == "cuda", device_of(world)
     facts = {"medtrain": __version__, "python": platform.python_version(), "device": device}
     if not on_gpu:
         facts["processor"] = processor()
@@ -32,6 +34,23 @@ def note_environment(run: Run, world: World) -> None:
     else:
         with contextlib.suppress(OSError):  # a full disk stops no training
             record(run, facts)
+
+
+def device_of(world: World) -> str:
+    """The model of this rank's GPU, or the kind of machine."""
+    return torch.cuda.get_device_name() if world.device.type == "cuda" else platform.machine()
+
+
+def ensure_same_device(run: Run, config: Config, device: str, of_first: str) -> None:
+    """InputError where an attempt of `--nodes A-B` was granted another GPU model than the run began on; `of_first` is
+    that of rank 0, which a run that begins now writes down."""
+    began = recorded(run).get("device", of_first)
+    if config.slurm.min_nodes and began != device and not config.slurm.allow_device_change:
+        raise InputError(
+            f"{node_name()} has {device}, and run {run.name} began on {began}: other models add up in another order",
+            f"ask for that model (--gpus_per_node TYPE:N, --constraint), or accept other last bits:"
+            f" {resume_command(run)} --allow_device_change",
+        )
 
 
 def processor() -> str:

@@ -41,7 +41,7 @@ from medtrain.training.ema import EMA
 from medtrain.training.label_table import label_table
 from medtrain.training.network import build_network
 from medtrain.training.optim import Schedule, restore_optimizer
-from medtrain.training.provenance import note_environment
+from medtrain.training.provenance import device_of, ensure_same_device, note_environment
 from medtrain.training.resuming import load_latest_checkpoint, recorded_precision
 from medtrain.training.stop_request import StopRequest
 from medtrain.training.watchdog import Watchdog
@@ -144,6 +144,8 @@ def restore_state(run: Run, config: Config, world: World) -> tuple[Checkpoint | 
     if state.threads:
         torch.set_num_threads(state.threads)
     ensure_no_idle_ranks(state, world)
+    if config.slurm.min_nodes:
+        ensure_same_device(run, config, device_of(world), broadcast_object(world, device_of(world)))
     facts: dict[str, Any] = {"ranks": world.size, "fingerprints": fingerprints}
     if world.main:  # which writes the manifests
         note_environment(run, world)

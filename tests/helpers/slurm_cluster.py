@@ -185,6 +185,12 @@ class Cluster:
         """Waits until no job waits, runs or ends: none is left behind."""
         self._poll(lambda: not self.run("squeue", "--noheader").stdout, "an empty queue", pause=0.1)
 
+    def version(self) -> tuple[int, int]:
+        """Of its Slurm: `22.05.8` is (22, 5)."""
+        found = re.search(r"SLURM_VERSION\s+= (\d+)\.(\d+)", self.run("scontrol", "show", "config").stdout)
+        assert found
+        return int(found[1]), int(found[2])
+
     def node_states(self) -> dict[str, str]:
         """Says each node's state as the controller sees it: idle, mixed, allocated, completing, down, ..."""
         shown = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").stdout

@@ -43,6 +43,8 @@ VALUES = {
     },
     "no GPUs": {**SHARED, "partition": "low", "tasks_per_node": 1, "cpus_per_task": 4},
 }  # fmt: skip
+# From then on a partition is open to all accounts where none is demanded of a job.
+NO_ACCOUNT_NEEDED = (24, 11)
 # Lines that are in the file, apart from its settings.
 COMMENTS = {
     "typed GPUs": ["a100:2, v100:2", "gpus_per_node: v100:2", "or a100"],
@@ -70,7 +72,7 @@ def test_six_kinds_of_clusters(tmp_path: Path) -> None:
         asked = {}
         for kind, site in sites.items():
             started[kind].result()
-            ensure_good_file(kind, site.init("mine"))
+            ensure_good_file(kind, site.init("mine"), site.version())
             (runs := tmp_path / kind).mkdir()
             asked[kind] = site.doctor("mine", runs, "--config", tmp_path / "planned.yaml")
             stack.callback(asked[kind].kill)
@@ -84,10 +86,13 @@ def test_six_kinds_of_clusters(tmp_path: Path) -> None:
         pytest.skip(f"!!! NOT TESTED: {', '.join(NEEDS_ACCOUNTING)} needs {slurm_accounting.MISSING}")
 
 
-def ensure_good_file(kind: str, text: str) -> None:
+def ensure_good_file(kind: str, text: str, version: tuple[int, int]) -> None:
     """The values that a person would choose on such a cluster, and comments that fit a screen."""
-    assert read(text) == SlurmConfig(**VALUES[kind]), text
-    for words in COMMENTS[kind]:
+    wanted, told = VALUES[kind], COMMENTS[kind]
+    if kind == "40 partitions" and version >= NO_ACCOUNT_NEEDED:
+        wanted, told = {**wanted, "partition": "gpu-long"}, told[1:]
+    assert read(text) == SlurmConfig(**wanted), text
+    for words in told:
         assert words in text, text
     assert max(map(len, text.splitlines())) <= 120
     assert len(text.splitlines()) <= 65
@@ -146,7 +151,6 @@ def test_nothing_is_overwritten_and_the_cluster_has_a_name(site: SurveyedSite) -
             "there is no partition hgih (did you mean high?)",
             "there are: low, nograce, short, high, closed, vip",
         ),
-        ("vip", 1, "could train in the partition vip: only account vip", "choose another: --partition low"),
         ("closed", 1, "could train in the partition closed: DOWN", "choose another: --partition low"),
         ("short", 1, "could train in the partition short: limit too short to train", "choose another: --partition low"),
     ],
@@ -156,6 +160,15 @@ def test_a_partition_that_cannot_be_used(site: SurveyedSite, partition: str, cod
     done = site.medtrain("cluster", "init", "another", "--partition", partition)
     assert (done.returncode, said in done.stderr, helps in done.stderr) == (code, True, True), done.stderr
     assert not (site.clusters / "another.yaml").exists()
+
+
+def test_a_partition_for_other_accounts(site: SurveyedSite) -> None:
+    """Slurm says no to nobody from 24.11 on."""
+    done = site.medtrain("cluster", "init", "theirs", "--partition", "vip")
+    closed = site.version() < NO_ACCOUNT_NEEDED
+    assert done.returncode == int(closed), done.stderr
+    assert ("could train in the partition vip: only account vip" in done.stderr) == closed
+    assert (site.clusters / "theirs.yaml").exists() != closed
 
 
 def test_a_cluster_where_nothing_can_be_used(site: SurveyedSite) -> None:

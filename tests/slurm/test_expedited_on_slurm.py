@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ def test_a_run_is_requeued_first_where_slurm_can(demo_shards: Path, tmp_path: Pa
     # The delay before a requeued job may start, which an expedited one does not wait for.
     with Site([("cred_expire=5", "cred_expire=15")], "SlurmctldParameters=enable_expedited_requeue\n") as site:
         user = User(site, tmp_path, demo_shards)
-        found = re.search(r"SLURM_VERSION\s+= (\d+)\.(\d+)", site.run("scontrol", "show", "config").stdout)
-        assert found
-        able = (int(found[1]), int(found[2])) >= (25, 11)
+        able = site.version() >= (25, 11)
         job = user.submit("first", *TWO_NODES, "--time", "30")
         script = site.run("scontrol", "write", "batch_script", job, "-").stdout
         assert ("#SBATCH --requeue=expedite\n" in script) == able

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from medtrain.cli.flag_types import Flag
-from medtrain.config import cluster_files, configfile
+from medtrain.config import cluster_files, configfile, moldable
 from medtrain.config.cluster_files import ClusterFile
 from medtrain.config.fingerprint import to_dict
 from medtrain.config.renamed import NEW_NAMES
@@ -108,10 +108,12 @@ def cluster_show(name: ClusterName, json: Flag = False) -> None:
 
 def _settings(file: ClusterFile) -> dict[str, Any]:
     """The settings that a file has, as medtrain reads them; InputError where one of them cannot be used."""
-    config = configfile.with_cluster(Config(), str(file.path))
+    config = moldable.of_cluster(configfile.with_cluster(Config(), str(file.path)))
     configfile.check(config, str(file.path))
     values = to_dict(config)["slurm"]
-    if config.slurm.gpu_type:  # as one writes it
+    if config.slurm.min_nodes:  # as one writes it
+        values["nodes"] = moldable.nodes_text(config.slurm)
+    if config.slurm.gpu_type:
         values["gpus_per_node"] = typed_gpus(config.slurm)
     named = configfile.names_in({"slurm": read_yaml(file.path)})
     named = [NEW_NAMES.get(name, name).split(".")[-1] for name in named]

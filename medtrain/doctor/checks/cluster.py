@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from medtrain.config import sbatch_options
+from medtrain.config.moldable import fewest_nodes
 from medtrain.config.schema import SlurmConfig
 from medtrain.core.errors import MachineError
 from medtrain.doctor.checks import Answer, Check, Finding, ask, examine, fail, ok, slurm
@@ -96,10 +97,10 @@ def usable(asked: SlurmConfig, there: Fields) -> Finding:
     rows = _nodes(name)
     bad = sorted(row[0] for row in rows if out_of_service(row[1]))
     text = f"{name}: {len(rows) - len(bad)} of {len(rows)} nodes in service, limit {there['MaxTime']}"
-    if len(rows) - len(bad) < asked.nodes + asked.spare_nodes:
+    if len(rows) - len(bad) < fewest_nodes(asked):
         gone = f" ({', '.join(bad)} out of service)" if bad else ""
         return fail(
-            f"{text}; the profile asks for {asked.nodes + asked.spare_nodes}{gone}",
+            f"{text}; the profile asks for {fewest_nodes(asked)}{gone}",
             "wait until they are back (sinfo -R says why they are not), or ask for fewer: nodes: N",
         )
     return ok(text)
@@ -111,7 +112,7 @@ def limits(asked: SlurmConfig, there: Fields) -> Finding:
     wrong = []
     if most is not None and (slurm.minutes(asked.time) or 0) > most:
         wrong.append(f"time {asked.time} is more than the limit {there['MaxTime']}")
-    nodes = asked.nodes + asked.spare_nodes
+    nodes = fewest_nodes(asked)
     if nodes > most_nodes(there):
         wrong.append(f"nodes {nodes} is more than {most_nodes(there)}, the most for a job")
     rows = _nodes(there["PartitionName"])
@@ -145,15 +146,18 @@ def request(script: str) -> Finding:
 
 def warning(asked: SlurmConfig, there: Fields) -> Finding | None:
     """Whether the warning before the time limit leaves time to train."""
-    given = asked.time or (there["MaxTime"] if there["DefaultTime"] == "NONE" else there["DefaultTime"])
+    least = sbatch_options.named(asked.sbatch).get("time-min")  # Slurm may shorten the limit to that
+    usual = there["MaxTime"] if there["DefaultTime"] == "NONE" else there["DefaultTime"]
+    given = least or asked.time or usual
     limit = slurm.minutes(given)
     if limit is None:
         return ok("no time limit")
     if asked.signal_seconds + WARNING_SECONDS >= limit * 60:
+        said, longer = (f"may be {given} (--time-min) and", "--time-min") if least else (given, "time:")
         return fail(
-            f"the time limit {given} leaves no time to train: the warning comes {asked.signal_seconds} s before it, "
+            f"the time limit {said} leaves no time to train: the warning comes {asked.signal_seconds} s before it, "
             "or up to a minute earlier",
-            "in the profile: a longer time:, or a shorter signal_seconds:",
+            f"in the profile: a longer {longer}, or a shorter signal_seconds:",
         )
     return ok(f"{given}; Slurm warns {asked.signal_seconds} s before it, or up to a minute earlier")
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from medtrain.config import configfile
-from medtrain.config.sbatch_options import ranks_per_node
+from medtrain.config import configfile, moldable, sbatch_options
 from medtrain.config.schema import PUBLISHED, Config, SlurmConfig
 from medtrain.core import processes
 from medtrain.core.errors import MachineError
@@ -59,6 +58,8 @@ def findings(
     config = configfile.with_cluster(Config(), profile)
     if settings is not None:
         config = configfile.overlay(config, [str(settings)])
+    else:
+        config = moldable.of_cluster(config)
     config = configfile.merge(config, {"slurm": {"sbatch": list(options)}} if options else {}, "doctor")
     configfile.check(config, f"cluster {profile}")
     failed = False
@@ -84,17 +85,17 @@ def probed(
     config: Config, planned: bool, there: queries.Fields, place: Path, count: int, wait: float
 ) -> Iterator[Named]:
     """Send the probe, and say what it found. `planned` says that `config` is that of a run to come."""
-    asked = request(config.slurm, there, count)
+    asked, fewest = request(config.slurm, there, count), config.slurm.min_nodes or config.slurm.nodes
     write_clock(place)
     write_json(place / REQUEST, {"weights": wanted_weights(config, planned)})
     course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
     try:
         try:
-            asked, course.job = submit_either(place, name, asked, count or config.slurm.nodes, wait)
+            asked, course.job = submit_either(place, name, asked, count or fewest, wait)
         except MachineError as error:
             yield "probe", fail(error.problem, "correct the profile, or ask the administrators of the cluster")
             return
-        ranks = asked.nodes * ranks_per_node(asked)
+        ranks = asked.nodes * sbatch_options.ranks_per_node(asked)
         yield "probe", ok(f"job {course.job} asks for {asked.nodes} nodes with {ranks} ranks; it takes about a minute")
         follow(course, place, wait)
     finally:
@@ -116,13 +117,17 @@ def request(slurm_config: SlurmConfig, there: queries.Fields, count: int) -> Slu
     most = min(cluster.most_nodes(there), cluster.suitable_nodes(slurm_config, there))
     limit = slurm.minutes(there.get("MaxTime", "")) or MINUTES
     minutes = int(min(MINUTES, max(1, limit)))
+    options = sbatch_options.named(slurm_config.sbatch)
+    options.pop("time-min", None)  # which may be longer
     return dataclasses.replace(
         slurm_config,
-        nodes=count or min(max(slurm_config.nodes, 2), max(most, 1)),
+        nodes=count or min(max(slurm_config.min_nodes or slurm_config.nodes, 2), max(most, 1)),
+        min_nodes=0,
         spare_nodes=0,
         time=str(minutes),
         partition=slurm_config.partition and there.get("PartitionName", ""),
         signal_seconds=max(minutes - 1, 1) * 60,
+        sbatch=sbatch_options.spelled(options),
     )
 
 

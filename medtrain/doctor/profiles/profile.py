@@ -111,7 +111,7 @@ def profile(partition: Partition, entry: Entry, seen: Survey) -> Profile:
     allowed = "no limit" if limit is None else f"at most {slurm.clock(limit)}"
     remarks = {
         "partition": f"{partition.in_service} of {len(partition.nodes)} nodes in service",
-        "account": f"yours too: {', '.join(dict.fromkeys(others))}" if others else "",
+        "account": f"yours too: {', '.join(sorted({*others}))}" if others else "",
         "qos": "jobs are preempted by their QOS" if seen.settings.get("PreemptType") == "preempt/qos" else "",
         "nodes": f"at least {nodes} for each job here",
         "tasks_per_node": "no GPUs here: one rank a node",

@@ -26,7 +26,7 @@ from medtrain.runs import journal
 from medtrain.runs.attempt_history import attempt_history
 from medtrain.runs.checkpoint_manifest import CorruptCheckpointError, read_manifest
 from medtrain.runs.code_snapshot import snapshot_manifest
-from medtrain.runs.environment_record import recorded
+from medtrain.runs.environment_record import other_devices, recorded
 from medtrain.runs.run import Run, command_for, resume_command
 from medtrain.shards import mixture
 from medtrain.shards.packed_dataset import PackedDataset
@@ -69,6 +69,7 @@ class RunFacts:
     first_weights: dict[str, Any]  # what the run wrote down of the weights that it began from
     code: dict[str, Any]
     environment: dict[str, str]
+    other_devices: list[str]  # than that of the first attempt, by name
     best_epoch: int | None
     small_cells: bool = False
     curves: dict[str, Curves | None] = field(default_factory=dict)
@@ -130,6 +131,7 @@ def gather(
         first_weights=read_json(run.first_weights) if run.first_weights.exists() else {},
         code=snapshot_manifest(run),
         environment=recorded(run),
+        other_devices=other_devices(run),
         best_epoch=run.status().get("best_epoch") or best.get("epoch"),
         small_cells=small_cells,
         curves=_curves(judged),

@@ -109,6 +109,8 @@ def provenance(facts_of: RunFacts) -> Section:
         ]
     parts += [tag("h3", "Weights"), facts(_of_weights(facts_of)), tag("h3", "Code"), facts(_of_code(facts_of))]
     versions = [(name, value) for name, value in facts_of.environment.items()]
+    if facts_of.config.slurm.allow_device_change:
+        versions.append(("other devices (allow_device_change)", ", ".join(facts_of.other_devices) or "none"))
     packages = facts_of.code.get("packages", {})
     versions += [(name, value) for name, value in packages.items() if name not in facts_of.environment]
     if versions:

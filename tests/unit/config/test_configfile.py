@@ -213,8 +213,12 @@ def test_every_setting_is_a_flag_of_its_last_name(name: str) -> None:
     if name in ("recipe", "slurm.sbatch"):  # the second collects flags: test_sbatch_options.py
         return
     words = list(value) if isinstance(value, tuple) else [str(value)]
+    words = [] if value is False else words
     config, _ = parse_settings("train", ["mednist", f"--{name.split('.')[-1]}", *words])
-    assert config == configfile.resolve("mednist")
+    if value is False:  # a switch
+        assert fingerprint.flat(config).pop(name) is True
+    else:
+        assert config == configfile.resolve("mednist")
 
 
 def test_switches_belong_to_their_command() -> None:

@@ -29,7 +29,21 @@ def test_recipes_and_saved_settings_are_valid(recipe: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
+    [{"slurm": {"nodes": 3}}, {"slurm": {"nodes": "2-4", "cpus_per_task": 8}, "determinism": "exact"},
+     {"slurm": {"gpus_per_node": "a100:4"}}],
+)  # fmt: skip
+def test_what_sbatch_writes_otherwise_is_valid(values: dict[str, Any]) -> None:
+    VALIDATOR.validate(values)
+    configfile.check(configfile.merge(Config(), values, "test"), "test")
+
+
+@pytest.mark.parametrize(
+    "values",
     [
+        {"slurm": {"nodes": 0}},
+        {"slurm": {"nodes": "2-"}},
+        {"slurm": {"nodes": "0-2"}},
+        {"slurm": {"min_nodes": -1}},
         {"epochs": 0},
         {"epochs": "3"},
         {"epoch": 3},

@@ -105,9 +105,9 @@ def test_two_crashes_on_a_node_need_the_queue_where_that_helps(
         attempts.note(run, {"attempt": attempt, "event": "start", "time": 9.0, **place})
         end = {"attempt": attempt, "event": "end", "time": 9.0, "step": 6, "state": "crashed"}
         attempts.note(run, {**end, "kind": "killed", "node": "n2"})
-    monkeypatch.setattr("medtrain.slurm.queries.nodes_without", lambda job, nodes: ("n2", ""))
+    monkeypatch.setattr("medtrain.slurm.queries.nodes_without", lambda *_: ("n2", ""))
     assert why(run, ranks) == "two attempts crashed on n2"
-    monkeypatch.setattr("medtrain.slurm.queries.nodes_without", lambda job, nodes: ("", "it needs 2 nodes"))
+    monkeypatch.setattr("medtrain.slurm.queries.nodes_without", lambda *_: ("", "it needs 2 nodes"))
     assert why(run, ranks) == "", "the queue would give it the same node"
     assert attempts.rows_of(run)[-1]["problem"] == "it needs 2 nodes"
 

@@ -39,7 +39,7 @@ def in_state(answers: Answers, **states: str) -> None:
 
 
 def chosen(run: Run, ranks: Srun, spare: int) -> tuple[str, ...]:
-    spare_nodes.choose(run, ranks, spare)
+    spare_nodes.choose(run, ranks, SlurmConfig(spare_nodes=spare))
     return ranks._nodes
 
 

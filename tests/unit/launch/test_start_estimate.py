@@ -14,8 +14,8 @@ from medtrain.runs.run import Run
 from medtrain.slurm.queries import JobStatus
 from medtrain.slurm.queue_times import Wait
 
-TOLD = {"accepted": True, "refused_why": "", "partition": "gpu", "nodes": 2, "waited_s": None, "same_size": False,
-        "jobs_waiting": 0, "planned_starts": [], "plan_error_s": None}  # fmt: skip
+TOLD = {"accepted": True, "refused_why": "", "partition": "gpu", "nodes": 2, "min_nodes": 2, "waited_s": None,
+        "same_size": False, "jobs_waiting": 0, "planned_starts": [], "plan_error_s": None}  # fmt: skip
 
 
 def spread(*values: float) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def test_the_middle_of_many_waits_and_all_of_few() -> None:
 
 def test_jobs_of_as_many_nodes_count_where_there_are_enough() -> None:
     waits = [Wait(str(n), "gpu", nodes, 1.0) for n, nodes in enumerate((1, 1, 1, 2, 2))]
-    assert _alike(waits, "gpu", 1) == (waits[:3], True)
-    assert _alike(waits, "gpu", 2) == (waits, False)
-    assert _alike(waits, "cpu", 1) == ([], False)
-    assert _alike(waits[3:], "gpu", 2) == (waits[3:], True)
+    assert _alike(waits, "gpu", range(1, 2)) == (waits[:3], True)
+    assert _alike(waits, "gpu", range(2, 3)) == (waits, False)
+    assert _alike(waits, "cpu", range(1, 2)) == ([], False)
+    assert _alike(waits[3:], "gpu", range(2, 3)) == (waits[3:], True)
 
 
 def test_the_words() -> None:

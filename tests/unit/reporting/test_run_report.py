@@ -21,6 +21,7 @@ from medtrain.core.jsonfiles import read_json, write_json
 from medtrain.reporting.html_report.groups_section import Row, private
 from medtrain.reporting.html_report.markup import flat_numbers, number
 from medtrain.reporting.html_report.run_page import write_report_page
+from medtrain.runs.environment_record import DIFFERS
 from medtrain.runs.run import Run
 
 TASKS = tuple(NAMES)
@@ -276,3 +277,14 @@ def test_a_cause_tells_no_path(tmp_path: Path) -> None:
     run.attempts.write_text(lines)
     text = write_report_page(run).read_text()
     assert "crashed: …/x.png is gone" in text and "somebody" not in text
+
+
+def test_a_run_whose_device_may_change_names_those_that_it_had(tmp_path: Path) -> None:
+    moldable = {"nodes": "1-2", "cpus_per_task": 1, "allow_device_change": True}
+    run = written(tmp_path, "multiclass", slurm=moldable, determinism="exact")
+    told = "other devices (allow_device_change)</dt><dd>"
+    assert f"{told}none<" in part(checked_text(write_report_page(run)), "provenance")
+    run.log.write_text(f"warning: {DIFFERS} (device NVIDIA H100 80GB HBM3): last bits may differ too\n")
+    assert f"{told}NVIDIA H100 80GB HBM3<" in part(checked_text(write_report_page(run)), "provenance")
+    run = written(tmp_path, "multiclass", name="other")
+    assert "allow_device_change" not in write_report_page(run).read_text()
