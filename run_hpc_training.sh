@@ -28,10 +28,17 @@ find_python() {
     fail "no Python 3.10 or newer was found" "install one, or point to it: PYTHON=/path/to/python3 $0"
 }
 
+# Whether uv installs. It does not read pip's settings: where an index, a mirror or certificates are among them, pip does.
+uv_installs() {
+    command -v uv >/dev/null && ! "$venv/bin/python" -I -m pip config list 2>/dev/null |
+        grep -E '[.](index-url|extra-index-url|find-links|no-index|trusted-host|cert|client-cert|proxy|constraint)=' >/dev/null
+}
+
 make_venv() {
     local python=$1
     rm -rf "$venv"
     "$python" -I -m venv "$venv" >/dev/null 2>&1 && return
+    if command -v uv >/dev/null && rm -rf "$venv" && uv venv -q --seed --python "$python" "$venv" 2>/dev/null; then return; fi
     # Debian and Ubuntu leave out what venv needs.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing python3-venv"
@@ -56,6 +63,7 @@ setup() {
     echo "installing medtrain${extra:+ ($extra)} into .venv: a few minutes, once"
     local package="$home[dicom,fast${extra:+,$extra}]" log="$venv/install.log"
     local install=("$venv/bin/python" -I -m pip install -q --no-compile -e "$package")
+    ! uv_installs || install=(uv pip install -q --python "$venv/bin/python" -e "$package")
     if ! "${install[@]}" -c "$home/constraints.txt" >"$log" 2>&1; then
         echo "the tested versions do not all fit this Python; installing the newest that do (see $log)"
         "${install[@]}" >>"$log" 2>&1 ||

@@ -11,6 +11,12 @@ if ! { have slurmctld && have slurmdbd && have mariadbd; } && [ "$(id -u)" = 0 ]
         slurmctld slurmd slurm-client munge slurmdbd mariadb-server >/dev/null ||
         echo "!!! Slurm could not be installed; its tests will be skipped"
 fi
+if ! { have mksquashfs && have squashfuse_ll && have fusermount3 && have bwrap; } && [ "$(id -u)" = 0 ] && have apt-get; then
+    echo "installing squashfuse and bubblewrap, for packed environments and containers"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends squashfs-tools squashfuse fuse3 bubblewrap >/dev/null ||
+        echo "!!! squashfuse and bubblewrap could not be installed; packed environments and containers will not be tested"
+fi
+[ -e /dev/fuse ] || echo "!!! /dev/fuse is not here; packed environments and containers will not be tested"
 if ! have ffmpeg; then
     [ "$(id -u)" = 0 ] && have apt-get && apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null ||
         echo "!!! ffmpeg could not be installed; the tests that compare videos with it will be skipped"

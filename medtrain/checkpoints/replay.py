@@ -89,6 +89,8 @@ def settings(plan: Plan) -> Row:
     values["checkpoint"] = {**values.get("checkpoint", {}), **saves}
     values["tracking"] = {**values.get("tracking", {}), "tracker": "none"}
     values["slurm"] = {**values.get("slurm", {}), "tasks_per_node": plan.ranks}
+    if not in_slurm_job():
+        values["slurm"].pop("container", None)  # ranks are in one where srun starts them
     if plan.start is None:  # what the first attempt settled
         values["data"] = {**values.get("data", {}), "global_batch": plan.after["global_batch"]}
         values["precision"] = plan.after["precision"]

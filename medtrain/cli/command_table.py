@@ -95,6 +95,7 @@ COMMANDS = {
     "cluster init": Command("cluster:cluster_init", "write the file of the cluster that you are on"),
     "cluster list": Command("cluster:cluster_list", "the cluster files that --cluster NAME can name", prints=True),
     "cluster show": Command("cluster:cluster_show", "the settings of a cluster file", prints=True),
+    "env pack": Command("environment:env_pack", "one file of the Python environment, for nodes to mount"),
     "completion": Command("completion:completion", "what bash, zsh or fish needs to complete commands", prints=True),
     "doctor": Command("doctor:doctor", "check this machine, or by a short job a Slurm cluster"),
 }

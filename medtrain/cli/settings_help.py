@@ -67,7 +67,10 @@ BESIDE = {"train": ("check-data", "device"), "resume": ("runs", "update-code")}
 METAVARS = {"run": "NAME", "shards": "DIR", "weights": "FILE", "cluster": "NAME", "time": "HH:MM:SS",
             "partition": "NAME", "account": "NAME", "dependency": "ID", "study_type": "NAME", "weights_dir": "DIR",
             "datasets": "NAME ...", "holdout": "NAME", "sampling": "NAME=TIMES ...", "qos": "NAME", "entity": "NAME",
-            "constraint": "FEATURE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
+            "constraint": "FEATURE", "container": "IMAGE",
+            "container_binds": "SOURCE[:TARGET[:ro]] ...",
+            "container_runtime": "apptainer|singularity|pyxis|edf|PROGRAM", "container_python": "FILE",
+            "packed_environment": "FILE", "gpu_type": "NAME", "sbatch": "--NAME=VALUE", "setup": "LINES",
             "notify": "webhook|command:PROGRAM|mail ..."}  # fmt: skip
 
 

@@ -32,7 +32,8 @@ NEW_VALUES = {name: {old: new for new, old in values.items()} for name, values i
 # that a run's older copy of medtrain can read it.
 ADDED = ("notify", "notify_on", "slurm.spare_nodes", "slurm.gpu_type", "slurm.successors", "slurm.array_throttle",
          "slurm.sbatch", "slurm.min_nodes", "slurm.allow_device_change", "slurm.idle_minutes",
-         "slurm.carbon_intensity_g_per_kwh")  # fmt: skip
+         "slurm.carbon_intensity_g_per_kwh", "slurm.container", "slurm.container_runtime", "slurm.container_binds",
+         "slurm.container_python", "slurm.packed_environment")  # fmt: skip
 
 
 def canonical(name: str, value: Any) -> tuple[str, Any]:

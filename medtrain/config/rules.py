@@ -163,6 +163,10 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
             f"dependency is {slurm.dependency!r}: write it as for sbatch (afterok:812,afterany:813_4), or ids alone",
         ),
         (
+            not slurm.container or not slurm.packed_environment,
+            "container and packed_environment are both given, and ranks run in one of them",
+        ),
+        (
             not slurm.time or TIME_LIMIT.fullmatch(slurm.time) is not None,
             f"time is {slurm.time!r}: write 90, 1:30:00 or 2-12:00:00",
         ),

@@ -55,3 +55,13 @@ class SlurmConfig:
     """Further options of sbatch, each as --NAME=VALUE (those of today's Slurm are flags by their own names too)."""
     setup: tuple[str, ...] = ()
     """Shell lines to run first in the batch script (module load ...)."""
+    packed_environment: str = ""
+    """File of medtrain env pack, which each node mounts and its ranks run from; empty for what is installed."""
+    container: str = ""
+    """Image that the ranks run in: FILE.sif, docker://NAME, what Pyxis names, an EDF FILE.toml; empty for none."""
+    container_runtime: str = ""
+    """What starts it: apptainer, singularity, pyxis, edf, or a program (empty: edf for .toml, else Apptainer)."""
+    container_binds: tuple[str, ...] = ()
+    """Further folders that the ranks see in it, as SOURCE or SOURCE:TARGET[:ro] (run and shards are always seen)."""
+    container_python: str = "python3"
+    """Interpreter with medtrain's packages inside the image."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medtrain.core.errors import EXIT_RESUMABLE
@@ -100,12 +100,14 @@ class Srun:
     _nodes: tuple[str, ...] = ()  # those that it is to start on, where not on all
     cores = 0  # of a rank, where those of a task of the job are those of several
 
-    def __init__(self, log: Path, command: list[str]) -> None:
+    def __init__(
+        self, log: Path, command: list[str], options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         self.count = tasks_given()
-        self._log = log
+        self._log, self._environment = log, dict(environment or {})
         self._command = [
             "srun", "--kill-on-bad-exit=1", "--wait=60", "--unbuffered", "--label", "--open-mode=append",
-            f"--output={log}", *command,
+            f"--output={log}", *options, *command,
         ]  # fmt: skip
 
     def place(self, nodes: list[str], each: int) -> None:
@@ -119,7 +121,7 @@ class Srun:
 
     def start_and_wait(self, told: Mapping[str, str]) -> int:
         """Start the step, with what its ranks are `told` in their environment, and wait for its end."""
-        environment = {**for_srun(), **told, "MASTER_PORT": str(free_port())}
+        environment = {**for_srun(), **self._environment, **told, "MASTER_PORT": str(free_port())}
         if "SLURMD_NODENAME" not in os.environ:  # an salloc shell on a login node: the first rank is elsewhere
             environment["MASTER_ADDR"] = first_node_address()
         command = self._command

@@ -19,7 +19,7 @@ from types import FrameType
 from medtrain.config.configfile import load
 from medtrain.config.sbatch_options import ranks_per_node
 from medtrain.config.schema import SlurmConfig
-from medtrain.core import output_streams, permissions, processes
+from medtrain.core import output_streams, permissions
 from medtrain.core.console import say_over, show_error, warn
 from medtrain.core.errors import (
     EXIT_DONE,
@@ -34,9 +34,10 @@ from medtrain.core.files import sweep
 from medtrain.core.processes import ASKING_OR_HANGUP
 from medtrain.core.running_time import CLOCK
 from medtrain.launch import dependencies, grace_time, notify, spare_nodes, successor
+from medtrain.launch.rank_command import rank_command
 from medtrain.launch.rank_processes import LocalRanks, Srun
 from medtrain.launch.restart import SILENT_S, note_avoided, why_not_here
-from medtrain.runs import attempts, code_snapshot, fencing, ownership, suspensions
+from medtrain.runs import attempts, fencing, ownership, suspensions
 from medtrain.runs.attempts import note
 from medtrain.runs.run import Run, resume_command, set_status
 from medtrain.slurm import job_environment, queries
@@ -63,14 +64,19 @@ def supervise(run: Run, alone: bool = True, succeeds: bool = False) -> int:
 
 
 def _until_it_ends(run: Run, alone: bool, succeeds: bool) -> int:
-    command = processes.command("medtrain.launch.rank_main", str(run.folder), root=code_snapshot.root_of(run))
     config = load(run.config_file)
     permissions.apply(config.share)
     slurm = config.slurm
+    try:
+        command = rank_command(run, config)
+    except MedtrainError as error:
+        return cannot_begin(run, error)
     if in_slurm_job():
-        ranks: Srun | LocalRanks = Srun(attempts.log_file(run, own_job()), command)
+        ranks: Srun | LocalRanks = Srun(
+            attempts.log_file(run, own_job()), command.words, command.srun, command.environment
+        )
     else:
-        ranks = LocalRanks(ranks_per_node(slurm), command)
+        ranks = LocalRanks(ranks_per_node(slurm), command.words)
     if in_slurm_job() and not run.last_step():
         try:
             dependencies.prove_packed(run, config)
@@ -123,8 +129,9 @@ def note_suspension(run: Run, stopped_s: float) -> None:
             tell(run, f"{run.name}: the job was {suspensions.words([row])}; it continues")
 
 
-def cannot_begin(run: Run, error: InputError) -> int:
-    """Say what a job that has waited for others lacks; no ranks are started, which would take long to say the same."""
+def cannot_begin(run: Run, error: MedtrainError) -> int:
+    """Say what a job lacks of what it has waited for, or its container; no ranks are started, which would take long to
+    say the same."""
     set_status(run, state="failed", error=error.problem, fix=error.fix, exit_code=error.exit_code)
     successor.revoke(run)
     show_error(error.problem, error.fix)

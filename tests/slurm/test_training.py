@@ -23,12 +23,12 @@ def user(cluster: Cluster, tmp_path: Path, demo_shards: Path) -> User:
     return User(cluster, tmp_path, demo_shards)
 
 
-def finish_and_compare(user: User, name: str) -> None:
-    """End the run one epoch further, then train the same without any disturbance, and compare every bit."""
+def finish_and_compare(user: User, name: str, *changes: object) -> None:
+    """End the run one epoch further, with these settings changed; train the same undisturbed, and compare every bit."""
     user.medtrain("stop", name)
     stopped = user.until(name, "stopped by the user", lambda s: s["state"] == "stopped" and s["where"] is None)
     epochs = stopped["epoch"] + 1
-    user.medtrain("resume", name, "--epochs", epochs)
+    user.medtrain("resume", name, "--epochs", epochs, *changes)
     user.until(name, "finished", lambda s: s["state"] == "finished" and s["where"] is None)
     calm = [*SETTINGS, "--epochs", str(epochs), "--tasks_per_node", "2"]
     user.medtrain("train", "mednist", "--shards", user.shards, "--run", "calm", *calm)

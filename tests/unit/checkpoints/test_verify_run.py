@@ -111,7 +111,11 @@ def test_two_ranks_from_the_beginning_to_mid_epoch(demo_shards: Path, tmp_path: 
 
 
 def test_an_exact_run_of_two_ranks_is_proved_by_one(demo_shards: Path, tmp_path: Path) -> None:
+    """With what is installed, also where its ranks ran in a container: no Slurm starts one here."""
     run = train(demo_shards, tmp_path, 2, *EXACT)
+    text = run.config_file.read_text()
+    assert "\nslurm:\n" in text
+    run.config_file.write_text(text.replace("\nslurm:\n", "\nslurm:\n  container: /images/gone.sif\n"))
     (tmp_path / "elsewhere").mkdir()
     told = verify(run, "--ranks", 1, "--scratch", tmp_path / "elsewhere")["replay"]
     assert not list((tmp_path / "elsewhere").iterdir())

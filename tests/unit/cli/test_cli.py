@@ -201,7 +201,7 @@ def test_what_most_runs_need_is_one_screen_of_help() -> None:
             assert len(lines) <= 61 and max(map(len, lines)) <= 80, (command, words)
     clip, image = (medtrain("train", name, "--help").stdout for name in ("echo", "mednist"))
     assert "--frames 32 " in clip and "--frames" not in image and "--study_type" not in image
-    assert "--lr 0.0001 " in image and "all 114 settings: medtrain train mednist --help-all" in image
+    assert "--lr 0.0001 " in image and "all 119 settings: medtrain train mednist --help-all" in image
     resumed = medtrain("resume", "--help").stdout
     assert "--update-code " in resumed and "--lr" not in resumed
     assert medtrain("help", "train").stdout == medtrain("train", "--help").stdout
