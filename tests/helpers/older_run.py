@@ -11,6 +11,7 @@ from places import RECORDED
 
 from medtrain.core.jsonfiles import read_json, read_json_lines
 from medtrain.runs.run import Run
+from medtrain.runs.step_times import KEYS
 
 
 def unpacked(archive: str, folder: Path, name: str = "flat") -> Run:
@@ -27,7 +28,7 @@ def end_of(run: Run) -> tuple[dict[str, str], list[dict[str, object]]]:
     """SHA-256 of the last checkpoint's tensors, and the curve without its times."""
     last = (run.checkpoints / "last").resolve()
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in last.glob("*.safetensors")}
-    timed = ("time", "seconds", "data_seconds")
+    timed = ("time", "seconds", *KEYS.values())
     rows = [{key: value for key, value in row.items() if key not in timed} for row in read_json_lines(run.journal)]
     return sums, rows
 
