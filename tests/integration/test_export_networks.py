@@ -75,7 +75,7 @@ def words(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not isinstance(value, float | dict)}
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "clips"])
+@pytest.mark.parametrize("name", ["convnext", "dense", pytest.param("vit", marks=pytest.mark.slow), "clips"])
 def test_each_format_answers_and_predicts_as_the_run_does(
     name: str, trained: Callable[[str], Run], demo_tree: Path, tmp_path: Path
 ) -> None:
