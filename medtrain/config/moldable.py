@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from medtrain.config import global_batch as batches
 from medtrain.config.sbatch_options import named, ranks_per_node
 from medtrain.config.schema import Config, SlurmConfig
 
@@ -22,8 +23,7 @@ def broken(config: Config) -> list[tuple[bool, str]]:
     if slurm.min_nodes < 1:
         return []
     text = f"nodes is {nodes_text(slurm)}"
-    ranks = slurm.nodes * ranks_per_node(slurm)
-    parts = virtual_ranks(config)
+    ranks, parts = widest(slurm), virtual_ranks(config)
     rules = [
         (slurm.min_nodes <= slurm.nodes, f"{text}: write the smaller number first"),
         (
@@ -55,9 +55,14 @@ def of_cluster(config: Config) -> Config:
     return dataclasses.replace(config, determinism="exact") if config.slurm.min_nodes else config
 
 
+def fewest_to_train(slurm: SlurmConfig) -> int:
+    """Nodes without which no attempt starts."""
+    return slurm.min_nodes or slurm.nodes
+
+
 def fewest_nodes(slurm: SlurmConfig) -> int:
-    """Nodes without which no attempt starts, spare ones included."""
-    return (slurm.min_nodes or slurm.nodes) + slurm.spare_nodes
+    """Those, and the spare ones."""
+    return fewest_to_train(slurm) + slurm.spare_nodes
 
 
 def nodes_text(slurm: SlurmConfig) -> str:
@@ -65,15 +70,19 @@ def nodes_text(slurm: SlurmConfig) -> str:
     return f"{slurm.min_nodes}-{slurm.nodes}" if slurm.min_nodes else str(slurm.nodes)
 
 
+def widest(slurm: SlurmConfig) -> int:
+    """Ranks on all nodes."""
+    return slurm.nodes * ranks_per_node(slurm)
+
+
 def global_batch(config: Config) -> int:
     """Samples in one optimizer step, at the widest."""
-    data, slurm = config.data, config.slurm
-    return data.global_batch or data.batch_size * data.grad_accumulation * slurm.nodes * ranks_per_node(slurm)
+    return batches.global_batch(config.data, widest(config.slurm))
 
 
 def virtual_ranks(config: Config) -> int:
-    """Micro-batches of one optimizer step, which are shared out as evenly as the number of ranks allows."""
-    return -(-global_batch(config) // max(config.data.batch_size, 1))
+    """Micro-batches of one optimizer step, at the widest."""
+    return batches.virtual_ranks(config.data, global_batch(config))
 
 
 def pinned(config: Config) -> Config:

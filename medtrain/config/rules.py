@@ -8,7 +8,7 @@ import re
 from dataclasses import fields, is_dataclass
 
 from medtrain.config import dependency, moldable, sbatch_options
-from medtrain.config.schema import Config
+from medtrain.config.schema import Config, SlurmConfig
 from medtrain.core.errors import nearest
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -98,7 +98,13 @@ def problems(config: Config) -> list[str]:
     rules += [
         (math.isfinite(value), f"{name} is {value}: a finite number is needed") for name, value in _floats(config)
     ]
-    rules += [*_single_rules(config), *_unfreezing(config), *_focal_alpha(config), *_notify(config)]
+    rules += [
+        *_single_rules(config),
+        *_slurm_rules(config.slurm),
+        *_unfreezing(config),
+        *_focal_alpha(config),
+        *_notify(config),
+    ]
     rules += moldable.broken(config)
     rules += sbatch_options.broken(config.slurm)
     return [problem for holds, problem in rules if not holds]
@@ -110,7 +116,7 @@ def lower_is_better(metric: str) -> bool:
 
 
 def _single_rules(config: Config) -> list[tuple[bool, str]]:
-    data, augment, optim, schedule, slurm = config.data, config.augment, config.optim, config.schedule, config.slurm
+    data, augment, optim, schedule = config.data, config.augment, config.optim, config.schedule
     return [
         (not config.run or RUN_NAME.fullmatch(config.run) is not None, _bad_name(config.run)),
         (
@@ -158,6 +164,11 @@ def _single_rules(config: Config) -> list[tuple[bool, str]]:
         (schedule.min_lr <= optim.lr, f"min_lr is {schedule.min_lr}: it must not exceed lr, which is {optim.lr}"),
         (config.monitor.removeprefix(PER_DATASET) in MONITORED[config.task], _bad_monitor(config)),
         (0 < schedule.factor < 1, f"factor is {schedule.factor}: it cuts the learning rate and lies between 0 and 1"),
+    ]
+
+
+def _slurm_rules(slurm: SlurmConfig) -> list[tuple[bool, str]]:
+    return [
         (
             not slurm.dependency or dependency.clauses(slurm.dependency) is not None,
             f"dependency is {slurm.dependency!r}: write it as for sbatch (afterok:812,afterany:813_4), or ids alone",

@@ -22,18 +22,23 @@ def choose(run: Run, ranks: Srun | LocalRanks, slurm: SlurmConfig) -> None:
     """Have the ranks start on all nodes of the job but the spare ones: in Slurm's order, last of all on those
     where two attempts crashed, and on those out of service."""
     if slurm.min_nodes and isinstance(ranks, Srun):  # of how many nodes and tasks it is now, sbatch did not know
-        ranks.place(queries.ask("scontrol", "show", "hostnames", attempts.here())[0].split(), ranks_per_node(slurm))
+        ranks.place(_names(), ranks_per_node(slurm))
         ranks.cores = slurm.cpus_per_task
         return
     spare = slurm.spare_nodes
     wanted = needed(spare)
     if isinstance(ranks, LocalRanks) or not wanted:
         return
-    names = queries.ask("scontrol", "show", "hostnames", attempts.here())[0].split()
+    names = _names()
     gone, bad = lost(of_job(attempts.here())[0]), attempts.blamed(attempts.rows_of(run))
     taken = sorted(names, key=lambda name: (name in gone, name in bad))[:wanted]  # sorted() keeps Slurm's order
     if len(taken) == wanted:
         ranks.place([name for name in names if name in taken], tasks_given() // nodes_given())
+
+
+def _names() -> list[str]:
+    """The nodes of this job, in Slurm's order."""
+    return queries.ask("scontrol", "show", "hostnames", attempts.here())[0].split()
 
 
 def needed(spare: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrain.config import configfile
+from medtrain.config.moldable import fewest_to_train
 from medtrain.config.schema import Config
 from medtrain.core.counts import counted
 from medtrain.core.errors import MedtrainError
@@ -37,7 +38,7 @@ def estimate(config: Config) -> dict[str, Any]:
     usual = queue_times.default_partition()
     partition = slurm.partition or usual
     known = queue_times.accounted_waits() or [wait for run in runs if (wait := _of_run(run, usual))]
-    fewest = slurm.min_nodes or slurm.nodes
+    fewest = fewest_to_train(slurm)
     waits, alike = _alike(known, partition, range(fewest, slurm.nodes + 1))
     queue = queue_times.queue(partition)
     return {

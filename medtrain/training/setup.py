@@ -18,6 +18,7 @@ from medtrain.checkpoints.format import Checkpoint
 from medtrain.checkpoints.retention import CheckpointStore
 from medtrain.checkpoints.writer import Team
 from medtrain.config import configfile, fingerprint
+from medtrain.config.global_batch import global_batch, virtual_ranks
 from medtrain.config.schema import Config
 from medtrain.core.counts import counted
 from medtrain.core.errors import InputError
@@ -171,13 +172,12 @@ def form_writer_team(world: World) -> Team:
 
 def first_state(config: Config, world: World) -> TrainState:
     """Where a new run begins; what it settles now, later attempts keep."""
-    data = config.data
-    asked = data.global_batch or data.batch_size * data.grad_accumulation * world.size
+    asked = global_batch(config.data, world.size)
     # The number of threads decides the order of sums, in fast mode too: fp32 weight gradients of convolutions differ.
     state = TrainState(global_batch=asked, precision=world.precision, threads=torch.get_num_threads())
     if config.determinism == "fast":
         return state
-    return replace(state, virtual_ranks=-(-asked // data.batch_size))
+    return replace(state, virtual_ranks=virtual_ranks(config.data, asked))
 
 
 def ensure_no_idle_ranks(state: TrainState, world: World) -> None:

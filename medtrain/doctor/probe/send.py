@@ -85,7 +85,7 @@ def probed(
     config: Config, planned: bool, there: queries.Fields, place: Path, count: int, wait: float
 ) -> Iterator[Named]:
     """Send the probe, and say what it found. `planned` says that `config` is that of a run to come."""
-    asked, fewest = request(config.slurm, there, count), config.slurm.min_nodes or config.slurm.nodes
+    asked, fewest = request(config.slurm, there, count), moldable.fewest_to_train(config.slurm)
     write_clock(place)
     write_json(place / REQUEST, {"weights": wanted_weights(config, planned)})
     course, name = Course(), f"medtrain-doctor-{place.name[-8:]}"
@@ -121,7 +121,7 @@ def request(slurm_config: SlurmConfig, there: queries.Fields, count: int) -> Slu
     options.pop("time-min", None)  # which may be longer
     return dataclasses.replace(
         slurm_config,
-        nodes=count or min(max(slurm_config.min_nodes or slurm_config.nodes, 2), max(most, 1)),
+        nodes=count or min(max(moldable.fewest_to_train(slurm_config), 2), max(most, 1)),
         min_nodes=0,
         spare_nodes=0,
         time=str(minutes),
